@@ -1,0 +1,3 @@
+//! The `sockeye` program.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! Internet endpoints: transports, addresses, zones, ports, services, networks and what they are for.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! A deterministic simulated network: the other backend of the Sockeye event loop.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The sockets of the Internet, re-exported.
+#![forbid(unsafe_code)]
