@@ -1,0 +1,346 @@
+//! The seam between the loop and the world: what a backend has to supply.
+//!
+//! The loop core (readiness, buffers, accept, connect, timers, fairness, close) is written once,
+//! against these traits. [`Mio`](crate::Mio) supplies the kernel, `sockeye-sim` a simulated network.
+//! The contract, beyond the signatures:
+//!
+//! - Readiness is edge-triggered. An event may be spurious; a change from not ready to ready is never
+//!   lost. A socket that is ready when it is registered gives an event at once.
+//! - Everything is nonblocking: what cannot be done now is [`io::ErrorKind::WouldBlock`].
+//! - Errors are the kernel's: `io::Error::raw_os_error` is set wherever Linux would set it.
+//! - Dropping a socket closes it as `close(2)` does: with unread data or after `abort` by a reset,
+//!   else by FIN.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use sockeye_socket::{OpError, Outgoing, QueuedError, RecvBatch, SendBatch, SendReport};
+
+use crate::Time;
+use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption};
+
+/// What the loop calls a registered socket: an index into its table and a generation, so that an
+/// event for a socket that is gone is recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Token(u64);
+
+impl Token {
+    /// The wake-up of [`Backend::waker`].
+    pub const WAKE: Self = Self(u64::MAX);
+    /// The alarm of [`Backend::set_alarm`].
+    pub const ALARM: Self = Self(u64::MAX - 1);
+    /// Indices from here on are not sockets but sources of the backend's own (signals).
+    pub(crate) const FIRST_SPECIAL_INDEX: u32 = u32::MAX - 15;
+
+    pub(crate) const fn new(index: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | index as u64)
+    }
+
+    /// The place in the loop's table.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is the index")]
+    pub const fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Which of the sockets that used that place one after another.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The token as one number, for a poller that carries 64 bits.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The token that [`Token::to_u64`] gave.
+    #[must_use]
+    pub const fn from_u64(raw: u64) -> Self {
+        Self(raw)
+    }
+}
+
+/// A set of readiness flags.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Readiness(pub(crate) u32);
+
+impl Readiness {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// A read, accept or receive may give something.
+    pub const READABLE: Self = Self(1);
+    /// A write or send may be taken.
+    pub const WRITABLE: Self = Self(2);
+    /// The peer has shut down its side: read on to the end.
+    pub const READ_CLOSED: Self = Self(4);
+    /// Writing is over (reset, or shut down on both sides).
+    pub const WRITE_CLOSED: Self = Self(8);
+    /// An error is pending, or the error queue holds something.
+    pub const ERROR: Self = Self(16);
+
+    /// Both sets together.
+    #[must_use]
+    #[inline]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether any flag of `other` is set.
+    #[must_use]
+    #[inline]
+    pub const fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// One event of a poll.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ready {
+    /// Whose event it is.
+    pub token: Token,
+    /// What became ready.
+    pub flags: Readiness,
+}
+
+/// Wakes a loop that waits in another thread.
+pub trait Wake: Send + Sync + Debug {
+    /// Makes the current or next [`Backend::poll`] return with an event of [`Token::WAKE`].
+    fn wake(&self);
+}
+
+/// How a connect in progress stands.
+#[derive(Debug)]
+pub enum ConnectProgress {
+    /// Not decided yet: wait for the next event.
+    Pending,
+    /// The connection stands.
+    Connected,
+    /// It failed, and this is why. The kernel tells it once.
+    Failed(io::Error),
+}
+
+/// A registered socket of any type, for [`Backend::register`].
+#[derive(Debug)]
+pub enum SocketRef<'a, B: Backend + ?Sized> {
+    /// A listener.
+    Listener(&'a mut B::Listener),
+    /// A stream.
+    Stream(&'a mut B::Stream),
+    /// A datagram socket.
+    Datagram(&'a mut B::Datagram),
+    /// A raw IP or ICMP socket.
+    Packet(&'a mut B::Packet),
+}
+
+/// The world that a loop runs in: sockets, poller, clock, chance.
+pub trait Backend: Sized + 'static {
+    /// A listening stream socket.
+    type Listener: ListenerIo<Stream = Self::Stream>;
+    /// A connected or connecting stream socket.
+    type Stream: StreamIo;
+    /// A datagram socket.
+    type Datagram: MessageIo;
+    /// A raw IP or ICMP socket.
+    type Packet: MessageIo;
+    /// Storage for the events of one poll, owned by the loop.
+    type Events: Debug;
+    /// Walks over the events of one poll.
+    type EventIter<'a>: Iterator<Item = Ready>;
+
+    /// Storage for up to `capacity` events a poll.
+    fn events(&self, capacity: usize) -> Self::Events;
+
+    /// The events of the last poll.
+    fn iter(events: &Self::Events) -> Self::EventIter<'_>;
+
+    /// The clock. Never goes back.
+    fn now(&self) -> Time;
+
+    /// A random number: for jitter, identifiers, cookies. Not for keys.
+    fn random(&mut self) -> u64;
+
+    /// Gathers what is ready; with `block` waits for the first event, the alarm or a wake-up.
+    /// Interruptions by signals are retried inside.
+    ///
+    /// # Errors
+    /// Whatever the poller reports; the loop cannot go on then.
+    fn poll(&mut self, events: &mut Self::Events, block: bool) -> io::Result<()>;
+
+    /// Sets the one alarm, or clears it. It is an event of [`Token::ALARM`] at `at` or, if that is
+    /// past, at once.
+    ///
+    /// # Errors
+    /// Whatever the timer reports.
+    fn set_alarm(&mut self, at: Option<Time>) -> io::Result<()>;
+
+    /// A handle that wakes this backend's [`poll`](Self::poll) from anywhere.
+    fn waker(&self) -> Arc<dyn Wake>;
+
+    /// Begins to deliver the socket's events under `token`: both directions, edge-triggered, for its life.
+    ///
+    /// # Errors
+    /// `ENOSPC` and `ENOMEM` where the kernel's limits are reached.
+    fn register(&mut self, socket: SocketRef<'_, Self>, token: Token) -> io::Result<()>;
+
+    /// Ends it. Dropping a socket does so too, unless its descriptor was duplicated.
+    ///
+    /// # Errors
+    /// Whatever the poller reports.
+    fn deregister(&mut self, socket: SocketRef<'_, Self>) -> io::Result<()>;
+
+    /// Opens a listener.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why.
+    fn listen(&mut self, at: SocketAddr, options: &ListenOptions) -> Result<Self::Listener, OpError>;
+
+    /// Starts a connect. It is decided at the first writable event: ask [`StreamIo::connect_progress`].
+    ///
+    /// # Errors
+    /// The operation that failed at once, on which address, and why.
+    fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> Result<Self::Stream, OpError>;
+
+    /// Opens a datagram socket.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why.
+    fn bind(&mut self, at: SocketAddr, options: &DatagramOptions) -> Result<Self::Datagram, OpError>;
+
+    /// Opens a raw IP or ICMP socket.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why; `PermissionDenied` names the capability.
+    fn open_packet(&mut self, options: &PacketOptions) -> Result<Self::Packet, OpError>;
+}
+
+/// A listening socket of a backend.
+pub trait ListenerIo: Debug {
+    /// What it accepts.
+    type Stream;
+
+    /// Takes one connection from the backlog, with its peer's address.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the backlog is empty; else what `accept4(2)` says.
+    fn accept(&mut self) -> io::Result<(Self::Stream, SocketAddr)>;
+
+    /// Where it listens: port 0 has become the real one.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A stream socket of a backend.
+pub trait StreamIo: Debug {
+    /// Reads up to `buf.len()` bytes; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing now; `ConnectionReset` and its like end the stream.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes a prefix of `buf` and says how long it was. Never raises SIGPIPE.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the send buffer is full; `BrokenPipe`, `ConnectionReset` end the stream.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize>;
+
+    /// Writes a prefix of the buffers one after another and says how long it was.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// How the connect stands; consumes the pending error, so the loop asks once an event.
+    fn connect_progress(&mut self) -> ConnectProgress;
+
+    /// Shuts down one direction or both.
+    ///
+    /// # Errors
+    /// `NotConnected` when the peer has reset the connection.
+    fn shutdown(&mut self, how: Shutdown) -> io::Result<()>;
+
+    /// Makes the drop that follows a reset (RST) instead of a FIN.
+    fn abort(&mut self);
+
+    /// This side's address.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// The other side's address.
+    ///
+    /// # Errors
+    /// `NotConnected` before the connection stands and after a reset.
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Sets one option.
+    ///
+    /// # Errors
+    /// What `setsockopt(2)` says; `Unsupported` where the backend has no such option.
+    fn set_option(&mut self, option: &StreamOption) -> io::Result<()>;
+
+    /// Sends up to `len` bytes of `file` from `offset`; 0 is the end of the file.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and what reading the file says.
+    fn send_file(&mut self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
+        let mut chunk = [0; 16 * 1024];
+        let want = len.min(chunk.len());
+        let (room, _) = chunk.split_at_mut(want);
+        let got = file.read_at(room, offset)?;
+        let (data, _) = chunk.split_at(got);
+        if data.is_empty() { Ok(0) } else { self.write(data) }
+    }
+
+    /// The descriptor, where there is one: two streams that have one are relayed by splice.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// The TCP socket, where it is one of the kernel's.
+    #[cfg(feature = "tcp")]
+    fn tcp(&self) -> Option<&sockeye_tcp_stream::TcpStream> {
+        None
+    }
+}
+
+/// A datagram or packet socket of a backend.
+pub trait MessageIo: Debug {
+    /// Receives up to a batch of messages. What was in the batch before is gone.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing now; other errors concern the socket and are told once.
+    fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize>;
+
+    /// Sends messages `0..count` in order, none skipped; `storage` is the loop's scratch space.
+    fn send_batch<'a, F>(&mut self, storage: &mut SendBatch, count: usize, message: F) -> SendReport
+    where
+        F: FnMut(usize) -> Outgoing<'a>;
+
+    /// Takes one entry from the error queue.
+    ///
+    /// # Errors
+    /// What `recvmsg(2)` says, but for an empty queue, which is `None`.
+    fn recv_error(&mut self) -> io::Result<Option<QueuedError>>;
+
+    /// This side's address (port 0 for raw sockets).
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// The UDP socket, where it is one of the kernel's.
+    #[cfg(feature = "udp")]
+    fn udp(&self) -> Option<&sockeye_udp_datagram::UdpSocket> {
+        None
+    }
+}

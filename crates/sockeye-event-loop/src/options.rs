@@ -1,0 +1,308 @@
+//! What a socket of the loop should be like, as plain data that each backend applies.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// One option of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamOption {
+    /// Send small segments at once (TCP_NODELAY). The loop sets it on every stream unless told otherwise.
+    NoDelay(bool),
+    /// Hold back partial segments until uncorked (TCP_CORK).
+    Cork(bool),
+    /// Keepalive probes: first after `idle`, then each `interval`, giving up after `count`.
+    KeepAlive {
+        /// Silence before the first probe.
+        idle: Duration,
+        /// Between probes.
+        interval: Duration,
+        /// Probes without an answer that end the connection.
+        count: u32,
+    },
+    /// How long sent data may stay unacknowledged (TCP_USER_TIMEOUT).
+    UserTimeout(Option<Duration>),
+    /// The kernel's send buffer, in bytes (SO_SNDBUF; the kernel doubles it).
+    SendBuffer(usize),
+    /// The kernel's receive buffer, in bytes (SO_RCVBUF; the kernel doubles it).
+    RecvBuffer(usize),
+    /// Unsent bytes above which the socket is not writable (TCP_NOTSENT_LOWAT).
+    NotSentLowat(u32),
+    /// Type of service or traffic class byte of what is sent (IP_TOS, IPV6_TCLASS).
+    TrafficClass(u8),
+}
+
+/// Deadlines of a connection. `None` waits for ever; the loop's own close deadline always holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Deadlines {
+    /// From the start of a connect until it stands. `None` leaves it to the kernel (about two minutes).
+    pub connect: Option<Duration>,
+    /// Without a byte in either direction.
+    pub idle: Option<Duration>,
+    /// Without a byte received.
+    pub read: Option<Duration>,
+    /// With output queued and no byte of it taken by the kernel.
+    pub write_stall: Option<Duration>,
+}
+
+/// Bounds on what a connection may hold in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// At this many queued bytes and above a write is [`Sent::Full`](crate::Sent::Full), and reading stops.
+    pub high: usize,
+    /// Once the queue has fallen to this, `on_writable` is called and reading goes on.
+    pub low: usize,
+    /// The longest single write; a longer one is [`Sent::TooLarge`](crate::Sent::TooLarge). The queue never
+    /// holds more than `high + max_write`.
+    pub max_write: usize,
+    /// The longest unconsumed tail that is kept for `on_data`; beyond it the connection is closed.
+    pub max_tail: usize,
+}
+
+impl Default for Watermarks {
+    fn default() -> Self {
+        Self { high: 256 * 1024, low: 64 * 1024, max_write: 1024 * 1024, max_tail: 64 * 1024 }
+    }
+}
+
+/// What every connection of a service gets, accepted or connected; a callback may change it for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Deadlines.
+    pub deadlines: Deadlines,
+    /// Memory bounds.
+    pub watermarks: Watermarks,
+    /// How long an orderly close may take to flush and to see the peer's end; then it is a reset.
+    pub close_timeout: Duration,
+    /// Small writes leave at once (TCP_NODELAY).
+    pub nodelay: bool,
+    /// Further socket options.
+    pub socket: Vec<StreamOption>,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            deadlines: Deadlines::default(),
+            watermarks: Watermarks::default(),
+            close_timeout: Duration::from_secs(5),
+            nodelay: true,
+            socket: Vec::new(),
+        }
+    }
+}
+
+/// How to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections the kernel keeps before they are accepted (capped by `net.core.somaxconn`).
+    pub backlog: u32,
+    /// Bind although an old connection still waits (SO_REUSEADDR).
+    pub reuse_address: bool,
+    /// Several listeners on one port share its connections (SO_REUSEPORT).
+    pub reuse_port: bool,
+    /// An IPv6 listener takes IPv6 only (`true`) or IPv4 too (`false`). `None` is the system's default.
+    pub v6_only: Option<bool>,
+    /// Bind to an interface by name (SO_BINDTODEVICE).
+    pub device: Option<String>,
+    /// Connections that may be open through this listener at once; beyond it they wait in the backlog.
+    pub max_connections: usize,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 4096,
+            reuse_address: true,
+            reuse_port: false,
+            v6_only: None,
+            device: None,
+            max_connections: usize::MAX,
+        }
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ConnectOptions {
+    /// The address to connect from.
+    pub source: Option<SocketAddr>,
+    /// Bind to an interface by name (SO_BINDTODEVICE).
+    pub device: Option<String>,
+    /// Socket options that have to be set before the connect (buffer sizes decide the window scale).
+    pub socket: Vec<StreamOption>,
+}
+
+/// How a datagram socket should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatagramOptions {
+    /// Bind although another socket has the address (SO_REUSEADDR); for multicast receivers.
+    pub reuse_address: bool,
+    /// Several sockets on one port share its datagrams (SO_REUSEPORT).
+    pub reuse_port: bool,
+    /// An IPv6 socket takes IPv6 only (`true`) or IPv4 too (`false`). `None` is the system's default.
+    pub v6_only: Option<bool>,
+    /// Bind to an interface by name (SO_BINDTODEVICE).
+    pub device: Option<String>,
+    /// The kernel's send buffer in bytes.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes.
+    pub recv_buffer: Option<usize>,
+    /// Let the kernel merge runs of datagrams on receive (UDP_GRO). A service does not see it.
+    pub gro: bool,
+    /// Merge runs of datagrams to one peer on send (UDP_SEGMENT). A service does not see it.
+    pub gso: bool,
+    /// Take errors from the error queue (IP_RECVERR): only it says which destination an error belongs to.
+    pub error_queue: bool,
+    /// Report the address and interface each datagram was sent to; replies leave from that address.
+    pub packet_info: bool,
+    /// Report the ECN and DSCP bits.
+    pub traffic_class: bool,
+    /// Report the hop limit.
+    pub hop_limit: bool,
+    /// Report the kernel's receive time.
+    pub timestamps: bool,
+    /// May send to broadcast addresses (SO_BROADCAST).
+    pub broadcast: bool,
+    /// The one peer to connect to, if any.
+    pub connect: Option<SocketAddr>,
+    /// Bytes of datagrams that may wait in the loop while the kernel's buffer is full.
+    pub max_queue: usize,
+}
+
+impl Default for DatagramOptions {
+    fn default() -> Self {
+        Self {
+            reuse_address: false,
+            reuse_port: false,
+            v6_only: None,
+            device: None,
+            send_buffer: None,
+            recv_buffer: None,
+            gro: true,
+            gso: true,
+            error_queue: false,
+            packet_info: false,
+            traffic_class: false,
+            hop_limit: false,
+            timestamps: false,
+            broadcast: false,
+            connect: None,
+            max_queue: 256 * 1024,
+        }
+    }
+}
+
+/// Which kind of packet socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PacketKind {
+    /// Payloads of one IP protocol; the kernel writes the IP header. Needs CAP_NET_RAW.
+    Ip {
+        /// The IP protocol number, not 0 and not 255.
+        protocol: u8,
+    },
+    /// Whole packets with the IP header written here (IP_HDRINCL). Needs CAP_NET_RAW.
+    Header {
+        /// The IP protocol number to receive.
+        protocol: u8,
+    },
+    /// ICMP or ICMPv6: an unprivileged ping socket where the system allows it, else a raw one.
+    Icmp,
+}
+
+/// How a packet socket should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacketOptions {
+    /// Which kind.
+    pub kind: PacketKind,
+    /// The address to bind to; its family decides between IPv4 and IPv6. The unspecified address takes all.
+    pub local: IpAddr,
+    /// Bind to an interface by name (SO_BINDTODEVICE).
+    pub device: Option<String>,
+    /// The kernel's send buffer in bytes.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes.
+    pub recv_buffer: Option<usize>,
+    /// Take errors from the error queue (IP_RECVERR).
+    pub error_queue: bool,
+    /// Report the address and interface each packet was sent to.
+    pub packet_info: bool,
+    /// Report the hop limit.
+    pub hop_limit: bool,
+    /// Report the kernel's receive time.
+    pub timestamps: bool,
+    /// Bytes of packets that may wait in the loop while the kernel's buffer is full.
+    pub max_queue: usize,
+}
+
+impl PacketOptions {
+    /// A socket of that kind on that address, everything else as it is by default.
+    #[must_use]
+    pub fn new(kind: PacketKind, local: IpAddr) -> Self {
+        Self {
+            kind,
+            local,
+            device: None,
+            send_buffer: None,
+            recv_buffer: None,
+            error_queue: false,
+            packet_info: false,
+            hop_limit: false,
+            timestamps: false,
+            max_queue: 256 * 1024,
+        }
+    }
+}
+
+/// What a callback that panics does to the loop. Under `panic=abort` nothing of it holds: the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PanicPolicy {
+    /// The connection whose callback panicked is reset; everything else goes on.
+    #[default]
+    CloseConnection,
+    /// The panic leaves [`EventLoop::turn`](crate::EventLoop::turn) as it came.
+    Propagate,
+}
+
+/// Sizes and budgets of a loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoopOptions {
+    /// Events taken from the kernel in one turn.
+    pub events_per_turn: usize,
+    /// The one read buffer that all streams share, in bytes.
+    pub read_buffer: usize,
+    /// Bytes one stream may read in one turn before the others get theirs.
+    pub stream_budget: usize,
+    /// Connections one listener may accept in one turn.
+    pub accept_budget: usize,
+    /// Batches one datagram socket may receive in one turn.
+    pub datagram_batches: usize,
+    /// Timers, remote commands and deferred callbacks handled in one turn, each.
+    pub work_budget: usize,
+    /// Streams that may be open at once on this loop, all listeners and connects together.
+    pub max_connections: usize,
+    /// Commands that may wait in the loop's [`Remote`](crate::Remote).
+    pub remote_capacity: usize,
+    /// How long accepting pauses when descriptors or memory are used up.
+    pub accept_back_off: Duration,
+    /// What a panic in a callback does.
+    pub panic_policy: PanicPolicy,
+}
+
+impl Default for LoopOptions {
+    fn default() -> Self {
+        Self {
+            events_per_turn: 1024,
+            read_buffer: 64 * 1024,
+            stream_budget: 1024 * 1024,
+            accept_budget: 256,
+            datagram_batches: 8,
+            work_budget: 4096,
+            max_connections: usize::MAX,
+            remote_capacity: 64 * 1024,
+            accept_back_off: Duration::from_millis(50),
+            panic_policy: PanicPolicy::CloseConnection,
+        }
+    }
+}
