@@ -1,2 +1,53 @@
-//! The sockets of the Internet, re-exported.
+//! The sockets of the Internet, in one dependency: endpoints, TCP streams, UDP datagrams, raw IP, and an
+//! event loop that carries all of them.
+//!
+//! This crate re-exports and adds nothing. Each module is a crate of its own, which can be depended on alone,
+//! and is here under the feature of the same name:
+//!
+//! | module | crate | feature | what |
+//! |---|---|---|---|
+//! | `endpoint` | `sockeye-endpoint` | `endpoint` (default) | addresses, ports, services, networks; pure |
+//! | `packet` | `sockeye-packet` | `packet` | header views, builders, checksums, fragments; pure |
+//! | `socket` | `sockeye-socket` | any socket type | the base under every socket: messages, options, errors |
+//! | `tcp` | `sockeye-tcp-stream` | `tcp` (default) | listeners and streams |
+//! | `udp` | `sockeye-udp-datagram` | `udp` (default) | datagrams, batches, offloads |
+//! | `raw` | `sockeye-raw-ip` | `raw` | raw IP and ICMP sockets |
+//! | `resolver` | `sockeye-resolver` | `resolver` | names to addresses, Happy Eyeballs |
+//! | `event_loop` | `sockeye-event-loop` | `event-loop` (default) | services, timers, remotes, shards |
+//! | `sim` | `sockeye-sim` | `sim` | the same services on a simulated network |
+//! | `probe` | `sockeye-probe` | `probe`, `probe-services` | ping, traceroute, path MTU |
+//!
+//! The features `serde`, `idna`, `lpm`, `services-full`, `signals` and `tracing` are passed on to the crates
+//! that have them.
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "endpoint")]
+#[doc(inline)]
+pub use sockeye_endpoint as endpoint;
+#[cfg(feature = "event-loop")]
+#[doc(inline)]
+pub use sockeye_event_loop as event_loop;
+#[cfg(feature = "packet")]
+#[doc(inline)]
+pub use sockeye_packet as packet;
+#[cfg(feature = "probe")]
+#[doc(inline)]
+pub use sockeye_probe as probe;
+#[cfg(feature = "raw")]
+#[doc(inline)]
+pub use sockeye_raw_ip as raw;
+#[cfg(feature = "resolver")]
+#[doc(inline)]
+pub use sockeye_resolver as resolver;
+#[cfg(feature = "sim")]
+#[doc(inline)]
+pub use sockeye_sim as sim;
+#[cfg(any(feature = "tcp", feature = "udp", feature = "raw", feature = "event-loop"))]
+#[doc(inline)]
+pub use sockeye_socket as socket;
+#[cfg(feature = "tcp")]
+#[doc(inline)]
+pub use sockeye_tcp_stream as tcp;
+#[cfg(feature = "udp")]
+#[doc(inline)]
+pub use sockeye_udp_datagram as udp;

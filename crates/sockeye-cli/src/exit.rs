@@ -1,0 +1,139 @@
+//! How the program ends: every exit status in one place, and which error gets which.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::output::{Output, is_closed};
+
+/// Said by `sockeye --help`.
+pub(crate) const HELP: &str = "\
+Exit status: 0 success, 1 negative result, 2 usage, 3 name resolution, 4 permission,
+5 I/O or protocol, 130 interrupted before there was any result.";
+
+/// The exit statuses of the program. A server or a ping that is interrupted has a result: 0 or 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// It did what was asked.
+    Success = 0,
+    /// It worked, and the answer is no: a host that does not answer, addresses that differ.
+    Negative = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// A name has no address, or the lookup failed.
+    Resolution = 3,
+    /// The system forbids it.
+    Permission = 4,
+    /// Sockets, files, or a peer that breaks its protocol.
+    Io = 5,
+    /// Interrupted before there was any result.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error that knows its exit status where its cause alone does not say it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// The arguments were understood one by one, and make no sense together.
+    pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Any status with a message of its own.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+        Self {
+            exit,
+            message: message.into(),
+        }
+        .into()
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Which status an error ends with: the first cause that says one decides, outermost first.
+pub(crate) fn classify(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.exit;
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>()
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            return Exit::Permission;
+        }
+    }
+    Exit::Io
+}
+
+/// Reports the end of a command and gives its status: an error is one line on stderr, and with `--json` an
+/// event too, so that the reader of the stream sees that it has ended and why.
+pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitCode {
+    let result = result.and_then(|exit| output.flush().map(|()| exit).map_err(Into::into));
+    match result {
+        Ok(exit) => exit.into(),
+        // Whoever read our stdout has had enough: `sockeye ... | head`. Nobody is left to be told.
+        Err(error) if is_closed(&error) => Exit::Success.into(),
+        Err(error) => {
+            let exit = classify(&error);
+            let message = format!("{error:#}");
+            // A closed stdout must not hide the error: stderr and the status still say it.
+            let _ = output.failed(&message, exit);
+            eprintln!("sockeye: {message}");
+            exit.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_first_cause_that_knows_its_status_decides() {
+        let denied: anyhow::Result<()> = Err(io::Error::from_raw_os_error(1).into());
+        assert_eq!(
+            classify(&denied.context("open raw socket").unwrap_err()),
+            Exit::Permission
+        );
+        let refused: anyhow::Result<()> = Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
+        assert_eq!(classify(&refused.context("connect").unwrap_err()), Exit::Io);
+        let usage = Failure::usage("nothing to listen on").context("serve");
+        assert_eq!(classify(&usage), Exit::Usage);
+    }
+
+    #[test]
+    fn statuses_are_the_documented_numbers() {
+        let numbers = [
+            (Exit::Success, 0),
+            (Exit::Negative, 1),
+            (Exit::Usage, 2),
+            (Exit::Resolution, 3),
+            (Exit::Permission, 4),
+            (Exit::Io, 5),
+            (Exit::Interrupted, 130),
+        ];
+        for (exit, number) in numbers {
+            assert_eq!(exit as u8, number);
+            assert!(HELP.contains(&number.to_string()), "{number} is in the help");
+        }
+    }
+}
