@@ -6,10 +6,10 @@ use core::str::FromStr;
 
 use thiserror::Error;
 
+use crate::ParseError;
 use crate::parse;
 use crate::transport::Transport;
 use crate::zone::{Zone, ZoneName};
-use crate::ParseError;
 
 /// A transport, an address with its zone, and a port: TCP 53 and UDP 53 are different endpoints.
 ///

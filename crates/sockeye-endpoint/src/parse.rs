@@ -385,9 +385,8 @@ pub(crate) const fn endpoint(text: &[u8], default: Option<Transport>) -> Result<
         return fail(Kind::Empty, 0);
     }
     let (named, from) = tri!(scheme(text));
-    let transport = match (named, default) {
-        (Some(transport), _) | (None, Some(transport)) => transport,
-        (None, None) => return fail(Kind::MissingTransport, 0),
+    let ((Some(transport), _) | (None, Some(transport))) = (named, default) else {
+        return fail(Kind::MissingTransport, 0);
     };
     let (ip, zone, at) = tri!(host(text, from));
     match (transport, ip) {
