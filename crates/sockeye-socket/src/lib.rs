@@ -1,1 +1,55 @@
 //! The base under every Sockeye socket: options, messages with metadata, the error queue, filters, errors.
+//!
+//! A [`Socket`] is nonblocking and close-on-exec from its first moment, owns its descriptor, and says nothing about
+//! the protocol it carries; the crates above it (`sockeye-tcp-stream`, `sockeye-udp-datagram`, `sockeye-raw-ip`) do.
+//! Options are typed constants, so that one pair of calls reads and writes them all:
+//!
+//! ```
+//! use sockeye_socket::{Domain, Socket, Type, options};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+//! socket.set(options::TCP_NODELAY, true)?;
+//! assert!(socket.get(options::TCP_NODELAY)?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This is the only crate of the workspace with `unsafe` code, all of it in the private module `sys`; what the other
+//! crates need of the operating system beyond sockets they find, safe, in [`os`].
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`Socket`] | the descriptor: open, bind, connect, accept, stream calls, conversions |
+//! | [`options`] | every option as a typed constant |
+//! | [`OpError`], [`Op`] | set-up errors that say what was tried, on what, and what to do |
+//! | [`os`] | timers, sendfile, splice, pipes, CPUs, clocks, limits, descriptor adoption and passing |
+
+#![expect(
+    unsafe_code,
+    reason = "the one crate that talks to the kernel; every block is in the module sys"
+)]
+
+mod batch;
+mod capabilities;
+mod convert;
+mod error;
+mod errqueue;
+mod message;
+pub mod options;
+pub mod os;
+mod socket;
+mod sys;
+
+pub use batch::{RecvBatch, SendBatch, Sent};
+pub use capabilities::Capabilities;
+pub use error::{Op, OpError};
+pub use errqueue::{
+    Cause, DepartureClock, QueueEntry, QueuedError, TxTimestamp, ZeroCopyDone, enable_error_queue,
+    enable_tx_timestamps, recv_error, set_departure_clock,
+};
+pub use message::{
+    Dscp, Ecn, Fault, Incoming, Meta, Metadata, Outgoing, Segments, SendError, peek_msg, recv_msg, send_msg,
+};
+pub use socket::{ConnectStart, Socket};
+pub use socket2::{Domain, Protocol, SockAddr, SockRef, Type};

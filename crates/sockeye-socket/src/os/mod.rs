@@ -1,0 +1,11 @@
+//! What the workspace's crates need of the operating system beyond sockets, safe to call.
+
+mod process;
+mod timer;
+mod transfer;
+
+pub use process::{
+    allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu, raise_nofile_limit,
+};
+pub use timer::TimerFd;
+pub use transfer::{Pipe, sendfile, splice};

@@ -1,0 +1,58 @@
+//! Bytes that move between descriptors without passing through the program.
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+
+use super::{check, check_len, raw};
+
+/// Moves up to `len` bytes of `file` from `offset` on into `out`, and advances `offset` by what was moved.
+pub(crate) fn sendfile(
+    out: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    offset: &mut u64,
+    len: usize,
+) -> io::Result<usize> {
+    let mut position =
+        libc::off64_t::try_from(*offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    // SAFETY: the kernel reads and writes one offset, and `position` is one.
+    let moved = check_len(unsafe { libc::sendfile64(raw(out), raw(file), &raw mut position, len) })?;
+    *offset += moved as u64;
+    Ok(moved)
+}
+
+/// Moves up to `len` bytes from one descriptor to another, one of which is a pipe.
+pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize, more: bool) -> io::Result<usize> {
+    let more = if more { libc::SPLICE_F_MORE } else { 0 };
+    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | more;
+    let here = std::ptr::null_mut();
+    // SAFETY: null offsets mean the descriptors' own positions; nothing else is passed by address.
+    check_len(unsafe { libc::splice(raw(from), here, raw(to), here, len, flags) })
+}
+
+/// A pipe, nonblocking and close-on-exec: the end to read from, the end to write to.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: the kernel writes two descriptors into an array of two.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) })?;
+    let [read, write] = ends;
+    // SAFETY: pipe2 has just made this descriptor; nobody else owns it.
+    let read = unsafe { OwnedFd::from_raw_fd(read) };
+    // SAFETY: likewise.
+    let write = unsafe { OwnedFd::from_raw_fd(write) };
+    Ok((read, write))
+}
+
+/// The bytes a pipe holds before it is full.
+pub(crate) fn pipe_capacity(pipe: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: the command takes no argument.
+    let bytes = check(unsafe { libc::fcntl(raw(pipe), libc::F_GETPIPE_SZ) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// Asks for a capacity and returns the one the kernel has rounded it up to.
+pub(crate) fn set_pipe_capacity(pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
+    let bytes = libc::c_int::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the command takes an int.
+    let bytes = check(unsafe { libc::fcntl(raw(pipe), libc::F_SETPIPE_SZ, bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
