@@ -1,0 +1,135 @@
+//! Receiving many messages at once.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use crate::message::{Incoming, Meta};
+use crate::sys::batch::RecvVector;
+use crate::sys::{control, message};
+
+/// Slots for received messages, filled by one system call and read until the next one.
+///
+/// With GRO on the socket, one slot can hold up to 128 datagrams of one sender: give it 65,535 bytes then, or what
+/// does not fit is lost and [`Incoming::truncated`] says so. Pages of a slot that no datagram reaches cost nothing.
+///
+/// ```
+/// use std::net::UdpSocket;
+/// use sockeye_socket::RecvBatch;
+///
+/// let receiver = UdpSocket::bind("127.0.0.1:0")?;
+/// let sender = UdpSocket::bind("127.0.0.1:0")?;
+/// for text in ["one", "two"] {
+///     sender.send_to(text.as_bytes(), receiver.local_addr()?)?;
+/// }
+/// let mut batch = RecvBatch::new(64, 2048);
+/// batch.recv(&receiver)?;
+/// let payloads: Vec<_> = batch.iter().map(|incoming| incoming.payload).collect();
+/// assert_eq!(payloads, [b"one", b"two"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RecvBatch {
+    vector: RecvVector,
+}
+
+impl RecvBatch {
+    /// Storage for `slots` messages of up to `slot_len` bytes each.
+    #[must_use]
+    pub fn new(slots: usize, slot_len: usize) -> Self {
+        Self {
+            vector: RecvVector::new(slots, slot_len),
+        }
+    }
+
+    /// Messages it can hold.
+    #[inline]
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.vector.capacity()
+    }
+
+    /// Bytes a slot can hold.
+    #[inline]
+    #[must_use]
+    pub fn slot_len(&self) -> usize {
+        self.vector.slot_len()
+    }
+
+    /// Messages that the last receive brought.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.vector.filled()
+    }
+
+    /// Whether the last receive brought nothing, or none was made yet.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Receives what is queued, as many messages as there are slots; returns how many. What was here before is gone.
+    ///
+    /// On a blocking socket it waits for the first message only.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is queued. An error an earlier send left on the socket is returned once; messages
+    /// received before it came up are returned first.
+    ///
+    /// # References
+    /// [recvmmsg(2)](https://man7.org/linux/man-pages/man2/recvmmsg.2.html), whose timeout is not used: it is checked
+    /// only when a message arrives.
+    #[doc(alias = "recvmmsg")]
+    #[inline]
+    pub fn recv(&mut self, socket: impl AsFd) -> io::Result<usize> {
+        self.vector.receive(socket.as_fd(), usize::MAX)
+    }
+
+    /// As [`RecvBatch::recv`], with at most `limit` messages.
+    ///
+    /// # Errors
+    /// As [`RecvBatch::recv`].
+    #[inline]
+    pub fn recv_up_to(&mut self, socket: impl AsFd, limit: usize) -> io::Result<usize> {
+        self.vector.receive(socket.as_fd(), limit)
+    }
+
+    /// The message in `slot`, or `None` if the last receive did not reach it.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, slot: usize) -> Option<Incoming<'_>> {
+        let received = self.vector.received(slot)?;
+        let mut meta = Meta::NONE;
+        let segment_size = control::read(self.vector.control(slot), &mut meta);
+        Some(message::incoming(
+            self.vector.payload(slot),
+            received,
+            segment_size,
+            meta,
+        ))
+    }
+
+    /// The messages of the last receive, in order.
+    #[inline]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Incoming<'_>> + '_ {
+        (0..self.len()).map(|slot| self.get(slot).unwrap_or(Incoming::new(&[], message::NO_ADDRESS)))
+    }
+
+    /// The payload in `slot`, as far as it fitted; empty past the last message.
+    ///
+    /// A part of it can be remembered as slot, offset and length, and be sent from here later: nothing moves until
+    /// the next receive.
+    #[inline]
+    #[must_use]
+    pub fn payload(&self, slot: usize) -> &[u8] {
+        self.vector.payload(slot)
+    }
+
+    /// As [`RecvBatch::payload`], to be changed in place.
+    #[inline]
+    #[must_use]
+    pub fn payload_mut(&mut self, slot: usize) -> &mut [u8] {
+        self.vector.payload_mut(slot)
+    }
+}
