@@ -11,8 +11,8 @@ use crate::sys::transfer as sys;
 /// `file` is something that can be mapped, a regular file above all; its own position is not used. The kernel moves at
 /// most 2,147,479,552 bytes a call.
 ///
-/// A peer that is gone raises `SIGPIPE` here, where no flag prevents it; std's runtime ignores the signal, a program with
-/// another one has to.
+/// A peer that is gone is `BrokenPipe`, never `SIGPIPE`: the signal is blocked during the call, as there is no flag
+/// against it.
 ///
 /// # Errors
 ///

@@ -1,9 +1,13 @@
 //! Bytes that move between descriptors without passing through the program.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{check, check_len, raw};
+
+/// The most bytes one call moves (`MAX_RW_COUNT`). More is EINVAL where the offset would overflow.
+const MOVE_MAX: usize = 0x7fff_f000;
 
 /// Moves up to `len` bytes of `file` from `offset` on into `out`, and advances `offset` by what was moved.
 pub(crate) fn sendfile(
@@ -12,10 +16,13 @@ pub(crate) fn sendfile(
     offset: &mut u64,
     len: usize,
 ) -> io::Result<usize> {
-    let mut position =
-        libc::off64_t::try_from(*offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
-    // SAFETY: the kernel reads and writes one offset, and `position` is one.
-    let moved = check_len(unsafe { libc::sendfile64(raw(out), raw(file), &raw mut position, len) })?;
+    let overflow = |_| io::Error::from_raw_os_error(libc::EOVERFLOW);
+    let mut position = libc::off64_t::try_from(*offset).map_err(overflow)?;
+    let len = len.min(MOVE_MAX);
+    let moved = without_sigpipe(|| {
+        // SAFETY: the kernel reads and writes one offset, and `position` is one.
+        check_len(unsafe { libc::sendfile64(raw(out), raw(file), &raw mut position, len) })
+    })?;
     *offset += moved as u64;
     Ok(moved)
 }
@@ -24,9 +31,38 @@ pub(crate) fn sendfile(
 pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize, more: bool) -> io::Result<usize> {
     let more = if more { libc::SPLICE_F_MORE } else { 0 };
     let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | more;
+    let len = len.min(MOVE_MAX);
     let here = std::ptr::null_mut();
-    // SAFETY: null offsets mean the descriptors' own positions; nothing else is passed by address.
-    check_len(unsafe { libc::splice(raw(from), here, raw(to), here, len, flags) })
+    without_sigpipe(|| {
+        // SAFETY: null offsets mean the descriptors' own positions; nothing else is passed by address.
+        check_len(unsafe { libc::splice(raw(from), here, raw(to), here, len, flags) })
+    })
+}
+
+/// Runs a call that has no flag against `SIGPIPE` with the signal blocked in this thread, and takes away the one it has
+/// raised. A signal that was blocked before stays the caller's.
+fn without_sigpipe(call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    let mut sigpipe = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the call initialises the set it is given.
+    unsafe { libc::sigemptyset(sigpipe.as_mut_ptr()) };
+    // SAFETY: the set has been initialised, and SIGPIPE is a signal.
+    unsafe { libc::sigaddset(sigpipe.as_mut_ptr(), libc::SIGPIPE) };
+    let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: reads the one set, writes the other.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, sigpipe.as_ptr(), before.as_mut_ptr()) };
+
+    let answer = call();
+
+    // SAFETY: the set has been initialised by pthread_sigmask.
+    let was_blocked = unsafe { libc::sigismember(before.as_ptr(), libc::SIGPIPE) } == 1;
+    if !was_blocked && matches!(&answer, Err(error) if error.raw_os_error() == Some(libc::EPIPE)) {
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: reads a set and a time; a null siginfo is allowed.
+        unsafe { libc::sigtimedwait(sigpipe.as_ptr(), std::ptr::null_mut(), &raw const at_once) };
+    }
+    // SAFETY: reads the set that pthread_sigmask has written; a null old set is allowed.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    answer
 }
 
 /// A pipe, nonblocking and close-on-exec: the end to read from, the end to write to.
