@@ -4,4 +4,4 @@ mod recv;
 mod send;
 
 pub use recv::RecvBatch;
-pub use send::{SendBatch, Sent};
+pub use send::{SendBatch, SendReport};

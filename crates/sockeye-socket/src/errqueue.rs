@@ -16,9 +16,9 @@ use crate::sys::{address, control, message, metadata, option};
 /// One entry of the error queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum QueueEntry<'a> {
+pub enum QueueEntry {
     /// A message did not arrive.
-    Error(QueuedError<'a>),
+    Error(QueuedError),
     /// A message has left.
     Timestamp(TxTimestamp),
     /// The kernel no longer reads the buffers of these zero-copy sends.
@@ -40,7 +40,7 @@ pub enum QueueEntry<'a> {
 /// A message that did not arrive, and what is known about why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct QueuedError<'a> {
+pub struct QueuedError {
     /// Where it was sent to.
     pub destination: Option<SocketAddr>,
     /// Who reported the error; `None` where that was this host.
@@ -51,14 +51,14 @@ pub struct QueuedError<'a> {
     pub errno: i32,
     /// The MTU of the link it did not fit, in bytes, where the report says so.
     pub mtu: Option<u32>,
-    /// As much of the message as the report quotes: the payload on UDP sockets, from the first byte. Routers may
-    /// quote no more than 8 bytes behind the IP header, and then nothing is here.
-    pub quoted: &'a [u8],
+    /// The beginning of the message, as far as the report quotes it: the payload on UDP sockets, from the first byte.
+    /// Routers may quote no more than 8 bytes behind the IP header, and then nothing is here.
+    pub quoted: Quoted,
     /// When the report came, if the socket asks for timestamps.
     pub timestamp: Option<SystemTime>,
 }
 
-impl<'a> QueuedError<'a> {
+impl QueuedError {
     /// A report without further detail.
     #[must_use]
     pub const fn new(destination: Option<SocketAddr>, cause: Cause, errno: i32) -> Self {
@@ -68,7 +68,7 @@ impl<'a> QueuedError<'a> {
             cause,
             errno,
             mtu: None,
-            quoted: &[] as &'a [u8],
+            quoted: Quoted::EMPTY,
             timestamp: None,
         }
     }
@@ -124,11 +124,52 @@ pub struct ZeroCopyDone {
     pub copied: bool,
 }
 
+/// The beginning of a message that did not arrive, as bytes: at most [`Quoted::MAX_LEN`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Quoted {
+    bytes: [u8; Self::MAX_LEN],
+    len: u8,
+}
+
+impl Quoted {
+    /// Bytes kept of a quotation; Linux quotes up to 548. Enough to tell which message it was.
+    pub const MAX_LEN: usize = 128;
+    /// Nothing quoted.
+    pub const EMPTY: Self = Self {
+        bytes: [0; Self::MAX_LEN],
+        len: 0,
+    };
+
+    /// The first bytes of `message`.
+    #[must_use]
+    pub fn new(message: &[u8]) -> Self {
+        let mut quoted = Self::EMPTY;
+        for (to, from) in quoted.bytes.iter_mut().zip(message) {
+            *to = *from;
+            quoted.len += 1;
+        }
+        quoted
+    }
+}
+
+impl std::ops::Deref for Quoted {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+}
+
+impl std::fmt::Debug for Quoted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Quoted({} B)", self.len)
+    }
+}
+
 /// Takes one entry from the error queue, `None` when it is empty. Never waits.
 ///
-/// `buffer` receives the quoted payload, which is cut to its length. Poll reports a queue that is not empty as an
-/// error (`EPOLLERR`), which for a datagram socket does not mean closed: mio shows it as readable = false,
-/// write-closed = true.
+/// Poll reports a queue that is not empty as an error (`EPOLLERR`), which for a datagram socket does not mean closed:
+/// mio shows it as readable = false, write-closed = true.
 ///
 /// # Errors
 /// What `recvmsg` returns, other than `EAGAIN`.
@@ -136,10 +177,11 @@ pub struct ZeroCopyDone {
 /// # References
 /// `IP_RECVERR` in [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html)
 #[doc(alias = "MSG_ERRQUEUE")]
-pub fn recv_error(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<QueueEntry<'_>>> {
+pub fn recv_error(socket: impl AsFd) -> io::Result<Option<QueueEntry>> {
+    let mut buffer = [0; Quoted::MAX_LEN];
     let received = message::receive_raw(
         socket.as_fd(),
-        buffer,
+        &mut buffer,
         libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT,
         parse,
     );
@@ -148,7 +190,7 @@ pub fn recv_error(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Que
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
         Err(error) => return Err(error),
     };
-    let quoted = buffer.get(..received.len).unwrap_or(buffer);
+    let quoted = Quoted::new(buffer.get(..received.len).unwrap_or(&buffer));
     Ok(Some(found.entry(received.source, quoted)))
 }
 
@@ -282,7 +324,7 @@ fn parse(control: &[u8]) -> Found {
 }
 
 impl Found {
-    fn entry(self, destination: Option<SocketAddr>, quoted: &[u8]) -> QueueEntry<'_> {
+    fn entry(self, destination: Option<SocketAddr>, quoted: Quoted) -> QueueEntry {
         let Some(error) = self.error else {
             return QueueEntry::Unknown { origin: 0, errno: 0 };
         };

@@ -41,15 +41,16 @@ pub mod os;
 mod socket;
 mod sys;
 
-pub use batch::{RecvBatch, SendBatch, Sent};
+pub use batch::{RecvBatch, SendBatch, SendReport};
 pub use capabilities::Capabilities;
 pub use error::{Op, OpError};
 pub use errqueue::{
-    Cause, DepartureClock, QueueEntry, QueuedError, TxTimestamp, ZeroCopyDone, enable_error_queue,
+    Cause, DepartureClock, QueueEntry, QueuedError, Quoted, TxTimestamp, ZeroCopyDone, enable_error_queue,
     enable_tx_timestamps, recv_error, set_departure_clock,
 };
 pub use message::{
-    Dscp, Ecn, Fault, Incoming, Meta, Metadata, Outgoing, Segments, SendError, peek_msg, recv_msg, send_msg,
+    Dscp, Ecn, Fault, Incoming, Meta, Metadata, Outgoing, Segments, SendError, peek_from, peek_msg,
+    recv_from, recv_msg, send_msg, send_to,
 };
 pub use socket::{ConnectStart, Socket};
 pub use socket2::{Domain, Protocol, SockAddr, SockRef, Type};

@@ -5,6 +5,7 @@
 //! payload where [`Outgoing::segment_size`] or [`Incoming::segment_size`] says so.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 mod class;
@@ -76,4 +77,38 @@ pub fn recv_msg(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Incoming<'_>
 #[doc(alias = "MSG_PEEK")]
 pub fn peek_msg(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Incoming<'_>> {
     sys::message::receive(socket.as_fd(), buffer, sys::message::Peek::Yes)
+}
+
+/// Receives one datagram into `buffer` and says who sent it, without metadata: the cheapest receive there is.
+///
+/// A datagram longer than `buffer` is cut in silence, as the standard library does; [`recv_msg`] says so.
+///
+/// # Errors
+/// As [`recv_msg`].
+#[doc(alias = "recvfrom")]
+#[inline]
+pub fn recv_from(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    sys::message::receive_from(socket.as_fd(), buffer, sys::message::Peek::No)
+}
+
+/// Like [`recv_from`], and leaves the datagram in the queue.
+///
+/// # Errors
+/// As [`recv_msg`].
+#[doc(alias = "MSG_PEEK")]
+#[inline]
+pub fn peek_from(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    sys::message::receive_from(socket.as_fd(), buffer, sys::message::Peek::Yes)
+}
+
+/// Sends one datagram, with the operating system's plain error, as the standard library does.
+///
+/// # Errors
+/// `WouldBlock` when the send buffer is full. An error that an earlier datagram left on the socket is returned in
+/// place of this one's success; [`send_msg`] tells the two apart.
+#[doc(alias = "sendto")]
+#[inline]
+pub fn send_to(socket: impl AsFd, payload: &[u8], destination: SocketAddr) -> io::Result<usize> {
+    sys::message::send(socket.as_fd(), &Outgoing::to(destination, payload))
+        .map_err(io::Error::from_raw_os_error)
 }

@@ -1,6 +1,7 @@
 //! Receiving many messages at once.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use crate::message::{Incoming, Meta};
@@ -131,5 +132,37 @@ impl RecvBatch {
     #[must_use]
     pub fn payload_mut(&mut self, slot: usize) -> &mut [u8] {
         self.vector.payload_mut(slot)
+    }
+
+    /// The storage of all slots, one after another, each [`slot_len`](Self::slot_len) bytes: the payload in `slot`
+    /// begins at `slot * slot_len`.
+    #[inline]
+    #[must_use]
+    pub fn storage(&self) -> &[u8] {
+        self.vector.storage()
+    }
+
+    /// Forgets all messages, so that others can be [pushed](Self::push).
+    pub fn clear(&mut self) {
+        self.vector.clear();
+    }
+
+    /// Adds a message that does not come from a socket (from a simulated network, a capture, a test), behind those
+    /// that are here. What exceeds the slot is cut off and reported as truncated. `false`, and nothing happens, when
+    /// all slots are in use.
+    ///
+    /// It is read like one the kernel delivered. What the kernel would not report is not kept either: an interface
+    /// without a destination, half a traffic class, an own address for a reply to an IPv6 group.
+    pub fn push(
+        &mut self,
+        payload: &[u8],
+        source: SocketAddr,
+        segment_size: Option<usize>,
+        meta: Meta,
+    ) -> bool {
+        let mut message = Incoming::new(payload, source);
+        message.segment_size = segment_size;
+        message.meta = meta;
+        self.vector.push(&message)
     }
 }

@@ -43,11 +43,11 @@ pub struct SendBatch {
     pause: Pause,
 }
 
-/// What became of a batch: the first [`count`](Sent::count) datagrams are sent, and if there is an
-/// [`error`](Sent::error) it is that of the next one. None is ever skipped: what follows was not tried.
+/// What became of a batch: the first [`count`](SendReport::count) datagrams are sent, and if there is an
+/// [`error`](SendReport::error) it is that of the next one. None is ever skipped: what follows was not tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "datagrams after the first error were not sent"]
-pub struct Sent {
+pub struct SendReport {
     /// Datagrams sent, from the start of the range on.
     pub count: usize,
     /// Why the datagram after them was not sent.
@@ -98,7 +98,7 @@ impl SendBatch {
     /// `make` is asked for the indices in rising order, and again for some of them after a refusal or a full window;
     /// it must give the same datagram each time.
     ///
-    /// On an error, [`Sent::count`] tells which datagram it is. After [`Fault::WouldBlock`](crate::Fault::WouldBlock)
+    /// On an error, [`SendReport::count`] tells which datagram it is. After [`Fault::WouldBlock`](crate::Fault::WouldBlock)
     /// go on from that one when the socket is writable; where
     /// [`concerns_this_datagram`](SendError::concerns_this_datagram) holds, go on from the next.
     ///
@@ -116,7 +116,7 @@ impl SendBatch {
         socket: impl AsFd,
         range: Range<usize>,
         mut make: impl FnMut(usize) -> Outgoing<'m>,
-    ) -> Sent {
+    ) -> SendReport {
         let fd = socket.as_fd();
         self.pause.count_down(&mut self.coalesce);
         let mut next = range.start;
@@ -141,7 +141,7 @@ impl SendBatch {
                 return Self::stopped(fd, next - range.start, failure.errno);
             }
         }
-        Sent {
+        SendReport {
             count: next.saturating_sub(range.start),
             error: None,
         }
@@ -186,8 +186,8 @@ impl SendBatch {
     }
 
     #[cold]
-    fn stopped(fd: BorrowedFd<'_>, count: usize, errno: i32) -> Sent {
-        Sent {
+    fn stopped(fd: BorrowedFd<'_>, count: usize, errno: i32) -> SendReport {
+        SendReport {
             count,
             error: Some(SendError::of_socket(fd, errno)),
         }

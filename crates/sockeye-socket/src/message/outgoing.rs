@@ -204,6 +204,16 @@ impl<'a> Outgoing<'a> {
 
 /// Reading back, for those who carry messages without a kernel.
 impl<'a> Outgoing<'a> {
+    /// The same message with another payload.
+    #[inline]
+    pub const fn with_payload<'b>(&self, payload: &'b [u8]) -> Outgoing<'b> {
+        Outgoing {
+            payload,
+            destination: self.destination,
+            extras: self.extras,
+        }
+    }
+
     /// The bytes to send.
     #[inline]
     pub const fn payload(&self) -> &'a [u8] {

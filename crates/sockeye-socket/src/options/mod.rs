@@ -13,10 +13,12 @@ use crate::sys;
 mod ip;
 mod socket;
 mod tcp;
+mod udp;
 
 pub use ip::*;
 pub use socket::*;
 pub use tcp::*;
+pub use udp::*;
 
 /// An option of `setsockopt(2)`: its level, its number, its name, and the type of its value.
 ///

@@ -47,6 +47,10 @@ impl RawAddress {
         decode(self.0.get(..(len as usize).min(ADDRESS_LEN))?)
     }
 
+    pub(crate) fn bytes(&self) -> [u8; ADDRESS_LEN] {
+        self.0
+    }
+
     #[inline]
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr()

@@ -10,7 +10,7 @@ use super::control::{self, SocketClass};
 use super::message::{ControlBuffer, Received, empty_header};
 use super::storage::Storage;
 use super::{check, raw};
-use crate::message::{Outgoing, present};
+use crate::message::{Incoming, Outgoing, present};
 
 /// Slots of one size for received messages.
 #[derive(Debug)]
@@ -94,6 +94,38 @@ impl RecvVector {
         }
     }
 
+    /// Forgets what was received.
+    pub(crate) fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Puts a message into the next free slot as the kernel would; `false` when there is none.
+    pub(crate) fn push(&mut self, message: &Incoming<'_>) -> bool {
+        let slot = self.filled;
+        if slot >= self.headers.len() {
+            return false;
+        }
+        let start = slot * self.slot_len;
+        let room = self
+            .arena
+            .get_mut(start..start + self.slot_len)
+            .unwrap_or(&mut []);
+        for (to, from) in room.iter_mut().zip(message.payload) {
+            *to = *from;
+        }
+        let truncated = message.truncated || message.payload.len() > self.slot_len;
+        let header = &mut self.headers[slot];
+        header.msg_len = u32::try_from(message.len).unwrap_or(u32::MAX);
+        header.msg_hdr.msg_flags = if truncated { libc::MSG_TRUNC } else { 0 };
+        header.msg_hdr.msg_namelen = self.addresses[slot].set(&message.source);
+        let mut writer = ControlWriter::new(&mut self.controls[slot].0);
+        control::write_received(&mut writer, &message.meta, message.segment_size);
+        header.msg_hdr.msg_controllen = writer.len() as _;
+        self.filled += 1;
+        self.dirty = self.dirty.max(self.filled);
+        true
+    }
+
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.headers.len()
@@ -158,6 +190,12 @@ impl RecvVector {
     pub(crate) fn payload_mut(&mut self, slot: usize) -> &mut [u8] {
         let range = self.payload_range(slot);
         self.arena.get_mut(range).unwrap_or(&mut [])
+    }
+
+    /// All slots, one after another.
+    #[inline]
+    pub(crate) fn storage(&self) -> &[u8] {
+        &self.arena
     }
 }
 

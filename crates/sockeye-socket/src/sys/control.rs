@@ -221,6 +221,57 @@ pub(crate) fn write_segment(writer: &mut ControlWriter<'_>, bytes: u16) {
     writer.push(libc::SOL_UDP, libc::UDP_SEGMENT, bytes.to_ne_bytes());
 }
 
+/// Writes what the kernel would have written for a message received with `meta`: the inverse of [`read`].
+pub(crate) fn write_received(writer: &mut ControlWriter<'_>, meta: &Meta, segment_size: Option<usize>) {
+    let index = meta.interface.unwrap_or(0).to_ne_bytes();
+    match meta.destination {
+        Some(IpAddr::V4(destination)) => {
+            let local = match meta.local {
+                Some(IpAddr::V4(local)) => local,
+                _ => destination,
+            };
+            let mut info = [0; 12];
+            info[..4].copy_from_slice(&index);
+            info[4..8].copy_from_slice(&local.octets());
+            info[8..].copy_from_slice(&destination.octets());
+            writer.push(libc::SOL_IP, libc::IP_PKTINFO, info);
+        }
+        Some(IpAddr::V6(destination)) => {
+            let mut info = [0; 20];
+            info[..16].copy_from_slice(&destination.octets());
+            info[16..].copy_from_slice(&index);
+            writer.push(libc::SOL_IPV6, libc::IPV6_PKTINFO, info);
+        }
+        None => {}
+    }
+    if let (Some(dscp), Some(ecn)) = (meta.dscp, meta.ecn) {
+        writer.push(libc::SOL_IP, libc::IP_TOS, [dscp.value() << 2 | ecn.bits()]);
+    }
+    if let Some(hops) = meta.hop_limit {
+        writer.push(libc::SOL_IP, libc::IP_TTL, i32::from(hops).to_ne_bytes());
+    }
+    if let Some(since) = meta
+        .timestamp
+        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+    {
+        let mut spec = [0; 16];
+        spec[..8].copy_from_slice(&since.as_secs().to_ne_bytes());
+        spec[8..].copy_from_slice(&u64::from(since.subsec_nanos()).to_ne_bytes());
+        writer.push(libc::SOL_SOCKET, abi::SO_TIMESTAMPNS_NEW, spec);
+    }
+    if let Some(drops) = meta.drops {
+        writer.push(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, drops.to_ne_bytes());
+    }
+    if let Some(destination) = meta.original_destination {
+        let mut raw = address::RawAddress::EMPTY;
+        raw.set(&destination);
+        writer.push(libc::SOL_IP, libc::IP_ORIGDSTADDR, raw.bytes());
+    }
+    if let Some(size) = segment_size.and_then(|size| i32::try_from(size).ok()) {
+        writer.push(libc::SOL_UDP, libc::UDP_GRO, size.to_ne_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -282,6 +333,32 @@ mod tests {
         let len = writer.len();
         assert_eq!(read(&buffer[..len], &mut meta), None);
         assert_eq!(meta, Meta::NONE);
+    }
+
+    #[test]
+    fn written_metadata_reads_back() {
+        let mut meta = Meta::NONE;
+        meta.destination = Some("224.0.0.9".parse().unwrap());
+        meta.local = Some("192.0.2.1".parse().unwrap());
+        meta.interface = Some(7);
+        (meta.ecn, meta.dscp, meta.hop_limit) = (Some(Ecn::Ce), Some(Dscp::EF), Some(3));
+        meta.timestamp = Some(SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 999_999_999));
+        meta.drops = Some(5);
+        meta.original_destination = Some("[2001:db8::1]:53".parse().unwrap());
+        for destination in ["224.0.0.9", "2001:db8::9"] {
+            meta.destination = Some(destination.parse().unwrap());
+            meta.local = meta
+                .local
+                .filter(|_| destination.contains('.'))
+                .or(meta.destination);
+            let mut buffer = [0u8; cmsg::RECV_CONTROL_LEN];
+            let mut writer = ControlWriter::new(&mut buffer);
+            write_received(&mut writer, &meta, Some(1200));
+            let len = writer.len();
+            let mut read_back = Meta::NONE;
+            assert_eq!(read(&buffer[..len], &mut read_back), Some(1200));
+            assert_eq!(read_back, meta);
+        }
     }
 
     proptest! {

@@ -21,6 +21,16 @@ pub(crate) enum Peek {
     Yes,
 }
 
+impl Peek {
+    #[inline]
+    fn flag(self) -> i32 {
+        match self {
+            Self::No => 0,
+            Self::Yes => libc::MSG_PEEK,
+        }
+    }
+}
+
 /// What `recvmsg` reported beside the payload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received {
@@ -109,12 +119,40 @@ fn settled(sent: libc::ssize_t) -> Option<Result<usize, i32>> {
     }
 }
 
+/// Receives one datagram without metadata.
+#[inline]
+pub(crate) fn receive_from(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    peek: Peek,
+) -> io::Result<(usize, SocketAddr)> {
+    let mut name = RawAddress::EMPTY;
+    loop {
+        let mut name_len = ADDRESS_LEN as libc::socklen_t;
+        // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer` and `name_len` into `name`.
+        let received = unsafe {
+            libc::recvfrom(
+                raw(fd),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                peek.flag(),
+                name.as_mut_ptr().cast(),
+                &raw mut name_len,
+            )
+        };
+        match check_len(received) {
+            Ok(len) => return Ok((len, name.decode(name_len).unwrap_or(NO_ADDRESS))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Receives one message with metadata.
 #[inline]
 pub(crate) fn receive<'b>(fd: BorrowedFd<'_>, buffer: &'b mut [u8], peek: Peek) -> io::Result<Incoming<'b>> {
-    let flags = if peek == Peek::Yes { libc::MSG_PEEK } else { 0 };
     let mut meta = Meta::NONE;
-    let (received, segment_size) = receive_raw(fd, buffer, flags | libc::MSG_TRUNC, |control| {
+    let (received, segment_size) = receive_raw(fd, buffer, peek.flag() | libc::MSG_TRUNC, |control| {
         control::read(control, &mut meta)
     })?;
     let payload = buffer.get(..received.len).unwrap_or(buffer);
