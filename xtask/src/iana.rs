@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// Arguments of `cargo xtask iana`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// IANA's `service-names-port-numbers.csv`.
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
@@ -190,18 +190,24 @@ struct Registry {
 }
 
 /// Reads the registry and writes or checks both tables under `root`, the workspace.
-pub fn run(root: &Path, args: &Args) -> Result<()> {
+pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let registry = read(&args.from)?;
     let folder = root.join("crates/sockeye-endpoint/src/services");
     let curated: BTreeSet<String> = CURATED.iter().map(|name| name.to_ascii_lowercase()).collect();
     let basic = |row: &(u16, String)| row.0 < 1024 || curated.contains(&row.1);
-    for (file, source) in
-        [("basic.rs", render(&registry, basic)?), ("full.rs", render(&registry, |_| true)?)]
-    {
+    for (file, source) in [
+        ("basic.rs", render(&registry, basic)?),
+        ("full.rs", render(&registry, |_| true)?),
+    ] {
         let path = folder.join(file);
         if args.check {
             let committed = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            ensure!(committed == source, "{} differs from what {} gives", path.display(), args.from.display());
+            ensure!(
+                committed == source,
+                "{} differs from what {} gives",
+                path.display(),
+                args.from.display()
+            );
         } else {
             fs::write(&path, source).with_context(|| path.display().to_string())?;
         }
@@ -213,12 +219,22 @@ fn read(file: &Path) -> Result<Registry> {
     let mut reader = csv::Reader::from_path(file).with_context(|| file.display().to_string())?;
     let headers = reader.headers()?.clone();
     let column = |name: &str| {
-        headers.iter().position(|header| header == name).with_context(|| format!("no column {name:?}"))
+        headers
+            .iter()
+            .position(|header| header == name)
+            .with_context(|| format!("no column {name:?}"))
     };
-    let (name, port, transport) =
-        (column("Service Name")?, column("Port Number")?, column("Transport Protocol")?);
+    let (name, port, transport) = (
+        column("Service Name")?,
+        column("Port Number")?,
+        column("Transport Protocol")?,
+    );
     let dates = [column("Registration Date")?, column("Modification Date")?];
-    let mut registry = Registry { tcp: Vec::new(), udp: Vec::new(), date: String::new() };
+    let mut registry = Registry {
+        tcp: Vec::new(),
+        udp: Vec::new(),
+        date: String::new(),
+    };
     for record in reader.records() {
         let record = record?;
         let field = |column: usize| record.get(column).unwrap_or_default().trim();
@@ -244,7 +260,11 @@ fn read(file: &Path) -> Result<Registry> {
             }
         }
     }
-    ensure!(registry.tcp.len() > 1_000 && registry.udp.len() > 1_000, "{} is not the registry", file.display());
+    ensure!(
+        registry.tcp.len() > 1_000 && registry.udp.len() > 1_000,
+        "{} is not the registry",
+        file.display()
+    );
     Ok(registry)
 }
 
@@ -268,8 +288,16 @@ fn render(registry: &Registry, wanted: impl Fn(&(u16, String)) -> bool) -> Resul
     wrap(&mut source, names.iter().map(|name| format!("{name} ")), " \\");
     source.push_str("\";\n");
     for (prefix, rows) in [("TCP", &tcp), ("UDP", &udp)] {
-        array(&mut source, &format!("{prefix}_PORTS"), rows.iter().map(|(port, _)| usize::from(*port)))?;
-        array(&mut source, &format!("{prefix}_NAMES"), rows.iter().map(|(_, name)| ids[name.as_str()]))?;
+        array(
+            &mut source,
+            &format!("{prefix}_PORTS"),
+            rows.iter().map(|(port, _)| usize::from(*port)),
+        )?;
+        array(
+            &mut source,
+            &format!("{prefix}_NAMES"),
+            rows.iter().map(|(_, name)| ids[name.as_str()]),
+        )?;
         let port_of = names.iter().map(|name| usize::from(first_port(rows, name)));
         array(&mut source, &format!("{prefix}_PORT_OF"), port_of)?;
     }
@@ -286,7 +314,10 @@ fn by_port(rows: &Rows, wanted: impl Fn(&(u16, String)) -> bool) -> Rows {
 /// The port that is meant by the name alone; 0 where it has none on this transport.
 fn first_port(rows: &Rows, name: &str) -> u16 {
     let ports = || rows.iter().filter(|row| row.1 == name).map(|row| row.0);
-    ports().find(|port| is_preferred(name, *port)).or_else(|| ports().next()).unwrap_or(0)
+    ports()
+        .find(|port| is_preferred(name, *port))
+        .or_else(|| ports().next())
+        .unwrap_or(0)
 }
 
 fn is_preferred(name: &str, port: u16) -> bool {
@@ -294,7 +325,11 @@ fn is_preferred(name: &str, port: u16) -> bool {
 }
 
 fn array(source: &mut String, name: &str, values: impl ExactSizeIterator<Item = usize>) -> Result<()> {
-    writeln!(source, "#[rustfmt::skip]\npub(super) static {name}: [u16; {}] = [", values.len())?;
+    writeln!(
+        source,
+        "#[rustfmt::skip]\npub(super) static {name}: [u16; {}] = [",
+        values.len()
+    )?;
     wrap(source, values.map(|value| format!("{value},")), "");
     source.push_str("];\n");
     Ok(())

@@ -1,3 +1,107 @@
-//! `cargo xtask`.
+//! `cargo xtask`: what builds, checks and measures the workspace. Run it without arguments for the list.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`ci`] | every check in order, each from the module of its name |
+//! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
+//! | [`build`], [`test`], [`bench`] | cargo's own commands with the workspace's selections |
+//! | [`instructions`] | instructions a message, counted under callgrind |
+//! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
+//! | [`workspace`] | the packages, read from their manifests |
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod bench;
+mod build;
+mod ci;
+mod iana;
+mod instructions;
+mod process;
+mod step;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use step::Step;
+
+/// What builds, checks and measures the workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything that a change has to pass, in order; ends with a table of steps and times
+    Ci(ci::Arguments),
+    /// Format every package
+    Fmt,
+    /// Clippy, package by package, warnings denied
+    Lint,
+    /// Check the invariants of the tree that no compiler holds
+    Tidy(tidy::Arguments),
+    /// Check each crate alone: without features, with the default ones, with all
+    Build,
+    /// Run tests: all of them, or one area (`udp`, `event-loop`, `interop`, ...)
+    Test(test::Arguments),
+    /// Run the property tests
+    Prop(test::PropArguments),
+    /// Run benchmarks, or count instructions
+    Bench(bench::Arguments),
+    /// Build the documentation with warnings denied and run its examples
+    Doc,
+    /// Fuzz one target of tests/fuzz (needs: cargo install cargo-fuzz)
+    Fuzz(test::FuzzArguments),
+    /// Run the tests of the one crate with unsafe code under AddressSanitizer
+    Asan,
+    /// Generate the service tables of sockeye-endpoint from IANA's registry
+    Iana(iana::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let workspace = workspace::Workspace::load()?;
+    let steps: Vec<Step> = match command {
+        Command::Ci(arguments) => return ci::run(&arguments, &workspace),
+        Command::Tidy(arguments) => return tidy::run(&arguments),
+        Command::Bench(arguments) if arguments.instructions => return instructions::run(&arguments),
+        Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
+        Command::Fmt => build::fmt(),
+        Command::Lint => build::lint(&workspace),
+        Command::Build => build::build(&workspace),
+        Command::Test(arguments) => test::test(&arguments, &workspace)?,
+        Command::Prop(arguments) => test::prop(&arguments, &workspace)?,
+        Command::Bench(arguments) => bench::bench(&arguments)?,
+        Command::Doc => build::doc(),
+        Command::Fuzz(arguments) => test::fuzz(&arguments)?,
+        Command::Asan => test::asan(),
+    };
+    step::run_all(&steps, step::OnFailure::Stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

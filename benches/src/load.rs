@@ -1,0 +1,190 @@
+//! A closed loop over TCP: each connection sends a message, waits until all of it has come back, and sends the
+//! next one.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+/// What to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Connections, each with one message under way.
+    pub connections: usize,
+    /// Bytes of a message.
+    pub size: usize,
+    /// Messages in all.
+    pub messages: u64,
+}
+
+/// Without an answer for so long the server is taken for stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Connection {
+    stream: TcpStream,
+    /// Bytes of the message that are still to be written; 0 while the answer is awaited.
+    unsent: usize,
+    /// Bytes of the answer that are still to come; 0 when there is nothing under way.
+    awaited: usize,
+}
+
+/// Sends exactly `shape.messages` messages to an echo server and returns how long it took from the first byte
+/// to the last.
+///
+/// # Errors
+/// When a connection fails or ends, when a byte comes back that was not sent, or `TimedOut` when nothing
+/// comes for half a minute.
+pub fn closed_loop(server: SocketAddr, shape: Shape) -> io::Result<Duration> {
+    let mut poll = Poll::new()?;
+    let mut connections = open(server, shape, &poll)?;
+    let payload = vec![b'x'; shape.size];
+    let mut buffer = vec![0; 256 * 1024];
+    let mut events = Events::with_capacity(1024);
+    let (mut started, mut finished) = (0, 0);
+    let begun = Instant::now();
+    for connection in &mut connections {
+        connection.start(&payload, &mut started, shape.messages)?;
+    }
+    while finished < shape.messages {
+        poll.poll(&mut events, Some(PATIENCE))?;
+        if events.is_empty() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        for event in &events {
+            let connection = &mut connections[event.token().0];
+            if event.is_writable() {
+                connection.write(&payload)?;
+            }
+            if event.is_readable() {
+                while connection.read(&mut buffer)? {
+                    finished += 1;
+                    connection.start(&payload, &mut started, shape.messages)?;
+                }
+            }
+        }
+    }
+    Ok(begun.elapsed())
+}
+
+fn open(server: SocketAddr, shape: Shape, poll: &Poll) -> io::Result<Vec<Connection>> {
+    (0..shape.connections)
+        .map(|index| {
+            // Connected before it is made nonblocking, so that the measurement holds no handshake.
+            let stream = std::net::TcpStream::connect(server)?;
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            poll.registry()
+                .register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            Ok(Connection {
+                stream,
+                unsent: 0,
+                awaited: 0,
+            })
+        })
+        .collect()
+}
+
+impl Connection {
+    /// Begins the next message, if there is one to begin.
+    fn start(&mut self, payload: &[u8], started: &mut u64, messages: u64) -> io::Result<()> {
+        if *started == messages {
+            return Ok(());
+        }
+        *started += 1;
+        (self.unsent, self.awaited) = (payload.len(), payload.len());
+        self.write(payload)
+    }
+
+    fn write(&mut self, payload: &[u8]) -> io::Result<()> {
+        while self.unsent > 0 {
+            match self.stream.write(&payload[payload.len() - self.unsent..]) {
+                Ok(count) => self.unsent -= count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; `true` when that completed the answer.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) if count > self.awaited || buffer[..count].iter().any(|byte| *byte != b'x') => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "an answer that was not asked for",
+                    ));
+                }
+                Ok(count) => {
+                    self.awaited -= count;
+                    if self.awaited == 0 {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Serves as many connections as it is told, by blocking copies on threads, and returns the bytes echoed.
+    fn echo(listener: TcpListener, connections: usize) -> std::thread::JoinHandle<u64> {
+        std::thread::spawn(move || {
+            let threads: Vec<_> = (0..connections)
+                .map(|_| {
+                    let (stream, _) = listener.accept().unwrap();
+                    std::thread::spawn(move || io::copy(&mut &stream, &mut &stream).unwrap())
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        })
+    }
+
+    #[test]
+    fn exactly_the_messages_that_were_asked_for_are_sent() {
+        for (connections, size, messages) in [(1, 64, 100), (7, 64, 100), (3, 300_000, 10)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let server = listener.local_addr().unwrap();
+            let echoed = echo(listener, connections);
+            closed_loop(
+                server,
+                Shape {
+                    connections,
+                    size,
+                    messages,
+                },
+            )
+            .unwrap();
+            assert_eq!(echoed.join().unwrap(), messages * size as u64);
+        }
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let thread = std::thread::spawn(move || drop(listener.accept()));
+        let result = closed_loop(
+            server,
+            Shape {
+                connections: 1,
+                size: 64,
+                messages: 10,
+            },
+        );
+        assert!(result.is_err());
+        thread.join().unwrap();
+    }
+}

@@ -1,0 +1,275 @@
+//! `test`, `prop`, `fuzz`, `asan`: the tests, all or by area, and the count of those that were skipped.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::process::Process;
+use crate::step::Step;
+use crate::workspace::{Workspace, root, stems, target_folder};
+
+/// The packages that the workspace-wide runs select, always the same, so that cargo builds each dependency
+/// with one set of features.
+const EVERYTHING: &str = "test --workspace --all-features";
+
+/// Names the file that the tests append their skips to (see `tests/src/skip.rs`).
+const SKIP_LOG: &str = "SOCKEYE_SKIP_LOG";
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Arguments {
+    /// An area: a crate by its short name (`udp`), or a word of an integration test's name (`interop`)
+    name: Option<String>,
+}
+
+/// The tests of every package, or of one area: its crate, and the integration tests with its name.
+///
+/// # Errors
+/// When there is no such area.
+pub(crate) fn test(arguments: &Arguments, workspace: &Workspace) -> Result<Vec<Step>> {
+    let Some(name) = &arguments.name else {
+        // `--tests` selects everything but doctests, which `doc` runs, and examples, which clippy compiles.
+        // It builds the program too, which the interop tests then find here.
+        let program = target_folder().join("debug/sockeye");
+        let compile = Process::cargo(EVERYTHING).words("--tests --no-run");
+        let run = Process::cargo(EVERYTHING)
+            .words("--tests --no-fail-fast")
+            .with("SOCKEYE_PROGRAM", program.to_string_lossy())
+            .with(SKIP_LOG, Skips::path().to_string_lossy());
+        return Ok(vec![
+            Step::new("test", "compile", compile),
+            Step::new("test", "run", run),
+        ]);
+    };
+    let area = workspace.area(name)?;
+    let mut steps = Vec::new();
+    if let Some(package) = area.package {
+        let run = Process::cargo("test --all-features --package").argument(package);
+        steps.push(Step::new(
+            "test",
+            package,
+            run.with(SKIP_LOG, Skips::path().to_string_lossy()),
+        ));
+    }
+    if !area.tests.is_empty() {
+        let run = integration(&area.tests).with(SKIP_LOG, Skips::path().to_string_lossy());
+        steps.push(Step::new("test", area.tests.join(" "), run));
+    }
+    Ok(steps)
+}
+
+fn integration(targets: &[&str]) -> Process {
+    targets.iter().fold(
+        Process::cargo("test --no-fail-fast --package sockeye-tests"),
+        |run, target| run.words("--test").argument(*target),
+    )
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct PropArguments {
+    /// An area, as for `test`
+    name: Option<String>,
+    /// Cases for each property [default: what the test asks for, mostly 256]
+    #[arg(long)]
+    cases: Option<u32>,
+    /// The seed of the random cases, to see the same ones again
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// The property tests: tests with `prop` in their path in the crates, and `tests/tests/prop_*.rs`.
+///
+/// # Errors
+/// When there is no such area.
+pub(crate) fn prop(arguments: &PropArguments, workspace: &Workspace) -> Result<Vec<Step>> {
+    let mut runs = Vec::new();
+    if let Some(name) = &arguments.name {
+        let area = workspace.area(name)?;
+        if let Some(package) = area.package {
+            let run = Process::cargo("test --all-features --tests --package").argument(package);
+            runs.push((package.to_owned(), run.words("-- prop")));
+        }
+        let targets: Vec<_> = area
+            .tests
+            .into_iter()
+            .filter(|name| name.starts_with("prop"))
+            .collect();
+        if !targets.is_empty() {
+            runs.push((targets.join(" "), integration(&targets)));
+        }
+    } else {
+        runs.push((
+            "in the crates".to_owned(),
+            Process::cargo(EVERYTHING).words("--lib -- prop"),
+        ));
+        if stems(&root().join("tests/tests"))?
+            .iter()
+            .any(|name| name.starts_with("prop_"))
+        {
+            let run = Process::cargo(EVERYTHING)
+                .words("--no-fail-fast --test")
+                .argument("prop_*");
+            runs.push(("across the crates".to_owned(), run));
+        }
+    }
+    let configured = |mut run: Process| {
+        if let Some(cases) = arguments.cases {
+            run = run.with("PROPTEST_CASES", cases.to_string());
+        }
+        if let Some(seed) = arguments.seed {
+            run = run.with("PROPTEST_RNG_SEED", seed.to_string());
+        }
+        run
+    };
+    Ok(runs
+        .into_iter()
+        .map(|(name, run)| Step::new("prop", name, configured(run)))
+        .collect())
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FuzzArguments {
+    /// A target: a file of tests/fuzz/fuzz_targets
+    target: String,
+    /// How long
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+}
+
+/// One fuzz target for a while. The compiler's coverage flags are unstable; `RUSTC_BOOTSTRAP` lets the stable
+/// compiler take them, for this command alone.
+///
+/// # Errors
+/// When there is no such target, or no `cargo fuzz`.
+pub(crate) fn fuzz(arguments: &FuzzArguments) -> Result<Vec<Step>> {
+    let known = stems(&root().join("tests/fuzz/fuzz_targets"))?;
+    if !known.contains(&arguments.target) {
+        bail!(
+            "no fuzz target is called {}; there are: {}",
+            arguments.target,
+            known.join(", ")
+        );
+    }
+    let help = Process::cargo("fuzz --version").command().output();
+    if !help.is_ok_and(|output| output.status.success()) {
+        bail!("cargo fuzz is not installed; install it with: cargo install cargo-fuzz");
+    }
+    let run = Process::cargo("fuzz run --fuzz-dir tests/fuzz")
+        .argument(&arguments.target)
+        .argument("--")
+        .argument(format!("-max_total_time={}", arguments.seconds))
+        .with("RUSTC_BOOTSTRAP", "1");
+    Ok(vec![Step::new("fuzz", &arguments.target, run)])
+}
+
+/// The tests of the crate with unsafe code, every access checked by AddressSanitizer. The standard library
+/// stays as it is: no nightly sources are needed.
+pub(crate) fn asan() -> Vec<Step> {
+    // A target of its own, named, so that the flags stay away from build scripts and macros.
+    let run = Process::cargo(
+        "test --package sockeye-socket --all-features --tests --target x86_64-unknown-linux-gnu",
+    )
+    .with("RUSTC_BOOTSTRAP", "1")
+    .with("RUSTFLAGS", "-Zsanitizer=address")
+    .with("CARGO_TARGET_DIR", target_folder().join("asan").to_string_lossy());
+    vec![Step::new("asan", "sockeye-socket", run)]
+}
+
+/// The tests that were skipped since it was started.
+#[derive(Debug)]
+pub(crate) struct Skips(());
+
+impl Skips {
+    /// Begins to count.
+    pub(crate) fn start() -> Self {
+        // Left over from a run that was killed and had the same process number.
+        let _ = std::fs::remove_file(Self::path());
+        Self(())
+    }
+
+    fn path() -> PathBuf {
+        std::env::temp_dir().join(format!("sockeye-skips-{}.log", std::process::id()))
+    }
+
+    /// Prints how many there were, and for want of what.
+    pub(crate) fn report(self) {
+        if let Ok(log) = std::fs::read_to_string(Self::path()) {
+            eprintln!("{}", summary(&log));
+            let _ = std::fs::remove_file(Self::path());
+        }
+    }
+}
+
+fn summary(log: &str) -> String {
+    let mut lines: Vec<_> = log.lines().collect();
+    lines.sort_unstable();
+    let mut text = format!("{} tests were skipped:", lines.len());
+    for group in lines.chunk_by(|a, b| a == b) {
+        if let [line, ..] = group {
+            text.push_str(&format!("\n{:5} x {line}", group.len()));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn titles(steps: &[Step]) -> Vec<String> {
+        steps.iter().map(Step::title).collect()
+    }
+
+    #[test]
+    fn an_area_runs_its_crate() {
+        let workspace = Workspace::load().unwrap();
+        let steps = test(
+            &Arguments {
+                name: Some("endpoint".to_owned()),
+            },
+            &workspace,
+        )
+        .unwrap();
+        assert!(titles(&steps)[0].contains("test --all-features --package sockeye-endpoint"));
+        assert!(
+            test(
+                &Arguments {
+                    name: Some("no-such-area".to_owned())
+                },
+                &workspace
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn cases_and_seed_reach_proptest() {
+        let workspace = Workspace::load().unwrap();
+        let arguments = PropArguments {
+            name: None,
+            cases: Some(7),
+            seed: Some(42),
+        };
+        for title in titles(&prop(&arguments, &workspace).unwrap()) {
+            assert!(title.contains("PROPTEST_CASES=7 PROPTEST_RNG_SEED=42"), "{title}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_fuzz_target_is_named() {
+        let error = fuzz(&FuzzArguments {
+            target: "no_such".to_owned(),
+            seconds: 1,
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("no fuzz target is called no_such"));
+    }
+
+    #[test]
+    fn skips_are_counted_by_what_was_missing() {
+        let log = "skipped: needs b\nskipped: needs a\nskipped: needs b\n";
+        assert_eq!(
+            summary(log),
+            "3 tests were skipped:\n    1 x skipped: needs a\n    2 x skipped: needs b"
+        );
+    }
+}
