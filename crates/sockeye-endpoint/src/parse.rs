@@ -344,6 +344,19 @@ pub(crate) const fn host(text: &[u8], from: usize) -> Result<(IpAddr, Option<Zon
     }
 }
 
+/// Whether a `:` comes before anything that ends an address: then it is no IPv4 address.
+pub(crate) const fn looks_like_ipv6(text: &[u8]) -> bool {
+    let mut at = 0;
+    while at < text.len() && at < 6 {
+        match text[at] {
+            b':' => return true,
+            byte if hex_digit(byte) <= 15 => at += 1,
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// Says "brackets" rather than what is wrong with it as an IPv4 address when an IPv6 address seems to be meant.
 #[cold]
 const fn bare_ipv6(text: &[u8], from: usize, error: ParseError) -> ParseError {
