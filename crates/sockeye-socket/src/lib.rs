@@ -30,9 +30,11 @@
     reason = "the one crate that talks to the kernel; every block is in the module sys"
 )]
 
+mod accept_fault;
 mod batch;
 mod capabilities;
 mod convert;
+pub mod errno;
 mod error;
 mod errqueue;
 mod message;
@@ -41,6 +43,7 @@ pub mod os;
 mod socket;
 mod sys;
 
+pub use accept_fault::AcceptFault;
 pub use batch::{RecvBatch, SendBatch, SendReport};
 pub use capabilities::Capabilities;
 pub use error::{Op, OpError};
