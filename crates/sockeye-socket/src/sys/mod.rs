@@ -13,6 +13,7 @@
 //! | `transfer` | `sendfile`, `splice`, `pipe` |
 //! | `message`, `batch` | `sendmsg`, `recvmsg`, many messages a call, the error queue |
 //! | `cmsg`, `control`, `metadata` | control messages as bytes, what they mean, the options that ask for them |
+//! | `names` | `getaddrinfo` |
 //! | `process` | timers, the clock, CPU affinity, limits, inherited descriptors |
 //!
 //! A feature that a system lacks is an error of kind [`Unsupported`](io::ErrorKind::Unsupported), never a silent nothing.
@@ -27,6 +28,7 @@ pub(crate) mod cmsg;
 pub(crate) mod control;
 pub(crate) mod message;
 pub(crate) mod metadata;
+pub(crate) mod names;
 pub(crate) mod option;
 pub(crate) mod process;
 pub(crate) mod storage;
