@@ -297,7 +297,7 @@ mod tests {
         while sum > 0xffff {
             sum = (sum >> 16) + (sum & 0xffff);
         }
-        !(sum as u16)
+        !u16::try_from(sum).unwrap()
     }
 
     fn noise(len: usize) -> std::vec::Vec<u8> {
@@ -307,7 +307,7 @@ mod tests {
                 state = state
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                (state >> 56) as u8
+                state.to_be_bytes()[0]
             })
             .collect()
     }

@@ -25,15 +25,20 @@
 //! | `icmp` | [`Icmpv4`], [`Icmpv6`], [`Quoted`] datagrams, [`IcmpExtensions`], neighbour discovery, MLD |
 //! | `udp`, `udp_lite`, `tcp` | the transports |
 //! | `checksum` | [`checksum()`], [`Checksum`] in pieces, [`update_checksum`] in place |
+//! | `packet` | a whole [`Packet`] in one call |
+//! | `fragment` | [`Ipv4Fragments`], [`Ipv6Fragments`] into a caller's buffer |
+//! | `reassemble` | [`Reassembler`]: caps, the caller's clock, overlaps refused (feature `alloc`) |
 //! | `emit` | the seam between builders: [`Emit`] |
 //! | `error` | [`PacketError`], [`Layer`], [`Fault`], [`Lax`] |
 //! | [`protocol`] | protocol numbers by name |
 //!
-//! Features: `std` (default) only makes the errors implement `std::error::Error` through `thiserror/std`.
+//! Features: `std` (default) implies `alloc` and lets `thiserror` use `std`; `alloc` adds the [`Reassembler`], all else does without.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -41,11 +46,15 @@ mod bytes;
 mod checksum;
 mod emit;
 mod error;
+mod fragment;
 mod icmp;
 mod ipv4;
 mod ipv6;
+mod packet;
 pub mod protocol;
 mod readdress;
+#[cfg(feature = "alloc")]
+mod reassemble;
 mod tcp;
 mod udp;
 mod udp_lite;
@@ -54,6 +63,7 @@ mod view;
 pub use checksum::{Checksum, ChecksumStatus, Pseudo, checksum, update_checksum, update_checksum_bytes};
 pub use emit::Emit;
 pub use error::{Fault, Lax, Layer, PacketError};
+pub use fragment::{Ipv4Fragments, Ipv6Fragments};
 pub use icmp::{
     ExtensionObject, ExtensionWriter, ICMP_HEADER_LEN, IcmpExtensions, Icmpv4, Icmpv4Builder, Icmpv4Message,
     Icmpv6, Icmpv6Builder, Icmpv6Message, InterfaceInfo, InterfaceRole, MldRecord, MldRecords, MplsLabel,
@@ -67,6 +77,9 @@ pub use ipv6::{
     HopByHopBuilder, IPV6_HEADER_LEN, Ipv6, Ipv6Builder, Ipv6Option, Ipv6Options, MAX_EXTENSION_HEADERS,
     RoutingBuilder, RoutingHeader, UnknownAction, UpperLayer,
 };
+pub use packet::{Network, Packet, Transport};
+#[cfg(feature = "alloc")]
+pub use reassemble::{Expired, Reassembler, Reassembly, ReassemblyLimits};
 pub use tcp::{TCP_HEADER_LEN, Tcp, TcpBuilder, TcpFlags, TcpOption, TcpOptionWriter, TcpOptions};
 pub use udp::{UDP_HEADER_LEN, Udp, UdpBuilder};
 pub use udp_lite::{UdpLite, UdpLiteBuilder};

@@ -5,7 +5,7 @@
 
 use core::net::Ipv4Addr;
 
-use crate::bytes::{array, be8, be16, be32, put, put_slice};
+use crate::bytes::{array, be8, be16, be32, low8, put, put_slice};
 use crate::error::{Fault, Layer, PacketError};
 
 /// Options take at most this much.
@@ -140,6 +140,18 @@ impl<'a> Ipv4Options<'a> {
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {
         self.data
+    }
+
+    /// The options that every fragment carries.
+    pub(crate) fn copied(mut self) -> Result<Ipv4OptionWriter, PacketError> {
+        let mut copied = Ipv4OptionWriter::new();
+        while let Some(next) = self.next_raw() {
+            let (raw, option) = next?;
+            if option.is_copied() {
+                copied.push_raw(raw)?;
+            }
+        }
+        Ok(copied)
     }
 
     /// The next option with its whole encoding; errors end the walk.
@@ -296,27 +308,26 @@ impl<'a> Ipv4Option<'a> {
 /// assert_eq!(options.as_bytes(), [148, 4, 0, 0]);
 /// # Ok::<(), sockeye_packet::PacketError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv4OptionWriter {
-    /// Two arrays because `Default` reaches 32.
-    bytes: OptionBytes,
+    bytes: [u8; MAX_OPTIONS_LEN],
     len: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct OptionBytes([u8; MAX_OPTIONS_LEN]);
-
-impl Default for OptionBytes {
+impl Default for Ipv4OptionWriter {
     fn default() -> Self {
-        Self([0; MAX_OPTIONS_LEN])
+        Self::new()
     }
 }
 
 impl Ipv4OptionWriter {
     /// No options.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            bytes: [0; MAX_OPTIONS_LEN],
+            len: 0,
+        }
     }
 
     /// Appends an option.
@@ -358,21 +369,33 @@ impl Ipv4OptionWriter {
             Ipv4Option::Security { data } | Ipv4Option::Other { data, .. } => (2, data),
         };
         let len = head_len + data.len();
-        let end = self.len + len;
-        if end > MAX_OPTIONS_LEN {
-            return Err(PacketError::new(
-                Layer::Ipv4Options,
-                Fault::TooLarge,
-                self.len,
-                MAX_OPTIONS_LEN,
-                end,
-            ));
+        if self.len + len > MAX_OPTIONS_LEN {
+            return Err(self.too_large(len));
         }
         if head_len > 1 {
-            put(&mut head, 1, [crate::bytes::low8(len)]);
+            put(&mut head, 1, [low8(len)]);
         }
-        put_slice(&mut self.bytes.0, self.len, head.get(..head_len).unwrap_or(&[]));
-        put_slice(&mut self.bytes.0, self.len + head_len, data);
+        self.push_raw(head.get(..head_len).unwrap_or(&[]))?;
+        self.push_raw(data)
+    }
+
+    const fn too_large(&self, more: usize) -> PacketError {
+        PacketError::new(
+            Layer::Ipv4Options,
+            Fault::TooLarge,
+            self.len,
+            MAX_OPTIONS_LEN,
+            self.len + more,
+        )
+    }
+
+    /// Appends bytes as they are.
+    fn push_raw(&mut self, raw: &[u8]) -> Result<(), PacketError> {
+        let end = self.len + raw.len();
+        if end > MAX_OPTIONS_LEN {
+            return Err(self.too_large(raw.len()));
+        }
+        put_slice(&mut self.bytes, self.len, raw);
         self.len = end;
         Ok(())
     }
@@ -380,6 +403,6 @@ impl Ipv4OptionWriter {
     /// The encoding, padded with end-of-list to a multiple of four.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.0.get(..self.len.next_multiple_of(4)).unwrap_or(&[])
+        self.bytes.get(..self.len.next_multiple_of(4)).unwrap_or(&[])
     }
 }
