@@ -23,6 +23,10 @@
 //! | [`Socket`] | the descriptor: open, bind, connect, accept, stream calls, conversions |
 //! | [`options`] | every option as a typed constant |
 //! | [`OpError`], [`Op`] | set-up errors that say what was tried, on what, and what to do |
+//! | [`Outgoing`], [`Incoming`] | one message out, one in, with what goes beside the payload |
+//! | [`RecvBatch`], [`SendBatch`] | many messages a system call |
+//! | [`recv_error`] | the error queue: ICMP errors, transmit timestamps, zero-copy completions |
+//! | [`filter`] | classic BPF for taking, dropping and steering packets |
 //! | [`os`] | timers, sendfile, splice, pipes, CPUs, clocks, limits, descriptor adoption and passing |
 
 #![expect(
@@ -37,7 +41,9 @@ mod convert;
 pub mod errno;
 mod error;
 mod errqueue;
+pub mod filter;
 mod message;
+mod multicast;
 pub mod options;
 pub mod os;
 mod socket;
@@ -55,5 +61,6 @@ pub use message::{
     Dscp, Ecn, Fault, Incoming, Meta, Metadata, Outgoing, Segments, SendError, peek_from, peek_msg,
     recv_from, recv_msg, send_msg, send_to,
 };
+pub use multicast::{join_group, join_source, leave_group, leave_source};
 pub use socket::{ConnectStart, Socket};
 pub use socket2::{Domain, Protocol, SockAddr, SockRef, Type};

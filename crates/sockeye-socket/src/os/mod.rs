@@ -1,10 +1,12 @@
 //! What the workspace's crates need of the operating system beyond sockets, safe to call.
 
+mod interface;
 mod names;
 mod process;
 mod timer;
 mod transfer;
 
+pub use interface::{Interface, interface_index, interface_name, interfaces};
 pub use names::{AddressFamily, NameError, getaddrinfo};
 pub use process::{
     allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu, raise_nofile_limit,

@@ -13,6 +13,7 @@
 //! | `transfer` | `sendfile`, `splice`, `pipe` |
 //! | `message`, `batch` | `sendmsg`, `recvmsg`, many messages a call, the error queue |
 //! | `cmsg`, `control`, `metadata` | control messages as bytes, what they mean, the options that ask for them |
+//! | `filter`, `interface` | packet filters; interface names, indices and addresses |
 //! | `names` | `getaddrinfo` |
 //! | `process` | timers, the clock, CPU affinity, limits, inherited descriptors |
 //!
@@ -26,6 +27,8 @@ pub(crate) mod address;
 pub(crate) mod batch;
 pub(crate) mod cmsg;
 pub(crate) mod control;
+pub(crate) mod filter;
+pub(crate) mod interface;
 pub(crate) mod message;
 pub(crate) mod metadata;
 pub(crate) mod names;
