@@ -73,6 +73,16 @@ impl Socket {
         }
     }
 
+    /// Connects with `data` in the SYN where the kernel holds the peer's cookie, and returns how much it took.
+    ///
+    /// # Errors
+    ///
+    /// EINPROGRESS where there is no cookie: the connect has started, without data. Else as [`connect`](Self::connect).
+    #[doc(alias = "MSG_FASTOPEN")]
+    pub fn send_fast_open(&self, data: &[u8], peer: &SocketAddr) -> io::Result<usize> {
+        sys::stream::send_fast_open(self.as_fd(), data, peer)
+    }
+
     /// Undoes `connect`: the socket has no peer any more. A stream is reset by it.
     ///
     /// # Errors
@@ -270,6 +280,22 @@ impl Socket {
     /// `NotConnected` where there is none (any more).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         ip_address(&self.socket2().peer_addr()?)
+    }
+
+    /// Where a connection that netfilter has redirected here was meant to go.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where it was not redirected; ENOPROTOOPT where the kernel has no connection tracking.
+    #[doc(alias = "SO_ORIGINAL_DST")]
+    pub fn original_destination(&self) -> io::Result<SocketAddr> {
+        // A mapped peer was redirected as the IPv4 peer that it is.
+        let is_v6 = matches!(self.peer_addr()?, SocketAddr::V6(peer) if peer.ip().to_ipv4_mapped().is_none());
+        let option = if is_v6 { options::IP6T_SO_ORIGINAL_DST } else { options::SO_ORIGINAL_DST };
+        let mut bytes = [0; sys::address::ADDRESS_LEN];
+        let len = self.get_bytes(option, if is_v6 { &mut bytes } else { &mut bytes[..16] })?;
+        let address = bytes.get(..len).and_then(sys::address::decode);
+        address.ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))
     }
 
     /// The pending error, which reading it clears (`SO_ERROR`): the next call answers `None`.

@@ -70,6 +70,16 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     }
 }
 
+/// Connects to `peer` with `buffer` in the SYN, where the kernel holds a cookie.
+pub(crate) fn send_fast_open(fd: BorrowedFd<'_>, buffer: &[u8], peer: &SocketAddr) -> io::Result<usize> {
+    let mut address = RawAddress::EMPTY;
+    let len = address.set(peer);
+    let (data, size) = (buffer.as_ptr().cast(), buffer.len());
+    let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
+    // SAFETY: the kernel reads `size` bytes of `buffer` and `len` bytes of `address`, which `set` says it has.
+    check_len(unsafe { libc::sendto(raw(fd), data, size, flags, address.as_ptr().cast(), len) })
+}
+
 /// Connects to nobody: the peer is forgotten, a stream reset.
 pub(crate) fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
     let nobody = RawAddress::EMPTY;

@@ -1,0 +1,9 @@
+//! The error numbers that socket calls answer with and [`io::ErrorKind`](std::io::ErrorKind) does not tell apart, for
+//! crates that classify errors and do not depend on libc.
+
+pub use libc::{
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET,
+    EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EINTR, EINVAL, EISCONN, EMFILE, EMSGSIZE, ENETDOWN, ENETUNREACH,
+    ENFILE, ENOBUFS, ENODEV, ENOMEM, ENONET, ENOPROTOOPT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPERM, EPIPE,
+    EPROTO, EPROTONOSUPPORT, ETIMEDOUT,
+};
