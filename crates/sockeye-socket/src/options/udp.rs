@@ -27,6 +27,8 @@ options! { libc::IPPROTO_IP;
     IP_MULTICAST_ALL: bool = libc::IP_MULTICAST_ALL;
     /// The time to live of datagrams to groups; 1 unless set.
     IP_MULTICAST_TTL: u32 = libc::IP_MULTICAST_TTL;
+    /// The interface to send to groups through, as an `ip_mreqn`.
+    IP_MULTICAST_IF: [u8] = libc::IP_MULTICAST_IF;
     /// Hear what oneself sends to groups.
     IP_MULTICAST_LOOP: bool = libc::IP_MULTICAST_LOOP;
 }
