@@ -56,7 +56,10 @@ fn without_sigpipe(call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize
     // SAFETY: the set has been initialised by pthread_sigmask.
     let was_blocked = unsafe { libc::sigismember(before.as_ptr(), libc::SIGPIPE) } == 1;
     if !was_blocked && matches!(&answer, Err(error) if error.raw_os_error() == Some(libc::EPIPE)) {
-        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let at_once = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         // SAFETY: reads a set and a time; a null siginfo is allowed.
         unsafe { libc::sigtimedwait(sigpipe.as_ptr(), std::ptr::null_mut(), &raw const at_once) };
     }
