@@ -321,6 +321,11 @@ impl Connecting {
         &self.stream.socket
     }
 
+    /// The stream as mio gives it: nobody knows yet whether it will be one. For those who keep track themselves.
+    pub fn into_unconfirmed(self) -> TcpStream {
+        self.stream
+    }
+
     #[cold]
     fn failed(&self, error: io::Error) -> ConnectError {
         let error = OpError::new(Op::Connect, Transport::Tcp, error);
