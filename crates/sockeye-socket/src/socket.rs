@@ -291,7 +291,11 @@ impl Socket {
     pub fn original_destination(&self) -> io::Result<SocketAddr> {
         // A mapped peer was redirected as the IPv4 peer that it is.
         let is_v6 = matches!(self.peer_addr()?, SocketAddr::V6(peer) if peer.ip().to_ipv4_mapped().is_none());
-        let option = if is_v6 { options::IP6T_SO_ORIGINAL_DST } else { options::SO_ORIGINAL_DST };
+        let option = if is_v6 {
+            options::IP6T_SO_ORIGINAL_DST
+        } else {
+            options::SO_ORIGINAL_DST
+        };
         let mut bytes = [0; sys::address::ADDRESS_LEN];
         let len = self.get_bytes(option, if is_v6 { &mut bytes } else { &mut bytes[..16] })?;
         let address = bytes.get(..len).and_then(sys::address::decode);

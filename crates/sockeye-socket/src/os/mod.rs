@@ -1,13 +1,17 @@
 //! What the workspace's crates need of the operating system beyond sockets, safe to call.
 
+mod inherit;
 mod interface;
 mod names;
+mod pass;
 mod process;
 mod timer;
 mod transfer;
 
+pub use inherit::{Inherited, inherited_fds};
 pub use interface::{Interface, interface_index, interface_name, interfaces};
 pub use names::{AddressFamily, NameError, getaddrinfo};
+pub use pass::{MAX_PASSED_FDS, recv_fds, send_fds};
 pub use process::{
     allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu, raise_nofile_limit,
 };

@@ -72,10 +72,17 @@ mod tests {
     #[test]
     fn localhost_is_here_and_an_invalid_name_is_nowhere() {
         let found = getaddrinfo("localhost", AddressFamily::V4, 8).unwrap();
-        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 0));
+        assert!(
+            found
+                .iter()
+                .all(|address| address.ip().is_loopback() && address.port() == 0)
+        );
         assert!(!found.is_empty());
         assert!(getaddrinfo("localhost", AddressFamily::V4, 0).unwrap().is_empty());
-        assert!(matches!(getaddrinfo("a\0b", AddressFamily::V4, 8), Err(NameError::NotFound)));
+        assert!(matches!(
+            getaddrinfo("a\0b", AddressFamily::V4, 8),
+            Err(NameError::NotFound)
+        ));
         assert!(getaddrinfo("..", AddressFamily::V6, 8).is_err());
     }
 }

@@ -15,6 +15,7 @@
 //! | `cmsg`, `control`, `metadata` | control messages as bytes, what they mean, the options that ask for them |
 //! | `filter`, `interface` | packet filters; interface names, indices and addresses |
 //! | `names` | `getaddrinfo` |
+//! | `pass` | descriptors sent over a Unix socket |
 //! | `process` | timers, the clock, CPU affinity, limits, inherited descriptors |
 //!
 //! A feature that a system lacks is an error of kind [`Unsupported`](io::ErrorKind::Unsupported), never a silent nothing.
@@ -33,6 +34,7 @@ pub(crate) mod message;
 pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod option;
+pub(crate) mod pass;
 pub(crate) mod process;
 pub(crate) mod storage;
 pub(crate) mod stream;
