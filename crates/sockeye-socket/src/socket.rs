@@ -446,9 +446,8 @@ impl FromRawFd for Socket {
     /// The descriptor is open, and nobody else owns it.
     unsafe fn from_raw_fd(fd: RawFd) -> Self {
         // SAFETY: the caller's promise, passed on.
-        Self {
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
-        }
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Self { fd }
     }
 }
 

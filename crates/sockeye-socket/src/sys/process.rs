@@ -61,7 +61,6 @@ pub(crate) fn monotonic_ns() -> u64 {
 
 fn timespec(ns: u64) -> libc::timespec {
     let seconds = libc::time_t::try_from(ns / NS_PER_S).unwrap_or(libc::time_t::MAX);
-    #[expect(clippy::cast_possible_wrap, reason = "below a billion")]
     let rest = (ns % NS_PER_S) as libc::c_long;
     libc::timespec {
         tv_sec: seconds,
@@ -101,7 +100,6 @@ pub(crate) fn pin_thread(cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::cast_sign_loss, reason = "a positive constant of libc")]
 const CPU_LIMIT: usize = libc::CPU_SETSIZE as usize;
 
 fn empty_cpu_set() -> libc::cpu_set_t {

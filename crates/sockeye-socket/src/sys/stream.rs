@@ -8,6 +8,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use super::address::{ADDRESS_LEN, RawAddress};
 use super::{check, check_len, raw};
 
+/// Bytes of an address, as the kernel counts them.
+#[expect(clippy::cast_possible_truncation, reason = "28")]
+const ADDRESS_SOCKLEN: libc::socklen_t = ADDRESS_LEN as libc::socklen_t;
+
 /// The most slices one call takes (`UIO_MAXIOV`).
 const IOV_MAX: usize = 1024;
 
@@ -57,7 +61,7 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>], flags: 
 #[inline]
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let mut address = RawAddress::EMPTY;
-    let mut len = ADDRESS_LEN as libc::socklen_t;
+    let mut len = ADDRESS_SOCKLEN;
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: the kernel writes at most `len` bytes into `address`, which has that many.
     let answer = unsafe { libc::accept4(raw(fd), address.as_mut_ptr().cast(), &raw mut len, flags) };
@@ -84,7 +88,7 @@ pub(crate) fn send_fast_open(fd: BorrowedFd<'_>, buffer: &[u8], peer: &SocketAdd
 pub(crate) fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
     let nobody = RawAddress::EMPTY;
     // SAFETY: the kernel reads `ADDRESS_LEN` bytes of `nobody`, whose family 0 is AF_UNSPEC.
-    let answer = unsafe { libc::connect(raw(fd), nobody.as_ptr().cast(), ADDRESS_LEN as libc::socklen_t) };
+    let answer = unsafe { libc::connect(raw(fd), nobody.as_ptr().cast(), ADDRESS_SOCKLEN) };
     check(answer)?;
     Ok(())
 }
@@ -143,7 +147,6 @@ pub(crate) fn empty_header() -> libc::msghdr {
 
 fn count(slices: usize) -> libc::c_int {
     #[expect(clippy::cast_possible_truncation, reason = "at most IOV_MAX")]
-    #[expect(clippy::cast_possible_wrap, reason = "at most IOV_MAX")]
     let count = slices.min(IOV_MAX) as libc::c_int;
     count
 }
