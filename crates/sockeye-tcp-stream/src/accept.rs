@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use sockeye_socket::errno;
+use sockeye_socket::AcceptFault;
 
 use crate::TcpStream;
 
@@ -28,38 +28,19 @@ impl AcceptOutcome {
     /// Classifies the error of an `accept(2)`.
     #[cold]
     pub fn of(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => Self::Empty,
-            io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => Self::Retry(error),
-            _ => match error.raw_os_error() {
-                Some(errno) if RESOURCES.contains(&errno) => Self::BackOff(error),
-                Some(errno) if OF_THE_CONNECTION.contains(&errno) => Self::Retry(error),
-                _ => Self::Fatal(error),
-            },
+        match AcceptFault::of(&error) {
+            AcceptFault::WouldBlock => Self::Empty,
+            AcceptFault::BackOff => Self::BackOff(error),
+            AcceptFault::Fatal => Self::Fatal(error),
+            _ => Self::Retry(error),
         }
     }
 }
 
-const RESOURCES: [i32; 4] = [errno::EMFILE, errno::ENFILE, errno::ENOBUFS, errno::ENOMEM];
-
-/// What Linux hands through from the network of the new connection, which accept(2) says to treat like EAGAIN, and what
-/// becomes of one that a firewall or `ss -K` has killed.
-const OF_THE_CONNECTION: [i32; 11] = [
-    errno::EPROTO,
-    errno::ENOPROTOOPT,
-    errno::EOPNOTSUPP,
-    errno::ENETDOWN,
-    errno::ENETUNREACH,
-    errno::EHOSTDOWN,
-    errno::EHOSTUNREACH,
-    errno::ENONET,
-    errno::ETIMEDOUT,
-    errno::ECONNRESET,
-    errno::EPERM,
-];
-
 #[cfg(test)]
 mod tests {
+    use sockeye_socket::errno;
+
     use super::*;
 
     #[test]

@@ -31,6 +31,7 @@
 //! | `stream` | [`TcpStream`] |
 //! | `connect`, `error` | [`ConnectOptions`], [`Connecting`], [`ConnectOutcome`], [`ConnectError`], [`ConnectCause`] |
 //! | `options` | [`ListenOptions`], [`StreamOptions`], [`Keepalive`], [`CongestionControl`], [`Mptcp`], a stream's setters |
+//! | `transfer`, `zerocopy`, `urgent` | sendfile and splice, [`ZeroCopy`], [`Urgent`] |
 //! | `info` | [`TcpInfo`], [`TcpState`], [`MptcpState`], [`FastOpen`] |
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,9 @@ mod options;
 #[cfg(feature = "mio")]
 mod source;
 mod stream;
+mod transfer;
+mod urgent;
+mod zerocopy;
 
 pub use accept::AcceptOutcome;
 pub use connect::{ConnectOptions, ConnectOutcome, Connecting};
@@ -52,3 +56,5 @@ pub use info::{FastOpen, MptcpState, TcpInfo, TcpState};
 pub use listener::TcpListener;
 pub use options::{CongestionControl, Keepalive, ListenOptions, Mptcp, StreamOptions};
 pub use stream::TcpStream;
+pub use urgent::Urgent;
+pub use zerocopy::{Done, ZeroCopy};

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use sockeye_endpoint::{Endpoint, Transport};
-use sockeye_socket::{Op, OpError, Protocol, Socket, options};
+use sockeye_socket::{Op, OpError, Protocol, Socket, options, os};
 
 use crate::accept::AcceptOutcome;
 use crate::options::ListenOptions;
@@ -53,7 +53,7 @@ impl TcpListener {
     /// # Errors
     ///
     /// ENOTSOCK where it is no socket, `InvalidInput` where it is another kind, or does not listen.
-    pub fn adopt(fd: std::os::fd::OwnedFd) -> Result<Self, OpError> {
+    pub fn adopt(fd: OwnedFd) -> Result<Self, OpError> {
         let socket = Socket::from(fd);
         let adopted = || -> io::Result<()> {
             let listens = socket.get(options::SO_ACCEPTCONN)?;
@@ -73,6 +73,23 @@ impl TcpListener {
             Ok(()) => Ok(Self { socket }),
             Err(error) => Err(OpError::new(Op::Adopt, Transport::Tcp, error)),
         }
+    }
+
+    /// The listeners that a service manager has opened for this process (systemd's socket activation), with their names;
+    /// none where there is no such manager. The environment is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// Where the environment contradicts itself, or a descriptor is not a listening TCP socket: those that are none of
+    /// this crate's take [`inherited_fds`](sockeye_socket::os::inherited_fds) and sort them.
+    #[doc(alias = "LISTEN_FDS")]
+    pub fn inherited() -> Result<Vec<(Option<String>, Self)>, OpError> {
+        let inherited =
+            os::inherited_fds().map_err(|error| OpError::new(Op::Adopt, Transport::Tcp, error))?;
+        inherited
+            .into_iter()
+            .map(|inherited| Ok((inherited.name, Self::adopt(inherited.fd)?)))
+            .collect()
     }
 
     /// Accepts one connection, nonblocking and close-on-exec, with the address of its peer.
