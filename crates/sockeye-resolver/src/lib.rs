@@ -1,2 +1,38 @@
 //! Names to addresses: lookups off the loop with deadlines, RFC 6724 order, Happy Eyeballs.
+//!
+//! For those who want to block:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! let addresses = sockeye_resolver::resolve(&"localhost:80".parse()?, Duration::from_secs(5))?;
+//! assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! For a loop: [`Resolver::start`] gives a [`Query`] at once and calls a [`Waker`] whenever an answer has come; A and
+//! AAAA are asked apart and answered apart, and each [`Answer`] is an [`Event`](happy_eyeballs::Event) for
+//! [`HappyEyeballs`](happy_eyeballs::HappyEyeballs), which says which connection attempt to start when. A lookup that
+//! hangs costs its own query its deadline; threads, queue and answers are bounded ([`Config`]).
+//!
+//! | module or type | what it is |
+//! |---|---|
+//! | [`resolve`], [`order`](order()) | blocking: addresses in the order to try them |
+//! | [`Resolver`], [`Query`], [`Answer`] | lookups on bounded threads with a deadline and a cancel each |
+//! | [`Lookup`], [`SystemLookup`] | who answers |
+//! | [`happy_eyeballs`] | RFC 8305 as a state machine without I/O |
+//! | [`order`](mod@order) | RFC 6724 without I/O, and a replaceable policy table |
 #![forbid(unsafe_code)]
+
+pub mod happy_eyeballs;
+mod lookup;
+pub mod order;
+mod pool;
+mod query;
+mod resolver;
+
+pub use lookup::{Lookup, LookupError, SystemLookup};
+pub use pool::ThreadCount;
+pub use query::{Answer, Progress, Query, Waker};
+pub use resolver::{Config, ResolveError, Resolved, Resolver, StartError, order, resolve, source_of};
+pub use sockeye_socket::os::AddressFamily;
