@@ -153,8 +153,12 @@ pub(crate) fn fuzz(arguments: &FuzzArguments) -> Result<Vec<Step>> {
     if !help.is_ok_and(|output| output.status.success()) {
         bail!("cargo fuzz is not installed; install it with: cargo install cargo-fuzz");
     }
+    // What it finds goes into the first folder; the second is in the repository and only read.
+    std::fs::create_dir_all(root().join("tests/fuzz/corpus").join(&arguments.target))?;
     let run = Process::cargo("fuzz run --fuzz-dir tests/fuzz")
         .argument(&arguments.target)
+        .argument(format!("tests/fuzz/corpus/{}", arguments.target))
+        .argument(format!("tests/fuzz/seeds/{}", arguments.target))
         .argument("--")
         .argument(format!("-max_total_time={}", arguments.seconds))
         .with("RUSTC_BOOTSTRAP", "1");
