@@ -15,11 +15,12 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use sockeye_socket::{OpError, Outgoing, QueuedError, RecvBatch, SendBatch, SendReport};
+use sockeye_socket::{OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
 use crate::Time;
 use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption};
@@ -218,6 +219,18 @@ pub trait Backend: Sized + 'static {
     /// # Errors
     /// The operation that failed, on which address, and why; `PermissionDenied` names the capability.
     fn open_packet(&mut self, options: &PacketOptions) -> Result<Self::Packet, OpError>;
+
+    /// The next signal that came in, where the backend delivers signals.
+    fn take_signal(&mut self) -> Option<i32> {
+        None
+    }
+
+    /// Takes a TCP socket that was opened elsewhere, where the backend can.
+    #[cfg(feature = "tcp")]
+    fn adopt(&mut self, stream: sockeye_tcp_stream::TcpStream) -> Option<Self::Stream> {
+        let _ = stream;
+        None
+    }
 }
 
 /// A listening socket of a backend.
@@ -311,6 +324,18 @@ pub trait StreamIo: Debug {
     fn tcp(&self) -> Option<&sockeye_tcp_stream::TcpStream> {
         None
     }
+
+    /// Gives the TCP socket away, where it is one of the kernel's.
+    ///
+    /// # Errors
+    /// The stream itself, where it is not.
+    #[cfg(feature = "tcp")]
+    fn into_tcp(self) -> Result<sockeye_tcp_stream::TcpStream, Self>
+    where
+        Self: Sized,
+    {
+        Err(self)
+    }
 }
 
 /// A datagram or packet socket of a backend.
@@ -321,8 +346,9 @@ pub trait MessageIo: Debug {
     /// `WouldBlock` when there is nothing now; other errors concern the socket and are told once.
     fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize>;
 
-    /// Sends messages `0..count` in order, none skipped; `storage` is the loop's scratch space.
-    fn send_batch<'a, F>(&mut self, storage: &mut SendBatch, count: usize, message: F) -> SendReport
+    /// Sends the messages that `message` gives for `range`, in order, none skipped; `storage` is the loop's
+    /// scratch space. What was not sent, and why, the answer says.
+    fn send_batch<'a, F>(&mut self, storage: &mut SendBatch, range: Range<usize>, message: F) -> SendReport
     where
         F: FnMut(usize) -> Outgoing<'a>;
 
@@ -330,7 +356,7 @@ pub trait MessageIo: Debug {
     ///
     /// # Errors
     /// What `recvmsg(2)` says, but for an empty queue, which is `None`.
-    fn recv_error(&mut self) -> io::Result<Option<QueuedError>>;
+    fn recv_error(&mut self) -> io::Result<Option<QueueEntry>>;
 
     /// This side's address (port 0 for raw sockets).
     ///

@@ -1,2 +1,92 @@
 //! An event loop on mio without an async runtime: services, timers, remotes, shards; generic over its backend.
+//!
+//! A *service* is what runs at an endpoint: a value that implements [`StreamService`], [`DatagramService`] or
+//! [`PacketService`]. One [`EventLoop`] carries many services of many types on one thread. It owns the sockets,
+//! the buffers and the clock; a service sees a connection only through the [`Stream`] (or [`Datagrams`]) that
+//! its callback is given, and never names the backend. So the same service runs on the kernel ([`Mio`]) and on
+//! the simulated network of `sockeye-sim`.
+//!
+//! ```
+//! use std::time::Duration;
+//! use sockeye_event_loop::*;
+//!
+//! struct Echo;
+//!
+//! impl StreamService for Echo {
+//!     type Conn = ();
+//!     fn on_open(&mut self, _: &mut Stream<'_>) {}
+//!     fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut (), data: &mut [u8]) -> usize {
+//!         if stream.write(data).is_taken() { data.len() } else { 0 }
+//!     }
+//! }
+//!
+//! # #[cfg(feature = "tcp")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut events = EventLoop::new()?;
+//! let deadlines = Deadlines { idle: Some(Duration::from_secs(60)), ..Deadlines::default() };
+//! let echo = events.add_stream_service(Echo, StreamOptions { deadlines, ..StreamOptions::default() });
+//! let listener = events.listen(echo, "[::1]:0".parse()?, &ListenOptions::default())?;
+//! println!("listening on {}", events.local_addr(listener)?);
+//! # events.remote().stop()?;
+//! events.run()?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "tcp"))]
+//! # fn main() {}
+//! ```
+//!
+//! What the loop does for a service: it reads into one shared buffer and keeps only what was not consumed; gathers
+//! small writes, queues what the kernel does not take, and stops reading from a peer that does not read; accepts
+//! within limits and backs off when descriptors run out; holds deadlines; closes in order; and goes on when a
+//! callback panics. Everything has a bound: see [`LoopOptions`], [`Watermarks`], [`Deadlines`].
+//!
+//! | module of the source | what it holds |
+//! |---|---|
+//! | `service` | the traits, and the values their callbacks see |
+//! | `stream`, `datagrams`, `context` | the handles that callbacks act through |
+//! | `event_loop`, `remote`, `shards` | the loop as its owner sees it; from other threads; one a core |
+//! | `codec` | lines, length-prefixed and fixed frames; services around services |
+//! | `options`, `stats`, `time`, `id` | plain data |
+//! | `backend`, `kernel` | what a backend supplies; the kernel as one |
+//! | `core`, `driver`, `host`, `queue`, `wheel` | how it works inside |
 #![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod codec;
+mod connect;
+mod context;
+mod core;
+mod datagrams;
+mod driver;
+mod event_loop;
+mod host;
+mod id;
+mod kernel;
+mod options;
+mod queue;
+mod remote;
+mod service;
+mod stats;
+mod stream;
+mod time;
+mod wheel;
+
+pub use connect::{AddressFilter, ConnectId, ConnectRequest};
+pub use context::Context;
+pub use datagrams::{Datagram, Datagrams};
+pub use event_loop::{AnyId, EventLoop};
+pub use id::{DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, TimerId};
+pub use kernel::Mio;
+pub use options::{
+    ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions, PanicPolicy,
+    StreamOption, StreamOptions, Watermarks,
+};
+pub use remote::{Remote, RemoteError};
+pub use service::{
+    CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService, Packets,
+    SendFailure, Sent, StreamService, Timer,
+};
+pub use sockeye_socket::{Meta, OpError, Outgoing, QueueEntry, QueuedError};
+pub use stats::Stats;
+pub use stream::Stream;
+pub use time::Time;

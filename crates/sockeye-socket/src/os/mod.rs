@@ -17,3 +17,10 @@ pub use process::{
 };
 pub use timer::TimerFd;
 pub use transfer::{Pipe, sendfile, splice};
+
+/// The descriptor of a mio poller, so that a loop can be waited for by another one: readable when there are events.
+#[cfg(feature = "mio")]
+#[must_use]
+pub fn poller_fd(poll: &mio::Poll) -> std::os::fd::BorrowedFd<'_> {
+    crate::sys::poller::descriptor(poll)
+}

@@ -35,6 +35,8 @@ pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod option;
 pub(crate) mod pass;
+#[cfg(feature = "mio")]
+pub(crate) mod poller;
 pub(crate) mod process;
 pub(crate) mod storage;
 pub(crate) mod stream;

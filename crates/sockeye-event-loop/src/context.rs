@@ -1,0 +1,118 @@
+//! The loop, as a callback that concerns no single connection sees it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_socket::OpError;
+
+use crate::Time;
+use crate::connect::{ConnectId, ConnectRequest};
+use crate::host::{Due, Host};
+use crate::id::{ListenerId, StreamId, TimerId};
+use crate::options::ListenOptions;
+use crate::service::{Message, Sent};
+use crate::stats::Stats;
+use crate::stream::Stream;
+
+/// The loop and one of its services, while a callback runs.
+pub struct Context<'a> {
+    host: &'a mut dyn Host,
+    service: u16,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(host: &'a mut dyn Host, service: u16) -> Self {
+        Self { host, service }
+    }
+
+    /// The clock.
+    pub fn now(&mut self) -> Time {
+        self.host.now()
+    }
+
+    /// A random number, from the seed in a simulation. Not for keys.
+    pub fn random(&mut self) -> u64 {
+        self.host.random()
+    }
+
+    /// A connection of the loop, of whatever service. `None` if it is gone.
+    pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        self.host.is_stream(id.0).then(|| Stream::new(&mut *self.host, id.0))
+    }
+
+    /// Writes the same bytes to many connections; what has to wait is shared, not copied. Says how many took them.
+    pub fn broadcast(&mut self, data: &Arc<[u8]>, to: impl IntoIterator<Item = StreamId>) -> usize {
+        to.into_iter().filter(|id| self.host.send_shared(id.0, data).is_taken()).count()
+    }
+
+    /// Writes to one connection: [`Sent::Gone`] if it is not there.
+    pub fn write(&mut self, to: StreamId, data: &[u8]) -> Sent {
+        self.host.send(to.0, data)
+    }
+
+    /// Sends a message to a connection: its `on_message` follows. `false` if it is gone.
+    pub fn send_message(&mut self, to: StreamId, message: Message) -> bool {
+        self.host.message(to.0, message)
+    }
+
+    /// Connects, for this service: `on_open` or `on_connect_error` follows, with the request's tag.
+    pub fn connect(&mut self, request: ConnectRequest) -> ConnectId {
+        self.host.connect(self.service, request)
+    }
+
+    /// Gives a connect up: `on_connect_error` follows. `false` if it was decided before.
+    pub fn cancel_connect(&mut self, id: ConnectId) -> bool {
+        self.host.cancel_connect(id)
+    }
+
+    /// Listens, for this service.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why.
+    pub fn listen(&mut self, at: SocketAddr, options: &ListenOptions) -> Result<ListenerId, OpError> {
+        self.host.listen(self.service, at, options).map(ListenerId)
+    }
+
+    /// Stops listening. Connections that were accepted stay.
+    pub fn close_listener(&mut self, id: ListenerId) {
+        self.host.close_listener(id.0);
+    }
+
+    /// Where a listener listens.
+    ///
+    /// # Errors
+    /// `NotConnected` if it is gone.
+    pub fn listener_addr(&self, id: ListenerId) -> std::io::Result<SocketAddr> {
+        self.host.local_addr(id.0)
+    }
+
+    /// Sets a timer of this stream service: `on_service_timer` with `key`, no earlier than `after` from now.
+    pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
+        let due = Due::Service { service: self.service, key };
+        self.host.set_timer_after(after, due)
+    }
+
+    /// Cancels a timer; `false` if it has fired or was cancelled.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.host.cancel_timer(timer)
+    }
+
+    /// What the loop has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.host.stats()
+    }
+
+    /// Ends [`EventLoop::run`](crate::EventLoop::run) after this turn.
+    pub fn stop(&mut self) {
+        self.host.stop();
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("service", &self.service).finish_non_exhaustive()
+    }
+}

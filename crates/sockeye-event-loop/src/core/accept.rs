@@ -1,0 +1,151 @@
+//! Listeners: accepting within a budget, limits, and what to do when descriptors run out.
+//!
+//! An edge-triggered listener stays silent after a failed accept although connections wait. So a listener
+//! that stopped is remembered, and tried again when a descriptor of this loop becomes free, or after a
+//! pause, whichever is first.
+
+use std::net::SocketAddr;
+
+use sockeye_endpoint::{Endpoint, Transport};
+use sockeye_socket::{Op, OpError};
+
+use super::link::{Entry, Socket, state};
+use super::{Core, Inner};
+use crate::backend::{Backend, ListenerIo, SocketRef, Token};
+use crate::host::Due;
+use crate::options::ListenOptions;
+
+/// A listening socket and how many connections came through it that are still open.
+pub(crate) struct Listener<B: Backend> {
+    pub(crate) io: B::Listener,
+    pub(crate) open: usize,
+    pub(crate) max: usize,
+}
+
+/// What an accept that failed means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    /// That connection is gone, or a signal came: the next one.
+    Next,
+    /// Nothing waits.
+    Empty,
+    /// Descriptors or memory are used up: later.
+    BackOff,
+    /// The listener itself is of no use any more.
+    Fatal,
+}
+
+fn classify(error: &std::io::Error) -> Fault {
+    use sockeye_socket::AcceptFault;
+    match AcceptFault::of(error) {
+        AcceptFault::WouldBlock => Fault::Empty,
+        AcceptFault::Retry => Fault::Next,
+        AcceptFault::BackOff => Fault::BackOff,
+        _ => Fault::Fatal,
+    }
+}
+
+impl<B: Backend> Core<B> {
+    /// A listener is readable, or has been left so.
+    pub(super) fn accept_event(&mut self, token: Token) {
+        let mut budget = self.inner.options.accept_budget;
+        loop {
+            let room = self.inner.shared.open_streams < self.inner.options.max_connections;
+            let Some(Entry { link, socket: Socket::Listener(listener) }) = self.inner.table.get_mut(token) else {
+                return;
+            };
+            link.set(state::READABLE);
+            if !room || listener.open >= listener.max {
+                return self.inner.wait_for_place(token);
+            }
+            if budget == 0 {
+                return self.inner.relist(token);
+            }
+            budget -= 1;
+            match listener.io.accept() {
+                Ok((stream, peer)) => {
+                    listener.open += 1;
+                    let service = link.service;
+                    self.accepted(token, stream, peer, service);
+                }
+                Err(error) => match classify(&error) {
+                    Fault::Next => {}
+                    Fault::Empty => return link.clear(state::READABLE),
+                    Fault::BackOff => return self.inner.back_off(token),
+                    Fault::Fatal => return self.inner.close_listener_now(token),
+                },
+            }
+        }
+    }
+
+    fn accepted(&mut self, listener: Token, stream: B::Stream, peer: SocketAddr, service: u16) {
+        match self.inner.admit(stream, service) {
+            Some(token) => {
+                if let Some(link) = self.inner.table.link_mut(token) {
+                    link.peer = Some(peer);
+                    link.listener = listener.index();
+                }
+                self.inner.shared.stats.accepted += 1;
+                self.open(token);
+            }
+            None => {
+                // The poller has no room (ENOSPC, ENOMEM): this connection is lost, the next may not be.
+                if let Some(Entry { socket: Socket::Listener(listener), .. }) = self.inner.table.get_mut(listener) {
+                    listener.open -= 1;
+                }
+                self.inner.back_off(listener);
+            }
+        }
+    }
+}
+
+impl<B: Backend> Inner<B> {
+    pub(super) fn listen_now(&mut self, service: u16, at: SocketAddr, options: &ListenOptions) -> Result<Token, OpError> {
+        let io = self.backend.listen(at, options)?;
+        let failed = |error: std::io::Error| {
+            OpError::new(Op::Set("readiness"), Transport::Tcp, error).with_local(Endpoint::tcp(at))
+        };
+        let listener = Box::new(Listener { io, open: 0, max: options.max_connections });
+        let full = || failed(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
+        let token = self.table.insert(Socket::Listener(listener), service).ok_or_else(full)?;
+        if let Some(Entry { socket: Socket::Listener(listener), .. }) = self.table.get_mut(token)
+            && let Err(error) = self.backend.register(SocketRef::Listener(&mut listener.io), token)
+        {
+            self.table.remove(token);
+            return Err(failed(error));
+        }
+        Ok(token)
+    }
+
+    pub(super) fn close_listener_now(&mut self, token: Token) {
+        if let Some(Entry { socket: Socket::Listener(_), .. }) = self.table.get(token) {
+            self.shared.waiting_listeners.retain(|&waiting| waiting != token);
+            self.table.remove(token);
+        }
+    }
+
+    /// At a limit: the backlog keeps what comes until a connection ends.
+    fn wait_for_place(&mut self, token: Token) {
+        if !self.shared.waiting_listeners.contains(&token) {
+            self.shared.waiting_listeners.push(token);
+        }
+    }
+
+    /// Out of descriptors or memory: tried again after a pause, or when one of ours becomes free.
+    fn back_off(&mut self, token: Token) {
+        self.shared.stats.accept_back_offs += 1;
+        self.wait_for_place(token);
+        if !self.shared.accept_timer {
+            self.shared.accept_timer = true;
+            let at = self.now() + self.options.accept_back_off;
+            self.shared.timers.set(at, Due::Accept);
+        }
+    }
+
+    /// Puts every listener that waits back to work.
+    pub(super) fn wake_listeners(&mut self) {
+        for token in std::mem::take(&mut self.shared.waiting_listeners) {
+            self.relist(token);
+        }
+    }
+}

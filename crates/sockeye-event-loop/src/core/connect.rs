@@ -1,0 +1,195 @@
+//! Connects: several addresses, one after another and side by side, until one stands.
+
+use std::net::SocketAddr;
+
+use super::link::{Entry, Socket, state};
+use super::{Core, Inner, Pending};
+use crate::backend::{Backend, ConnectProgress, Readiness, StreamIo, Token};
+use crate::connect::{Attempts, ConnectId, ConnectRequest};
+use crate::host::Due;
+use crate::service::{ConnectFailure, ConnectFault};
+
+impl<B: Backend> Core<B> {
+    /// An event of a connect that is not decided.
+    pub(super) fn connect_event(&mut self, token: Token, flags: Readiness) {
+        let Some((link, stream)) = self.inner.table.stream(token) else { return };
+        let Some(id) = link.extra.as_ref().and_then(|extra| extra.connect) else { return };
+        match stream.connect_progress() {
+            ConnectProgress::Pending => {}
+            ConnectProgress::Connected => {
+                link.clear(state::CONNECTING);
+                if flags.any(Readiness::READABLE) {
+                    link.set(state::READABLE);
+                }
+                if flags.any(Readiness::READ_CLOSED.with(Readiness::ERROR)) {
+                    link.set(state::READABLE | state::END_SEEN);
+                }
+                link.extra().connect = None;
+                self.inner.connect_won(id, token);
+                self.open(token);
+                self.pump(token);
+            }
+            ConnectProgress::Failed(error) => {
+                let address = link.peer;
+                self.inner.drop_attempt(token);
+                let Some(attempts) = self.inner.shared.connects.entry(id) else { return };
+                attempts.running.retain(|&running| running != token);
+                attempts.failed.extend(address.map(|address| (address, error)));
+                self.inner.next_attempt(id);
+            }
+        }
+    }
+}
+
+impl<B: Backend> Inner<B> {
+    pub(super) fn connect_now(&mut self, service: u16, request: ConnectRequest) -> ConnectId {
+        let now = self.now();
+        let own = self.shared.services.get(usize::from(service)).and_then(|s| s.options.deadlines.connect);
+        let passes = |address: &SocketAddr| request.filter.as_ref().is_none_or(|filter| filter(address.ip()));
+        let attempts = Attempts {
+            service,
+            tag: request.tag,
+            waiting: request.addresses.iter().copied().filter(passes).collect(),
+            options: request.options,
+            attempt_delay: request.attempt_delay,
+            running: Vec::new(),
+            failed: Vec::new(),
+            deadline: request.deadline.or(own).map(|after| now + after),
+            timer: None,
+            next_attempt: None,
+        };
+        let nowhere = attempts.waiting.is_empty();
+        let id = self.shared.connects.insert(attempts);
+        if nowhere {
+            self.connect_failed(id, Some(ConnectFault::NoAddress));
+        } else if self.shared.open_streams >= self.options.max_connections {
+            self.connect_failed(id, Some(ConnectFault::TooManyConnections));
+        } else {
+            self.next_attempt(id);
+        }
+        id
+    }
+
+    pub(super) fn cancel_connect_now(&mut self, id: ConnectId) -> bool {
+        let known = self.shared.connects.entry(id).is_some();
+        self.connect_failed(id, Some(ConnectFault::Cancelled));
+        known
+    }
+
+    /// Starts the next address, or gives up when none is left and none runs.
+    fn next_attempt(&mut self, id: ConnectId) {
+        let now = self.now();
+        while let Some(attempts) = self.shared.connects.entry(id) {
+            let Some(address) = attempts.waiting.pop_front() else {
+                attempts.next_attempt = None;
+                if attempts.running.is_empty() {
+                    return self.connect_failed(id, None);
+                }
+                break;
+            };
+            let (service, tag, options) = (attempts.service, attempts.tag, attempts.options.clone());
+            let started = self.start_attempt(id, service, tag, address, &options);
+            let Some(attempts) = self.shared.connects.entry(id) else { return };
+            match started {
+                Ok(token) => {
+                    attempts.running.push(token);
+                    let more = !attempts.waiting.is_empty();
+                    attempts.next_attempt = more.then_some(now + attempts.attempt_delay);
+                    break;
+                }
+                Err(error) => attempts.failed.push((address, error)),
+            }
+        }
+        self.arm_connect(id);
+    }
+
+    fn start_attempt(
+        &mut self,
+        id: ConnectId,
+        service: u16,
+        tag: u64,
+        address: SocketAddr,
+        options: &crate::options::ConnectOptions,
+    ) -> std::io::Result<Token> {
+        let stream = self.backend.connect(address, options)?;
+        let full = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
+        let token = self.admit(stream, service).ok_or_else(full)?;
+        if let Some(link) = self.table.link_mut(token) {
+            link.set(state::CONNECTING);
+            link.peer = Some(address);
+            link.extra().connect = Some(id);
+            link.extra().tag = tag;
+        }
+        Ok(token)
+    }
+
+    fn arm_connect(&mut self, id: ConnectId) {
+        let Some(attempts) = self.shared.connects.entry(id) else { return };
+        let at = [attempts.deadline, attempts.next_attempt].into_iter().flatten().min();
+        if let Some(old) = attempts.timer.take() {
+            self.shared.timers.cancel(old);
+        }
+        attempts.timer = at.map(|at| self.shared.timers.set(at, Due::Connect(id)));
+    }
+
+    /// The timer of a connect fired: its deadline, or time for the next address.
+    pub(super) fn connect_timer(&mut self, id: ConnectId) {
+        let now = self.now();
+        let Some(attempts) = self.shared.connects.entry(id) else { return };
+        attempts.timer = None;
+        if attempts.deadline.is_some_and(|at| at <= now) {
+            self.connect_failed(id, Some(ConnectFault::TimedOut));
+        } else if attempts.next_attempt.is_some_and(|at| at <= now) {
+            self.next_attempt(id);
+        } else {
+            self.arm_connect(id);
+        }
+    }
+
+    /// One address answered: the others are dropped.
+    fn connect_won(&mut self, id: ConnectId, winner: Token) {
+        self.shared.stats.connected += 1;
+        let Some(attempts) = self.shared.connects.remove(id) else { return };
+        if let Some(timer) = attempts.timer {
+            self.shared.timers.cancel(timer);
+        }
+        for token in attempts.running {
+            if token != winner {
+                self.drop_attempt(token);
+            }
+        }
+    }
+
+    /// The whole connect failed; without a fault given, by the last address's error.
+    fn connect_failed(&mut self, id: ConnectId, fault: Option<ConnectFault>) {
+        let Some(mut attempts) = self.shared.connects.remove(id) else { return };
+        self.shared.stats.connect_errors += 1;
+        if let Some(timer) = attempts.timer {
+            self.shared.timers.cancel(timer);
+        }
+        for token in std::mem::take(&mut attempts.running) {
+            self.drop_attempt(token);
+        }
+        let last = |(_, error): &(SocketAddr, std::io::Error)| {
+            // An error is not `Clone`: the same number or, without one, the same kind.
+            ConnectFault::Failed(match error.raw_os_error() {
+                Some(errno) => std::io::Error::from_raw_os_error(errno),
+                None => std::io::Error::from(error.kind()),
+            })
+        };
+        let cause = fault.or_else(|| attempts.failed.last().map(last)).unwrap_or(ConnectFault::NoAddress);
+        let failure = ConnectFailure { tag: attempts.tag, attempts: attempts.failed, cause };
+        self.shared.pending.push_back(Pending::ConnectFailed(attempts.service, failure));
+    }
+
+    /// Closes the socket of an attempt that nobody heard of.
+    fn drop_attempt(&mut self, token: Token) {
+        if let Some(Entry { socket: Socket::Stream(_), .. }) = self.table.get(token) {
+            self.table.remove(token);
+            self.shared.open_streams -= 1;
+            if !self.shared.waiting_listeners.is_empty() {
+                self.wake_listeners();
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What handles may ask of the loop: each answered by the part of the core that knows.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sockeye_socket::{OpError, Outgoing};
+
+use super::link::{Entry, Socket, state};
+use super::{Inner, Pending};
+use crate::Time;
+use crate::backend::{Backend, ListenerIo, MessageIo, StreamIo, Token};
+use crate::connect::{ConnectId, ConnectRequest};
+use crate::host::{Due, Host};
+use crate::id::TimerId;
+use crate::options::{Deadlines, ListenOptions, StreamOption, Watermarks};
+use crate::service::{Message, Sent};
+use crate::stats::Stats;
+
+impl<B: Backend> Host for Inner<B> {
+    fn now(&mut self) -> Time {
+        Self::now(self)
+    }
+
+    fn random(&mut self) -> u64 {
+        self.backend.random()
+    }
+
+    fn stats(&self) -> Stats {
+        self.shared.stats
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop = true;
+    }
+
+    fn set_timer(&mut self, at: Time, due: Due) -> TimerId {
+        self.shared.timers.set(at, due)
+    }
+
+    fn cancel_timer(&mut self, id: TimerId) -> bool {
+        self.shared.timers.cancel(id)
+    }
+
+    fn is_stream(&self, token: Token) -> bool {
+        matches!(self.table.get(token), Some(Entry { link, socket: Socket::Stream(_) }) if !link.is(state::CONNECTING))
+    }
+
+    fn service_of(&self, token: Token) -> Option<u16> {
+        self.table.link(token).map(|link| link.service)
+    }
+
+    #[inline]
+    fn send(&mut self, token: Token, data: &[u8]) -> Sent {
+        self.write(token, data)
+    }
+
+    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent {
+        self.write_shared(token, data)
+    }
+
+    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent {
+        self.write_file(token, file, offset, len)
+    }
+
+    fn queued(&self, token: Token) -> usize {
+        let gathered = if self.is_current(token) { self.shared.out.len() } else { 0 };
+        self.table.link(token).map_or(0, |link| link.queued()) + gathered
+    }
+
+    fn watermarks(&self, token: Token) -> Watermarks {
+        self.watermarks_of(token)
+    }
+
+    fn set_watermarks(&mut self, token: Token, watermarks: Watermarks) {
+        if let Some(link) = self.table.link_mut(token) {
+            link.extra().watermarks = Some(watermarks);
+        }
+    }
+
+    fn notify_writable(&mut self, token: Token) {
+        let low = self.watermarks_of(token).low;
+        let Some(link) = self.table.link_mut(token) else { return };
+        let asked = link.is(state::NOTIFY);
+        link.set(state::NOTIFY);
+        if link.queued() <= low && !asked {
+            self.owe_writable(token);
+        }
+    }
+
+    fn is_reading(&self, token: Token) -> bool {
+        let stopped = state::NO_READ | state::CLOSING | state::DEAD | state::JOINED;
+        self.table.link(token).is_some_and(|link| !link.is(stopped))
+    }
+
+    fn pause(&mut self, token: Token) {
+        if let Some((link, _)) = self.table.stream(token)
+            && !link.is(state::CLOSING | state::JOINED)
+        {
+            link.set(state::PAUSED);
+        }
+    }
+
+    fn resume(&mut self, token: Token) {
+        let now = Self::now(self);
+        let Some((link, _)) = self.table.stream(token) else { return };
+        if link.is(state::PAUSED) {
+            link.clear(state::PAUSED);
+            // The peer was not asked for anything while we did not listen.
+            link.last_read = now;
+            self.read_on(token);
+        }
+    }
+
+    fn shutdown_write(&mut self, token: Token) {
+        self.shutdown_write_now(token);
+    }
+
+    fn close(&mut self, token: Token) {
+        self.close_in_order(token);
+    }
+
+    fn abort(&mut self, token: Token) {
+        self.abort_now(token);
+    }
+
+    fn join(&mut self, a: Token, b: Token) -> bool {
+        self.join_now(a, b)
+    }
+
+    fn set_deadlines(&mut self, token: Token, deadlines: Deadlines) {
+        let now = Self::now(self);
+        let Some((link, _)) = self.table.stream(token) else { return };
+        link.last_read = now;
+        link.last_write = now;
+        link.extra().deadlines = Some(deadlines);
+        self.arm_deadline(token);
+    }
+
+    fn set_stream_option(&mut self, token: Token, option: &StreamOption) -> io::Result<()> {
+        match self.table.stream(token) {
+            Some((_, stream)) => stream.set_option(option),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn peer_addr(&self, token: Token) -> Option<SocketAddr> {
+        self.table.link(token).and_then(|link| link.peer)
+    }
+
+    fn local_addr(&self, token: Token) -> io::Result<SocketAddr> {
+        match self.table.get(token).map(|entry| &entry.socket) {
+            Some(Socket::Stream(stream)) => stream.local_addr(),
+            Some(Socket::Listener(listener)) => listener.io.local_addr(),
+            Some(Socket::Datagram(socket)) => socket.io.local_addr(),
+            Some(Socket::Packet(socket)) => socket.io.local_addr(),
+            Some(Socket::Vacant) | None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn tag(&self, token: Token) -> u64 {
+        self.table.link(token).and_then(|link| link.extra.as_ref()).map_or(0, |extra| extra.tag)
+    }
+
+    fn message(&mut self, token: Token, message: Message) -> bool {
+        let there = self.table.link(token).is_some_and(|link| !link.is(state::DEAD | state::CLOSING));
+        if there {
+            self.shared.pending.push_back(Pending::Message(token, message));
+        }
+        there
+    }
+
+    #[cfg(feature = "tcp")]
+    fn tcp(&mut self, token: Token) -> Option<&sockeye_tcp_stream::TcpStream> {
+        let (link, stream) = self.table.stream(token)?;
+        link.set(state::EXPOSED);
+        stream.tcp()
+    }
+
+    #[cfg(feature = "tcp")]
+    fn detach(&mut self, token: Token) -> Option<sockeye_tcp_stream::TcpStream> {
+        if self.is_current(token) && !self.shared.out.is_empty() {
+            self.write_gathered(token);
+        }
+        let Entry { link, socket } = self.table.get_mut(token)?;
+        if link.is(state::QUEUED | state::NO_WRITE | state::CONNECTING) {
+            return None;
+        }
+        let Socket::Stream(mut stream) = std::mem::replace(socket, Socket::Vacant) else { return None };
+        // The new owner keeps the descriptor: the poller must not.
+        let _ = self.backend.deregister(crate::backend::SocketRef::Stream(&mut stream));
+        match stream.into_tcp() {
+            Ok(stream) => {
+                self.finish(token, crate::service::CloseReason::Detached);
+                Some(stream)
+            }
+            Err(mut stream) => {
+                let _ = self.backend.register(crate::backend::SocketRef::Stream(&mut stream), token);
+                if let Some(entry) = self.table.get_mut(token) {
+                    entry.socket = Socket::Stream(stream);
+                }
+                None
+            }
+        }
+    }
+
+    fn connect(&mut self, service: u16, request: ConnectRequest) -> ConnectId {
+        self.connect_now(service, request)
+    }
+
+    fn cancel_connect(&mut self, id: ConnectId) -> bool {
+        self.cancel_connect_now(id)
+    }
+
+    fn listen(&mut self, service: u16, at: SocketAddr, options: &ListenOptions) -> Result<Token, OpError> {
+        self.listen_now(service, at, options)
+    }
+
+    fn close_listener(&mut self, token: Token) {
+        self.close_listener_now(token);
+    }
+
+    #[inline]
+    fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
+        self.send_message_now(token, message)
+    }
+
+    fn lend(&mut self, token: Token, max_len: usize) -> Option<&mut [u8]> {
+        self.lend_now(token, max_len)
+    }
+
+    fn commit(&mut self, token: Token, message: &Outgoing<'_>, len: usize) -> Sent {
+        self.commit_now(token, message, len)
+    }
+
+    fn must_flush(&self) -> bool {
+        self.must_flush_now()
+    }
+
+    fn close_socket(&mut self, token: Token) {
+        self.close_socket_now(token);
+    }
+
+    #[cfg(feature = "udp")]
+    fn udp(&self, token: Token) -> Option<&sockeye_udp_datagram::UdpSocket> {
+        match self.table.get(token).map(|entry| &entry.socket) {
+            Some(Socket::Datagram(socket)) => socket.io.udp(),
+            _ => None,
+        }
+    }
+}

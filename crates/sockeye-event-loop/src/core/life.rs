@@ -1,0 +1,283 @@
+//! The life of a connection: opening, deadlines, closing in order, finishing.
+
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use super::link::{Entry, NO_CONN, NO_TIMER, Socket, state};
+use super::{Calling, Core, Inner, NOBODY, Pending};
+use crate::Time;
+use crate::backend::{Backend, SocketRef, StreamIo, Token};
+use crate::driver::Driver;
+use crate::host::Due;
+use crate::options::{Deadlines, StreamOption, StreamOptions};
+use crate::service::{CloseReason, Deadline};
+
+impl<B: Backend> Core<B> {
+    /// The connection stands: its service hears of it.
+    pub(super) fn open(&mut self, token: Token) {
+        let now = self.inner.now();
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        link.last_read = now;
+        link.last_write = now;
+        let service = link.service;
+        let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return };
+        self.inner.enter(token);
+        let conn = driver.open(&mut self.inner, token);
+        if let Some(link) = self.inner.table.link_mut(token) {
+            link.conn = conn;
+        }
+        self.inner.leave(token);
+        self.inner.arm_deadline(token);
+    }
+
+    /// The socket is closed: the last callback, then the place is free.
+    pub(super) fn conclude(&mut self, token: Token) {
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let (service, conn) = (link.service, link.conn);
+        let reason = link.extra.as_mut().and_then(|extra| extra.reason.take()).unwrap_or(CloseReason::Closed);
+        if let CloseReason::TimedOut(_) = reason {
+            self.inner.shared.stats.timed_out += 1;
+        }
+        if conn != NO_CONN
+            && let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service))
+        {
+            self.inner.shared.calling = Calling::Close(token);
+            driver.close(&mut self.inner, token, conn, reason);
+            self.inner.shared.calling = Calling::Nobody;
+        }
+        self.inner.vacate(token);
+    }
+}
+
+impl<B: Backend> Inner<B> {
+    pub(super) fn options_of(&self, token: Token) -> Option<Rc<StreamOptions>> {
+        let link = self.table.link(token)?;
+        self.shared.services.get(usize::from(link.service)).map(|service| Rc::clone(&service.options))
+    }
+
+    /// Takes a stream into the table and the poller, with its service's options. `None`: no room for it.
+    pub(super) fn admit(&mut self, mut stream: B::Stream, service: u16) -> Option<Token> {
+        let settings = self.shared.services.get(usize::from(service))?;
+        // An option that cannot be set does not cost the connection: it works without.
+        if settings.options.nodelay {
+            let _ = stream.set_option(&StreamOption::NoDelay(true));
+        }
+        for option in &settings.options.socket {
+            let _ = stream.set_option(option);
+        }
+        let wraps = settings.wraps;
+        let token = self.table.insert(Socket::Stream(stream), service)?;
+        let (link, stream) = self.table.stream(token)?;
+        if wraps {
+            link.set(state::WRAPS);
+        }
+        if self.backend.register(SocketRef::Stream(stream), token).is_err() {
+            self.table.remove(token);
+            return None;
+        }
+        self.shared.open_streams += 1;
+        Some(token)
+    }
+
+    /// Frees a place, and lets listeners that waited for one go on.
+    pub(super) fn vacate(&mut self, token: Token) {
+        let Some(link) = self.table.link(token) else { return };
+        let listener = link.listener;
+        self.table.remove(token);
+        self.shared.open_streams -= 1;
+        self.shared.stats.closed += 1;
+        if let Some(Entry { socket: Socket::Listener(listener), .. }) = self.table.entries.get_mut(listener as usize) {
+            listener.open = listener.open.saturating_sub(1);
+        }
+        if !self.shared.waiting_listeners.is_empty() {
+            self.wake_listeners();
+        }
+    }
+
+    /// The connection is over: its socket is closed now, `on_close` follows. The first reason stays.
+    pub(super) fn finish(&mut self, token: Token, reason: CloseReason) {
+        let Some(entry) = self.table.get_mut(token) else { return };
+        let Entry { link, socket } = entry;
+        if link.is(state::DEAD) {
+            return;
+        }
+        if let Socket::Stream(stream) = socket {
+            if link.is(state::EXPOSED) {
+                // A duplicate of the descriptor would go on delivering events.
+                let _ = self.backend.deregister(SocketRef::Stream(stream));
+            }
+            if matches!(reason, CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close) | CloseReason::Panicked) {
+                stream.abort();
+            }
+        }
+        *socket = Socket::Vacant;
+        link.set(state::DEAD);
+        link.clear(state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
+        let timer = std::mem::replace(&mut link.timer, NO_TIMER);
+        let mut partner = None;
+        if !matches!(reason, CloseReason::Closed) || link.extra.is_some() {
+            let extra = link.extra();
+            extra.queue = crate::queue::Queue::default();
+            partner = extra.relay.take().map(|relay| relay.partner);
+            if extra.reason.is_none() {
+                extra.reason = Some(reason);
+            }
+        }
+        if timer != NO_TIMER {
+            self.shared.timers.cancel(timer);
+        }
+        if token == self.shared.current {
+            self.shared.room = 0;
+            self.shared.out.clear();
+        }
+        self.shared.pending.push_back(Pending::Finish(token));
+        if let Some(partner) = partner {
+            self.partner_gone(partner);
+        }
+    }
+
+    /// Finishes a connection that has nothing left to do.
+    pub(super) fn finish_if_over(&mut self, token: Token) {
+        let Some(link) = self.table.link(token) else { return };
+        let sent = link.is(state::FIN_SENT) || link.is(state::CLOSING) && !link.is(state::QUEUED);
+        if link.is(state::BROKEN) || sent && link.is(state::EOF) {
+            self.finish(token, CloseReason::Closed);
+        }
+    }
+
+    /// Sends FIN now: the queue is empty.
+    pub(super) fn send_fin(&mut self, token: Token) {
+        let Some((link, stream)) = self.table.stream(token) else { return };
+        link.clear(state::FIN_WANTED);
+        match stream.shutdown(Shutdown::Write) {
+            Ok(()) => {
+                link.set(state::FIN_SENT);
+                self.finish_if_over(token);
+            }
+            Err(error) => self.finish(token, CloseReason::Error(error)),
+        }
+    }
+
+    pub(super) fn shutdown_write_now(&mut self, token: Token) {
+        if token == self.shared.current && !self.shared.out.is_empty() {
+            self.write_gathered(token);
+        }
+        let Some((link, _)) = self.table.stream(token) else { return };
+        if link.is(state::NO_WRITE) {
+            return;
+        }
+        link.set(state::FIN_WANTED);
+        if token == self.shared.current {
+            self.shared.room = 0;
+        }
+        self.flush(token);
+    }
+
+    /// Closes in order: queue, FIN, the peer's end or the close deadline.
+    pub(super) fn close_in_order(&mut self, token: Token) {
+        if token == self.shared.current {
+            if !self.shared.out.is_empty() {
+                self.write_gathered(token);
+            }
+            self.shared.room = 0;
+        }
+        let now = self.now();
+        let timeout = self.options_of(token).map_or_else(Default::default, |options| options.close_timeout);
+        let Some((link, _)) = self.table.stream(token) else { return };
+        if link.is(state::CLOSING | state::JOINED | state::CONNECTING) {
+            return;
+        }
+        link.clear(state::PAUSED | state::CONGESTED | state::TAIL | state::REDELIVER | state::NOTIFY);
+        link.set(state::CLOSING);
+        if link.is(state::EOF | state::BROKEN) && !link.is(state::QUEUED) {
+            // The peer has ended and everything is sent: closing the descriptor sends the FIN.
+            return self.finish(token, CloseReason::Closed);
+        }
+        if !link.is(state::FIN_SENT) {
+            link.set(state::FIN_WANTED);
+        }
+        let extra = link.extra();
+        extra.tail = Vec::new();
+        extra.close_by = Some(now + timeout);
+        self.arm_deadline(token);
+        self.flush(token);
+        if let Some((link, _)) = self.table.stream(token)
+            && link.is(state::READABLE | state::EOF)
+        {
+            self.shared.list(link, token);
+        }
+    }
+
+    pub(super) fn abort_now(&mut self, token: Token) {
+        let Some((link, stream)) = self.table.stream(token) else { return };
+        if !link.is(state::CONNECTING) {
+            stream.abort();
+            self.finish(token, CloseReason::Aborted);
+        }
+    }
+
+    /// Which deadline of a connection comes first, and when.
+    fn first_deadline(&self, token: Token) -> Option<(Time, Deadline)> {
+        let link = self.table.link(token)?;
+        if link.is(state::DEAD | state::CONNECTING) {
+            return None;
+        }
+        if link.is(state::CLOSING) {
+            return link.extra.as_ref()?.close_by.map(|at| (at, Deadline::Close));
+        }
+        let deadlines = self.deadlines_of(token);
+        let idle = deadlines.idle.map(|after| (link.last_read.max(link.last_write) + after, Deadline::Idle));
+        // A paused or congested connection does not read: silence is not the peer's doing.
+        let reading = deadlines.read.filter(|_| !link.is(state::NO_READ | state::JOINED | state::EOF));
+        let read = reading.map(|after| (link.last_read + after, Deadline::Read));
+        let stalled = deadlines.write_stall.filter(|_| link.is(state::QUEUED));
+        let stall = stalled.map(|after| (link.last_write + after, Deadline::WriteStall));
+        [idle, read, stall].into_iter().flatten().min_by_key(|&(at, _)| at)
+    }
+
+    pub(super) fn deadlines_of(&self, token: Token) -> Deadlines {
+        let Some(link) = self.table.link(token) else { return Deadlines::default() };
+        if let Some(extra) = &link.extra
+            && let Some(deadlines) = extra.deadlines
+        {
+            return deadlines;
+        }
+        self.shared.services.get(usize::from(link.service)).map_or_else(Deadlines::default, |s| s.options.deadlines)
+    }
+
+    /// Sets the connection's one timer to its first deadline. Activity does not come here: the timer that
+    /// fires looks when the connection was last active, and sets itself again.
+    pub(super) fn arm_deadline(&mut self, token: Token) {
+        let first = self.first_deadline(token);
+        let Some(link) = self.table.link_mut(token) else { return };
+        let old = std::mem::replace(&mut link.timer, NO_TIMER);
+        if let Some((at, _)) = first {
+            link.timer = self.shared.timers.set(at, Due::Deadline(token));
+        }
+        if old != NO_TIMER {
+            self.shared.timers.cancel(old);
+        }
+    }
+
+    /// The connection's timer fired.
+    pub(super) fn deadline_fired(&mut self, token: Token) {
+        let now = self.now();
+        let Some(link) = self.table.link_mut(token) else { return };
+        link.timer = NO_TIMER;
+        match self.first_deadline(token) {
+            Some((at, which)) if at <= now => self.finish(token, CloseReason::TimedOut(which)),
+            _ => self.arm_deadline(token),
+        }
+    }
+
+    /// Every token of an open stream.
+    pub(super) fn streams(&self) -> Vec<Token> {
+        let is_stream = |token: &Token| matches!(self.table.get(*token), Some(Entry { socket: Socket::Stream(_), .. }));
+        self.table.tokens().into_iter().filter(is_stream).collect()
+    }
+
+    /// Whether a callback of that connection runs right now.
+    pub(super) fn is_current(&self, token: Token) -> bool {
+        self.shared.current == token && token != NOBODY
+    }
+}

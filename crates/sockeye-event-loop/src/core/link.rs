@@ -1,0 +1,248 @@
+//! What the loop knows of a socket, and the table of all of them.
+//!
+//! A link holds what every connection needs; what only some need (output that waits, a kept tail, deadlines
+//! of its own) is in a box that most never get. That keeps an idle connection small.
+
+use std::net::SocketAddr;
+
+use crate::Time;
+use crate::backend::{Backend, Token};
+use crate::connect::ConnectId;
+use crate::id::TimerId;
+use crate::options::{Deadlines, Watermarks};
+use crate::queue::Queue;
+use crate::service::CloseReason;
+
+/// Bits of a link's state.
+pub(crate) mod state {
+    /// There may be something to read: set by an event, cleared by `WouldBlock` or a short read.
+    pub(crate) const READABLE: u32 = 1;
+    /// The user paused reading.
+    pub(crate) const PAUSED: u32 = 1 << 1;
+    /// The queue reached the high watermark: reading stops until it has fallen to the low one.
+    pub(crate) const CONGESTED: u32 = 1 << 2;
+    /// The kernel took no more: wait for a writable event.
+    pub(crate) const WRITE_WAIT: u32 = 1 << 3;
+    /// The queue holds something.
+    pub(crate) const QUEUED: u32 = 1 << 4;
+    /// A tail is kept for the next `on_data`.
+    pub(crate) const TAIL: u32 = 1 << 5;
+    /// The tail is to be offered again before anything is read.
+    pub(crate) const REDELIVER: u32 = 1 << 6;
+    /// An event said that the peer ended or an error waits: a short read proves nothing any more.
+    pub(crate) const END_SEEN: u32 = 1 << 7;
+    /// A read returned 0.
+    pub(crate) const EOF: u32 = 1 << 8;
+    /// `on_eof` was called.
+    pub(crate) const EOF_TOLD: u32 = 1 << 9;
+    /// `close` was called: flush, FIN, read to the end without telling anybody.
+    pub(crate) const CLOSING: u32 = 1 << 10;
+    /// FIN is to be sent once the queue is empty.
+    pub(crate) const FIN_WANTED: u32 = 1 << 11;
+    /// FIN was sent.
+    pub(crate) const FIN_SENT: u32 = 1 << 12;
+    /// The connect is not decided.
+    pub(crate) const CONNECTING: u32 = 1 << 13;
+    /// Relayed to another connection.
+    pub(crate) const JOINED: u32 = 1 << 14;
+    /// In the list of those with work left from this turn.
+    pub(crate) const LISTED: u32 = 1 << 15;
+    /// Somebody waits for `on_writable`.
+    pub(crate) const NOTIFY: u32 = 1 << 16;
+    /// The socket is closed; `on_close` is still to come.
+    pub(crate) const DEAD: u32 = 1 << 17;
+    /// Writing failed; what had arrived before is still to be read.
+    pub(crate) const BROKEN: u32 = 1 << 18;
+    /// The loop drains: `on_drain` follows once everything that had arrived was offered.
+    pub(crate) const DRAINING: u32 = 1 << 19;
+
+    /// The user saw the descriptor and may have duplicated it: deregister before closing.
+    pub(crate) const EXPOSED: u32 = 1 << 24;
+    /// The service wraps: writes of others go through its `on_outgoing`.
+    pub(crate) const WRAPS: u32 = 1 << 25;
+
+    /// Everything but these two keeps a connection off the fast path.
+    pub(crate) const SLOW: u32 = (1 << 24) - 1;
+    /// Nothing more can be written.
+    pub(crate) const NO_WRITE: u32 = CLOSING | FIN_WANTED | FIN_SENT | DEAD | BROKEN | JOINED;
+    /// A write cannot go to the kernel at once.
+    pub(crate) const NO_DIRECT_WRITE: u32 = NO_WRITE | CONNECTING | WRITE_WAIT | QUEUED;
+    /// Nothing is offered to the service.
+    pub(crate) const NO_READ: u32 = PAUSED | CONGESTED;
+}
+
+pub(crate) const NO_CONN: u32 = u32::MAX;
+pub(crate) const NO_TIMER: TimerId = TimerId { index: u32::MAX, generation: 0 };
+pub(crate) const NO_LISTENER: u32 = u32::MAX;
+
+/// What every socket has.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) generation: u32,
+    pub(crate) state: u32,
+    /// The key of the connection's state in its service's slab.
+    pub(crate) conn: u32,
+    /// The listener it came through, to give its place back.
+    pub(crate) listener: u32,
+    pub(crate) service: u16,
+    pub(crate) timer: TimerId,
+    pub(crate) last_read: Time,
+    pub(crate) last_write: Time,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What only some connections have.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) queue: Queue,
+    /// Bytes that `on_data` left.
+    pub(crate) tail: Vec<u8>,
+    /// Bytes that others want sent through a wrapper.
+    pub(crate) outgoing: Vec<u8>,
+    pub(crate) deadlines: Option<Deadlines>,
+    pub(crate) watermarks: Option<Watermarks>,
+    pub(crate) tag: u64,
+    pub(crate) connect: Option<ConnectId>,
+    /// When the orderly close has to be over.
+    pub(crate) close_by: Option<Time>,
+    /// Why the connection ended, for `on_close`.
+    pub(crate) reason: Option<CloseReason>,
+    pub(crate) relay: Option<super::relay::Relay>,
+}
+
+impl Link {
+    pub(crate) fn vacant() -> Self {
+        Self {
+            generation: 0,
+            state: 0,
+            conn: NO_CONN,
+            listener: NO_LISTENER,
+            service: u16::MAX,
+            timer: NO_TIMER,
+            last_read: Time::ZERO,
+            last_write: Time::ZERO,
+            peer: None,
+            extra: None,
+        }
+    }
+
+    pub(crate) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.queue.bytes() + extra.outgoing.len())
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, bits: u32) -> bool {
+        self.state & bits != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, bits: u32) {
+        self.state |= bits;
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self, bits: u32) {
+        self.state &= !bits;
+    }
+}
+
+/// A socket of any type. Listeners, datagram and packet sockets are few: their own state is boxed.
+pub(crate) enum Socket<B: Backend> {
+    Vacant,
+    Stream(B::Stream),
+    Listener(Box<super::accept::Listener<B>>),
+    Datagram(Box<super::message::MessageSocket<B::Datagram>>),
+    Packet(Box<super::message::MessageSocket<B::Packet>>),
+}
+
+/// A place in the table.
+pub(crate) struct Entry<B: Backend> {
+    pub(crate) link: Link,
+    pub(crate) socket: Socket<B>,
+}
+
+/// All sockets of a loop. Places are used again, with another generation.
+pub(crate) struct Table<B: Backend> {
+    pub(crate) entries: Vec<Entry<B>>,
+    free: Vec<u32>,
+}
+
+impl<B: Backend> Table<B> {
+    pub(crate) fn new() -> Self {
+        Self { entries: Vec::new(), free: Vec::new() }
+    }
+
+    /// Takes a place. `None` when every index is in use.
+    pub(crate) fn insert(&mut self, socket: Socket<B>, service: u16) -> Option<Token> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                let index = u32::try_from(self.entries.len()).ok()?;
+                if index >= Token::FIRST_SPECIAL_INDEX {
+                    return None;
+                }
+                self.entries.push(Entry { link: Link::vacant(), socket: Socket::Vacant });
+                index
+            }
+        };
+        let entry = &mut self.entries[index as usize];
+        entry.socket = socket;
+        entry.link.service = service;
+        Some(Token::new(index, entry.link.generation))
+    }
+
+    /// Gives a place back, closing the socket if it is still there.
+    pub(crate) fn remove(&mut self, token: Token) {
+        if let Some(entry) = self.get_mut(token) {
+            let generation = entry.link.generation.wrapping_add(1);
+            entry.link = Link { generation, ..Link::vacant() };
+            entry.socket = Socket::Vacant;
+            self.free.push(token.index());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, token: Token) -> Option<&Entry<B>> {
+        let entry = self.entries.get(token.index() as usize)?;
+        (entry.link.generation == token.generation()).then_some(entry)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Entry<B>> {
+        let entry = self.entries.get_mut(token.index() as usize)?;
+        (entry.link.generation == token.generation()).then_some(entry)
+    }
+
+    #[inline]
+    pub(crate) fn link(&self, token: Token) -> Option<&Link> {
+        self.get(token).map(|entry| &entry.link)
+    }
+
+    #[inline]
+    pub(crate) fn link_mut(&mut self, token: Token) -> Option<&mut Link> {
+        self.get_mut(token).map(|entry| &mut entry.link)
+    }
+
+    /// A link with its stream, unless the stream is closed already.
+    #[inline]
+    pub(crate) fn stream(&mut self, token: Token) -> Option<(&mut Link, &mut B::Stream)> {
+        match self.get_mut(token) {
+            Some(Entry { link, socket: Socket::Stream(stream) }) => Some((link, stream)),
+            _ => None,
+        }
+    }
+
+    /// The tokens of all sockets, in the order of their places.
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        let place = |(index, entry): (usize, &Entry<B>)| {
+            let used = entry.link.service != u16::MAX;
+            used.then(|| Token::new(u32::try_from(index).unwrap_or(u32::MAX), entry.link.generation))
+        };
+        self.entries.iter().enumerate().filter_map(place).collect()
+    }
+}

@@ -1,0 +1,255 @@
+//! The loop core: one turn after another, the same code on the kernel and in the simulation.
+//!
+//! [`Core`] has the services, [`Inner`] the sockets. A callback gets `Inner` as a [`Host`](crate::host::Host),
+//! so that it can act on any connection at once, while its service is borrowed. Callbacks that its actions
+//! cause wait in `Shared::pending`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `link` | what the loop knows of a socket; the table |
+//! | `turn` | one turn: events, left-over work, timers, remotes, deferred callbacks; panics |
+//! | `read` | readiness to `on_data`; the fast path |
+//! | `write` | writes, queue, watermarks |
+//! | `life` | opening, closing, deadlines of a connection |
+//! | `accept`, `connect` | how connections come about |
+//! | `relay` | two connections joined |
+//! | `message` | datagrams and packets |
+//! | `host` | what handles may ask |
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use sockeye_socket::{RecvBatch, SendBatch};
+
+use crate::Time;
+use crate::backend::{Backend, Token};
+use crate::connect::Connects;
+use crate::driver::{BatchPlace, Driver};
+use crate::host::Due;
+use crate::options::{LoopOptions, StreamOptions};
+use crate::remote::RemoteQueue;
+use crate::service::{ConnectFailure, Message};
+use crate::stats::Stats;
+use crate::wheel::Wheel;
+
+pub(crate) mod accept;
+mod connect;
+mod host;
+mod life;
+pub(crate) mod link;
+pub(crate) mod message;
+mod read;
+pub(crate) mod relay;
+mod turn;
+mod write;
+
+use link::Table;
+
+/// Small writes of one callback are gathered up to this and leave together when it has returned.
+const COALESCE: usize = 4096;
+
+/// A callback or a step of work that waits until the present callback has returned.
+pub(crate) enum Pending {
+    /// The queue has fallen: tell, and read on.
+    Writable(Token),
+    /// Bytes of others wait for a wrapper.
+    Outgoing(Token),
+    Message(Token, Message),
+    ConnectFailed(u16, ConnectFailure),
+    /// A connection was handed to the loop: register and open it.
+    Opened(Token),
+    /// The socket is closed: `on_close`, then the place is free.
+    Finish(Token),
+}
+
+/// Who is being called, in case it panics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Calling {
+    Nobody,
+    /// A connection: `open` or anything later.
+    Stream(Token),
+    /// A connection's last callback.
+    Close(Token),
+    /// A service as a whole, or a message socket.
+    Service,
+}
+
+/// What the core keeps for each stream service.
+#[derive(Debug)]
+pub(crate) struct ServiceSettings {
+    pub(crate) options: Rc<StreamOptions>,
+    pub(crate) wraps: bool,
+}
+
+/// A message on its way out, as recorded while callbacks run: where its payload lies, and the rest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    pub(crate) place: Place,
+    pub(crate) len: u32,
+    pub(crate) message: sockeye_socket::Outgoing<'static>,
+}
+
+/// Where the payload of a recorded message lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// In the storage of the batch that was received: no copy.
+    Received(usize),
+    /// In the outbox's own buffer.
+    Lent(usize),
+}
+
+/// What callbacks want sent on the present message socket.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// The socket whose callback runs.
+    pub(crate) socket: Option<Token>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) lent: Vec<u8>,
+    /// Address and length of the received batch's storage, to recognise slices of it.
+    pub(crate) arena: (usize, usize),
+    /// Bytes at the end of `lent` that a callback is filling.
+    pub(crate) lending: usize,
+    /// The socket's queue is at its bound: nothing is taken.
+    pub(crate) full: bool,
+}
+
+/// The part of the loop that does not depend on the backend.
+pub(crate) struct Shared {
+    pub(crate) now: Time,
+    pub(crate) now_is_fresh: bool,
+    /// The connection whose callback runs.
+    pub(crate) current: Token,
+    /// Up to how many bytes its small writes are gathered.
+    pub(crate) room: usize,
+    pub(crate) out: Vec<u8>,
+    pub(crate) calling: Calling,
+    pub(crate) timers: Wheel<Due>,
+    pub(crate) alarm: Option<Time>,
+    pub(crate) pending: VecDeque<Pending>,
+    /// Sockets with work left from this turn.
+    pub(crate) ready: VecDeque<Token>,
+    pub(crate) services: Vec<ServiceSettings>,
+    pub(crate) connects: Connects,
+    pub(crate) open_streams: usize,
+    /// Listeners that stopped for want of descriptors, memory or places.
+    pub(crate) waiting_listeners: Vec<Token>,
+    pub(crate) accept_timer: bool,
+    pub(crate) outbox: Outbox,
+    pub(crate) stats: Stats,
+    pub(crate) stop: bool,
+    pub(crate) draining: bool,
+}
+
+/// Sockets, backend and what they share: what a callback acts on.
+pub(crate) struct Inner<B: Backend> {
+    pub(crate) backend: B,
+    pub(crate) table: Table<B>,
+    pub(crate) shared: Shared,
+    pub(crate) options: LoopOptions,
+    /// Scratch space for sending batches.
+    pub(crate) sender: Option<Box<SendBatch>>,
+    /// Bytes that the callbacks of one batch may have sent by copy.
+    pub(crate) max_lent: usize,
+}
+
+/// What is called for a signal.
+pub(crate) type OnSignal = Box<dyn FnMut(&mut crate::Context<'_>, i32)>;
+
+/// Bytes of messages that may be recorded by copy before they are sent.
+const MAX_LENT: usize = 4 * 1024 * 1024;
+
+/// The loop without its event storage.
+pub(crate) struct Core<B: Backend> {
+    pub(crate) inner: Inner<B>,
+    pub(crate) drivers: Vec<Driver>,
+    /// The one read buffer: a kept tail in front, `read_buffer` bytes behind it. Never cleared.
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) inbox: Option<Box<RecvBatch>>,
+    /// The batch that is being offered, should a callback panic in the middle.
+    pub(crate) open_batch: Option<(Token, BatchPlace)>,
+    pub(crate) remote: std::sync::Arc<RemoteQueue>,
+    pub(crate) remote_backlog: bool,
+    pub(crate) budgets: turn::Budgets,
+    /// By when a drain has to be over.
+    pub(crate) drain_by: Option<Time>,
+    pub(crate) on_signal: Option<OnSignal>,
+}
+
+/// No socket: an index that no table reaches.
+pub(crate) const NOBODY: Token = Token::new(u32::MAX - 8, u32::MAX);
+
+impl<B: Backend> Core<B> {
+    pub(crate) fn new(backend: B, options: LoopOptions) -> Self {
+        let now = backend.now();
+        let remote = std::sync::Arc::new(RemoteQueue::new(backend.waker(), options.remote_capacity));
+        let shared = Shared {
+            now,
+            now_is_fresh: true,
+            current: NOBODY,
+            room: 0,
+            out: Vec::with_capacity(COALESCE),
+            calling: Calling::Nobody,
+            timers: Wheel::new(now),
+            alarm: None,
+            pending: VecDeque::new(),
+            ready: VecDeque::new(),
+            services: Vec::new(),
+            connects: Connects::default(),
+            open_streams: 0,
+            waiting_listeners: Vec::new(),
+            accept_timer: false,
+            outbox: Outbox::default(),
+            stats: Stats::default(),
+            stop: false,
+            draining: false,
+        };
+        let buffer = vec![0; options.read_buffer.max(1)];
+        Self {
+            inner: Inner { backend, table: Table::new(), shared, options, sender: None, max_lent: MAX_LENT },
+            drivers: Vec::new(),
+            buffer,
+            inbox: None,
+            open_batch: None,
+            remote,
+            remote_backlog: false,
+            budgets: turn::Budgets::default(),
+            drain_by: None,
+            on_signal: None,
+        }
+    }
+
+    /// Adds a stream service; `None` when there are 65,535 already.
+    pub(crate) fn add_streams(&mut self, driver: Driver, options: StreamOptions, wraps: bool) -> u16 {
+        // The buffer holds the longest tail that any service may keep, and a whole read behind it.
+        let needed = self.inner.options.read_buffer + options.watermarks.max_tail;
+        if matches!(driver, Driver::Streams(_)) && self.buffer.len() < needed {
+            self.buffer = vec![0; needed];
+        }
+        let index = self.drivers.len();
+        assert!(index < usize::from(u16::MAX), "more than 65,534 services on one loop");
+        self.drivers.push(driver);
+        self.inner.shared.services.push(ServiceSettings { options: Rc::new(options), wraps });
+        u16::try_from(index).unwrap_or(u16::MAX)
+    }
+}
+
+impl Shared {
+    /// Remembers a socket that has work left, unless it is remembered already.
+    pub(crate) fn list(&mut self, link: &mut link::Link, token: Token) {
+        if !link.is(link::state::LISTED) {
+            link.set(link::state::LISTED);
+            self.ready.push_back(token);
+        }
+    }
+}
+
+impl<B: Backend> Inner<B> {
+    #[inline]
+    pub(crate) fn now(&mut self) -> Time {
+        if !self.shared.now_is_fresh {
+            self.shared.now = self.backend.now();
+            self.shared.now_is_fresh = true;
+        }
+        self.shared.now
+    }
+}

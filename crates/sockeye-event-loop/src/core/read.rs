@@ -1,0 +1,360 @@
+//! From readiness to `on_data`. The fast path is one read, one callback, one write.
+
+use std::io;
+
+use super::link::{Link, Socket, state};
+use super::{COALESCE, Calling, Core, NOBODY, Pending};
+use crate::backend::{Backend, Readiness, Ready, StreamIo, Token};
+use crate::driver::{Driver, StreamEvent};
+use crate::service::CloseReason;
+
+/// Flags that leave the fast path.
+const EXCEPTIONAL: Readiness = Readiness::READ_CLOSED.with(Readiness::WRITE_CLOSED).with(Readiness::ERROR);
+
+/// What one step of reading led to.
+enum Step {
+    Again,
+    Done,
+}
+
+impl<B: Backend> Core<B> {
+    /// An event of any socket.
+    #[inline]
+    pub(super) fn dispatch(&mut self, ready: Ready) {
+        let Ready { token, flags } = ready;
+        let Some(entry) = self.inner.table.get_mut(token) else { return self.special(token) };
+        let Socket::Stream(stream) = &mut entry.socket else { return self.other_event(token, flags) };
+        if flags.any(EXCEPTIONAL) || entry.link.state & state::SLOW != 0 {
+            return self.stream_event(token, flags);
+        }
+        if !flags.any(Readiness::READABLE) {
+            return;
+        }
+        let size = self.inner.options.read_buffer;
+        match stream.read(&mut self.buffer[..size]) {
+            Ok(len) if len > 0 && len < size => {
+                let link = &mut entry.link;
+                link.last_read = self.inner.shared.now;
+                self.inner.shared.stats.reads += 1;
+                self.inner.shared.stats.bytes_in += len as u64;
+                let (service, conn) = (link.service, link.conn);
+                let consumed = self.offer(token, service, conn, 0, len, true);
+                if consumed != len {
+                    self.keep_tail(token, consumed, len);
+                }
+                if !self.inner.shared.pending.is_empty() {
+                    self.run_pending();
+                }
+            }
+            outcome => self.slow_read(token, outcome),
+        }
+    }
+
+    /// Calls `on_data` with `buffer[from..to]` and writes what it gathered.
+    #[inline]
+    fn offer(&mut self, token: Token, service: u16, conn: u32, from: usize, to: usize, complete: bool) -> usize {
+        let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return to - from };
+        let shared = &mut self.inner.shared;
+        shared.current = token;
+        shared.calling = Calling::Stream(token);
+        shared.room = COALESCE;
+        let consumed = driver.data(&mut self.inner, token, conn, &mut self.buffer[from..to], complete);
+        self.inner.leave(token);
+        consumed.min(to - from)
+    }
+
+    /// The first read of an event was not the plain case: full buffer, end, error, nothing.
+    #[cold]
+    fn slow_read(&mut self, token: Token, outcome: io::Result<usize>) {
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        link.set(state::READABLE);
+        if let Step::Again = self.take_read(token, outcome, 0) {
+            self.pump(token);
+        }
+        self.run_pending();
+    }
+
+    /// An event of a connection that is not in its plain state, or that is no plain event.
+    #[cold]
+    fn stream_event(&mut self, token: Token, flags: Readiness) {
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        if link.is(state::CONNECTING) {
+            self.connect_event(token, flags);
+            return self.run_pending();
+        }
+        if flags.any(Readiness::READABLE.with(EXCEPTIONAL)) {
+            link.set(state::READABLE);
+        }
+        if flags.any(EXCEPTIONAL) {
+            link.set(state::END_SEEN);
+        }
+        if flags.any(Readiness::WRITABLE.with(Readiness::WRITE_CLOSED).with(Readiness::ERROR)) {
+            link.clear(state::WRITE_WAIT);
+            self.inner.flush(token);
+        }
+        if self.inner.table.link(token).is_some_and(|link| link.is(state::JOINED)) {
+            self.inner.relay_event(token);
+        } else {
+            self.pump(token);
+        }
+        self.run_pending();
+    }
+
+    /// Goes on with a connection that has something to offer or to read, within its budget.
+    pub(super) fn pump(&mut self, token: Token) {
+        let mut budget = self.inner.options.stream_budget;
+        loop {
+            let Some((link, stream)) = self.inner.table.stream(token) else { return };
+            if link.is(state::JOINED | state::CONNECTING) {
+                return;
+            }
+            if link.is(state::CLOSING) {
+                return self.inner.drain_closing(token);
+            }
+            if link.is(state::NO_READ) {
+                return;
+            }
+            if link.is(state::REDELIVER) {
+                self.redeliver(token);
+                continue;
+            }
+            if link.is(state::EOF) {
+                return self.tell_eof(token);
+            }
+            if !link.is(state::READABLE) {
+                self.inner.finish_if_broken(token);
+                return self.tell_drain(token);
+            }
+            if budget == 0 {
+                return self.inner.relist(token);
+            }
+            let tail = link.extra.as_ref().map_or(0, |extra| extra.tail.len());
+            let size = self.inner.options.read_buffer.min(budget);
+            let outcome = stream.read(&mut self.buffer[tail..tail + size]);
+            if let Ok(len) = outcome {
+                budget -= len;
+                // Not a short read if it was the budget that cut it.
+                if len == size && len > 0 {
+                    link.set(state::READABLE);
+                } else if !link.is(state::END_SEEN) {
+                    link.clear(state::READABLE);
+                }
+            }
+            if let Step::Done = self.take_read(token, outcome, tail) {
+                return;
+            }
+        }
+    }
+
+    /// What a read gave: behind `tail` bytes that were kept.
+    fn take_read(&mut self, token: Token, outcome: io::Result<usize>, tail: usize) -> Step {
+        let now = self.inner.shared.now;
+        let Some(link) = self.inner.table.link_mut(token) else { return Step::Done };
+        match outcome {
+            Ok(0) => {
+                link.set(state::EOF);
+                link.clear(state::READABLE);
+                if link.is(state::TAIL) {
+                    link.set(state::REDELIVER);
+                }
+                Step::Again
+            }
+            Ok(len) => {
+                link.last_read = now;
+                self.inner.shared.stats.reads += 1;
+                self.inner.shared.stats.bytes_in += len as u64;
+                if tail > 0
+                    && let Some(extra) = &mut link.extra
+                {
+                    self.buffer[..tail].copy_from_slice(&extra.tail);
+                    extra.tail.clear();
+                    link.clear(state::TAIL | state::REDELIVER);
+                }
+                let complete = !link.is(state::READABLE);
+                self.deliver(token, tail + len, complete);
+                Step::Again
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                link.clear(state::READABLE | state::END_SEEN);
+                Step::Again
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Again,
+            Err(error) => {
+                let reason = CloseReason::Error(error);
+                self.inner.finish(token, reason);
+                Step::Done
+            }
+        }
+    }
+
+    /// Offers `buffer[..len]` and keeps what is left of it.
+    fn deliver(&mut self, token: Token, len: usize, complete: bool) {
+        let Some(link) = self.inner.table.link(token) else { return };
+        let (service, conn) = (link.service, link.conn);
+        let consumed = self.offer(token, service, conn, 0, len, complete);
+        if consumed != len {
+            self.keep_tail(token, consumed, len);
+        }
+    }
+
+    /// Offers the kept tail again: after a resume, when there is room to write, at the end of the stream.
+    fn redeliver(&mut self, token: Token) {
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        link.clear(state::TAIL | state::REDELIVER);
+        let Some(extra) = &mut link.extra else { return };
+        let len = extra.tail.len();
+        if len > 0 {
+            self.buffer[..len].copy_from_slice(&extra.tail);
+            extra.tail.clear();
+            self.deliver(token, len, true);
+        }
+    }
+
+    /// Keeps `buffer[from..to]` for the next `on_data`.
+    #[cold]
+    fn keep_tail(&mut self, token: Token, from: usize, to: usize) {
+        let limit = self.inner.watermarks_of(token).max_tail;
+        let Some((link, _)) = self.inner.table.stream(token) else { return };
+        if link.is(state::CLOSING | state::DEAD) {
+            return;
+        }
+        if link.is(state::JOINED) {
+            // Joined by this very callback: what it left goes to the other side.
+            return self.inner.relay_bytes(token, &self.buffer[from..to]);
+        }
+        // While nothing is read the tail cannot grow: it may be all that there was.
+        let limit = if link.is(state::NO_READ) { self.buffer.len() } else { limit };
+        if to - from > limit {
+            return self.inner.finish(token, CloseReason::TailTooLong);
+        }
+        link.set(state::TAIL);
+        let tail = &mut link.extra().tail;
+        tail.clear();
+        tail.extend_from_slice(&self.buffer[from..to]);
+    }
+
+    /// Tells the end of the stream, once everything before it was offered and the queue can take an answer.
+    fn tell_eof(&mut self, token: Token) {
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        // After a reset there is no orderly end to tell.
+        if link.is(state::EOF_TOLD | state::BROKEN) {
+            return self.inner.finish_if_over(token);
+        }
+        link.set(state::EOF_TOLD);
+        link.clear(state::TAIL);
+        if let Some(extra) = &mut link.extra {
+            extra.tail = Vec::new();
+        }
+        self.call(token, StreamEvent::Eof);
+        self.inner.finish_if_over(token);
+    }
+
+    /// Tells a draining loop's connection, once everything that had arrived was offered.
+    fn tell_drain(&mut self, token: Token) {
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        if link.is(state::DRAINING) {
+            link.clear(state::DRAINING);
+            self.call(token, StreamEvent::Drain);
+        }
+    }
+
+    /// Calls a connection's service, if the connection is open to it.
+    pub(super) fn call(&mut self, token: Token, event: StreamEvent<'_>) {
+        let Some(link) = self.inner.table.link(token) else { return };
+        let (service, conn) = (link.service, link.conn);
+        if link.is(state::DEAD | state::CLOSING | state::CONNECTING | state::JOINED) {
+            return;
+        }
+        let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return };
+        self.inner.enter(token);
+        driver.event(&mut self.inner, token, conn, event);
+        self.inner.leave(token);
+    }
+}
+
+impl<B: Backend> super::Inner<B> {
+    /// A callback of that connection begins: its small writes are gathered if they can go out plainly.
+    pub(super) fn enter(&mut self, token: Token) {
+        let plain = self.table.link(token).is_some_and(|link| !link.is(state::NO_DIRECT_WRITE));
+        self.shared.current = token;
+        self.shared.calling = Calling::Stream(token);
+        self.shared.room = if plain { COALESCE } else { 0 };
+    }
+
+    /// It has returned: what it gathered is written.
+    #[inline]
+    pub(super) fn leave(&mut self, token: Token) {
+        self.shared.current = NOBODY;
+        self.shared.calling = Calling::Nobody;
+        self.shared.room = 0;
+        if !self.shared.out.is_empty() {
+            self.write_gathered(token);
+        }
+    }
+
+    /// Comes back to this socket later in the turn's list, after the others.
+    pub(super) fn relist(&mut self, token: Token) {
+        if let Some(link) = self.table.link_mut(token) {
+            self.shared.list(link, token);
+        }
+    }
+
+    /// A connection that is being closed: what still arrives is read and dropped, up to the peer's end.
+    pub(super) fn drain_closing(&mut self, token: Token) {
+        let mut scratch = [0; 4096];
+        for _ in 0..256 {
+            let Some((link, stream)) = self.table.stream(token) else { return };
+            if link.is(state::EOF) {
+                return self.finish_if_over(token);
+            }
+            match stream.read(&mut scratch) {
+                Ok(0) => link.set(state::EOF),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return link.clear(state::READABLE),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // With everything sent and taken, a reset instead of the peer's FIN ends it just as well.
+                    let over = link.is(state::FIN_SENT) && error.kind() != io::ErrorKind::TimedOut;
+                    let reason = if over { CloseReason::Closed } else { CloseReason::Error(error) };
+                    return self.finish(token, reason);
+                }
+            }
+        }
+        self.relist(token);
+    }
+
+    /// Marks that the tail is offered again and reading goes on, from the list of left-over work.
+    pub(super) fn read_on(&mut self, token: Token) {
+        let Some(link) = self.table.link_mut(token) else { return };
+        if link.is(state::TAIL) {
+            link.set(state::REDELIVER);
+        }
+        if Self::has_reading(link) {
+            self.shared.list(link, token);
+        }
+    }
+
+    /// Writing failed, and everything that had arrived was read.
+    fn finish_if_broken(&mut self, token: Token) {
+        if self.table.link(token).is_some_and(|link| link.is(state::BROKEN)) {
+            self.finish(token, CloseReason::Closed);
+        }
+    }
+
+    /// The socket at that place, whatever its generation, comes back to the list.
+    pub(super) fn relist_index(&mut self, index: u32) {
+        if let Some(entry) = self.table.entries.get_mut(index as usize) {
+            let token = Token::new(index, entry.link.generation);
+            self.shared.list(&mut entry.link, token);
+        }
+    }
+
+    fn has_reading(link: &Link) -> bool {
+        !link.is(state::NO_READ) && link.is(state::READABLE | state::REDELIVER | state::EOF | state::CLOSING)
+    }
+
+    /// `on_writable` follows.
+    pub(super) fn owe_writable(&mut self, token: Token) {
+        self.shared.pending.push_back(Pending::Writable(token));
+    }
+}

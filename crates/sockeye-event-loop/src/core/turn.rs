@@ -1,0 +1,368 @@
+//! One turn of the loop, and what happens when a callback panics in it.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use super::link::{Entry, Socket, state};
+use super::{Calling, Core, NOBODY, Pending};
+use crate::backend::{Backend, Readiness, Token};
+use crate::context::Context;
+use crate::driver::{Driver, ServiceEvent, SocketEvent, StreamEvent};
+use crate::host::Due;
+use crate::options::PanicPolicy;
+use crate::remote::Command;
+use crate::service::{CloseReason, Timer};
+
+/// What is left of a turn's budgets. They are kept here so that a panic does not renew them.
+#[derive(Debug, Default)]
+pub(crate) struct Budgets {
+    listed: usize,
+    timers: usize,
+    commands: usize,
+    pending: usize,
+}
+
+impl<B: Backend> Core<B> {
+    /// One turn: waits until something is ready, at most `timeout`, and handles it.
+    pub(crate) fn turn(&mut self, events: &mut B::Events, timeout: Option<Duration>) -> io::Result<()> {
+        let block = self.arm(timeout)?;
+        self.inner.backend.poll(events, block)?;
+        let shared = &mut self.inner.shared;
+        shared.stats.turns += 1;
+        shared.now_is_fresh = false;
+        // Activity is stamped with the time of the turn; with no timer set nobody asks for it.
+        if shared.timers.len() > 0 {
+            self.inner.now();
+        }
+        let work = self.inner.options.work_budget;
+        let listed = self.inner.shared.ready.len();
+        self.budgets = Budgets { listed, timers: work, commands: work, pending: work };
+        let mut iter = B::iter(events);
+        let mut first_panic = None;
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.work(&mut iter))) {
+            self.recover();
+            first_panic.get_or_insert(panic);
+        }
+        match first_panic {
+            Some(panic) if self.inner.options.panic_policy == PanicPolicy::Propagate => resume_unwind(panic),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the alarm for the next thing to do. `false` if there is something to do now.
+    fn arm(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let shared = &self.inner.shared;
+        if !shared.ready.is_empty() || !shared.pending.is_empty() || self.remote_backlog {
+            return Ok(false);
+        }
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Ok(false);
+        }
+        let next = shared.timers.next();
+        let limit = timeout.map(|timeout| self.inner.backend.now() + timeout);
+        let Some(at) = [next, limit].into_iter().flatten().min() else { return Ok(true) };
+        // An alarm that is earlier than needed costs one empty turn; setting it anew costs a call each time.
+        if self.inner.shared.alarm.is_none_or(|alarm| at < alarm) {
+            self.inner.backend.set_alarm(Some(at))?;
+            self.inner.shared.alarm = Some(at);
+        }
+        Ok(true)
+    }
+
+    /// Everything of a turn. Called again after a panic, it goes on where it was.
+    fn work(&mut self, iter: &mut B::EventIter<'_>) {
+        if self.open_batch.is_some() {
+            // A panic cut a batch short.
+            self.finish_batch();
+        }
+        for ready in iter {
+            self.inner.shared.stats.events += 1;
+            self.dispatch(ready);
+        }
+        self.run_listed();
+        self.run_timers();
+        self.run_commands();
+        self.run_pending();
+    }
+
+    /// Puts the loop in order after a callback panicked: what it was doing is undone, its connection closed.
+    #[cold]
+    fn recover(&mut self) {
+        let shared = &mut self.inner.shared;
+        shared.stats.panics += 1;
+        shared.current = NOBODY;
+        shared.room = 0;
+        shared.out.clear();
+        let calling = std::mem::replace(&mut shared.calling, Calling::Nobody);
+        let socket = shared.outbox.socket;
+        match calling {
+            Calling::Stream(token) => {
+                // The panic may have come out of an accept: the listener has had its only event.
+                let listener = self.inner.table.link(token).map(|link| link.listener);
+                self.inner.finish(token, CloseReason::Panicked);
+                self.inner.relist_index(listener.unwrap_or(super::link::NO_LISTENER));
+            }
+            Calling::Close(token) => self.inner.vacate(token),
+            Calling::Service | Calling::Nobody => {}
+        }
+        if let Some(token) = socket {
+            self.inner.relist(token);
+        }
+    }
+
+    /// An event of a socket that is no stream.
+    #[cold]
+    pub(super) fn other_event(&mut self, token: Token, flags: Readiness) {
+        match self.inner.table.get(token) {
+            Some(Entry { socket: Socket::Listener(_), .. }) => self.accept_event(token),
+            Some(Entry { socket: Socket::Datagram(_) | Socket::Packet(_), .. }) => self.message_event(token, flags),
+            _ => {}
+        }
+        self.run_pending();
+    }
+
+    /// An event of nobody in the table: the backend's own, or of a socket that is gone.
+    #[cold]
+    pub(super) fn special(&mut self, token: Token) {
+        if token == Token::ALARM {
+            self.inner.shared.alarm = None;
+        } else if token == Token::WAKE {
+            self.remote_backlog = true;
+        } else if token.index() >= Token::FIRST_SPECIAL_INDEX {
+            while let Some(signal) = self.inner.backend.take_signal() {
+                self.signal(signal);
+            }
+        }
+    }
+
+    fn signal(&mut self, signal: i32) {
+        if let Some(mut handler) = self.on_signal.take() {
+            self.inner.shared.calling = Calling::Service;
+            handler(&mut Context::new(&mut self.inner, u16::MAX), signal);
+            self.inner.shared.calling = Calling::Nobody;
+            self.on_signal = Some(handler);
+            self.run_pending();
+        }
+    }
+
+    /// Sockets that had work left from the turn before.
+    fn run_listed(&mut self) {
+        while self.budgets.listed > 0 {
+            self.budgets.listed -= 1;
+            let Some(token) = self.inner.shared.ready.pop_front() else { return };
+            self.go_on(token);
+            self.run_pending();
+        }
+    }
+
+    fn go_on(&mut self, token: Token) {
+        let Some(Entry { link, socket }) = self.inner.table.get_mut(token) else { return };
+        link.clear(state::LISTED);
+        match socket {
+            Socket::Stream(_) if link.is(state::JOINED) => self.inner.relay_event(token),
+            Socket::Stream(_) => self.pump(token),
+            Socket::Listener(_) => self.accept_event(token),
+            Socket::Datagram(_) | Socket::Packet(_) => {
+                self.message_event(token, Readiness::READABLE.with(Readiness::WRITABLE));
+            }
+            Socket::Vacant => {}
+        }
+    }
+
+    fn run_timers(&mut self) {
+        if self.inner.shared.timers.len() == 0 {
+            return;
+        }
+        self.inner.shared.now_is_fresh = false;
+        let now = self.inner.now();
+        while self.budgets.timers > 0 {
+            let Some((_, due)) = self.inner.shared.timers.pop(now) else { return };
+            self.budgets.timers -= 1;
+            self.fire(due);
+            self.run_pending();
+        }
+    }
+
+    fn fire(&mut self, due: Due) {
+        match due {
+            Due::Deadline(token) => return self.inner.deadline_fired(token),
+            Due::Connect(id) => return self.inner.connect_timer(id),
+            Due::Accept => {
+                self.inner.shared.accept_timer = false;
+                return self.inner.wake_listeners();
+            }
+            Due::Stream { token, key, layer } => self.call(token, StreamEvent::Timer(Timer { key, layer })),
+            Due::Socket { token, key } => self.tell_socket(token, SocketEvent::Timer(key)),
+            Due::Service { service, key } => self.call_service(service, ServiceEvent::Timer(key)),
+        }
+        self.inner.shared.stats.timers += 1;
+    }
+
+    fn call_service(&mut self, service: u16, event: ServiceEvent) {
+        if let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) {
+            self.inner.shared.calling = Calling::Service;
+            driver.service_event(&mut self.inner, service, event);
+            self.inner.shared.calling = Calling::Nobody;
+        }
+    }
+
+    fn run_commands(&mut self) {
+        if !self.remote_backlog {
+            return;
+        }
+        self.remote_backlog = false;
+        let remote = std::sync::Arc::clone(&self.remote);
+        while self.budgets.commands > 0 {
+            let Some(command) = remote.pop() else { return };
+            self.budgets.commands -= 1;
+            self.inner.shared.stats.remote_commands += 1;
+            self.obey(command);
+            self.run_pending();
+        }
+        self.remote_backlog = true;
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Send(id, data) => {
+                // Whoever needs to know asks by a message, and answers from the loop.
+                let _ = self.inner.write(id.0, &data);
+            }
+            Command::Message(id, message) => {
+                self.inner.shared.pending.push_back(Pending::Message(id.0, message));
+            }
+            Command::Close(id) => self.inner.close_in_order(id.0),
+            Command::With(service, action) => self.with(service, action),
+            Command::Stop => self.inner.shared.stop = true,
+            Command::Drain(within) => self.drain(within),
+            #[cfg(feature = "tcp")]
+            Command::Adopt(service, stream, peer) => self.adopt(service, stream, peer),
+        }
+    }
+
+    fn with(&mut self, service: u16, action: crate::remote::Action) {
+        if let Some(driver) = self.drivers.get_mut(usize::from(service)) {
+            let state: &mut dyn Any = driver.service();
+            self.inner.shared.calling = Calling::Service;
+            action(state, &mut Context::new(&mut self.inner, service));
+            self.inner.shared.calling = Calling::Nobody;
+        }
+    }
+
+    /// Takes a connection that was accepted elsewhere.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn adopt(&mut self, service: u16, stream: sockeye_tcp_stream::TcpStream, peer: std::net::SocketAddr) {
+        if self.inner.shared.open_streams >= self.inner.options.max_connections {
+            return;
+        }
+        let Some(stream) = self.inner.backend.adopt(stream) else { return };
+        if let Some(token) = self.inner.admit(stream, service) {
+            if let Some(link) = self.inner.table.link_mut(token) {
+                link.peer = Some(peer);
+            }
+            self.inner.shared.stats.accepted += 1;
+            self.inner.shared.pending.push_back(Pending::Opened(token));
+        }
+    }
+
+    /// Callbacks and work that waited until the present callback had returned.
+    pub(super) fn run_pending(&mut self) {
+        while self.budgets.pending > 0 {
+            let Some(pending) = self.inner.shared.pending.pop_front() else { return };
+            self.budgets.pending -= 1;
+            match pending {
+                Pending::Finish(token) => self.conclude(token),
+                Pending::Writable(token) => self.tell_writable(token),
+                Pending::Outgoing(token) => self.pass_outgoing(token),
+                Pending::Message(token, message) => self.pass_message(token, message),
+                Pending::ConnectFailed(service, failure) => {
+                    self.call_service(service, ServiceEvent::ConnectFailed(failure));
+                }
+                Pending::Opened(token) => self.open(token),
+            }
+        }
+    }
+
+    fn pass_message(&mut self, token: Token, message: crate::service::Message) {
+        match self.inner.table.get(token) {
+            Some(Entry { socket: Socket::Datagram(_) | Socket::Packet(_), .. }) => {
+                self.tell_socket(token, SocketEvent::Message(message));
+            }
+            _ => self.call(token, StreamEvent::Message(message)),
+        }
+    }
+
+    fn tell_writable(&mut self, token: Token) {
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        if link.is(state::NOTIFY) {
+            link.clear(state::NOTIFY);
+            self.call(token, StreamEvent::Writable);
+        }
+    }
+
+    /// Hands what others want sent to the service that wraps the connection.
+    fn pass_outgoing(&mut self, token: Token) {
+        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let data = std::mem::take(&mut link.extra().outgoing);
+        self.call(token, StreamEvent::Outgoing(&data));
+    }
+
+    /// Ends what runs in order: no new connections, every connection told, the rest reset after `within`.
+    pub(crate) fn drain(&mut self, within: Duration) {
+        self.inner.shared.draining = true;
+        let deadline = self.inner.now() + within;
+        for token in self.inner.table.tokens() {
+            self.inner.close_listener_now(token);
+        }
+        for id in self.inner.shared.connects.ids() {
+            self.inner.cancel_connect_now(id);
+        }
+        for token in self.inner.streams() {
+            let Some(link) = self.inner.table.link_mut(token) else { continue };
+            link.set(state::DRAINING | state::READABLE);
+            link.clear(state::PAUSED);
+            self.inner.relist(token);
+        }
+        self.drain_by = Some(deadline);
+        self.inner.shared.timers.set(deadline, Due::Accept);
+    }
+
+    /// Whether a drain is over: nothing is open any more, or its deadline has passed and what was open is reset.
+    pub(crate) fn is_drained(&mut self) -> bool {
+        if !self.inner.shared.draining {
+            return false;
+        }
+        let late = self.drain_by.is_some_and(|at| at <= self.inner.now());
+        if late {
+            for token in self.inner.streams() {
+                self.inner.abort_now(token);
+                self.inner.finish(token, CloseReason::LoopEnded);
+            }
+            self.finish_all_pending();
+        }
+        self.inner.shared.open_streams == 0
+    }
+
+    /// The loop ends: every connection hears of it, then everything is closed.
+    pub(crate) fn end(&mut self) {
+        for token in self.inner.streams() {
+            self.inner.finish(token, CloseReason::LoopEnded);
+        }
+        self.finish_all_pending();
+    }
+
+    /// Runs what waits, panics or not, until nothing does. Callbacks at the end of a loop can cause only so much.
+    fn finish_all_pending(&mut self) {
+        for _ in 0..1_000_000 {
+            if self.inner.shared.pending.is_empty() {
+                return;
+            }
+            self.budgets.pending = self.inner.options.work_budget;
+            if catch_unwind(AssertUnwindSafe(|| self.run_pending())).is_err() {
+                self.recover();
+            }
+        }
+    }
+}

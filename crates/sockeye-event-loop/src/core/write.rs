@@ -1,0 +1,251 @@
+//! Writes: gathered, direct or queued, under watermarks. All answers are true when they are given.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use super::link::{Socket, state};
+use super::{Inner, Pending};
+use crate::backend::{Backend, StreamIo, Token};
+use crate::options::Watermarks;
+use crate::queue::Flush;
+use crate::service::{CloseReason, Sent};
+
+/// What is to be sent, for what has to be queued.
+enum Payload<'a> {
+    Copied(&'a [u8]),
+    Shared(&'a Arc<[u8]>),
+}
+
+impl Payload<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl<B: Backend> Inner<B> {
+    /// A write of a handle. Small ones of the connection whose callback runs are gathered.
+    #[inline]
+    pub(super) fn write(&mut self, token: Token, data: &[u8]) -> Sent {
+        let shared = &mut self.shared;
+        // `room` is zero unless the present connection can take it plainly.
+        if token == shared.current && data.len() + shared.out.len() <= shared.room {
+            shared.out.extend_from_slice(data);
+            return Sent::Sent;
+        }
+        self.write_now(token, &Payload::Copied(data))
+    }
+
+    pub(super) fn write_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent {
+        self.write_now(token, &Payload::Shared(data))
+    }
+
+    /// Writes what the callback of `token` gathered.
+    #[inline]
+    pub(super) fn write_gathered(&mut self, token: Token) {
+        let Some(entry) = self.table.get_mut(token) else { return self.shared.out.clear() };
+        let Socket::Stream(stream) = &mut entry.socket else { return self.shared.out.clear() };
+        match stream.write(&self.shared.out) {
+            Ok(taken) if taken == self.shared.out.len() => {
+                entry.link.last_write = self.shared.now;
+                self.shared.stats.writes += 1;
+                self.shared.stats.bytes_out += taken as u64;
+                self.shared.out.clear();
+            }
+            outcome => self.queue_gathered(token, outcome),
+        }
+    }
+
+    #[cold]
+    fn queue_gathered(&mut self, token: Token, outcome: io::Result<usize>) {
+        let out = std::mem::take(&mut self.shared.out);
+        // Each of these writes was answered `Sent` when it was gathered; what is queued now follows in order.
+        let _ = self.after_write(token, outcome, &Payload::Copied(&out));
+        self.shared.out = out;
+        self.shared.out.clear();
+    }
+
+    fn write_now(&mut self, token: Token, data: &Payload<'_>) -> Sent {
+        let own = token == self.shared.current;
+        if own && !self.shared.out.is_empty() {
+            self.write_gathered(token);
+        }
+        let marks = self.watermarks_of(token);
+        let Some((link, stream)) = self.table.stream(token) else { return Sent::Gone };
+        let len = data.bytes().len();
+        if link.is(state::NO_WRITE) {
+            return Sent::Gone;
+        }
+        if len > marks.max_write {
+            return Sent::TooLarge;
+        }
+        if link.queued() >= marks.high {
+            link.set(state::NOTIFY);
+            self.shared.stats.full += 1;
+            return Sent::Full;
+        }
+        if link.is(state::WRAPS) && !own {
+            let outgoing = &mut link.extra().outgoing;
+            if outgoing.is_empty() {
+                self.shared.pending.push_back(Pending::Outgoing(token));
+            }
+            outgoing.extend_from_slice(data.bytes());
+            return Sent::Queued;
+        }
+        if link.is(state::NO_DIRECT_WRITE) {
+            self.enqueue(token, data, 0);
+            return Sent::Queued;
+        }
+        let outcome = stream.write(data.bytes());
+        self.after_write(token, outcome, data)
+    }
+
+    /// A write went to the kernel: counts it, queues what was not taken.
+    fn after_write(&mut self, token: Token, outcome: io::Result<usize>, data: &Payload<'_>) -> Sent {
+        let now = self.shared.now;
+        let Some(link) = self.table.link_mut(token) else { return Sent::Gone };
+        let taken = match outcome {
+            Ok(taken) => {
+                link.last_write = now;
+                self.shared.stats.writes += 1;
+                self.shared.stats.bytes_out += taken as u64;
+                taken
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Err(error) => {
+                self.broken(token, error);
+                return Sent::Gone;
+            }
+        };
+        if taken == data.bytes().len() {
+            return Sent::Sent;
+        }
+        link.set(state::WRITE_WAIT);
+        self.enqueue(token, data, taken);
+        Sent::Queued
+    }
+
+    /// Queues `data[from..]`, and stops reading at the high watermark.
+    fn enqueue(&mut self, token: Token, data: &Payload<'_>, from: usize) {
+        let high = self.watermarks_of(token).high;
+        let Some(link) = self.table.link_mut(token) else { return };
+        let began = !link.is(state::QUEUED);
+        let queue = &mut link.extra().queue;
+        match data {
+            Payload::Copied(bytes) => queue.push(&bytes[from..]),
+            Payload::Shared(bytes) => queue.push_shared(Arc::clone(bytes), from),
+        }
+        if queue.is_empty() {
+            return;
+        }
+        if queue.bytes() >= high {
+            link.set(state::CONGESTED);
+        }
+        self.queued(token, began);
+    }
+
+    /// A part of a file, behind everything that waits.
+    pub(super) fn write_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent {
+        if token == self.shared.current && !self.shared.out.is_empty() {
+            self.write_gathered(token);
+        }
+        let high = self.watermarks_of(token).high;
+        let Some((link, _)) = self.table.stream(token) else { return Sent::Gone };
+        if link.is(state::NO_WRITE) {
+            return Sent::Gone;
+        }
+        if link.queued() >= high {
+            link.set(state::NOTIFY);
+            self.shared.stats.full += 1;
+            return Sent::Full;
+        }
+        let began = !link.is(state::QUEUED);
+        link.extra().queue.push_file(Arc::clone(file), offset, len);
+        if len > 0 {
+            self.queued(token, began);
+            self.flush(token);
+        }
+        if self.table.link(token).is_some_and(|link| link.is(state::QUEUED)) { Sent::Queued } else { Sent::Sent }
+    }
+
+    /// The queue holds something; if it did not before, a stall counts from now.
+    fn queued(&mut self, token: Token, began: bool) {
+        let now = self.now();
+        if token == self.shared.current {
+            self.shared.room = 0;
+        }
+        let Some(link) = self.table.link_mut(token) else { return };
+        link.set(state::QUEUED);
+        if began {
+            link.last_write = link.last_write.max(now);
+            self.arm_deadline(token);
+        }
+    }
+
+    /// Writes what waits, and says what follows from it: room, FIN, the end.
+    pub(super) fn flush(&mut self, token: Token) {
+        let marks = self.watermarks_of(token);
+        let now = self.now();
+        let Some((link, stream)) = self.table.stream(token) else { return };
+        if link.is(state::QUEUED)
+            && !link.is(state::WRITE_WAIT | state::CONNECTING)
+            && let Some(extra) = &mut link.extra
+        {
+            let (sent, outcome) = extra.queue.flush(stream);
+            if sent > 0 {
+                link.last_write = now;
+                self.shared.stats.writes += 1;
+                self.shared.stats.bytes_out += sent;
+            }
+            match outcome {
+                Flush::Empty => link.clear(state::QUEUED),
+                Flush::Blocked => link.set(state::WRITE_WAIT),
+                Flush::Failed(error) => return self.broken(token, error),
+            }
+        }
+        if link.queued() <= marks.low {
+            if link.is(state::CONGESTED) {
+                link.clear(state::CONGESTED);
+                self.read_on(token);
+            }
+            let Some(link) = self.table.link(token) else { return };
+            if link.is(state::NOTIFY) {
+                self.owe_writable(token);
+            }
+        }
+        let Some(link) = self.table.link(token) else { return };
+        if link.is(state::FIN_WANTED) && !link.is(state::QUEUED | state::CONNECTING) {
+            self.send_fin(token);
+        }
+    }
+
+    /// Writing failed. What had arrived before is read to its end; then the connection is finished.
+    pub(super) fn broken(&mut self, token: Token, error: io::Error) {
+        let Some(link) = self.table.link_mut(token) else { return };
+        let extra = link.extra();
+        extra.queue = crate::queue::Queue::default();
+        extra.outgoing = Vec::new();
+        if extra.reason.is_none() {
+            extra.reason = Some(CloseReason::Error(error));
+        }
+        link.set(state::BROKEN | state::READABLE | state::END_SEEN);
+        link.clear(state::CONGESTED | state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
+        self.shared.list(link, token);
+        if token == self.shared.current {
+            self.shared.room = 0;
+        }
+    }
+
+    pub(super) fn watermarks_of(&self, token: Token) -> Watermarks {
+        let Some(link) = self.table.link(token) else { return Watermarks::default() };
+        if let Some(extra) = &link.extra
+            && let Some(marks) = extra.watermarks
+        {
+            return marks;
+        }
+        self.shared.services.get(usize::from(link.service)).map_or_else(Watermarks::default, |s| s.options.watermarks)
+    }
+}

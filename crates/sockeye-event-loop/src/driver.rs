@@ -1,0 +1,207 @@
+//! Services as the core holds them: behind one trait object each, with the state of their connections.
+//!
+//! The core crosses this border once for each read and once for each batch of datagrams; everything behind
+//! it is compiled for the service's own type.
+
+use std::any::Any;
+use std::io;
+
+use slab::Slab;
+use sockeye_socket::{QueueEntry, RecvBatch};
+
+use crate::backend::Token;
+use crate::context::Context;
+use crate::core::link::NO_CONN;
+use crate::datagrams::{Datagram, Datagrams};
+use crate::host::Host;
+use crate::id::StreamId;
+use crate::service::{
+    CloseReason, ConnectFailure, DatagramService, Message, PacketService, SendFailure, StreamService, Timer,
+};
+use crate::stream::Stream;
+
+/// What a connection is told, data apart.
+pub(crate) enum StreamEvent<'a> {
+    Writable,
+    Eof,
+    Drain,
+    Timer(Timer),
+    Message(Message),
+    Outgoing(&'a [u8]),
+}
+
+/// What a stream service as a whole is told.
+pub(crate) enum ServiceEvent {
+    ConnectFailed(ConnectFailure),
+    Timer(u64),
+}
+
+/// A stream service and its connections.
+pub(crate) trait StreamDriver {
+    fn open(&mut self, host: &mut dyn Host, token: Token) -> u32;
+    fn data(&mut self, host: &mut dyn Host, token: Token, conn: u32, data: &mut [u8], complete: bool) -> usize;
+    fn event(&mut self, host: &mut dyn Host, token: Token, conn: u32, event: StreamEvent<'_>);
+    fn close(&mut self, host: &mut dyn Host, token: Token, conn: u32, reason: CloseReason);
+    fn service_event(&mut self, host: &mut dyn Host, index: u16, event: ServiceEvent);
+    fn service(&mut self) -> &mut dyn Any;
+}
+
+pub(crate) struct Streams<S: StreamService> {
+    service: S,
+    conns: Slab<S::Conn>,
+}
+
+impl<S: StreamService> Streams<S> {
+    pub(crate) fn new(service: S) -> Self {
+        Self { service, conns: Slab::new() }
+    }
+}
+
+impl<S: StreamService> StreamDriver for Streams<S> {
+    fn open(&mut self, host: &mut dyn Host, token: Token) -> u32 {
+        // The place is taken only once `on_open` has returned: if it panics there is nothing to undo.
+        let conn = self.service.on_open(&mut Stream::new(host, token));
+        u32::try_from(self.conns.insert(conn)).unwrap_or(NO_CONN)
+    }
+
+    #[inline]
+    fn data(&mut self, host: &mut dyn Host, token: Token, conn: u32, data: &mut [u8], complete: bool) -> usize {
+        let Some(conn) = self.conns.get_mut(conn as usize) else { return data.len() };
+        let mut stream = Stream::new(host, token);
+        let consumed = self.service.on_data(&mut stream, conn, data);
+        if complete {
+            self.service.on_read_complete(&mut stream, conn);
+        }
+        consumed
+    }
+
+    fn event(&mut self, host: &mut dyn Host, token: Token, conn: u32, event: StreamEvent<'_>) {
+        let Some(conn) = self.conns.get_mut(conn as usize) else { return };
+        let stream = &mut Stream::new(host, token);
+        match event {
+            StreamEvent::Writable => self.service.on_writable(stream, conn),
+            StreamEvent::Eof => self.service.on_eof(stream, conn),
+            StreamEvent::Drain => self.service.on_drain(stream, conn),
+            StreamEvent::Timer(timer) => self.service.on_timer(stream, conn, timer),
+            StreamEvent::Message(message) => self.service.on_message(stream, conn, message),
+            StreamEvent::Outgoing(data) => self.service.on_outgoing(stream, conn, data),
+        }
+    }
+
+    fn close(&mut self, host: &mut dyn Host, token: Token, conn: u32, reason: CloseReason) {
+        let service = host.service_of(token).unwrap_or(u16::MAX);
+        if let Some(conn) = self.conns.try_remove(conn as usize) {
+            self.service.on_close(&mut Context::new(host, service), StreamId(token), conn, reason);
+        }
+    }
+
+    fn service_event(&mut self, host: &mut dyn Host, index: u16, event: ServiceEvent) {
+        let context = &mut Context::new(host, index);
+        match event {
+            ServiceEvent::ConnectFailed(failure) => self.service.on_connect_error(context, failure),
+            ServiceEvent::Timer(key) => self.service.on_service_timer(context, key),
+        }
+    }
+
+    fn service(&mut self) -> &mut dyn Any {
+        &mut self.service
+    }
+}
+
+/// What a datagram or packet socket is told, messages apart.
+pub(crate) enum SocketEvent {
+    Open,
+    Writable,
+    Error(QueueEntry),
+    SendError(SendFailure),
+    RecvError(io::Error),
+    Timer(u64),
+    Message(Message),
+}
+
+/// A datagram or packet service.
+pub(crate) trait MessageDriver {
+    /// Offers the messages of `batch` from place `next` on, counting `next` up before each callback. Stops
+    /// early, for the core to send, when the outbox has little room left.
+    fn batch(&mut self, host: &mut dyn Host, token: Token, batch: &mut RecvBatch, next: &mut BatchPlace);
+    fn event(&mut self, host: &mut dyn Host, token: Token, event: SocketEvent);
+    fn service(&mut self) -> &mut dyn Any;
+}
+
+/// How far a batch has been offered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BatchPlace {
+    pub(crate) message: usize,
+    pub(crate) offset: usize,
+}
+
+/// Which trait a service has: the two differ in names only.
+pub(crate) trait Receiver: 'static {
+    fn receive(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>);
+    fn complete(&mut self, socket: &mut Datagrams<'_>);
+    fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent);
+}
+
+pub(crate) struct ForDatagrams<S>(pub(crate) S);
+pub(crate) struct ForPackets<S>(pub(crate) S);
+
+impl<S: DatagramService> Receiver for ForDatagrams<S> {
+    #[inline]
+    fn receive(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        self.0.on_datagram(socket, datagram);
+    }
+
+    fn complete(&mut self, socket: &mut Datagrams<'_>) {
+        self.0.on_batch_complete(socket);
+    }
+
+    fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent) {
+        match event {
+            SocketEvent::Open => self.0.on_open(socket),
+            SocketEvent::Writable => self.0.on_writable(socket),
+            SocketEvent::Error(error) => self.0.on_error(socket, error),
+            SocketEvent::SendError(failure) => self.0.on_send_error(socket, failure),
+            SocketEvent::RecvError(error) => self.0.on_recv_error(socket, error),
+            SocketEvent::Timer(key) => self.0.on_timer(socket, key),
+            SocketEvent::Message(message) => self.0.on_message(socket, message),
+        }
+    }
+}
+
+impl<S: PacketService> Receiver for ForPackets<S> {
+    #[inline]
+    fn receive(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        self.0.on_packet(socket, datagram);
+    }
+
+    fn complete(&mut self, socket: &mut Datagrams<'_>) {
+        self.0.on_batch_complete(socket);
+    }
+
+    fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent) {
+        match event {
+            SocketEvent::Open => self.0.on_open(socket),
+            SocketEvent::Writable => self.0.on_writable(socket),
+            SocketEvent::Error(error) => self.0.on_error(socket, error),
+            SocketEvent::SendError(failure) => self.0.on_send_error(socket, failure),
+            SocketEvent::RecvError(error) => self.0.on_recv_error(socket, error),
+            SocketEvent::Timer(key) => self.0.on_timer(socket, key),
+            SocketEvent::Message(message) => self.0.on_message(socket, message),
+        }
+    }
+}
+
+/// A service as the core holds it.
+pub(crate) enum Driver {
+    Streams(Box<dyn StreamDriver>),
+    Messages(Box<dyn MessageDriver>),
+}
+
+impl Driver {
+    pub(crate) fn service(&mut self) -> &mut dyn Any {
+        match self {
+            Self::Streams(driver) => driver.service(),
+            Self::Messages(driver) => driver.service(),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The loop as its owner sees it.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use sockeye_socket::OpError;
+
+use crate::Time;
+use crate::backend::Backend;
+use crate::connect::{ConnectId, ConnectRequest};
+use crate::context::Context;
+use crate::core::message::Messages;
+use crate::core::{Core, Inner};
+use crate::driver::{Driver, ForDatagrams, ForPackets, Streams};
+use crate::host::Host;
+use crate::id::{DatagramId, ListenerId, ServiceHandle};
+use crate::kernel::Mio;
+use crate::options::{DatagramOptions, ListenOptions, LoopOptions, PacketOptions, StreamOptions};
+use crate::remote::Remote;
+use crate::service::{DatagramService, PacketService, StreamService};
+use crate::stats::Stats;
+
+/// An event loop: services of many types on one thread, on the kernel or in a simulation.
+///
+/// ```
+/// use std::time::Duration;
+/// use sockeye_event_loop::{EventLoop, ListenOptions, Stream, StreamOptions, StreamService};
+///
+/// struct Echo;
+///
+/// impl StreamService for Echo {
+///     type Conn = ();
+///     fn on_open(&mut self, _: &mut Stream<'_>) {}
+///     fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut (), data: &mut [u8]) -> usize {
+///         // What is not taken is offered again when there is room.
+///         if stream.write(data).is_taken() { data.len() } else { 0 }
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut events = EventLoop::new()?;
+/// let echo = events.add_stream_service(Echo, StreamOptions::default());
+/// let listener = events.listen(echo, "127.0.0.1:0".parse()?, &ListenOptions::default())?;
+/// println!("listening on {}", events.local_addr(listener)?);
+/// events.turn(Some(Duration::ZERO))?; // or `events.run()?`
+/// # Ok(())
+/// # }
+/// ```
+pub struct EventLoop<B: Backend = Mio> {
+    events: B::Events,
+    core: Core<B>,
+}
+
+impl EventLoop<Mio> {
+    /// A loop on the kernel.
+    ///
+    /// # Errors
+    /// `EMFILE` and its like: a poller, a waker and a timer need a descriptor each.
+    pub fn new() -> io::Result<Self> {
+        Self::with_options(LoopOptions::default())
+    }
+
+    /// A loop on the kernel, with sizes and budgets of one's own.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_options(options: LoopOptions) -> io::Result<Self> {
+        Ok(Self::with_backend(Mio::new()?, options))
+    }
+
+    /// Calls `handler` on the loop for each of these signals, instead of what they do by default. One handler a
+    /// loop; signals that come in a burst may be merged by the kernel.
+    ///
+    /// # Errors
+    /// `InvalidInput` for signals that cannot be caught (SIGKILL, SIGSTOP) or must not (SIGSEGV and its like).
+    #[cfg(feature = "signals")]
+    pub fn on_signals(
+        &mut self,
+        signals: &[i32],
+        handler: impl FnMut(&mut Context<'_>, i32) + 'static,
+    ) -> io::Result<()> {
+        self.core.inner.backend.listen_for_signals(signals)?;
+        self.core.on_signal = Some(Box::new(handler));
+        Ok(())
+    }
+
+    /// Gives a TCP connection that stands already to a service of this loop.
+    #[cfg(feature = "tcp")]
+    pub fn adopt<S>(&mut self, service: ServiceHandle<S>, stream: sockeye_tcp_stream::TcpStream, peer: SocketAddr) {
+        self.core.adopt(service.index, stream, peer);
+    }
+}
+
+impl AsFd for EventLoop<Mio> {
+    /// Readable when [`turn`](Self::turn) has something to do: so that this loop can be part of another. Before
+    /// waiting for it, call `turn` with a zero timeout until it says that nothing is left.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.inner.backend.as_fd()
+    }
+}
+
+impl<B: Backend> EventLoop<B> {
+    /// A loop in the world of a backend.
+    #[must_use]
+    pub fn with_backend(backend: B, options: LoopOptions) -> Self {
+        let events = backend.events(options.events_per_turn);
+        Self { events, core: Core::new(backend, options) }
+    }
+
+    /// Adds a service for streams. Listeners and connects name it by the handle.
+    ///
+    /// # Panics
+    /// Beyond 65,534 services on one loop.
+    pub fn add_stream_service<S: StreamService>(&mut self, service: S, options: StreamOptions) -> ServiceHandle<S> {
+        let driver = Driver::Streams(Box::new(Streams::new(service)));
+        ServiceHandle::new(self.core.add_streams(driver, options, S::WRAPS))
+    }
+
+    /// Adds a service for datagram sockets.
+    ///
+    /// # Panics
+    /// Beyond 65,534 services on one loop.
+    pub fn add_datagram_service<S: DatagramService>(&mut self, service: S) -> ServiceHandle<S> {
+        let driver = Driver::Messages(Box::new(Messages(ForDatagrams(service))));
+        ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), false))
+    }
+
+    /// Adds a service for packet sockets.
+    ///
+    /// # Panics
+    /// Beyond 65,534 services on one loop.
+    pub fn add_packet_service<S: PacketService>(&mut self, service: S) -> ServiceHandle<S> {
+        let driver = Driver::Messages(Box::new(Messages(ForPackets(service))));
+        ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), false))
+    }
+
+    /// Listens for connections of a service.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why.
+    pub fn listen<S: StreamService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        at: SocketAddr,
+        options: &ListenOptions,
+    ) -> Result<ListenerId, OpError> {
+        self.core.inner.listen(service.index, at, options).map(ListenerId)
+    }
+
+    /// Stops listening. Connections that were accepted stay.
+    pub fn close_listener(&mut self, listener: ListenerId) {
+        self.core.inner.close_listener(listener.0);
+    }
+
+    /// Connects, for a service: its `on_open` or `on_connect_error` follows.
+    pub fn connect<S: StreamService>(&mut self, service: ServiceHandle<S>, request: ConnectRequest) -> ConnectId {
+        self.core.inner.connect(service.index, request)
+    }
+
+    /// Opens a datagram socket for a service.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why.
+    pub fn bind<S: DatagramService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        at: SocketAddr,
+        options: &DatagramOptions,
+    ) -> Result<DatagramId, OpError> {
+        let io = self.core.inner.backend.bind(at, options)?;
+        let socket = Inner::datagram_socket(io, options.max_queue);
+        self.core.add_socket(socket, service.index, at).map(DatagramId)
+    }
+
+    /// Opens a raw IP or ICMP socket for a service.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why; `PermissionDenied` names the capability.
+    pub fn open_packet<S: PacketService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        options: &PacketOptions,
+    ) -> Result<DatagramId, OpError> {
+        let io = self.core.inner.backend.open_packet(options)?;
+        let socket = Inner::packet_socket(io, options.max_queue);
+        let at = SocketAddr::new(options.local, 0);
+        self.core.add_socket(socket, service.index, at).map(DatagramId)
+    }
+
+    /// The address of a listener, a connection, a datagram or a packet socket.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says; `NotConnected` if it is gone.
+    pub fn local_addr(&self, of: impl Into<AnyId>) -> io::Result<SocketAddr> {
+        self.core.inner.local_addr(of.into().0)
+    }
+
+    /// One turn: waits until something is ready, at most `timeout` (`None`: for as long as it takes), and handles
+    /// it within the budgets. Returns at once when work is left from the turn before.
+    ///
+    /// # Errors
+    /// What the poller says; the loop is of no use then. Errors of sockets go to their services.
+    ///
+    /// # Panics
+    /// With a panic of a callback, under [`PanicPolicy::Propagate`](crate::PanicPolicy).
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.core.turn(&mut self.events, timeout)
+    }
+
+    /// Turns until [`Context::stop`], [`Remote::stop`] or the end of a drain.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    ///
+    /// # Panics
+    /// As [`turn`](Self::turn).
+    pub fn run(&mut self) -> io::Result<()> {
+        while !std::mem::take(&mut self.core.inner.shared.stop) && !self.core.is_drained() {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Ends in order: listeners close, each connection gets what had arrived and then `on_drain`, which closes it
+    /// by default. Returns when all are gone, at the latest after `within`, when the rest is reset.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    ///
+    /// # Panics
+    /// As [`turn`](Self::turn).
+    pub fn drain(&mut self, within: Duration) -> io::Result<()> {
+        self.core.drain(within);
+        while !self.core.is_drained() {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Begins what [`drain`](Self::drain) does and returns; `run` ends when it is over.
+    pub fn start_drain(&mut self, within: Duration) {
+        self.core.drain(within);
+    }
+
+    /// Whether a stop was asked for and not yet heeded by [`run`](Self::run).
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.core.inner.shared.stop
+    }
+
+    /// Whether a turn would return at once: work is left from the turn before.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        let shared = &self.core.inner.shared;
+        !shared.ready.is_empty() || !shared.pending.is_empty() || self.core.remote_backlog
+    }
+
+    /// When the next timer is due, if any is set.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Time> {
+        self.core.inner.shared.timers.next()
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        Remote { queue: std::sync::Arc::clone(&self.core.remote) }
+    }
+
+    /// What the loop has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.inner.shared.stats
+    }
+
+    /// Streams that are open now, connects in progress included.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.core.inner.shared.open_streams
+    }
+
+    /// Timers that are set now, the loop's own included.
+    #[must_use]
+    pub fn timers(&self) -> usize {
+        self.core.inner.shared.timers.len()
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.core.inner.backend.now()
+    }
+
+    /// A service's state, between turns.
+    pub fn service<S: 'static>(&mut self, service: ServiceHandle<S>) -> Option<&mut S> {
+        let driver = self.core.drivers.get_mut(usize::from(service.index))?;
+        let state: &mut dyn Any = driver.service();
+        state.downcast_mut()
+    }
+
+    /// Runs something with a service's state and the loop, between turns.
+    pub fn with<S: 'static, R>(
+        &mut self,
+        service: ServiceHandle<S>,
+        action: impl FnOnce(&mut S, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let driver = self.core.drivers.get_mut(usize::from(service.index))?;
+        let state = driver.service().downcast_mut::<S>()?;
+        Some(action(state, &mut Context::new(&mut self.core.inner, service.index)))
+    }
+
+    /// The backend: a simulation has more to say than the trait.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.core.inner.backend
+    }
+}
+
+impl<B: Backend> Drop for EventLoop<B> {
+    /// Every connection hears [`CloseReason::LoopEnded`](crate::CloseReason::LoopEnded).
+    fn drop(&mut self) {
+        self.core.remote.end();
+        self.core.end();
+    }
+}
+
+impl<B: Backend> fmt::Debug for EventLoop<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("open_streams", &self.open_streams())
+            .field("services", &self.core.drivers.len())
+            .field("timers", &self.timers())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The id of any socket, for [`EventLoop::local_addr`].
+#[derive(Clone, Copy, Debug)]
+pub struct AnyId(crate::backend::Token);
+
+impl From<ListenerId> for AnyId {
+    fn from(id: ListenerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<crate::id::StreamId> for AnyId {
+    fn from(id: crate::id::StreamId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<DatagramId> for AnyId {
+    fn from(id: DatagramId) -> Self {
+        Self(id.0)
+    }
+}

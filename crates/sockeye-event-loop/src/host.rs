@@ -1,0 +1,93 @@
+//! What handles ask of the loop, without its backend in the types: so a service compiles once for both worlds.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_socket::{OpError, Outgoing};
+
+use crate::Time;
+use crate::backend::Token;
+use crate::connect::{ConnectId, ConnectRequest};
+use crate::id::TimerId;
+use crate::options::{Deadlines, ListenOptions, StreamOption, Watermarks};
+use crate::service::{Message, Sent};
+use crate::stats::Stats;
+
+/// Whom a timer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    /// A callback of a connection, set by a handle of that layer.
+    Stream { token: Token, key: u64, layer: u8 },
+    /// A callback of a datagram or packet socket.
+    Socket { token: Token, key: u64 },
+    /// A callback of a stream service as a whole.
+    Service { service: u16, key: u64 },
+    /// The deadlines of a connection: whichever is first.
+    Deadline(Token),
+    /// Listeners that backed off try again.
+    Accept,
+    /// A connect: its deadline, or time for the next address.
+    Connect(ConnectId),
+}
+
+/// The loop, as its handles see it.
+pub(crate) trait Host {
+    fn now(&mut self) -> Time;
+    fn random(&mut self) -> u64;
+    fn stats(&self) -> Stats;
+    fn stop(&mut self);
+
+    fn set_timer(&mut self, at: Time, due: Due) -> TimerId;
+    fn cancel_timer(&mut self, id: TimerId) -> bool;
+
+    fn is_stream(&self, token: Token) -> bool;
+    fn service_of(&self, token: Token) -> Option<u16>;
+    fn send(&mut self, token: Token, data: &[u8]) -> Sent;
+    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent;
+    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent;
+    fn queued(&self, token: Token) -> usize;
+    fn watermarks(&self, token: Token) -> Watermarks;
+    fn set_watermarks(&mut self, token: Token, watermarks: Watermarks);
+    fn notify_writable(&mut self, token: Token);
+    fn is_reading(&self, token: Token) -> bool;
+    fn pause(&mut self, token: Token);
+    fn resume(&mut self, token: Token);
+    fn shutdown_write(&mut self, token: Token);
+    fn close(&mut self, token: Token);
+    fn abort(&mut self, token: Token);
+    fn join(&mut self, a: Token, b: Token) -> bool;
+    fn set_deadlines(&mut self, token: Token, deadlines: Deadlines);
+    fn set_stream_option(&mut self, token: Token, option: &StreamOption) -> io::Result<()>;
+    fn peer_addr(&self, token: Token) -> Option<SocketAddr>;
+    fn local_addr(&self, token: Token) -> io::Result<SocketAddr>;
+    fn tag(&self, token: Token) -> u64;
+    fn message(&mut self, token: Token, message: Message) -> bool;
+    #[cfg(feature = "tcp")]
+    fn tcp(&mut self, token: Token) -> Option<&sockeye_tcp_stream::TcpStream>;
+    #[cfg(feature = "tcp")]
+    fn detach(&mut self, token: Token) -> Option<sockeye_tcp_stream::TcpStream>;
+
+    fn connect(&mut self, service: u16, request: ConnectRequest) -> ConnectId;
+    fn cancel_connect(&mut self, id: ConnectId) -> bool;
+    fn listen(&mut self, service: u16, at: SocketAddr, options: &ListenOptions) -> Result<Token, OpError>;
+    fn close_listener(&mut self, token: Token);
+
+    fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent;
+    fn lend(&mut self, token: Token, max_len: usize) -> Option<&mut [u8]>;
+    fn commit(&mut self, token: Token, message: &Outgoing<'_>, len: usize) -> Sent;
+    fn must_flush(&self) -> bool;
+    fn close_socket(&mut self, token: Token);
+    #[cfg(feature = "udp")]
+    fn udp(&self, token: Token) -> Option<&sockeye_udp_datagram::UdpSocket>;
+}
+
+impl dyn Host + '_ {
+    /// A timer that fires `after` from now.
+    pub(crate) fn set_timer_after(&mut self, after: Duration, due: Due) -> TimerId {
+        let at = self.now() + after;
+        self.set_timer(at, due)
+    }
+}

@@ -1,0 +1,247 @@
+//! The kernel as a backend: mio's poller, the sockets of the other crates, a timerfd.
+//!
+//! Which sockets there are is a matter of the features `tcp`, `udp` and `raw`; without one of them its
+//! operations say that they are unsupported.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll};
+use sockeye_socket::OpError;
+use sockeye_socket::os::{TimerFd, monotonic_ns};
+
+use crate::Time;
+use crate::backend::{Backend, Readiness, Ready, SocketRef, Token, Wake};
+use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptions};
+
+mod absent;
+#[cfg(feature = "udp")]
+mod datagram;
+#[cfg(feature = "raw")]
+mod packet;
+#[cfg(feature = "tcp")]
+mod stream;
+
+/// The kernel: the backend of every real loop.
+#[derive(Debug)]
+pub struct Mio {
+    poll: Poll,
+    waker: Arc<MioWaker>,
+    alarm: TimerFd,
+    random: u64,
+    #[cfg(feature = "signals")]
+    signals: Option<signal_hook_mio::v1_0::Signals>,
+}
+
+/// Where signals are announced.
+#[cfg(feature = "signals")]
+const SIGNALS: Token = Token::new(Token::FIRST_SPECIAL_INDEX, 0);
+
+impl Mio {
+    /// A poller, a waker and a timer.
+    ///
+    /// # Errors
+    /// `EMFILE` and its like: three descriptors are needed.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), to_mio(Token::WAKE))?));
+        let alarm = TimerFd::new()?;
+        // Edge-triggered, each expiry is an event of its own: the timer never has to be read.
+        poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), to_mio(Token::ALARM), Interest::READABLE)?;
+        let random = RandomState::new().build_hasher().finish();
+        Ok(Self {
+            poll,
+            waker,
+            alarm,
+            random,
+            #[cfg(feature = "signals")]
+            signals: None,
+        })
+    }
+
+    /// Delivers signals as events of the loop.
+    #[cfg(feature = "signals")]
+    pub(crate) fn listen_for_signals(&mut self, which: &[i32]) -> io::Result<()> {
+        let mut signals = signal_hook_mio::v1_0::Signals::new(which)?;
+        self.poll.registry().register(&mut signals, to_mio(SIGNALS), Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+}
+
+impl AsFd for Mio {
+    /// The epoll descriptor: readable when the loop has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        sockeye_socket::os::poller_fd(&self.poll)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "Linux on 64-bit machines; checked below")]
+#[inline]
+const fn to_mio(token: Token) -> mio::Token {
+    const { assert!(usize::BITS == 64, "a token is 64 bits") };
+    mio::Token(token.to_u64() as usize)
+}
+
+#[derive(Debug)]
+struct MioWaker(mio::Waker);
+
+impl Wake for MioWaker {
+    fn wake(&self) {
+        // It fails only when the eventfd's counter is full: then a wake-up is on its way already.
+        let _ = self.0.wake();
+    }
+}
+
+/// Walks over the events of a poll.
+#[derive(Debug)]
+pub struct MioEvents<'a>(mio::event::Iter<'a>);
+
+impl Iterator for MioEvents<'_> {
+    type Item = Ready;
+
+    #[inline]
+    fn next(&mut self) -> Option<Ready> {
+        let event = self.0.next()?;
+        let mut flags = 0;
+        let mut set = |is: bool, flag: Readiness| flags |= if is { flag.0 } else { 0 };
+        set(event.is_readable(), Readiness::READABLE);
+        set(event.is_writable(), Readiness::WRITABLE);
+        set(event.is_read_closed(), Readiness::READ_CLOSED);
+        set(event.is_write_closed(), Readiness::WRITE_CLOSED);
+        set(event.is_error(), Readiness::ERROR);
+        Some(Ready { token: Token::from_u64(event.token().0 as u64), flags: Readiness(flags) })
+    }
+}
+
+impl Backend for Mio {
+    #[cfg(feature = "tcp")]
+    type Listener = stream::KernelListener;
+    #[cfg(not(feature = "tcp"))]
+    type Listener = absent::Absent;
+    #[cfg(feature = "tcp")]
+    type Stream = stream::KernelStream;
+    #[cfg(not(feature = "tcp"))]
+    type Stream = absent::Absent;
+    #[cfg(feature = "udp")]
+    type Datagram = datagram::KernelDatagram;
+    #[cfg(not(feature = "udp"))]
+    type Datagram = absent::Absent;
+    #[cfg(feature = "raw")]
+    type Packet = packet::KernelPacket;
+    #[cfg(not(feature = "raw"))]
+    type Packet = absent::Absent;
+    type Events = mio::Events;
+    type EventIter<'a> = MioEvents<'a>;
+
+    fn events(&self, capacity: usize) -> mio::Events {
+        mio::Events::with_capacity(capacity)
+    }
+
+    fn iter(events: &mio::Events) -> MioEvents<'_> {
+        MioEvents(events.iter())
+    }
+
+    #[inline]
+    fn now(&self) -> Time {
+        Time::from_nanos(monotonic_ns())
+    }
+
+    fn random(&mut self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    #[inline]
+    fn poll(&mut self, events: &mut mio::Events, block: bool) -> io::Result<()> {
+        // The alarm bounds the wait: a poll timeout would be rounded to milliseconds.
+        let timeout = if block { None } else { Some(Duration::ZERO) };
+        loop {
+            match self.poll.poll(events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn set_alarm(&mut self, at: Option<Time>) -> io::Result<()> {
+        match at {
+            // Zero would disarm it.
+            Some(at) => self.alarm.arm_at_ns(at.as_nanos().max(1)),
+            None => self.alarm.disarm(),
+        }
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    fn register(&mut self, socket: SocketRef<'_, Self>, token: Token) -> io::Result<()> {
+        // Both directions once and for good: registering again costs 13 % of an echo.
+        let registry = self.poll.registry();
+        let both = Interest::READABLE.add(Interest::WRITABLE);
+        match socket {
+            SocketRef::Listener(socket) => registry.register(socket, to_mio(token), Interest::READABLE),
+            SocketRef::Stream(socket) => registry.register(socket, to_mio(token), both),
+            SocketRef::Datagram(socket) => registry.register(socket, to_mio(token), both),
+            SocketRef::Packet(socket) => registry.register(socket, to_mio(token), both),
+        }
+    }
+
+    fn deregister(&mut self, socket: SocketRef<'_, Self>) -> io::Result<()> {
+        let registry = self.poll.registry();
+        match socket {
+            SocketRef::Listener(socket) => registry.deregister(socket),
+            SocketRef::Stream(socket) => registry.deregister(socket),
+            SocketRef::Datagram(socket) => registry.deregister(socket),
+            SocketRef::Packet(socket) => registry.deregister(socket),
+        }
+    }
+
+    fn listen(&mut self, at: SocketAddr, options: &ListenOptions) -> Result<Self::Listener, OpError> {
+        #[cfg(feature = "tcp")]
+        return stream::listen(at, options);
+        #[cfg(not(feature = "tcp"))]
+        return absent::without("tcp", at, options);
+    }
+
+    fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> Result<Self::Stream, OpError> {
+        #[cfg(feature = "tcp")]
+        return stream::connect(to, options);
+        #[cfg(not(feature = "tcp"))]
+        return absent::without("tcp", to, options);
+    }
+
+    fn bind(&mut self, at: SocketAddr, options: &DatagramOptions) -> Result<Self::Datagram, OpError> {
+        #[cfg(feature = "udp")]
+        return datagram::bind(at, options);
+        #[cfg(not(feature = "udp"))]
+        return absent::without("udp", at, options);
+    }
+
+    fn open_packet(&mut self, options: &PacketOptions) -> Result<Self::Packet, OpError> {
+        #[cfg(feature = "raw")]
+        return packet::open(options);
+        #[cfg(not(feature = "raw"))]
+        return absent::without("raw", SocketAddr::new(options.local, 0), options);
+    }
+
+    #[cfg(feature = "signals")]
+    fn take_signal(&mut self) -> Option<i32> {
+        self.signals.as_mut().and_then(|signals| signals.pending().next())
+    }
+
+    #[cfg(feature = "tcp")]
+    fn adopt(&mut self, stream: sockeye_tcp_stream::TcpStream) -> Option<Self::Stream> {
+        Some(stream::KernelStream(stream))
+    }
+}

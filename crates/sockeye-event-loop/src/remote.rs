@@ -1,0 +1,186 @@
+//! Reaching a loop from other threads: a bounded queue, and one wake-up for a burst.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::backend::Wake;
+use crate::context::Context;
+use crate::id::{ServiceHandle, StreamId};
+
+/// Something to be done with a service, on its loop.
+pub(crate) type Action = Box<dyn FnOnce(&mut dyn Any, &mut Context<'_>) + Send>;
+
+/// What a remote asks for.
+pub(crate) enum Command {
+    Send(StreamId, Vec<u8>),
+    Message(StreamId, Box<dyn Any + Send>),
+    Close(StreamId),
+    With(u16, Action),
+    Stop,
+    Drain(Duration),
+    #[cfg(feature = "tcp")]
+    Adopt(u16, sockeye_tcp_stream::TcpStream, std::net::SocketAddr),
+}
+
+/// The loop's remote queue is full, or the loop is gone. Nothing was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, thiserror::Error)]
+pub enum RemoteError {
+    /// As many commands wait as may: the loop does not keep up.
+    #[error("the loop's remote queue is full")]
+    Full,
+    /// The loop has ended.
+    #[error("the loop has ended")]
+    Gone,
+}
+
+#[derive(Debug)]
+pub(crate) struct RemoteQueue {
+    commands: Mutex<VecDeque<Command>>,
+    capacity: usize,
+    /// A wake-up is on its way: further commands need none.
+    signalled: AtomicBool,
+    gone: AtomicBool,
+    waker: Arc<dyn Wake>,
+}
+
+impl RemoteQueue {
+    pub(crate) fn new(waker: Arc<dyn Wake>, capacity: usize) -> Self {
+        let (signalled, gone) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { commands: Mutex::new(VecDeque::new()), capacity, signalled, gone, waker }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Command>> {
+        // A panic between push and pop leaves the queue whole.
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, command: Command) -> Result<(), RemoteError> {
+        if self.gone.load(Ordering::Acquire) {
+            return Err(RemoteError::Gone);
+        }
+        let mut commands = self.lock();
+        if commands.len() >= self.capacity {
+            return Err(RemoteError::Full);
+        }
+        commands.push_back(command);
+        drop(commands);
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pop(&self) -> Option<Command> {
+        let mut commands = self.lock();
+        let command = commands.pop_front();
+        if command.is_none() {
+            // Under the lock: whoever pushes after this sees it and wakes again.
+            self.signalled.store(false, Ordering::Release);
+        }
+        command
+    }
+
+    pub(crate) fn end(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.lock().clear();
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Send(..) => "Send",
+            Self::Message(..) => "Message",
+            Self::Close(_) => "Close",
+            Self::With(..) => "With",
+            Self::Stop => "Stop",
+            Self::Drain(_) => "Drain",
+            #[cfg(feature = "tcp")]
+            Self::Adopt(..) => "Adopt",
+        })
+    }
+}
+
+/// A handle to a loop for other threads. Clones are cheap and equal.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pub(crate) queue: Arc<RemoteQueue>,
+}
+
+impl Remote {
+    /// Writes to a connection. If it is gone or full by then, the bytes are dropped: to learn what became of
+    /// them, write from the loop with [`with`](Self::with).
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`], [`RemoteError::Gone`].
+    pub fn send(&self, to: StreamId, data: impl Into<Vec<u8>>) -> Result<(), RemoteError> {
+        self.queue.push(Command::Send(to, data.into()))
+    }
+
+    /// Sends a value to a connection's `on_message`.
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`], [`RemoteError::Gone`].
+    pub fn message(&self, to: StreamId, message: impl Any + Send) -> Result<(), RemoteError> {
+        self.queue.push(Command::Message(to, Box::new(message)))
+    }
+
+    /// Closes a connection in order.
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`], [`RemoteError::Gone`].
+    pub fn close(&self, id: StreamId) -> Result<(), RemoteError> {
+        self.queue.push(Command::Close(id))
+    }
+
+    /// Runs something on the loop, with a service's state.
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`], [`RemoteError::Gone`].
+    pub fn with<S, F>(&self, service: ServiceHandle<S>, action: F) -> Result<(), RemoteError>
+    where
+        S: 'static,
+        F: FnOnce(&mut S, &mut Context<'_>) + Send + 'static,
+    {
+        let action = Box::new(move |state: &mut dyn Any, context: &mut Context<'_>| {
+            if let Some(state) = state.downcast_mut::<S>() {
+                action(state, context);
+            }
+        });
+        self.queue.push(Command::With(service.index, action))
+    }
+
+    /// Hands an accepted connection to a service of the loop.
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`], [`RemoteError::Gone`]; the connection is closed then.
+    #[cfg(feature = "tcp")]
+    pub fn adopt<S>(
+        &self,
+        service: ServiceHandle<S>,
+        stream: sockeye_tcp_stream::TcpStream,
+        peer: std::net::SocketAddr,
+    ) -> Result<(), RemoteError> {
+        self.queue.push(Command::Adopt(service.index, stream, peer))
+    }
+
+    /// Ends `run` after the present turn.
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`], [`RemoteError::Gone`].
+    pub fn stop(&self) -> Result<(), RemoteError> {
+        self.queue.push(Command::Stop)
+    }
+
+    /// Lets the loop end in order: see [`EventLoop::drain`](crate::EventLoop::drain).
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`], [`RemoteError::Gone`].
+    pub fn drain(&self, within: Duration) -> Result<(), RemoteError> {
+        self.queue.push(Command::Drain(within))
+    }
+}

@@ -1,0 +1,74 @@
+//! What a loop has done since it began: plain counters, to be read as a snapshot.
+
+use std::ops::AddAssign;
+
+/// Counters of one loop, or the sum over several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Events taken from the backend.
+    pub events: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connects that stood.
+    pub connected: u64,
+    /// Connects that failed: refused, unreachable, out of time.
+    pub connect_errors: u64,
+    /// Connections that are gone, for whatever reason.
+    pub closed: u64,
+    /// Of these, by a deadline.
+    pub timed_out: u64,
+    /// Times that accepting paused because descriptors or memory were used up.
+    pub accept_back_offs: u64,
+    /// Reads that gave bytes.
+    pub reads: u64,
+    /// Bytes received on streams.
+    pub bytes_in: u64,
+    /// Writes that took bytes.
+    pub writes: u64,
+    /// Bytes sent on streams.
+    pub bytes_out: u64,
+    /// Writes that were refused by the high watermark.
+    pub full: u64,
+    /// Batches received on datagram and packet sockets.
+    pub batches: u64,
+    /// Datagrams and packets received.
+    pub datagrams_in: u64,
+    /// Datagrams and packets sent.
+    pub datagrams_out: u64,
+    /// Datagrams and packets that could not be sent.
+    pub send_errors: u64,
+    /// Timers that fired.
+    pub timers: u64,
+    /// Commands that came through a remote.
+    pub remote_commands: u64,
+    /// Callbacks that panicked.
+    pub panics: u64,
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.turns += other.turns;
+        self.events += other.events;
+        self.accepted += other.accepted;
+        self.connected += other.connected;
+        self.connect_errors += other.connect_errors;
+        self.closed += other.closed;
+        self.timed_out += other.timed_out;
+        self.accept_back_offs += other.accept_back_offs;
+        self.reads += other.reads;
+        self.bytes_in += other.bytes_in;
+        self.writes += other.writes;
+        self.bytes_out += other.bytes_out;
+        self.full += other.full;
+        self.batches += other.batches;
+        self.datagrams_in += other.datagrams_in;
+        self.datagrams_out += other.datagrams_out;
+        self.send_errors += other.send_errors;
+        self.timers += other.timers;
+        self.remote_commands += other.remote_commands;
+        self.panics += other.panics;
+    }
+}

@@ -1,0 +1,257 @@
+//! The handle through which a service acts on a connection.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Time;
+use crate::backend::Token;
+use crate::codec::Capture;
+use crate::context::Context;
+use crate::host::{Due, Host};
+use crate::id::{StreamId, TimerId};
+use crate::options::{Deadlines, StreamOption, Watermarks};
+use crate::service::{Message, Sent};
+
+/// A connection, while one of the loop's callbacks runs: its own, or another that was looked up by id.
+///
+/// Everything here acts at once and answers truthfully; callbacks that it causes on other connections wait
+/// until the present one has returned.
+pub struct Stream<'a> {
+    host: &'a mut dyn Host,
+    token: Token,
+    capture: Option<&'a mut Capture>,
+    layer: u8,
+}
+
+impl<'a> Stream<'a> {
+    #[inline]
+    pub(crate) fn new(host: &'a mut dyn Host, token: Token) -> Self {
+        Self { host, token, capture: None, layer: 0 }
+    }
+
+    /// The same connection for the service that a wrapper wraps: what it writes goes into `capture`, and its
+    /// timers are its own. A wrapper seals what was captured when the inner callback has returned.
+    pub fn captured<'b>(&'b mut self, capture: &'b mut Capture) -> Stream<'b> {
+        capture.begin(self.room());
+        Stream { host: &mut *self.host, token: self.token, capture: Some(capture), layer: self.layer + 1 }
+    }
+
+    /// Bytes that may still be written before the high watermark.
+    fn room(&self) -> usize {
+        match &self.capture {
+            Some(capture) => capture.room(),
+            None => self.host.watermarks(self.token).high.saturating_sub(self.host.queued(self.token)),
+        }
+    }
+
+    pub(crate) fn layer(&self) -> u8 {
+        self.layer
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        StreamId(self.token)
+    }
+
+    /// The number that the connect was given, or 0 on an accepted connection.
+    #[must_use]
+    pub fn tag(&self) -> u64 {
+        self.host.tag(self.token)
+    }
+
+    /// The other side's address.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.host.peer_addr(self.token)
+    }
+
+    /// This side's address.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says; `NotConnected` when the connection is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.host.local_addr(self.token)
+    }
+
+    /// Sends bytes: all of them are taken, or none. See [`Sent`].
+    #[inline]
+    pub fn write(&mut self, data: &[u8]) -> Sent {
+        match &mut self.capture {
+            None => self.host.send(self.token, data),
+            Some(capture) => {
+                let sent = capture.write(data);
+                if sent == Sent::Full {
+                    self.host.notify_writable(self.token);
+                }
+                sent
+            }
+        }
+    }
+
+    /// Sends bytes that many connections share; what has to wait is not copied.
+    pub fn write_shared(&mut self, data: &Arc<[u8]>) -> Sent {
+        match &self.capture {
+            None => self.host.send_shared(self.token, data),
+            Some(_) => self.write(data),
+        }
+    }
+
+    /// Sends `len` bytes of a file from `offset`, after everything written before and before everything
+    /// written later, by `sendfile(2)` where the backend has it. A file that turns out shorter ends early.
+    /// Through a wrapper, which has to see the bytes, it is [`Sent::TooLarge`].
+    pub fn send_file(&mut self, file: &Arc<File>, offset: u64, len: u64) -> Sent {
+        match &self.capture {
+            None => self.host.send_file(self.token, file, offset, len),
+            Some(_) => Sent::TooLarge,
+        }
+    }
+
+    /// Bytes written and not yet taken by the kernel.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.host.queued(self.token)
+    }
+
+    /// Asks for an `on_writable` once the queue is at or below the low watermark: soon, if it is already.
+    pub fn notify_writable(&mut self) {
+        self.host.notify_writable(self.token);
+    }
+
+    /// Whether data is offered as it arrives: not paused, not closing, the queue below the high watermark. A
+    /// service that handles several messages in one `on_data` asks after each.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        let open = self.capture.as_ref().is_none_or(|capture| capture.end < crate::codec::End::Close && capture.room() > 0);
+        open && self.host.is_reading(self.token)
+    }
+
+    /// Stops reading. What the peer sends fills the kernel's buffer and then stops the peer.
+    pub fn pause(&mut self) {
+        self.host.pause(self.token);
+    }
+
+    /// Reads again, beginning with what was kept.
+    pub fn resume(&mut self) {
+        self.host.resume(self.token);
+    }
+
+    /// Sends FIN once the queue is empty, and goes on reading. Nothing can be written after it.
+    pub fn shutdown_write(&mut self) {
+        match &mut self.capture {
+            None => self.host.shutdown_write(self.token),
+            Some(capture) => capture.end = capture.end.max(crate::codec::End::ShutdownWrite),
+        }
+    }
+
+    /// Closes in order: sends what is queued, then FIN, waits for the peer's end or the close deadline. No
+    /// callback but `on_close` follows.
+    pub fn close(&mut self) {
+        match &mut self.capture {
+            None => self.host.close(self.token),
+            Some(capture) => capture.end = capture.end.max(crate::codec::End::Close),
+        }
+    }
+
+    /// Resets the connection: what is queued is gone, the peer sees RST. `on_close` follows.
+    pub fn abort(&mut self) {
+        if let Some(capture) = &mut self.capture {
+            capture.end = crate::codec::End::Abort;
+        }
+        self.host.abort(self.token);
+    }
+
+    /// Relays this connection and another one, bytes both ways with backpressure, by splice where both are
+    /// TCP sockets of the kernel. No callback but `on_close` follows on either. `false` if one of them is
+    /// closing, joined already or this very connection, or this handle belongs to a wrapped service.
+    pub fn join(&mut self, other: StreamId) -> bool {
+        self.capture.is_none() && self.host.join(self.token, other.0)
+    }
+
+    /// Sets a timer of this connection: `on_timer` with `key`, no earlier than `after` from now.
+    pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
+        let due = Due::Stream { token: self.token, key, layer: self.layer };
+        self.host.set_timer_after(after, due)
+    }
+
+    /// Cancels a timer; `false` if it has fired or was cancelled.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.host.cancel_timer(timer)
+    }
+
+    /// Replaces the deadlines of this connection; they count from now.
+    pub fn set_deadlines(&mut self, deadlines: Deadlines) {
+        self.host.set_deadlines(self.token, deadlines);
+    }
+
+    /// Replaces the memory bounds of this connection. `max_tail` stays within the service's.
+    pub fn set_watermarks(&mut self, watermarks: Watermarks) {
+        self.host.set_watermarks(self.token, watermarks);
+    }
+
+    /// Sets a socket option.
+    ///
+    /// # Errors
+    /// What `setsockopt(2)` says; `Unsupported` where the backend has no such option.
+    pub fn set_option(&mut self, option: &StreamOption) -> io::Result<()> {
+        self.host.set_stream_option(self.token, option)
+    }
+
+    /// The TCP socket, for what the loop does not offer: `None` in a simulation. The loop reads, writes and
+    /// closes it; a caller only asks and sets.
+    #[cfg(feature = "tcp")]
+    pub fn tcp(&mut self) -> Option<&sockeye_tcp_stream::TcpStream> {
+        self.host.tcp(self.token)
+    }
+
+    /// Takes the TCP socket off the loop; `on_close` follows with [`CloseReason::Detached`](crate::CloseReason).
+    /// `None`, and nothing happens, in a simulation, with output queued, or through a wrapper. Bytes that were
+    /// offered and not consumed are lost to the new owner: detach from a callback that has consumed them.
+    #[cfg(feature = "tcp")]
+    pub fn detach(&mut self) -> Option<sockeye_tcp_stream::TcpStream> {
+        if self.capture.is_some() {
+            return None;
+        }
+        self.host.detach(self.token)
+    }
+
+    /// The clock.
+    pub fn now(&mut self) -> Time {
+        self.host.now()
+    }
+
+    /// A random number, from the seed in a simulation. Not for keys.
+    pub fn random(&mut self) -> u64 {
+        self.host.random()
+    }
+
+    /// Another connection of the loop, of whatever service. `None` if it is gone, or this one.
+    pub fn other(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        (id.0 != self.token && self.host.is_stream(id.0)).then(|| Stream::new(&mut *self.host, id.0))
+    }
+
+    /// Sends a message to a connection: its `on_message` follows. `false` if it is gone.
+    pub fn send_message(&mut self, to: StreamId, message: Message) -> bool {
+        self.host.message(to.0, message)
+    }
+
+    /// What belongs to the loop and not to one connection: connects, listeners, service timers.
+    pub fn context(&mut self) -> Context<'_> {
+        let service = self.host.service_of(self.token).unwrap_or(u16::MAX);
+        Context::new(&mut *self.host, service)
+    }
+}
+
+impl fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("id", &self.id())
+            .field("peer", &self.peer_addr())
+            .field("queued", &self.queued())
+            .finish_non_exhaustive()
+    }
+}
