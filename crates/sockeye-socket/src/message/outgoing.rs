@@ -115,6 +115,15 @@ impl<'a> Outgoing<'a> {
         }
     }
 
+    /// The same to port 0: raw sockets know no ports, and those of IPv6 refuse any other.
+    #[inline]
+    pub const fn without_port(mut self) -> Self {
+        if let Some(destination) = &mut self.destination {
+            destination.set_port(0);
+        }
+        self
+    }
+
     /// Sends from this local address, whatever the socket is bound to. The port stays the socket's.
     #[doc(alias = "IP_PKTINFO")]
     #[doc(alias = "IPV6_PKTINFO")]

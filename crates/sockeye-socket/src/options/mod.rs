@@ -11,11 +11,13 @@ use std::time::Duration;
 use crate::sys;
 
 mod ip;
+mod raw;
 mod socket;
 mod tcp;
 mod udp;
 
 pub use ip::*;
+pub use raw::*;
 pub use socket::*;
 pub use tcp::*;
 pub use udp::*;
