@@ -16,52 +16,103 @@ use crate::workspace::target_folder;
 /// The program that sends messages to server programs.
 const LOAD: &str = "tcp_load";
 
-/// Messages of the short run and of the long one.
-const MESSAGES: [u64; 2] = [2_000, 12_000];
+/// Messages, or calls, of the short run and of the long one.
+const TIMES: [u64; 2] = [2_000, 12_000];
 
 /// One row of the table.
 #[derive(Debug)]
 struct Measurement {
-    /// The benchmark that it belongs to: `cargo xtask bench event_loop --instructions`.
-    bench: &'static str,
+    /// The benchmarks that it belongs to: `cargo xtask bench tcp --instructions`.
+    benches: &'static [&'static str],
     name: &'static str,
-    program: Program,
-    /// More instructions a message than this are a failure.
-    bound: Option<f64>,
+    /// A program of `benches/examples`, and its arguments.
+    example: &'static str,
+    arguments: &'static [&'static str],
+    /// What the program is sent, where it is an echo server; else it takes the number of calls as its last
+    /// argument and ends by itself.
+    load: Option<Load>,
+    bound: Bound,
 }
 
-/// A program of `benches/examples`.
-#[derive(Debug)]
-enum Program {
-    /// An echo server, which [`LOAD`] sends messages to.
-    Server {
-        example: &'static str,
-        connections: u32,
-        size: u32,
-    },
+/// Messages to an echo server.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    connections: u32,
+    size: u32,
 }
 
-/// What is counted.
+/// How many instructions there may be.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    /// It is there to be compared with.
+    None,
+    AtMost(f64),
+    /// So many times those of another row.
+    Ratio(&'static str, f64),
+}
+
+/// What is counted. A row that another one is compared with stands before it.
 const MEASUREMENTS: &[Measurement] = &[
-    tcp_echo("bare mio, 1 connection", "tcp_echo_mio", 1, None),
-    tcp_echo("bare mio, 64 connections", "tcp_echo_mio", 64, None),
+    tcp_echo("bare mio, 1 connection", "tcp_echo_mio", &["0"], 1, Bound::None),
+    tcp_echo(
+        "event loop, 1 connection",
+        "loop_echo",
+        &["tcp", "0"],
+        1,
+        Bound::AtMost(250.0),
+    ),
+    tcp_echo(
+        "bare mio, 64 connections",
+        "tcp_echo_mio",
+        &["0"],
+        64,
+        Bound::None,
+    ),
+    tcp_echo(
+        "event loop, 64 connections",
+        "loop_echo",
+        &["tcp", "0"],
+        64,
+        Bound::AtMost(200.0),
+    ),
+    endpoint("std parses v4", &["parse-v4-std"], Bound::None),
+    endpoint("parse v4", &["parse-v4"], Bound::Ratio("std parses v4", 1.1)),
+    endpoint("std parses v6", &["parse-v6-std"], Bound::None),
+    endpoint("parse v6", &["parse-v6"], Bound::Ratio("std parses v6", 1.1)),
+    endpoint("classify v4", &["special-v4"], Bound::AtMost(100.0)),
+    endpoint("classify v6", &["special-v6"], Bound::AtMost(100.0)),
+    endpoint("service of a port", &["service-of-port"], Bound::AtMost(200.0)),
+    endpoint("port of a service", &["service-by-text"], Bound::AtMost(200.0)),
 ];
 
 const fn tcp_echo(
     name: &'static str,
     example: &'static str,
+    arguments: &'static [&'static str],
     connections: u32,
-    bound: Option<f64>,
+    bound: Bound,
 ) -> Measurement {
-    let program = Program::Server {
-        example,
+    let load = Some(Load {
         connections,
         size: 64,
-    };
+    });
     Measurement {
-        bench: "event_loop",
+        benches: &["tcp", "event_loop"],
         name,
-        program,
+        example,
+        arguments,
+        load,
+        bound,
+    }
+}
+
+const fn endpoint(name: &'static str, arguments: &'static [&'static str], bound: Bound) -> Measurement {
+    Measurement {
+        benches: &["endpoint"],
+        name,
+        example: "endpoint_counted",
+        arguments,
+        load: None,
         bound,
     }
 }
@@ -73,10 +124,11 @@ const fn tcp_echo(
 #[expect(clippy::print_stdout, reason = "the table is this command's data")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let name = arguments.name.as_ref().map(|name| name.replace('-', "_"));
-    let chosen: Vec<_> = MEASUREMENTS
-        .iter()
-        .filter(|row| name.as_ref().is_none_or(|name| name == row.bench))
-        .collect();
+    let is_chosen = |row: &&Measurement| {
+        name.as_ref()
+            .is_none_or(|name| row.benches.contains(&name.as_str()))
+    };
+    let chosen: Vec<_> = MEASUREMENTS.iter().filter(is_chosen).collect();
     ensure!(
         !chosen.is_empty(),
         "nothing is counted for {}",
@@ -88,68 +140,84 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     );
     build(&chosen)?;
     println!(
-        "{:<12} {:<36} {:>14} {:>8}",
-        "benchmark", "what", "instructions", "bound"
+        "{:<10} {:<30} {:>12} {:>24}",
+        "benchmark", "what", "instructions", "at most"
     );
+    let mut counts = Vec::new();
     let mut broken = Vec::new();
     for row in chosen {
-        let count = per_message(&row.program).with_context(|| row.name)?;
-        let bound = row
-            .bound
-            .map_or_else(|| "-".to_owned(), |bound| format!("{bound:.0}"));
-        println!("{:<12} {:<36} {count:>14.1} {bound:>8}", row.bench, row.name);
-        if row.bound.is_some_and(|bound| count > bound) {
+        let count = per_message(row).with_context(|| row.name)?;
+        counts.push((row.name, count));
+        let (limit, said) = limit(row.bound, &counts)?;
+        let bench = row.benches.first().unwrap_or(&"");
+        println!("{bench:<10} {:<30} {count:>12.1} {said:>24}", row.name);
+        if count > limit {
             broken.push(row.name);
         }
     }
     if !broken.is_empty() {
-        bail!("more instructions a message than allowed: {}", broken.join("; "));
+        bail!("more instructions than allowed: {}", broken.join("; "));
     }
     Ok(())
 }
 
-fn build(rows: &[&Measurement]) -> Result<()> {
-    let mut build = Process::cargo("build --release --package sockeye-benches --example").argument(LOAD);
-    for row in rows {
-        let Program::Server { example, .. } = row.program;
-        build = build.argument("--example").argument(example);
-    }
-    build.run()
+/// The most that is allowed, as a number and in words.
+fn limit(bound: Bound, counts: &[(&str, f64)]) -> Result<(f64, String)> {
+    Ok(match bound {
+        Bound::None => (f64::INFINITY, "-".to_owned()),
+        Bound::AtMost(limit) => (limit, format!("{limit:.0}")),
+        Bound::Ratio(other, ratio) => {
+            let (_, count) = counts
+                .iter()
+                .find(|(name, _)| *name == other)
+                .with_context(|| format!("no row is called {other}"))?;
+            (
+                count * ratio,
+                format!("{:.0} ({ratio} of {other})", count * ratio),
+            )
+        }
+    })
 }
 
-fn per_message(program: &Program) -> Result<f64> {
-    let [short, long] = MESSAGES;
-    let (few, many) = (count(program, short)?, count(program, long)?);
+fn build(rows: &[&Measurement]) -> Result<()> {
+    let mut examples: Vec<_> = rows.iter().map(|row| row.example).chain([LOAD]).collect();
+    examples.sort_unstable();
+    examples.dedup();
+    let build = Process::cargo("build --release --package sockeye-benches");
+    examples
+        .iter()
+        .fold(build, |build, example| {
+            build.argument("--example").argument(*example)
+        })
+        .run()
+}
+
+fn per_message(row: &Measurement) -> Result<f64> {
+    let [short, long] = TIMES;
+    let (few, many) = (count(row, short)?, count(row, long)?);
     Ok(many.saturating_sub(few) as f64 / (long - short) as f64)
 }
 
 /// The instructions of one run.
-fn count(program: &Program, messages: u64) -> Result<u64> {
-    match *program {
-        Program::Server {
-            example,
-            connections,
-            size,
-        } => {
-            let mut server = Counted::start(&executable(example), &["0"])?;
-            let port = server.port()?;
-            let load = Command::new(executable(LOAD))
-                .args([
-                    port,
-                    connections.to_string(),
-                    size.to_string(),
-                    messages.to_string(),
-                ])
-                .output()
-                .context("start the load")?;
-            ensure!(
-                load.status.success(),
-                "the load: {}",
-                String::from_utf8_lossy(&load.stderr)
-            );
-            server.finish()
-        }
-    }
+fn count(row: &Measurement, times: u64) -> Result<u64> {
+    let mut arguments: Vec<String> = row.arguments.iter().map(|word| (*word).to_owned()).collect();
+    let Some(Load { connections, size }) = row.load else {
+        arguments.push(times.to_string());
+        return Counted::start(&executable(row.example), &arguments)?.finish();
+    };
+    let mut server = Counted::start(&executable(row.example), &arguments)?;
+    let port = server.port()?;
+    let load = Command::new(executable(LOAD))
+        .args([port, connections.to_string(), size.to_string(), times.to_string()])
+        .output()
+        .context("start the load")?;
+    ensure!(
+        load.status.success(),
+        "the load: {}",
+        String::from_utf8_lossy(&load.stderr)
+    );
+    Process::new("kill").argument(server.0.id().to_string()).run()?;
+    server.finish()
 }
 
 fn executable(example: &str) -> PathBuf {
@@ -160,7 +228,7 @@ fn executable(example: &str) -> PathBuf {
 struct Counted(Child);
 
 impl Counted {
-    fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+    fn start(program: &Path, arguments: &[String]) -> Result<Self> {
         let child = Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
             .arg(program)
@@ -188,9 +256,8 @@ impl Counted {
             .with_context(|| format!("the server began with {line:?}"))
     }
 
-    /// Ends a server and returns what it has counted.
+    /// Waits for its end and returns what was counted.
     fn finish(mut self) -> Result<u64> {
-        Process::new("kill").argument(self.0.id().to_string()).run()?;
         let mut report = String::new();
         if let Some(mut stderr) = self.0.stderr.take() {
             stderr
@@ -229,11 +296,27 @@ mod tests {
     #[test]
     fn every_program_that_is_counted_exists() {
         for row in MEASUREMENTS {
-            let Program::Server { example, .. } = row.program;
             let path = crate::workspace::root()
                 .join("benches/examples")
-                .join(format!("{example}.rs"));
+                .join(format!("{}.rs", row.example));
             assert!(path.is_file(), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_bound_is_a_number_or_a_ratio_to_a_row_above() {
+        let counts = [("peer", 50.0)];
+        assert_eq!(limit(Bound::AtMost(100.0), &counts).unwrap().0, 100.0);
+        assert_eq!(limit(Bound::Ratio("peer", 2.0), &counts).unwrap().0, 100.0);
+        assert!(limit(Bound::Ratio("nobody", 2.0), &counts).is_err());
+        for (index, row) in MEASUREMENTS.iter().enumerate() {
+            if let Bound::Ratio(other, _) = row.bound {
+                assert!(
+                    MEASUREMENTS[..index].iter().any(|row| row.name == other),
+                    "{other} stands above {}",
+                    row.name
+                );
+            }
         }
     }
 }
