@@ -56,15 +56,21 @@ pub(crate) fn send(fd: BorrowedFd<'_>, message: &Outgoing<'_>) -> Result<usize, 
 /// Without control messages `sendto` does less work than `sendmsg`.
 #[inline]
 fn send_plain(fd: BorrowedFd<'_>, payload: &[u8], name: &RawAddress, name_len: u32) -> Result<usize, i32> {
+    // Unlike sendmsg, sendto takes an address of length 0 for a wrong one.
+    let name = if name_len == 0 {
+        std::ptr::null()
+    } else {
+        name.as_ptr()
+    };
     loop {
-        // SAFETY: the kernel reads `payload` and the first `name_len` bytes of `name`, both of that length at least.
+        // SAFETY: the kernel reads `payload` and the first `name_len` bytes behind `name`, which has as many.
         let sent = unsafe {
             libc::sendto(
                 raw(fd),
                 payload.as_ptr().cast(),
                 payload.len(),
                 libc::MSG_NOSIGNAL,
-                name.as_ptr().cast(),
+                name.cast(),
                 name_len,
             )
         };
