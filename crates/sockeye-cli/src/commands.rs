@@ -4,6 +4,10 @@
 //! goes to `output` as lines for people and as events for programs; an error it returns is reported, and gets
 //! its status, in [`exit`](crate::exit).
 
+mod bench;
+mod connect;
+mod serve;
+
 use clap::Subcommand;
 
 use crate::exit::Exit;
@@ -11,19 +15,34 @@ use crate::output::{Format, Output};
 
 /// What `sockeye` can be told to do.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {}
+pub(crate) enum Command {
+    /// Run a small service: echo, discard or chargen
+    Serve(serve::Arguments),
+    /// Connect: stdin to the peer, the peer to stdout
+    Connect(connect::Arguments),
+    /// Measure TCP, UDP and raw IP over the loopback
+    Bench(bench::Arguments),
+}
 
 impl Command {
     /// The format that the subcommand was asked for.
     pub(crate) fn format(&self) -> Format {
-        match *self {}
+        match self {
+            Self::Serve(arguments) => arguments.format,
+            Self::Connect(_) => Format::default(),
+            Self::Bench(arguments) => arguments.format,
+        }
     }
 
     /// Runs it to its end.
     ///
     /// # Errors
     /// Whatever ended it early.
-    pub(crate) fn run(self, _output: &mut Output) -> anyhow::Result<Exit> {
-        match self {}
+    pub(crate) fn run(self, output: &mut Output) -> anyhow::Result<Exit> {
+        match self {
+            Self::Serve(arguments) => serve::run(&arguments, output),
+            Self::Connect(arguments) => connect::run(&arguments, output),
+            Self::Bench(arguments) => bench::run(&arguments, output),
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use sockeye::socket::OpError;
+
 use crate::output::{Output, is_closed};
 
 /// Said by `sockeye --help`.
@@ -46,11 +48,11 @@ pub(crate) struct Failure {
 impl Failure {
     /// The arguments were understood one by one, and make no sense together.
     pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
-        Self::new(Exit::Usage, message)
+        Self::with(Exit::Usage, message)
     }
 
     /// Any status with a message of its own.
-    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn with(exit: Exit, message: impl Into<String>) -> anyhow::Error {
         Self {
             exit,
             message: message.into(),
@@ -73,9 +75,12 @@ pub(crate) fn classify(error: &anyhow::Error) -> Exit {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.exit;
         }
-        if let Some(error) = cause.downcast_ref::<io::Error>()
-            && error.kind() == io::ErrorKind::PermissionDenied
-        {
+        let kind = match (cause.downcast_ref::<OpError>(), cause.downcast_ref::<io::Error>()) {
+            (Some(error), _) => error.kind(),
+            (None, Some(error)) => error.kind(),
+            (None, None) => continue,
+        };
+        if kind == io::ErrorKind::PermissionDenied {
             return Exit::Permission;
         }
     }

@@ -4,14 +4,20 @@
 //! |---|---|
 //! | [`commands`] | one module a subcommand: its arguments and `run` |
 //! | [`exit`] | every exit status, and which error gets which |
-//! | [`output`] | stdout as text or NDJSON; nothing else writes there |
+//! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
+//! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
+//! | [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod commands;
 mod exit;
+mod names;
 mod output;
+mod services;
+mod signals;
 
 use std::process::ExitCode;
 

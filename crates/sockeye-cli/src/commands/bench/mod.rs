@@ -1,0 +1,305 @@
+//! `sockeye bench`: servers and clients of its own over the loopback, every socket type through the event loop.
+//!
+//! The server's loop runs on a thread, the client's on the main one. Round trips are taken with one message
+//! under way, the rate with many.
+
+mod load;
+mod report;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use sockeye::event_loop::{
+    ConnectRequest, DatagramOptions, EventLoop, ListenOptions, Packet, PacketKind, PacketOptions,
+    PacketService, Packets, Remote, StreamOptions,
+};
+
+use crate::exit::{Exit, classify};
+use crate::output::{Format, Output};
+use crate::services::Echo;
+use crate::signals::stop_on_signals;
+use load::{HEADER_LEN, MessageLoad, Span, StreamLoad, Tally};
+use report::{Measured, Outcome, Row};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The socket type; all three when left out
+    socket: Option<SocketType>,
+    /// Seconds for each socket type
+    #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
+    seconds: f64,
+    /// Bytes of a message
+    #[arg(long, default_value_t = 64, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(16..=65_000))]
+    size: u16,
+    /// Messages under way while the rate is measured
+    #[arg(long, default_value_t = 64, value_name = "MESSAGES", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    in_flight: u16,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SocketType {
+    /// Streams
+    Tcp,
+    /// Datagrams
+    Udp,
+    /// IP packets of the experimental protocol 253 (needs CAP_NET_RAW)
+    Raw,
+}
+
+/// For experiments and tests (RFC 3692, RFC 4727): nobody else's traffic.
+const PROTOCOL: u8 = 253;
+/// The server and the client have an address each, so that neither raw socket sees what it has sent itself:
+/// both are the loopback's.
+const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// What a burst may fill before the loop gets to it. The kernel may grant less.
+const BUFFER: usize = 4 << 20;
+
+/// Measures, and reports.
+///
+/// # Errors
+/// When a socket cannot be opened for want of anything but a permission, or a run breaks.
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let sockets = arguments
+        .socket
+        .map_or_else(|| SocketType::value_variants().to_vec(), |socket| vec![socket]);
+    let progress = Progress::new(sockets.len());
+    let mut rows: Vec<Row> = Vec::new();
+    for socket in sockets {
+        progress.show(socket.name());
+        let outcome = match Plan::new(arguments, socket).measure() {
+            Ok(Some(measured)) => Outcome::Measured(measured),
+            Ok(None) if rows.is_empty() => return Ok(Exit::Interrupted),
+            Ok(None) => break,
+            // Only this row is lost: the sockets after it need no such permission.
+            Err(error) if classify(&error) == Exit::Permission => Outcome::Skipped(format!("{error:#}")),
+            Err(error) => return Err(error.context(format!("bench {}", socket.name()))),
+        };
+        let row = Row {
+            socket: socket.name(),
+            mode: "echo",
+            size_bytes: arguments.size.into(),
+            outcome,
+        };
+        output.event("result", row.json())?;
+        rows.push(row);
+    }
+    progress.finish();
+    output.line(report::table(&rows).trim_end())?;
+    output.event(
+        "end",
+        json!({ "results": rows.iter().map(Row::json).collect::<Vec<_>>() }),
+    )?;
+    Ok(Exit::Success)
+}
+
+impl SocketType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+/// The progress line. Where stderr is no terminal, a line for each socket type.
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn new(len: usize) -> Self {
+        let bar = ProgressBar::new(len as u64);
+        let style = ProgressStyle::with_template("{spinner} {msg} [{pos}/{len}] {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(bar)
+    }
+
+    fn show(&self, what: &'static str) {
+        if self.0.is_hidden() {
+            eprintln!("measuring {what} ...");
+        }
+        if !self.0.message().is_empty() {
+            self.0.inc(1);
+        }
+        self.0.set_message(format!("measuring {what}"));
+    }
+
+    fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// One socket type, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    socket: SocketType,
+    size: usize,
+    in_flight: usize,
+    span: Span,
+}
+
+impl Plan {
+    /// Half of the time goes to the round trips, half to the rate; a tenth of each warms up.
+    fn new(arguments: &Arguments, socket: SocketType) -> Self {
+        let half = Duration::from_secs_f64(arguments.seconds / 2.0);
+        let warm_up = half / 10;
+        let span = Span {
+            warm_up,
+            counted: half - warm_up,
+        };
+        Self {
+            socket,
+            size: arguments.size.into(),
+            in_flight: arguments.in_flight.into(),
+            span,
+        }
+    }
+
+    /// `None` when a signal ended it.
+    fn measure(self) -> anyhow::Result<Option<Measured>> {
+        let server = Server::start(self.socket)?;
+        let Some(single) = self.load(server.address, 1)? else {
+            return Ok(None);
+        };
+        let Some(many) = self.load(server.address, self.in_flight)? else {
+            return Ok(None);
+        };
+        server.stop()?;
+        Ok(Some(Measured {
+            round_trips: single.round_trips,
+            messages: many.messages,
+            time: many.time,
+            lost: single.lost + many.lost,
+        }))
+    }
+
+    /// One run of the client; `None` when a signal ended it.
+    fn load(self, server: SocketAddr, in_flight: usize) -> anyhow::Result<Option<Tally>> {
+        let mut events = EventLoop::new().context("make an event loop")?;
+        stop_on_signals(&mut events).context("take signals")?;
+        let tally = Tally::new(self.span)?;
+        let tally = match self.socket {
+            SocketType::Tcp => {
+                let load =
+                    events.add_stream_service(StreamLoad::new(self.size, tally), StreamOptions::default());
+                events.with(load, StreamLoad::start);
+                for _ in 0..in_flight {
+                    events.connect(load, ConnectRequest::new(server));
+                }
+                events.run()?;
+                events.service(load).map(|load| load.tally.finish())
+            }
+            SocketType::Udp => {
+                let load = events.add_datagram_service(MessageLoad::new(server, self.size, in_flight, tally));
+                events.bind(load, SocketAddr::from((CLIENT, 0)), &datagram_options())?;
+                events.run()?;
+                events.service(load).map(|load| load.tally.finish())
+            }
+            SocketType::Raw => {
+                let load = events.add_packet_service(MessageLoad::new(server, self.size, in_flight, tally));
+                events.open_packet(load, &packet_options(CLIENT))?;
+                events.run()?;
+                events.service(load).map(|load| load.tally.finish())
+            }
+        };
+        let tally = tally.context("the client is still on its loop")??;
+        Ok((!tally.time.is_zero()).then_some(tally))
+    }
+}
+
+fn datagram_options() -> DatagramOptions {
+    DatagramOptions {
+        recv_buffer: Some(BUFFER),
+        send_buffer: Some(BUFFER),
+        ..DatagramOptions::default()
+    }
+}
+
+fn packet_options(local: Ipv4Addr) -> PacketOptions {
+    let options = PacketOptions::new(PacketKind::Ip { protocol: PROTOCOL }, IpAddr::V4(local));
+    PacketOptions {
+        recv_buffer: Some(BUFFER),
+        send_buffer: Some(BUFFER),
+        ..options
+    }
+}
+
+/// An echo server of ours on a thread of its own.
+struct Server {
+    address: SocketAddr,
+    remote: Remote,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Server {
+    fn start(socket: SocketType) -> anyhow::Result<Self> {
+        let (started, start) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut events = EventLoop::new().context("make an event loop")?;
+            let at = SocketAddr::from((SERVER, 0));
+            let address = match socket {
+                SocketType::Tcp => {
+                    let echo = events.add_stream_service(Echo, StreamOptions::default());
+                    let listener = events.listen(echo, at, &ListenOptions::default())?;
+                    events.local_addr(listener)?
+                }
+                SocketType::Udp => {
+                    let echo = events.add_datagram_service(Echo);
+                    let socket = events.bind(echo, at, &datagram_options())?;
+                    events.local_addr(socket)?
+                }
+                SocketType::Raw => {
+                    let echo = events.add_packet_service(PacketEcho);
+                    events.open_packet(echo, &packet_options(SERVER))?;
+                    at
+                }
+            };
+            // The receiver waits for this line, or for the error that ends the thread before it.
+            let _ = started.send((address, events.remote()));
+            events.run().context("run the server's event loop")
+        });
+        match start.recv() {
+            Ok((address, remote)) => Ok(Self {
+                address,
+                remote,
+                thread,
+            }),
+            Err(mpsc::RecvError) => Err(join(thread)
+                .err()
+                .unwrap_or_else(|| anyhow!("the server ended before it began"))),
+        }
+    }
+
+    fn stop(self) -> anyhow::Result<()> {
+        // A server that is gone needs no stop: its thread says why.
+        let _ = self.remote.stop();
+        join(self.thread)
+    }
+}
+
+fn join(thread: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(anyhow!("the server panicked")))
+}
+
+/// Sends packets back to the client of this benchmark, and to nobody else.
+#[derive(Debug)]
+struct PacketEcho;
+
+impl PacketService for PacketEcho {
+    fn on_packet(&mut self, socket: &mut Packets<'_>, packet: Packet<'_>) {
+        if packet.source.ip() == IpAddr::V4(CLIENT) && packet.data.len() >= HEADER_LEN {
+            let _ = socket.send(&packet.echo());
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! `sockeye serve echo|discard|chargen --listen ENDPOINT...`: small services for tests and measurements.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::ValueEnum;
+use serde_json::json;
+use sockeye::endpoint::{Endpoint, Transport};
+use sockeye::event_loop::{
+    DatagramOptions, DatagramService, EventLoop, ListenOptions, Remote, StreamOptions, StreamService,
+};
+
+use crate::exit::{Exit, Failure};
+use crate::names;
+use crate::output::{Format, Output};
+use crate::services::{Chargen, Discard, Echo};
+use crate::signals::stop_on_signals;
+
+/// How long connections have to end after a signal; then they are reset.
+const DRAIN: Duration = Duration::from_millis(500);
+/// What a burst of datagrams may fill before the loop gets to it. The kernel may grant less.
+const RECV_BUFFER: usize = 4 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// What to serve
+    service: Service,
+    /// Where, such as tcp://127.0.0.1:7007 or udp://[::1]:0 (port 0: any free one, which is printed)
+    #[arg(long, value_name = "ENDPOINT", required = true)]
+    listen: Vec<Endpoint>,
+    /// Threads, each with a loop of its own; the kernel spreads connections and flows over them
+    #[arg(long, default_value = "1")]
+    shards: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Service {
+    /// Send back what comes (RFC 862)
+    Echo,
+    /// Read and drop (RFC 863)
+    #[value(alias = "sink")]
+    Discard,
+    /// Send characters without end to whoever connects (RFC 864; tcp only: datagrams can claim any sender)
+    #[value(alias = "source")]
+    Chargen,
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// When an endpoint cannot be listened on.
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let mut endpoints = arguments
+        .listen
+        .iter()
+        .map(|e| listenable(arguments.service, e))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Each connection is a descriptor, and the soft limit is made for programs that use select(2).
+    sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
+
+    let is_shared = arguments.shards.get() > 1;
+    let mut events = EventLoop::new().context("make an event loop")?;
+    stop_on_signals(&mut events).context("take signals")?;
+    for endpoint in &mut endpoints {
+        // Port 0 has become a real one, which the other shards need too.
+        *endpoint = open(&mut events, arguments.service, *endpoint, is_shared)?;
+    }
+    let shards = (1..arguments.shards.get())
+        .map(|_| Shard::start(arguments.service, endpoints.clone()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    for endpoint in &endpoints {
+        output.line(format_args!("listening on {endpoint}"))?;
+        output.event("listening", json!({ "endpoint": endpoint.to_string() }))?;
+    }
+    events.run().context("run the event loop")?;
+    for shard in &shards {
+        // A shard that is gone needs no stop.
+        let _ = shard.remote.drain(DRAIN);
+    }
+    events.drain(DRAIN).context("end the connections")?;
+    shards.into_iter().try_for_each(Shard::finish)?;
+    Ok(Exit::Success)
+}
+
+fn listenable(service: Service, endpoint: &Endpoint) -> anyhow::Result<Endpoint> {
+    match (endpoint.transport(), service) {
+        (Transport::Tcp, _) | (Transport::Udp, Service::Echo | Service::Discard) => Ok(*endpoint),
+        (Transport::Udp, Service::Chargen) => Err(Failure::usage(format!(
+            "{endpoint}: chargen is served over tcp only: datagrams can claim any sender"
+        ))),
+        _ => Err(Failure::usage(format!("{endpoint}: served are tcp and udp"))),
+    }
+}
+
+/// Opens one endpoint and says where it is.
+fn open(
+    events: &mut EventLoop,
+    service: Service,
+    endpoint: Endpoint,
+    is_shared: bool,
+) -> anyhow::Result<Endpoint> {
+    let at = names::socket_addr(&endpoint)?;
+    let bound = match (endpoint.transport(), service) {
+        (Transport::Udp, Service::Echo) => bind(events, Echo, at, is_shared),
+        (Transport::Udp, _) => bind(events, Discard, at, is_shared),
+        (_, Service::Echo) => listen(events, Echo, at, is_shared),
+        (_, Service::Discard) => listen(events, Discard, at, is_shared),
+        (_, Service::Chargen) => listen(events, Chargen::default(), at, is_shared),
+    };
+    let bound = bound.with_context(|| format!("serve {endpoint}"))?;
+    Ok(endpoint.with_port(bound.port()))
+}
+
+fn listen(
+    events: &mut EventLoop,
+    service: impl StreamService,
+    at: SocketAddr,
+    is_shared: bool,
+) -> anyhow::Result<SocketAddr> {
+    let service = events.add_stream_service(service, StreamOptions::default());
+    let options = ListenOptions {
+        reuse_port: is_shared,
+        ..ListenOptions::default()
+    };
+    let listener = events.listen(service, at, &options)?;
+    Ok(events.local_addr(listener)?)
+}
+
+fn bind(
+    events: &mut EventLoop,
+    service: impl DatagramService,
+    at: SocketAddr,
+    is_shared: bool,
+) -> anyhow::Result<SocketAddr> {
+    let service = events.add_datagram_service(service);
+    let options = DatagramOptions {
+        reuse_port: is_shared,
+        recv_buffer: Some(RECV_BUFFER),
+        // On a wildcard address only the kernel knows which address was asked; the answer leaves from it.
+        packet_info: at.ip().is_unspecified(),
+        ..DatagramOptions::default()
+    };
+    let socket = events.bind(service, at, &options)?;
+    Ok(events.local_addr(socket)?)
+}
+
+/// A further loop on a thread of its own.
+struct Shard {
+    remote: Remote,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Shard {
+    /// Starts it, and waits until it listens.
+    fn start(service: Service, endpoints: Vec<Endpoint>) -> anyhow::Result<Self> {
+        let (started, start) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut events = EventLoop::new().context("make an event loop")?;
+            for endpoint in endpoints {
+                open(&mut events, service, endpoint, true)?;
+            }
+            // The receiver waits for this line, or for the error that ends the thread before it.
+            let _ = started.send(events.remote());
+            events.run().context("run the event loop")
+        });
+        match start.recv() {
+            Ok(remote) => Ok(Self { remote, thread }),
+            Err(mpsc::RecvError) => match join(thread) {
+                Ok(()) => Err(anyhow!("a shard ended before it began")),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        join(self.thread)
+    }
+}
+
+fn join(thread: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+    thread.join().unwrap_or_else(|_| Err(anyhow!("a shard panicked")))
+}

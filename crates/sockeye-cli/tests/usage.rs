@@ -1,0 +1,129 @@
+//! What the program says about arguments that make no sense, and how it ends then.
+#![forbid(unsafe_code)]
+
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+fn sockeye(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sockeye"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn fails(arguments: &[&str], status: i32, said: &[&str]) {
+    let output = sockeye(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{arguments:?}: stdout is for data");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    for words in said {
+        assert!(stderr.contains(words), "{arguments:?}: no {words:?} in: {stderr}");
+    }
+}
+
+#[test]
+fn help_names_the_exit_statuses() {
+    let output = sockeye(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    for words in [
+        "serve",
+        "connect",
+        "bench",
+        "3 name resolution",
+        "130 interrupted",
+    ] {
+        assert!(help.contains(words), "no {words:?} in: {help}");
+    }
+}
+
+#[test]
+fn an_unknown_transport_lists_the_known_ones() {
+    fails(
+        &["serve", "echo", "--listen", "sctp://127.0.0.1:7"],
+        2,
+        &["sctp://127.0.0.1:7", "unknown transport", "tcp, udp"],
+    );
+}
+
+#[test]
+fn a_parse_error_names_the_position_and_the_reason() {
+    fails(
+        &["serve", "echo", "--listen", "tcp://127.0.0.01:7"],
+        2,
+        &["leading zero", "byte 14"],
+    );
+    fails(
+        &["serve", "echo", "--listen", "tcp://::1:80"],
+        2,
+        &["brackets", "byte 6"],
+    );
+    fails(&["connect", "tcp://127.0.0.1"], 2, &["no port", "byte 15"]);
+}
+
+#[test]
+fn what_a_command_cannot_do_is_a_usage_error() {
+    fails(&[], 2, &["Usage"]);
+    fails(&["serve", "echo"], 2, &["--listen"]);
+    fails(
+        &["serve", "fly", "--listen", "tcp://127.0.0.1:0"],
+        2,
+        &["fly", "echo"],
+    );
+    fails(
+        &["serve", "echo", "--listen", "ip+253://127.0.0.1"],
+        2,
+        &["ip+253://127.0.0.1", "tcp and udp"],
+    );
+    fails(
+        &["serve", "chargen", "--listen", "udp://127.0.0.1:0"],
+        2,
+        &["udp://127.0.0.1:0", "tcp"],
+    );
+    fails(
+        &["serve", "echo", "--shards", "0", "--listen", "tcp://127.0.0.1:0"],
+        2,
+        &["--shards"],
+    );
+    fails(
+        &["connect", "udp://127.0.0.1:7"],
+        2,
+        &["udp://127.0.0.1:7", "tcp"],
+    );
+    fails(&["bench", "sctp"], 2, &["sctp", "tcp", "udp", "raw"]);
+}
+
+#[test]
+fn a_port_in_use_names_the_endpoint_and_the_operation() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", taken.local_addr().unwrap());
+    fails(
+        &["serve", "echo", "--listen", &endpoint],
+        5,
+        &[&endpoint, "bind", "in use"],
+    );
+}
+
+#[test]
+fn a_refused_connection_is_an_io_error_that_names_the_endpoint() {
+    // Bound and closed again: nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fails(
+        &["connect", &format!("tcp://{address}")],
+        5,
+        &[&address.to_string(), "refused"],
+    );
+}
+
+#[test]
+fn a_name_without_an_address_is_a_resolution_error() {
+    // RFC 2606 and 6761: `.invalid` never resolves.
+    fails(
+        &["connect", "tcp://no-such-host.invalid:80"],
+        3,
+        &["no-such-host.invalid"],
+    );
+}
