@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sockeye_endpoint::{Endpoint, Transport};
+use sockeye_event_loop::backend::{
+    Backend, ConnectProgress, ListenerIo, MessageIo, Ready, SocketRef, StreamIo, Token, Wake,
+};
 use sockeye_event_loop::{
-    Backend, ConnectOptions, ConnectProgress, DatagramOptions, ListenOptions, ListenerIo, MessageIo, PacketKind,
-    PacketOptions, Ready, SocketRef, StreamIo, StreamOption, Time, Token, Wake,
+    ConnectOptions, DatagramOptions, ListenOptions, PacketKind, PacketOptions, StreamOption, Time,
 };
 use sockeye_socket::{Dscp, Ecn, Meta, Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendError, SendReport};
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sockeye_event_loop::{Token, Wake};
+use sockeye_event_loop::backend::{Token, Wake};
 
 use super::knobs::Knobs;
 use super::ports::PortTable;

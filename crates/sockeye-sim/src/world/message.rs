@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use sockeye_event_loop::Readiness;
+use sockeye_event_loop::backend::Readiness;
 use sockeye_socket::QueuedError;
 
 use super::delivery::Flight;

@@ -26,6 +26,8 @@ pub(crate) use host::{Host, HostState, SockRef};
 pub use knobs::Call;
 pub(crate) use message::{Message, MessageKind, Opening, Sending};
 pub(crate) use open::Failed;
+pub(crate) use packet::unspecified;
+pub(crate) use ports::EPHEMERAL;
 pub use route::NoRoute;
 pub(crate) use route::Node;
 pub(crate) use stream::{Listener, Stream};

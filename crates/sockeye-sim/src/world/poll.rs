@@ -1,6 +1,6 @@
 //! epoll, edge-triggered: a change puts a socket on its host's list, a poll tells what then is so.
 
-use sockeye_event_loop::{Readiness, Ready, Token};
+use sockeye_event_loop::backend::{Readiness, Ready, Token};
 
 use super::host::SockRef;
 use super::stream::ConnectState;

@@ -335,3 +335,10 @@ impl World {
         self.hosts[usize::from(node)].addresses.iter().copied().find(|address| address.is_ipv4() == v4)
     }
 }
+
+impl World {
+    /// The links of the LAN that exist.
+    pub(crate) fn lan_links(&self) -> Vec<u32> {
+        self.routes.lan.values().copied().collect()
+    }
+}
