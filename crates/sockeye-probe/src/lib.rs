@@ -56,3 +56,6 @@ pub use trace::{
     Answer, AnswerKind, Flow, ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions, TraceOptionsError,
     TraceTransmit, Tracer,
 };
+
+#[cfg(test)]
+mod prop;

@@ -230,7 +230,15 @@ impl PmtuProbe {
                 destination,
                 cause,
                 quoted,
-            } if destination.ip() == self.destination.ip() => (offender, cause, self.queued(quoted)),
+            } if destination.ip() == self.destination.ip() => {
+                // What this host itself reports quotes nothing.
+                let local = offender.is_none() && quoted.is_empty();
+                (
+                    offender,
+                    cause,
+                    if local { self.latest() } else { self.queued(quoted) },
+                )
+            }
             Message::Error { .. } | Message::Tcp { .. } => (None, Cause::NotSent, None),
         };
         self.reported(received_ns, offender, cause, sent)
@@ -372,11 +380,11 @@ impl PmtuProbe {
 
     /// Whether an answer carries all of the probe's payload: one that was cut has not shown that the size passes.
     fn is_whole(&self, payload: &[u8], sent: Sent) -> bool {
-        let (head, tail) = payload.split_at(payload.len().min(HEAD_LEN));
-        let pattern = (0..=u8::MAX)
-            .cycle()
-            .take(self.payload_len(sent.size).saturating_sub(HEAD_LEN));
-        head.starts_with(&self.tag(sent)) && tail.iter().copied().eq(pattern)
+        let rest = self.payload_len(sent.size).saturating_sub(HEAD_LEN);
+        let pattern = (0..=u8::MAX).cycle().take(rest);
+        payload
+            .get(HEAD_LEN..)
+            .is_some_and(|tail| tail.iter().copied().eq(pattern))
     }
 
     fn echo(&self, echo: Echo<'_>) -> Option<Sent> {
@@ -409,7 +417,6 @@ impl PmtuProbe {
     /// The probe that an entry of the error queue quotes: its ICMP message, or its UDP payload.
     fn queued(&self, quoted: &[u8]) -> Option<Sent> {
         match self.options.method {
-            MtuMethod::Icmp if quoted.is_empty() => self.latest(),
             MtuMethod::Icmp => self.echo(wire::quoted_echo(self.destination.is_ipv6(), quoted)?),
             // One size is tried at a time: where the payload is not quoted it can only be that one.
             MtuMethod::Udp if quoted.len() < HEAD_LEN => self.latest(),

@@ -169,7 +169,8 @@ impl Pinger {
         let (in_flight, window) = match options.pace {
             Pace::Adaptive { .. } => (1, REMEMBERED),
             Pace::Every(interval) => {
-                let overlapping = ns(options.timeout) / ns(interval).max(1) + 1;
+                // One more than overlap, for a caller who asks for the next before he asks what was lost.
+                let overlapping = ns(options.timeout) / ns(interval).max(1) + 2;
                 let in_flight = usize::try_from(overlapping).map_or(MAX_IN_FLIGHT, |n| n.min(MAX_IN_FLIGHT));
                 (in_flight, in_flight.max(REMEMBERED).next_multiple_of(REMEMBERED))
             }
@@ -583,3 +584,6 @@ impl Pinger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,7 +283,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn percentiles_agree_with_a_sorted_list(
+        fn prop_percentiles_agree_with_a_sorted_list(
             samples in proptest::collection::vec(0u64..60_000_000_000, 1..400),
             percent in 0.0f64..=100.0,
         ) {

@@ -248,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_mtu_is_found(mtu in 68u32..=70_000, ceiling in 68u32..=65_535, report in any::<Option<bool>>()) {
+        fn prop_every_mtu_is_found(mtu in 68u32..=70_000, ceiling in 68u32..=65_535, report in any::<Option<bool>>()) {
             let (end, probes) = run(Search::new(68, 1200, ceiling), mtu, report);
             let expected = mtu.min(ceiling);
             let limit = match report {
