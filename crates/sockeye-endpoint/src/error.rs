@@ -109,6 +109,9 @@ pub enum ParseErrorKind {
     /// A zone name of more than 15 bytes.
     #[error("a zone name has at most 15 bytes")]
     ZoneTooLong,
+    /// A zone by name where only an index can stand.
+    #[error("a zone by name, which only the system can resolve")]
+    UnresolvedZone,
     /// No `/` and prefix length.
     #[error("no prefix length")]
     MissingPrefix,

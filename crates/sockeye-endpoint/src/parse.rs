@@ -5,7 +5,7 @@
 //! Nothing is accepted that another parser is known to read differently: no leading zeros (octal to `inet_aton`), no
 //! `0x`, no short forms, no signs, no blanks.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::endpoint::Endpoint;
 use crate::transport::Transport;
@@ -76,7 +76,69 @@ pub(crate) const fn decimal(text: &[u8], from: usize, max: u32) -> Result<(u32, 
 }
 
 /// A dotted quad, and the offset behind its fourth part.
+#[inline]
 pub(crate) const fn ipv4(text: &[u8], from: usize) -> Result<(u32, usize), ParseError> {
+    match well_formed_ipv4(text, from) {
+        Some(read) => Ok(read),
+        None => examine_ipv4(text, from),
+    }
+}
+
+/// [`ipv4`] where nothing is wrong; `None` says only that something is.
+#[inline]
+const fn well_formed_ipv4(text: &[u8], from: usize) -> Option<(u32, usize)> {
+    let mut value: u32 = 0;
+    let mut at = from;
+    let mut part = 0;
+    loop {
+        let mut octet = digit(text, at);
+        if octet > 9 {
+            return None;
+        }
+        at += 1;
+        let second = digit(text, at);
+        if second <= 9 {
+            if octet == 0 {
+                return None;
+            }
+            octet = octet * 10 + second;
+            at += 1;
+            let third = digit(text, at);
+            if third <= 9 {
+                octet = octet * 10 + third;
+                at += 1;
+                if octet > 255 {
+                    return None;
+                }
+            }
+        }
+        value = value << 8 | octet;
+        part += 1;
+        if part == 4 {
+            break;
+        }
+        if peek(text, at) != b'.' {
+            return None;
+        }
+        at += 1;
+    }
+    // A fourth digit, a fifth part, or `0x` in the last one.
+    match peek(text, at) {
+        b'0'..=b'9' | b'.' | b'x' | b'X' => None,
+        _ => Some((value, at)),
+    }
+}
+
+/// The value of a decimal digit, above 9 for any other byte and behind the end.
+#[inline]
+const fn digit(text: &[u8], at: usize) -> u32 {
+    peek(text, at).wrapping_sub(b'0') as u32
+}
+
+/// [`ipv4`] number by number, to say what is wrong and where.
+#[cold]
+#[inline(never)]
+const fn examine_ipv4(text: &[u8], from: usize) -> Result<(u32, usize), ParseError> {
     let mut value = 0;
     let mut at = from;
     let mut part = 0;
@@ -380,7 +442,29 @@ const fn bare_ipv6(text: &[u8], from: usize, error: ParseError) -> ParseError {
 }
 
 /// A port, up to the end of the text.
+#[inline]
 pub(crate) const fn port(text: &[u8], from: usize) -> Result<u16, ParseError> {
+    let mut value: u32 = 0;
+    let mut at = from;
+    while at < text.len() && at < from + 5 {
+        let digit = text[at].wrapping_sub(b'0');
+        if digit > 9 || (value == 0 && at > from) {
+            return examine_port(text, from);
+        }
+        value = value * 10 + digit as u32;
+        at += 1;
+    }
+    if at < text.len() || at == from || value > 65_535 {
+        return examine_port(text, from);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+    Ok(value as u16)
+}
+
+/// [`port`] where something is wrong, to say what and where.
+#[cold]
+#[inline(never)]
+const fn examine_port(text: &[u8], from: usize) -> Result<u16, ParseError> {
     let (port, next) = tri!(decimal(text, from, 65_535));
     if next != text.len() {
         return Err(surprise(text, next));
@@ -390,6 +474,62 @@ pub(crate) const fn port(text: &[u8], from: usize) -> Result<u16, ParseError> {
         reason = "`decimal` keeps it at or below 65,535"
     )]
     Ok(port as u16)
+}
+
+/// Parses a socket address by the strict rules: `127.0.0.1:80`, `[::1]:80`, `[fe80::1%2]:80`.
+///
+/// What it accepts, std's parser accepts too, and reads alike. The zone is an index: a socket address has no place for
+/// a name.
+///
+/// # Errors
+///
+/// What is wrong and at which byte; [`Kind::UnresolvedZone`] for a zone by name.
+pub const fn parse_socket_addr(text: &str) -> Result<SocketAddr, ParseError> {
+    let text = text.as_bytes();
+    if text.is_empty() {
+        return fail(Kind::Empty, 0);
+    }
+    let (ip, zone, at) = tri!(host(text, 0));
+    if peek(text, at) != b':' {
+        return Err(if at < text.len() {
+            surprise(text, at)
+        } else {
+            ParseError::new(Kind::MissingPort, at)
+        });
+    }
+    let port = tri!(port(text, at + 1));
+    let scope_id = match zone {
+        None => 0,
+        Some(Zone::Index(index)) => index.get(),
+        Some(Zone::Name(_)) => return fail(Kind::UnresolvedZone, at),
+    };
+    Ok(match ip {
+        IpAddr::V4(ip) => SocketAddr::V4(SocketAddrV4::new(ip, port)),
+        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope_id)),
+    })
+}
+
+/// Parses an address by the strict rules, without brackets and zone.
+///
+/// # Errors
+///
+/// What is wrong and at which byte.
+pub const fn parse_ip(text: &str) -> Result<IpAddr, ParseError> {
+    let text = text.as_bytes();
+    if text.is_empty() {
+        return fail(Kind::Empty, 0);
+    }
+    let (ip, at) = if looks_like_ipv6(text) {
+        let (groups, at) = tri!(ipv6(text, 0));
+        (IpAddr::V6(Ipv6Addr::from_bits(groups)), at)
+    } else {
+        let (quad, at) = tri!(ipv4(text, 0));
+        (IpAddr::V4(Ipv4Addr::from_bits(quad)), at)
+    };
+    if at < text.len() {
+        return Err(surprise(text, at));
+    }
+    Ok(ip)
 }
 
 /// A whole endpoint; `default` stands in where the text names no transport.

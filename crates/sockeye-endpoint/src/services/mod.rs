@@ -72,24 +72,27 @@ impl ServiceName {
             let at = if len == 0 { from } else { from + Self::MAX_LEN };
             return Err(ParseError::new(ParseErrorKind::ServiceSyntax, at));
         }
+        let (_, name) = text.split_at(from);
+        let (name, _) = name.split_at(len);
         let mut key = [0; 16];
-        let mut letter = false;
-        let mut at = 0;
-        while at < len && at < Self::MAX_LEN {
-            let byte = text[from + at];
-            let inner = at > 0 && at + 1 < len;
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' => letter = true,
-                b'0'..=b'9' => {}
-                b'-' if inner && key[at - 1] != b'-' => {}
-                b'_' | b'.' | b'/' | b'*' if inner => {}
-                b'+' if at > 0 => {}
-                _ => return Err(ParseError::new(ParseErrorKind::ServiceSyntax, from + at)),
-            }
-            key[at] = byte.to_ascii_lowercase();
+        let (to_fill, _) = key.split_at_mut(len);
+        to_fill.copy_from_slice(name);
+        // All sixteen at once, marks left out: most names have none.
+        let (mut letters, mut digits, mut at) = (0u8, 0u8, 0);
+        while at < 16 {
+            let byte = key[at];
+            let lower = byte | ((byte.wrapping_sub(b'A') < 26) as u8) << 5;
+            key[at] = lower;
+            letters += (lower.wrapping_sub(b'a') < 26) as u8;
+            digits += (lower.wrapping_sub(b'0') < 10) as u8;
             at += 1;
         }
-        if !letter {
+        if ((letters + digits) as usize) < len
+            && let Some(at) = misplaced_mark(name)
+        {
+            return Err(ParseError::new(ParseErrorKind::ServiceSyntax, from + at));
+        }
+        if letters == 0 {
             return Err(ParseError::new(ParseErrorKind::ServiceSyntax, from));
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most 15")]
@@ -135,11 +138,42 @@ impl ServiceName {
 
     /// The row of the table that is this name's.
     fn id(self) -> Option<usize> {
-        let wanted = u128::from_be_bytes(self.key);
-        NAMES
-            .binary_search_by(|name| u128::from_be_bytes(name.key).cmp(&wanted))
-            .ok()
+        // By the first eight bytes, which decide among all but a few names; those stand side by side.
+        let wanted = self.head();
+        let first = NAMES.partition_point(|name| name.head() < wanted);
+        let names = NAMES.get(first..)?;
+        let place = names
+            .iter()
+            .take_while(|name| name.head() == wanted)
+            .position(|name| *name == self)?;
+        Some(first + place)
     }
+
+    /// The first eight bytes as a number that orders like them.
+    fn head(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.key;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// The first byte that cannot stand where it does. A hyphen stands alone between two others, the marks of old names
+/// inside one, and `+`, as in `whois++`, at its end, too.
+const fn misplaced_mark(name: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < name.len() {
+        let inner = at > 0 && at + 1 < name.len();
+        let stands = match name[at] {
+            b'-' => inner && name[at - 1] != b'-',
+            b'_' | b'.' | b'/' | b'*' => inner,
+            b'+' => at > 0,
+            byte => byte.is_ascii_alphanumeric(),
+        };
+        if !stands {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
 }
 
 impl FromStr for ServiceName {
