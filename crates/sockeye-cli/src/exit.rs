@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use sockeye::resolver::ResolveError;
 use sockeye::socket::OpError;
 
 use crate::output::{Output, is_closed};
@@ -75,6 +76,9 @@ pub(crate) fn classify(error: &anyhow::Error) -> Exit {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.exit;
         }
+        if cause.is::<ResolveError>() {
+            return Exit::Resolution;
+        }
         let kind = match (cause.downcast_ref::<OpError>(), cause.downcast_ref::<io::Error>()) {
             (Some(error), _) => error.kind(),
             (None, Some(error)) => error.kind(),
@@ -97,13 +101,41 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
         Err(error) if is_closed(&error) => Exit::Success.into(),
         Err(error) => {
             let exit = classify(&error);
-            let message = format!("{error:#}");
+            let message = describe(&error);
             // A closed stdout must not hide the error: stderr and the status still say it.
             let _ = output.failed(&message, exit);
             eprintln!("sockeye: {message}");
             exit.into()
         }
     }
+}
+
+/// What an error says, without the number of the system's error: the words are enough for a reader.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let said = error.to_string();
+    let number = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::raw_os_error);
+    match number.and_then(|number| said.strip_suffix(&format!(" (os error {number})"))) {
+        Some(words) => words.to_owned(),
+        None => said,
+    }
+}
+
+/// The error and its causes in one line. A cause that the words before it have said already is left out: some
+/// errors print their cause themselves.
+pub(crate) fn describe(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let said = words(cause);
+        if text.is_empty() {
+            text = said;
+        } else if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -123,6 +155,20 @@ mod tests {
         assert_eq!(classify(&refused.context("connect").unwrap_err()), Exit::Io);
         let usage = Failure::usage("nothing to listen on").context("serve");
         assert_eq!(classify(&usage), Exit::Usage);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = io::Error::from_raw_os_error(98);
+        let operation = OpError::new(
+            sockeye::socket::Op::Bind,
+            sockeye::endpoint::Transport::Tcp,
+            cause,
+        );
+        let error = anyhow::Error::from(operation).context("serve tcp://127.0.0.1:80");
+        let said = describe(&error);
+        assert!(said.starts_with("serve tcp://127.0.0.1:80: bind"), "{said}");
+        assert_eq!(said.matches("in use").count(), 1, "{said}");
     }
 
     #[test]

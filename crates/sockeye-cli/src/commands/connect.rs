@@ -161,11 +161,12 @@ impl Carrier {
     }
 }
 
-/// Keeps the cause, so that its status is right, and names the address.
+/// Keeps the cause, so that its status is right, and names the address that was tried last.
 fn connect_error(failure: ConnectFailure) -> anyhow::Error {
     let said = failure.to_string();
-    match failure.cause {
-        ConnectFault::Failed(error) => anyhow!(error).context(said),
+    match (failure.cause, failure.attempts.last()) {
+        (ConnectFault::Failed(error), Some((address, _))) => anyhow!(error).context(address.to_string()),
+        (ConnectFault::Failed(error), None) => error.into(),
         _ => anyhow!(said),
     }
 }

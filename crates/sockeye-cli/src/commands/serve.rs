@@ -21,7 +21,7 @@ use crate::services::{Chargen, Discard, Echo};
 use crate::signals::stop_on_signals;
 
 /// How long connections have to end after a signal; then they are reset.
-const DRAIN: Duration = Duration::from_millis(500);
+const DRAIN: Duration = Duration::from_secs(2);
 /// What a burst of datagrams may fill before the loop gets to it. The kernel may grant less.
 const RECV_BUFFER: usize = 4 << 20;
 

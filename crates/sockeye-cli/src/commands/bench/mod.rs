@@ -20,7 +20,7 @@ use sockeye::event_loop::{
     PacketService, Packets, Remote, StreamOptions,
 };
 
-use crate::exit::{Exit, classify};
+use crate::exit::{Exit, classify, describe};
 use crate::output::{Format, Output};
 use crate::services::Echo;
 use crate::signals::stop_on_signals;
@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             Ok(None) if rows.is_empty() => return Ok(Exit::Interrupted),
             Ok(None) => break,
             // Only this row is lost: the sockets after it need no such permission.
-            Err(error) if classify(&error) == Exit::Permission => Outcome::Skipped(format!("{error:#}")),
+            Err(error) if classify(&error) == Exit::Permission => Outcome::Skipped(describe(&error)),
             Err(error) => return Err(error.context(format!("bench {}", socket.name()))),
         };
         let row = Row {
