@@ -233,6 +233,40 @@ pub fn names(transport: Transport, port: u16) -> Names {
     Names { ids: ids.iter() }
 }
 
+/// The port that the table has for a name, in host byte order: [`ServiceName::port`] without the errors of
+/// [`ServiceName::parse`]. A text that is no service name has none.
+#[must_use]
+pub fn port(transport: Transport, name: &str) -> Option<u16> {
+    // What the table holds is well-formed, so what matches is.
+    ServiceName { key: fold(name)? }.port(transport)
+}
+
+/// A text as the key of a name, in lower case and otherwise unchecked; `None` for one that is too long.
+#[inline]
+fn fold(name: &str) -> Option<[u8; 16]> {
+    let mut key = [0; 16];
+    key.get_mut(..name.len())
+        .filter(|to_fill| to_fill.len() <= ServiceName::MAX_LEN)?
+        .copy_from_slice(name.as_bytes());
+    let lower = lower_case(u128::from_ne_bytes(key));
+    key = lower.to_ne_bytes();
+    key[15] = u8::try_from(name.len()).ok()?;
+    Some(key)
+}
+
+/// Sixteen bytes at once: ASCII capitals to lower case, all else unchanged.
+#[inline]
+const fn lower_case(bytes: u128) -> u128 {
+    const ONES: u128 = u128::MAX / 255;
+    const HIGH: u128 = ONES * 0x80;
+    // Bytes without their high bits, so that no sum reaches into the next byte.
+    let low = bytes & !HIGH;
+    let from_a = low + ONES * (0x80 - b'A' as u128);
+    let past_z = low + ONES * (0x80 - b'Z' as u128 - 1);
+    let capitals = from_a & !past_z & !bytes & HIGH;
+    bytes | capitals >> 2
+}
+
 /// Every row of the table for a transport: port and name, by ascending port.
 pub fn all(transport: Transport) -> impl Iterator<Item = (u16, ServiceName)> {
     let rows = Columns::of(transport).map_or([].iter().zip(&[]), |columns| {
@@ -355,6 +389,31 @@ mod tests {
             ServiceName::parse("whois++").unwrap().port(Transport::Tcp),
             Some(63)
         );
+    }
+
+    #[test]
+    fn a_lookup_by_text_is_one_by_name() {
+        for transport in [Transport::Tcp, Transport::UdpLite, Transport::ICMP] {
+            for name in &NAMES {
+                assert_eq!(port(transport, name.as_str()), name.port(transport));
+                assert_eq!(
+                    port(transport, &name.as_str().to_ascii_uppercase()),
+                    name.port(transport)
+                );
+            }
+        }
+        for text in [
+            "",
+            "http ",
+            "h\0\0\0",
+            "[ttp",
+            "HTTP@",
+            "sixteen-letters-",
+            "ÀÀ",
+            "http\0",
+        ] {
+            assert_eq!(port(Transport::Tcp, text), None, "{text:?}");
+        }
     }
 
     #[test]
