@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod load;
+pub mod mio_echo;
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};

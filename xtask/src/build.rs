@@ -17,7 +17,7 @@ pub(crate) fn fmt_check() -> Vec<Step> {
 /// Package by package, so that no package leans on the features that another one switches on.
 pub(crate) fn lint(workspace: &Workspace) -> Vec<Step> {
     let lint = |name: &String| {
-        Process::cargo("clippy --all-targets --all-features --package")
+        Process::cargo("clippy --no-deps --all-targets --all-features --package")
             .argument(name)
             .words("-- -D warnings")
     };
