@@ -86,7 +86,7 @@ pub use service::{
     CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService, Packets,
     SendFailure, Sent, StreamService, Timer,
 };
-pub use sockeye_socket::{Meta, OpError, Outgoing, QueueEntry, QueuedError};
+pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError};
 pub use stats::Stats;
 pub use stream::Stream;
 pub use time::Time;

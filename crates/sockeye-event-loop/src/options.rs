@@ -164,6 +164,9 @@ pub struct DatagramOptions {
     pub timestamps: bool,
     /// May send to broadcast addresses (SO_BROADCAST).
     pub broadcast: bool,
+    /// Never fragment what is sent, and pay no heed to what the kernel has learnt of the path MTU: for those who look
+    /// for it themselves (IP_PMTUDISC_PROBE).
+    pub probe_mtu: bool,
     /// The one peer to connect to, if any.
     pub connect: Option<SocketAddr>,
     /// Bytes of datagrams that may wait in the loop while the kernel's buffer is full.
@@ -187,6 +190,7 @@ impl Default for DatagramOptions {
             hop_limit: false,
             timestamps: false,
             broadcast: false,
+            probe_mtu: false,
             connect: None,
             max_queue: 256 * 1024,
         }
@@ -232,6 +236,9 @@ pub struct PacketOptions {
     pub hop_limit: bool,
     /// Report the kernel's receive time.
     pub timestamps: bool,
+    /// Never fragment what is sent, and pay no heed to what the kernel has learnt of the path MTU: for those who look
+    /// for it themselves (IP_PMTUDISC_PROBE).
+    pub probe_mtu: bool,
     /// Bytes of packets that may wait in the loop while the kernel's buffer is full.
     pub max_queue: usize,
 }
@@ -250,6 +257,7 @@ impl PacketOptions {
             packet_info: false,
             hop_limit: false,
             timestamps: false,
+            probe_mtu: false,
             max_queue: 256 * 1024,
         }
     }

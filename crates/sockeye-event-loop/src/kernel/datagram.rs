@@ -8,7 +8,7 @@ use mio::event::Source;
 use mio::{Interest, Registry};
 use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::{Metadata, Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
-use sockeye_udp_datagram::{UdpOptions, UdpSocket};
+use sockeye_udp_datagram::{PathMtu, UdpOptions, UdpSocket};
 
 use crate::backend::MessageIo;
 use crate::options::DatagramOptions;
@@ -45,6 +45,9 @@ pub(super) fn bind(at: SocketAddr, options: &DatagramOptions) -> Result<KernelDa
     }
     if let Some(device) = &options.device {
         how = how.device(device);
+    }
+    if options.probe_mtu {
+        how = how.path_mtu(PathMtu::Probe);
     }
     if let Some(size) = options.send_buffer {
         how = how.send_buffer(bytes(size));
