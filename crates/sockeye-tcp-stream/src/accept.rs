@@ -53,13 +53,22 @@ mod tests {
             AcceptOutcome::Fatal(_) => "fatal",
         };
         assert_eq!(of(errno::EAGAIN), "empty");
-        for errno in [errno::ECONNABORTED, errno::EINTR]
-            .into_iter()
-            .chain(OF_THE_CONNECTION)
-        {
+        let of_the_connection = [
+            errno::ECONNABORTED,
+            errno::EINTR,
+            errno::EPROTO,
+            errno::ENETDOWN,
+            errno::ENETUNREACH,
+            errno::EHOSTDOWN,
+            errno::EHOSTUNREACH,
+            errno::ENONET,
+            errno::ETIMEDOUT,
+            errno::EPERM,
+        ];
+        for errno in of_the_connection {
             assert_eq!(of(errno), "retry", "{errno}");
         }
-        for errno in RESOURCES {
+        for errno in [errno::EMFILE, errno::ENFILE, errno::ENOBUFS, errno::ENOMEM] {
             assert_eq!(of(errno), "back off", "{errno}");
         }
         for errno in [errno::EBADF, errno::EINVAL, errno::ENOTSOCK] {

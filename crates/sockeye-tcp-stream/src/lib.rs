@@ -27,7 +27,7 @@
 //!
 //! | module of the source | what it holds |
 //! |---|---|
-//! | `listener`, `accept` | [`TcpListener`], [`AcceptOutcome`] |
+//! | `listener`, `accept` | [`TcpListener`], [`AcceptOutcome`], [`AcceptQueue`] |
 //! | `stream` | [`TcpStream`] |
 //! | `connect`, `error` | [`ConnectOptions`], [`Connecting`], [`ConnectOutcome`], [`ConnectError`], [`ConnectCause`] |
 //! | `options` | [`ListenOptions`], [`StreamOptions`], [`Keepalive`], [`CongestionControl`], [`Mptcp`], a stream's setters |
@@ -53,7 +53,7 @@ pub use accept::AcceptOutcome;
 pub use connect::{ConnectOptions, ConnectOutcome, Connecting};
 pub use error::{ConnectCause, ConnectError};
 pub use info::{FastOpen, MptcpState, TcpInfo, TcpState};
-pub use listener::TcpListener;
+pub use listener::{AcceptQueue, TcpListener};
 pub use options::{CongestionControl, Keepalive, ListenOptions, Mptcp, StreamOptions};
 pub use stream::TcpStream;
 pub use urgent::Urgent;

@@ -22,6 +22,15 @@ pub struct TcpListener {
     pub(crate) socket: Socket,
 }
 
+/// The connections that wait at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptQueue {
+    /// Connections that are made and not accepted.
+    pub waiting: u32,
+    /// How many may wait: the backlog as the kernel has capped it. One more than this is taken in.
+    pub limit: u32,
+}
+
 impl TcpListener {
     /// Listens at `addr` with `SO_REUSEADDR` and the default [backlog](ListenOptions::backlog); port 0 is any free one.
     ///
@@ -129,6 +138,26 @@ impl TcpListener {
     /// As [`local_addr`](Self::local_addr).
     pub fn local(&self) -> io::Result<Endpoint> {
         self.local_addr().map(Endpoint::tcp)
+    }
+
+    /// How many connections wait to be accepted, and how many may.
+    ///
+    /// # Errors
+    ///
+    /// The errno of `getsockopt(2)`.
+    #[doc(alias = "TCP_INFO")]
+    pub fn queue(&self) -> io::Result<AcceptQueue> {
+        let mut info = [0; 32];
+        let len = self.socket.get_bytes(options::TCP_INFO, &mut info)?;
+        let field = |at: usize| {
+            let bytes = info.get(..len)?.get(at..at + 4)?;
+            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+        };
+        // On a listener these two fields of tcp_info hold the queue (tcpi_unacked, tcpi_sacked).
+        match (field(24), field(28)) {
+            (Some(waiting), Some(limit)) => Ok(AcceptQueue { waiting, limit }),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Sets the time to live of what its connections send: accepted ones inherit it.

@@ -11,7 +11,7 @@ use crate::TcpStream;
 
 /// Options of a stream. What is not set stays as the kernel has it.
 ///
-/// Linux hands the options of a listener on to the streams it accepts, so one value serves both.
+/// Linux hands the options of a listener on to the streams it accepts, all but the priority, so one value serves both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct StreamOptions {
@@ -87,7 +87,7 @@ setters! {
     /// The mark for routing rules; needs `CAP_NET_ADMIN`.
     #[doc(alias = "SO_MARK")]
     mark: u32;
-    /// The queueing priority; above 6 needs `CAP_NET_ADMIN`.
+    /// The queueing priority; above 6 needs `CAP_NET_ADMIN`. Accepted streams do not inherit it.
     #[doc(alias = "SO_PRIORITY")]
     priority: u32;
 }
