@@ -170,26 +170,20 @@ mod tests {
 
     #[test]
     fn endpoint_may_not_use_mio() {
-        let tree = Tree::real_but(
-            "crates/sockeye-endpoint/Cargo.toml",
-            adding("mio.workspace = true"),
-        );
-        let findings = third_party(&tree);
+        let path = "crates/sockeye-endpoint/Cargo.toml";
+        let findings = Tree::found_after(third_party, path, adding("mio.workspace = true"));
+        assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(
-            findings
-                .iter()
-                .any(|found| found.message.starts_with("sockeye-endpoint -> mio has no reason")),
-            "{findings:?}"
+            findings[0]
+                .message
+                .starts_with("sockeye-endpoint -> mio has no reason")
         );
     }
 
     #[test]
     fn the_socket_types_may_not_use_each_other() {
-        let tree = Tree::real_but(
-            "crates/sockeye-udp-datagram/Cargo.toml",
-            adding("sockeye-tcp-stream = { workspace = true, optional = true }"),
-        );
-        let findings = own(&tree);
+        let tcp = adding("sockeye-tcp-stream = { workspace = true, optional = true }");
+        let findings = Tree::found_after(own, "crates/sockeye-udp-datagram/Cargo.toml", tcp);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(
             findings[0]
@@ -200,11 +194,11 @@ mod tests {
 
     #[test]
     fn a_pure_crate_may_not_use_any_of_ours() {
-        let tree = Tree::real_but(
-            "crates/sockeye-packet/Cargo.toml",
-            adding("sockeye-endpoint.workspace = true"),
+        let endpoint = adding("sockeye-endpoint.workspace = true");
+        assert_eq!(
+            Tree::found_after(own, "crates/sockeye-packet/Cargo.toml", endpoint).len(),
+            1
         );
-        assert_eq!(own(&tree).len(), 1);
     }
 
     #[test]

@@ -69,32 +69,31 @@ mod tests {
 
     #[test]
     fn a_manifest_without_a_licence_or_lints_is_found() {
-        let tree = Tree::real_but("crates/sockeye-packet/Cargo.toml", |text| {
+        let findings = Tree::found_after(fields, "crates/sockeye-packet/Cargo.toml", |text| {
             text.replace("license.workspace = true\n", "")
                 .replace("[lints]\nworkspace = true\n", "")
         });
-        assert_eq!(
-            messages(fields(&tree)),
-            ["no license", "no lints.workspace = true"]
-        );
+        assert_eq!(messages(findings), ["no license", "no lints.workspace = true"]);
     }
 
     #[test]
     fn a_folder_with_another_name_is_found() {
-        let tree = Tree::real_but("crates/sockeye-packet/Cargo.toml", |text| {
+        let findings = Tree::found_after(fields, "crates/sockeye-packet/Cargo.toml", |text| {
             text.replace("name = \"sockeye-packet\"", "name = \"sockeye-packets\"")
         });
         assert_eq!(
-            messages(fields(&tree)),
+            messages(findings),
             ["the package is called sockeye-packets, its folder is not"]
         );
     }
 
     #[test]
     fn a_crate_that_the_list_lacks_is_found() {
-        let tree = Tree::real_but(LIST, |text| text.replace("cargo add sockeye-packet", "cargo add"));
+        let findings = Tree::found_after(listed, LIST, |text| {
+            text.replace("cargo add sockeye-packet", "cargo add")
+        });
         assert_eq!(
-            messages(listed(&tree)),
+            messages(findings),
             ["no row for sockeye-packet with `cargo add sockeye-packet`"]
         );
     }

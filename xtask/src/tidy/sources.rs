@@ -217,10 +217,12 @@ mod tests {
             lines(opens_with_a_sentence, "crates/a/src/lib.rs", "//! A.\n"),
             []
         );
-        let tree = Tree::real_but("crates/sockeye-packet/src/lib.rs", |text| {
-            text.replacen("//!", "//", 1)
-        });
-        assert_eq!(opens_with_a_sentence(&tree).len(), 1);
+        let found = Tree::found_after(
+            opens_with_a_sentence,
+            "crates/sockeye-packet/src/lib.rs",
+            |text| text.replacen("//!", "//", 1),
+        );
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

@@ -55,18 +55,27 @@ impl Tree {
         }
     }
 
-    /// The tree on the disk with one file changed, for tests.
+    /// What a check finds more in the tree on the disk once one of its files is changed, for tests.
     #[cfg(test)]
-    pub(super) fn real_but(path: &str, change: impl FnOnce(&str) -> String) -> Self {
-        let mut tree = Self::load(crate::workspace::root()).unwrap();
-        let text = change(tree.text(path).unwrap());
+    pub(super) fn found_after(
+        check: super::Check,
+        path: &str,
+        change: impl FnOnce(&str) -> String,
+    ) -> Vec<super::Finding> {
+        let before = Self::load(crate::workspace::root()).unwrap();
+        let mut after = before.clone();
+        let text = change(before.text(path).unwrap());
         assert_ne!(
             Some(text.as_str()),
-            tree.text(path),
+            before.text(path),
             "the change changes something"
         );
-        tree.files.insert(path.to_owned(), text);
-        tree
+        after.files.insert(path.to_owned(), text);
+        let known = check(&before);
+        check(&after)
+            .into_iter()
+            .filter(|found| !known.contains(found))
+            .collect()
     }
 
     /// The text of one file.

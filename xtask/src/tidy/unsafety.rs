@@ -148,10 +148,11 @@ mod tests {
 
     #[test]
     fn a_crate_that_does_not_forbid_unsafe_code_is_found() {
-        let tree = Tree::real_but("crates/sockeye-tcp-stream/src/lib.rs", |text| {
-            text.replace("#![forbid(unsafe_code)]", "// #![forbid(unsafe_code)]")
-        });
-        let findings = only_in_one_crate(&tree);
+        let findings = Tree::found_after(
+            only_in_one_crate,
+            "crates/sockeye-tcp-stream/src/lib.rs",
+            |text| text.replace("#![forbid(unsafe_code)]", "// #![forbid(unsafe_code)]"),
+        );
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!(findings[0].path, "crates/sockeye-tcp-stream/src/lib.rs");
     }
