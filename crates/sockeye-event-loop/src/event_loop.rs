@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
 use crate::core::message::Messages;
-use crate::core::{Core, Inner};
+use crate::core::{Core, Inner, duty};
 use crate::driver::{Driver, ForDatagrams, ForPackets, Streams};
 use crate::host::Host;
 use crate::id::{DatagramId, ListenerId, ServiceHandle};
@@ -219,7 +219,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// As [`turn`](Self::turn).
     pub fn run(&mut self) -> io::Result<()> {
-        while !std::mem::take(&mut self.core.inner.shared.stop) && !self.core.is_drained() {
+        while !self.core.is_over() {
             self.turn(None)?;
         }
         Ok(())
@@ -249,14 +249,14 @@ impl<B: Backend> EventLoop<B> {
     /// Whether a stop was asked for and not yet heeded by [`run`](Self::run).
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.core.inner.shared.stop
+        self.core.inner.shared.has(duty::STOP)
     }
 
     /// Whether a turn would return at once: work is left from the turn before.
     #[must_use]
     pub fn has_work(&self) -> bool {
         let shared = &self.core.inner.shared;
-        !shared.ready.is_empty() || !shared.pending.is_empty() || self.core.remote_backlog
+        !shared.ready.is_empty() || !shared.pending.is_empty() || shared.has(duty::NOW)
     }
 
     /// When the next timer is due, if any is set.
@@ -274,7 +274,7 @@ impl<B: Backend> EventLoop<B> {
     /// What the loop has done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.core.inner.shared.stats
+        Host::stats(&self.core.inner)
     }
 
     /// Streams that are open now, connects in progress included.

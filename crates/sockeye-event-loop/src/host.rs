@@ -26,7 +26,13 @@ pub(crate) enum Due {
     /// A callback of a stream service as a whole.
     Service { service: u16, key: u64 },
     /// The deadlines of a connection: whichever is first.
-    Deadline(Token),
+    Deadline {
+        token: Token,
+        /// The turn in which it was set: if nothing happened since, it holds.
+        set_in: u64,
+    },
+    /// The loop looks at the clock.
+    Sample,
     /// Listeners that backed off try again.
     Accept,
     /// A connect: its deadline, or time for the next address.

@@ -24,14 +24,14 @@ pub struct Stats {
     pub accept_back_offs: u64,
     /// Reads that gave bytes.
     pub reads: u64,
-    /// Bytes received on streams.
-    pub bytes_in: u64,
     /// Writes that took bytes.
     pub writes: u64,
-    /// Bytes sent on streams.
-    pub bytes_out: u64,
     /// Writes that were refused by the high watermark.
     pub full: u64,
+    /// Bytes received on streams.
+    pub bytes_in: u64,
+    /// Bytes sent on streams.
+    pub bytes_out: u64,
     /// Batches received on datagram and packet sockets.
     pub batches: u64,
     /// Datagrams and packets received.

@@ -103,12 +103,21 @@ impl<T: Copy> Wheel<T> {
             Place::Free | Place::Cancelled => return false,
         }
         self.live -= 1;
+        if self.live == 0 {
+            self.next = u64::MAX;
+        }
         true
     }
 
     /// When to look again: no timer is due before it. `None` when there is none.
     pub(crate) fn next(&self) -> Option<Time> {
         (self.live > 0).then_some(Time::from_nanos(self.next))
+    }
+
+    /// As [`next`](Self::next); the end of time when there is none.
+    #[inline]
+    pub(crate) fn next_or_max(&self) -> Time {
+        Time::from_nanos(self.next)
     }
 
     /// The next timer that is due at `now`, earliest first, and when it was due.

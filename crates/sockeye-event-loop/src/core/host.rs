@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sockeye_socket::{OpError, Outgoing};
 
 use super::link::{Entry, Socket, state};
-use super::{Inner, Pending};
+use super::{Inner, Pending, duty};
 use crate::Time;
 use crate::backend::{Backend, ListenerIo, MessageIo, StreamIo, Token};
 use crate::connect::{ConnectId, ConnectRequest};
@@ -28,11 +28,11 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn stats(&self) -> Stats {
-        self.shared.stats
+        Stats { turns: self.shared.turn, ..self.shared.stats }
     }
 
     fn stop(&mut self) {
-        self.shared.stop = true;
+        self.shared.duties |= duty::STOP;
     }
 
     fn set_timer(&mut self, at: Time, due: Due) -> TimerId {
@@ -103,12 +103,12 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn resume(&mut self, token: Token) {
-        let now = Self::now(self);
+        let turn = self.shared.turn;
         let Some((link, _)) = self.table.stream(token) else { return };
         if link.is(state::PAUSED) {
             link.clear(state::PAUSED);
             // The peer was not asked for anything while we did not listen.
-            link.last_read = now;
+            link.last_read = turn;
             self.read_on(token);
         }
     }
@@ -130,10 +130,10 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn set_deadlines(&mut self, token: Token, deadlines: Deadlines) {
-        let now = Self::now(self);
+        let turn = self.shared.turn;
         let Some((link, _)) = self.table.stream(token) else { return };
-        link.last_read = now;
-        link.last_write = now;
+        link.last_read = turn;
+        link.last_write = turn;
         link.extra().deadlines = Some(deadlines);
         self.arm_deadline(token);
     }

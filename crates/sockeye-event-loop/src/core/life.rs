@@ -15,10 +15,10 @@ use crate::service::{CloseReason, Deadline};
 impl<B: Backend> Core<B> {
     /// The connection stands: its service hears of it.
     pub(super) fn open(&mut self, token: Token) {
-        let now = self.inner.now();
+        let turn = self.inner.shared.turn;
         let Some(link) = self.inner.table.link_mut(token) else { return };
-        link.last_read = now;
-        link.last_write = now;
+        link.last_read = turn;
+        link.last_write = turn;
         let service = link.service;
         let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return };
         self.inner.enter(token);
@@ -127,7 +127,7 @@ impl<B: Backend> Inner<B> {
             self.shared.timers.cancel(timer);
         }
         if token == self.shared.current {
-            self.shared.room = 0;
+            self.shared.gathering = NOBODY;
             self.shared.out.clear();
         }
         self.shared.pending.push_back(Pending::Finish(token));
@@ -168,7 +168,7 @@ impl<B: Backend> Inner<B> {
         }
         link.set(state::FIN_WANTED);
         if token == self.shared.current {
-            self.shared.room = 0;
+            self.shared.gathering = NOBODY;
         }
         self.flush(token);
     }
@@ -179,7 +179,7 @@ impl<B: Backend> Inner<B> {
             if !self.shared.out.is_empty() {
                 self.write_gathered(token);
             }
-            self.shared.room = 0;
+            self.shared.gathering = NOBODY;
         }
         let now = self.now();
         let timeout = self.options_of(token).map_or_else(Default::default, |options| options.close_timeout);
@@ -217,7 +217,7 @@ impl<B: Backend> Inner<B> {
     }
 
     /// Which deadline of a connection comes first, and when.
-    fn first_deadline(&self, token: Token) -> Option<(Time, Deadline)> {
+    fn first_deadline(&mut self, token: Token) -> Option<(Time, Deadline)> {
         let link = self.table.link(token)?;
         if link.is(state::DEAD | state::CONNECTING) {
             return None;
@@ -226,13 +226,25 @@ impl<B: Backend> Inner<B> {
             return link.extra.as_ref()?.close_by.map(|at| (at, Deadline::Close));
         }
         let deadlines = self.deadlines_of(token);
-        let idle = deadlines.idle.map(|after| (link.last_read.max(link.last_write) + after, Deadline::Idle));
         // A paused or congested connection does not read: silence is not the peer's doing.
-        let reading = deadlines.read.filter(|_| !link.is(state::NO_READ | state::JOINED | state::EOF));
-        let read = reading.map(|after| (link.last_read + after, Deadline::Read));
-        let stalled = deadlines.write_stall.filter(|_| link.is(state::QUEUED));
-        let stall = stalled.map(|after| (link.last_write + after, Deadline::WriteStall));
-        [idle, read, stall].into_iter().flatten().min_by_key(|&(at, _)| at)
+        let reading = !link.is(state::NO_READ | state::JOINED | state::EOF);
+        let (read, written) = (link.last_read, link.last_write);
+        let candidates = [
+            (deadlines.idle, read.max(written), Deadline::Idle),
+            (deadlines.read.filter(|_| reading), read, Deadline::Read),
+            (deadlines.write_stall.filter(|_| link.is(state::QUEUED)), written, Deadline::WriteStall),
+        ];
+        let mut first = None;
+        for (after, turn, which) in candidates {
+            if let Some(after) = after {
+                self.sample_for(after);
+                let at = self.time_of(turn) + after;
+                if first.is_none_or(|(earliest, _)| at < earliest) {
+                    first = Some((at, which));
+                }
+            }
+        }
+        first
     }
 
     pub(super) fn deadlines_of(&self, token: Token) -> Deadlines {
@@ -246,26 +258,30 @@ impl<B: Backend> Inner<B> {
     }
 
     /// Sets the connection's one timer to its first deadline. Activity does not come here: the timer that
-    /// fires looks when the connection was last active, and sets itself again.
+    /// fires looks whether there was any since it was set, and sets itself again.
     pub(super) fn arm_deadline(&mut self, token: Token) {
         let first = self.first_deadline(token);
+        let set_in = self.shared.turn;
         let Some(link) = self.table.link_mut(token) else { return };
         let old = std::mem::replace(&mut link.timer, NO_TIMER);
         if let Some((at, _)) = first {
-            link.timer = self.shared.timers.set(at, Due::Deadline(token));
+            link.timer = self.shared.timers.set(at, Due::Deadline { token, set_in });
         }
         if old != NO_TIMER {
             self.shared.timers.cancel(old);
         }
     }
 
-    /// The connection's timer fired.
-    pub(super) fn deadline_fired(&mut self, token: Token) {
+    /// The connection's timer, set in that turn, fired.
+    pub(super) fn deadline_fired(&mut self, token: Token, set_in: u64) {
         let now = self.now();
         let Some(link) = self.table.link_mut(token) else { return };
         link.timer = NO_TIMER;
+        let quiet = link.last_read.max(link.last_write) <= set_in;
         match self.first_deadline(token) {
             Some((at, which)) if at <= now => self.finish(token, CloseReason::TimedOut(which)),
+            // Nothing happened since it was set, so it was right then: what is known of turns long ago is coarser.
+            Some((_, which)) if quiet => self.finish(token, CloseReason::TimedOut(which)),
             _ => self.arm_deadline(token),
         }
     }

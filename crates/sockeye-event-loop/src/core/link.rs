@@ -86,8 +86,9 @@ pub(crate) struct Link {
     pub(crate) listener: u32,
     pub(crate) service: u16,
     pub(crate) timer: TimerId,
-    pub(crate) last_read: Time,
-    pub(crate) last_write: Time,
+    /// The turns in which bytes last came and went: see `clock`.
+    pub(crate) last_read: u64,
+    pub(crate) last_write: u64,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) extra: Option<Box<Extra>>,
 }
@@ -120,8 +121,8 @@ impl Link {
             listener: NO_LISTENER,
             service: u16::MAX,
             timer: NO_TIMER,
-            last_read: Time::ZERO,
-            last_write: Time::ZERO,
+            last_read: 0,
+            last_write: 0,
             peer: None,
             extra: None,
         }

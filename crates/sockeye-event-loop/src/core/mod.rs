@@ -11,6 +11,7 @@
 //! | `read` | readiness to `on_data`; the fast path |
 //! | `write` | writes, queue, watermarks |
 //! | `life` | opening, closing, deadlines of a connection |
+//! | `clock` | when something happened, without asking the clock |
 //! | `accept`, `connect` | how connections come about |
 //! | `relay` | two connections joined |
 //! | `message` | datagrams and packets |
@@ -33,6 +34,7 @@ use crate::stats::Stats;
 use crate::wheel::Wheel;
 
 pub(crate) mod accept;
+mod clock;
 mod connect;
 mod host;
 mod life;
@@ -62,12 +64,24 @@ pub(crate) enum Pending {
     Finish(Token),
 }
 
-/// Who is being called, in case it panics.
+/// Bits of `Shared::duties`: one test tells a turn that there is nothing but events.
+pub(crate) mod duty {
+    /// The alarm fired: timers may be due.
+    pub(crate) const TIMERS: u32 = 1;
+    /// Commands wait in the remote queue.
+    pub(crate) const COMMANDS: u32 = 2;
+    /// `run` is to end.
+    pub(crate) const STOP: u32 = 4;
+    /// The loop drains.
+    pub(crate) const DRAIN: u32 = 8;
+    /// What makes a turn return at once.
+    pub(crate) const NOW: u32 = TIMERS | COMMANDS;
+}
+
+/// Who is being called, in case it panics: if it is nobody else, the present connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Calling {
     Nobody,
-    /// A connection: `open` or anything later.
-    Stream(Token),
     /// A connection's last callback.
     Close(Token),
     /// A service as a whole, or a message socket.
@@ -117,14 +131,20 @@ pub(crate) struct Outbox {
 pub(crate) struct Shared {
     pub(crate) now: Time,
     pub(crate) now_is_fresh: bool,
+    /// The number of this turn.
+    pub(crate) turn: u64,
+    pub(crate) samples: clock::Samples,
     /// The connection whose callback runs.
     pub(crate) current: Token,
-    /// Up to how many bytes its small writes are gathered.
-    pub(crate) room: usize,
+    /// The same while its small writes are gathered, which they are as long as nothing waits before them.
+    pub(crate) gathering: Token,
     pub(crate) out: Vec<u8>,
     pub(crate) calling: Calling,
     pub(crate) timers: Wheel<Due>,
-    pub(crate) alarm: Option<Time>,
+    /// What the alarm is set to; `Time::MAX` when it is not.
+    pub(crate) alarm: Time,
+    /// What has to be looked at beside events: see `duty`.
+    pub(crate) duties: u32,
     pub(crate) pending: VecDeque<Pending>,
     /// Sockets with work left from this turn.
     pub(crate) ready: VecDeque<Token>,
@@ -136,8 +156,6 @@ pub(crate) struct Shared {
     pub(crate) accept_timer: bool,
     pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
-    pub(crate) stop: bool,
-    pub(crate) draining: bool,
 }
 
 /// Sockets, backend and what they share: what a callback acts on.
@@ -168,7 +186,6 @@ pub(crate) struct Core<B: Backend> {
     /// The batch that is being offered, should a callback panic in the middle.
     pub(crate) open_batch: Option<(Token, BatchPlace)>,
     pub(crate) remote: std::sync::Arc<RemoteQueue>,
-    pub(crate) remote_backlog: bool,
     pub(crate) budgets: turn::Budgets,
     /// By when a drain has to be over.
     pub(crate) drain_by: Option<Time>,
@@ -185,12 +202,15 @@ impl<B: Backend> Core<B> {
         let shared = Shared {
             now,
             now_is_fresh: true,
+            turn: 0,
+            samples: clock::Samples::default(),
             current: NOBODY,
-            room: 0,
+            gathering: NOBODY,
             out: Vec::with_capacity(COALESCE),
             calling: Calling::Nobody,
             timers: Wheel::new(now),
-            alarm: None,
+            alarm: Time::MAX,
+            duties: 0,
             pending: VecDeque::new(),
             ready: VecDeque::new(),
             services: Vec::new(),
@@ -200,8 +220,6 @@ impl<B: Backend> Core<B> {
             accept_timer: false,
             outbox: Outbox::default(),
             stats: Stats::default(),
-            stop: false,
-            draining: false,
         };
         let buffer = vec![0; options.read_buffer.max(1)];
         Self {
@@ -211,7 +229,6 @@ impl<B: Backend> Core<B> {
             inbox: None,
             open_batch: None,
             remote,
-            remote_backlog: false,
             budgets: turn::Budgets::default(),
             drain_by: None,
             on_signal: None,
@@ -234,22 +251,16 @@ impl<B: Backend> Core<B> {
 }
 
 impl Shared {
+    #[inline]
+    pub(crate) fn has(&self, duties: u32) -> bool {
+        self.duties & duties != 0
+    }
+
     /// Remembers a socket that has work left, unless it is remembered already.
     pub(crate) fn list(&mut self, link: &mut link::Link, token: Token) {
         if !link.is(link::state::LISTED) {
             link.set(link::state::LISTED);
             self.ready.push_back(token);
         }
-    }
-}
-
-impl<B: Backend> Inner<B> {
-    #[inline]
-    pub(crate) fn now(&mut self) -> Time {
-        if !self.shared.now_is_fresh {
-            self.shared.now = self.backend.now();
-            self.shared.now_is_fresh = true;
-        }
-        self.shared.now
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::link::{Link, Socket, state};
-use super::{COALESCE, Calling, Core, NOBODY, Pending};
+use super::{Core, NOBODY, Pending};
 use crate::backend::{Backend, Readiness, Ready, StreamIo, Token};
 use crate::driver::{Driver, StreamEvent};
 use crate::service::CloseReason;
@@ -34,33 +34,30 @@ impl<B: Backend> Core<B> {
         match stream.read(&mut self.buffer[..size]) {
             Ok(len) if len > 0 && len < size => {
                 let link = &mut entry.link;
-                link.last_read = self.inner.shared.now;
+                link.last_read = self.inner.shared.turn;
                 self.inner.shared.stats.reads += 1;
                 self.inner.shared.stats.bytes_in += len as u64;
                 let (service, conn) = (link.service, link.conn);
-                let consumed = self.offer(token, service, conn, 0, len, true);
-                if consumed != len {
+                let consumed = self.offer(token, service, conn, len, true);
+                if consumed < len {
                     self.keep_tail(token, consumed, len);
                 }
-                if !self.inner.shared.pending.is_empty() {
-                    self.run_pending();
-                }
+                self.run_pending();
             }
             outcome => self.slow_read(token, outcome),
         }
     }
 
-    /// Calls `on_data` with `buffer[from..to]` and writes what it gathered.
-    #[inline]
-    fn offer(&mut self, token: Token, service: u16, conn: u32, from: usize, to: usize, complete: bool) -> usize {
-        let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return to - from };
+    /// Calls `on_data` with `buffer[..len]` and writes what it gathered.
+    #[inline(always)]
+    fn offer(&mut self, token: Token, service: u16, conn: u32, len: usize, complete: bool) -> usize {
+        let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return len };
         let shared = &mut self.inner.shared;
         shared.current = token;
-        shared.calling = Calling::Stream(token);
-        shared.room = COALESCE;
-        let consumed = driver.data(&mut self.inner, token, conn, &mut self.buffer[from..to], complete);
+        shared.gathering = token;
+        let consumed = driver.data(&mut self.inner, token, conn, &mut self.buffer[..len], complete);
         self.inner.leave(token);
-        consumed.min(to - from)
+        consumed
     }
 
     /// The first read of an event was not the plain case: full buffer, end, error, nothing.
@@ -148,7 +145,7 @@ impl<B: Backend> Core<B> {
 
     /// What a read gave: behind `tail` bytes that were kept.
     fn take_read(&mut self, token: Token, outcome: io::Result<usize>, tail: usize) -> Step {
-        let now = self.inner.shared.now;
+        let turn = self.inner.shared.turn;
         let Some(link) = self.inner.table.link_mut(token) else { return Step::Done };
         match outcome {
             Ok(0) => {
@@ -160,7 +157,7 @@ impl<B: Backend> Core<B> {
                 Step::Again
             }
             Ok(len) => {
-                link.last_read = now;
+                link.last_read = turn;
                 self.inner.shared.stats.reads += 1;
                 self.inner.shared.stats.bytes_in += len as u64;
                 if tail > 0
@@ -191,8 +188,8 @@ impl<B: Backend> Core<B> {
     fn deliver(&mut self, token: Token, len: usize, complete: bool) {
         let Some(link) = self.inner.table.link(token) else { return };
         let (service, conn) = (link.service, link.conn);
-        let consumed = self.offer(token, service, conn, 0, len, complete);
-        if consumed != len {
+        let consumed = self.offer(token, service, conn, len, complete);
+        if consumed < len {
             self.keep_tail(token, consumed, len);
         }
     }
@@ -277,16 +274,14 @@ impl<B: Backend> super::Inner<B> {
     pub(super) fn enter(&mut self, token: Token) {
         let plain = self.table.link(token).is_some_and(|link| !link.is(state::NO_DIRECT_WRITE));
         self.shared.current = token;
-        self.shared.calling = Calling::Stream(token);
-        self.shared.room = if plain { COALESCE } else { 0 };
+        self.shared.gathering = if plain { token } else { NOBODY };
     }
 
     /// It has returned: what it gathered is written.
     #[inline]
     pub(super) fn leave(&mut self, token: Token) {
         self.shared.current = NOBODY;
-        self.shared.calling = Calling::Nobody;
-        self.shared.room = 0;
+        self.shared.gathering = NOBODY;
         if !self.shared.out.is_empty() {
             self.write_gathered(token);
         }

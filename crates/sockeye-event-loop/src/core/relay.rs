@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use sockeye_socket::os::Pipe;
 
 use super::link::{Entry, Socket, state};
-use super::Inner;
+use super::{Inner, NOBODY};
 use crate::backend::{Backend, StreamIo, Token};
 use crate::service::CloseReason;
 
@@ -60,7 +60,7 @@ impl<B: Backend> Inner<B> {
             link.clear(state::TAIL);
             self.relay_bytes(token, &tail);
             if self.is_current(token) {
-                self.shared.room = 0;
+                self.shared.gathering = NOBODY;
             }
             self.relist(token);
         }
@@ -242,20 +242,20 @@ impl<B: Backend> Inner<B> {
     }
 
     fn count_in(&mut self, token: Token, len: usize) {
-        let now = self.now();
+        let turn = self.shared.turn;
         self.shared.stats.reads += 1;
         self.shared.stats.bytes_in += len as u64;
         if let Some(link) = self.table.link_mut(token) {
-            link.last_read = now;
+            link.last_read = turn;
         }
     }
 
     fn count_out(&mut self, token: Token, len: usize) {
-        let now = self.now();
+        let turn = self.shared.turn;
         self.shared.stats.writes += 1;
         self.shared.stats.bytes_out += len as u64;
         if let Some(link) = self.table.link_mut(token) {
-            link.last_write = now;
+            link.last_write = turn;
         }
     }
 

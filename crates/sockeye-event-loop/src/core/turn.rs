@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use super::link::{Entry, Socket, state};
-use super::{Calling, Core, NOBODY, Pending};
+use super::{Calling, Core, NOBODY, Pending, duty};
+use crate::Time;
 use crate::backend::{Backend, Readiness, Token};
 use crate::context::Context;
 use crate::driver::{Driver, ServiceEvent, SocketEvent, StreamEvent};
@@ -18,6 +19,8 @@ use crate::service::{CloseReason, Timer};
 /// What is left of a turn's budgets. They are kept here so that a panic does not renew them.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
+    /// The turn that the last three are for: most turns need none of them.
+    turn: u64,
     listed: usize,
     timers: usize,
     commands: usize,
@@ -30,43 +33,58 @@ impl<B: Backend> Core<B> {
         let block = self.arm(timeout)?;
         self.inner.backend.poll(events, block)?;
         let shared = &mut self.inner.shared;
-        shared.stats.turns += 1;
+        shared.turn += 1;
         shared.now_is_fresh = false;
-        // Activity is stamped with the time of the turn; with no timer set nobody asks for it.
-        if shared.timers.len() > 0 {
-            self.inner.now();
-        }
-        let work = self.inner.options.work_budget;
-        let listed = self.inner.shared.ready.len();
-        self.budgets = Budgets { listed, timers: work, commands: work, pending: work };
+        self.budgets.listed = shared.ready.len();
         let mut iter = B::iter(events);
-        let mut first_panic = None;
-        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.work(&mut iter))) {
-            self.recover();
-            first_panic.get_or_insert(panic);
+        match catch_unwind(AssertUnwindSafe(|| self.work(&mut iter))) {
+            Ok(()) => Ok(()),
+            Err(panic) => self.after_panic(panic, iter),
         }
-        match first_panic {
-            Some(panic) if self.inner.options.panic_policy == PanicPolicy::Propagate => resume_unwind(panic),
-            _ => Ok(()),
+    }
+
+    /// A callback panicked: the rest of the turn goes on.
+    #[cold]
+    fn after_panic(&mut self, first: Box<dyn Any + Send>, mut iter: B::EventIter<'_>) -> io::Result<()> {
+        self.recover();
+        while catch_unwind(AssertUnwindSafe(|| self.work(&mut iter))).is_err() {
+            self.recover();
+        }
+        match self.inner.options.panic_policy {
+            PanicPolicy::Propagate => resume_unwind(first),
+            PanicPolicy::CloseConnection => Ok(()),
         }
     }
 
     /// Sets the alarm for the next thing to do. `false` if there is something to do now.
+    #[inline]
     fn arm(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let shared = &self.inner.shared;
-        if !shared.ready.is_empty() || !shared.pending.is_empty() || self.remote_backlog {
+        let shared = &mut self.inner.shared;
+        // Whoever timer is due next has an alarm at or before it: a turn without one need not look at the clock.
+        // An alarm that is earlier than needed costs an empty turn; setting it anew costs a call each time.
+        let next = shared.timers.next_or_max();
+        if next < shared.alarm {
+            self.inner.backend.set_alarm(Some(next))?;
+            shared.alarm = next;
+        }
+        if shared.ready.len() | shared.pending.len() != 0 || shared.has(duty::NOW) {
             return Ok(false);
         }
-        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+        match timeout {
+            None => Ok(true),
+            Some(timeout) => self.arm_limit(timeout),
+        }
+    }
+
+    #[cold]
+    fn arm_limit(&mut self, timeout: Duration) -> io::Result<bool> {
+        if timeout.is_zero() {
             return Ok(false);
         }
-        let next = shared.timers.next();
-        let limit = timeout.map(|timeout| self.inner.backend.now() + timeout);
-        let Some(at) = [next, limit].into_iter().flatten().min() else { return Ok(true) };
-        // An alarm that is earlier than needed costs one empty turn; setting it anew costs a call each time.
-        if self.inner.shared.alarm.is_none_or(|alarm| at < alarm) {
-            self.inner.backend.set_alarm(Some(at))?;
-            self.inner.shared.alarm = Some(at);
+        let limit = self.inner.backend.now() + timeout;
+        if limit < self.inner.shared.alarm {
+            self.inner.backend.set_alarm(Some(limit))?;
+            self.inner.shared.alarm = limit;
         }
         Ok(true)
     }
@@ -81,10 +99,27 @@ impl<B: Backend> Core<B> {
             self.inner.shared.stats.events += 1;
             self.dispatch(ready);
         }
+        if self.budgets.listed > 0 || self.inner.shared.has(duty::NOW) {
+            self.left_over();
+        }
+        self.run_pending();
+    }
+
+    fn renew_budgets(&mut self) {
+        let turn = self.inner.shared.turn;
+        if self.budgets.turn != turn {
+            let work = self.inner.options.work_budget;
+            self.budgets = Budgets { turn, listed: self.budgets.listed, timers: work, commands: work, pending: work };
+        }
+    }
+
+    /// What is not an event of a socket.
+    #[cold]
+    fn left_over(&mut self) {
+        self.renew_budgets();
         self.run_listed();
         self.run_timers();
         self.run_commands();
-        self.run_pending();
     }
 
     /// Puts the loop in order after a callback panicked: what it was doing is undone, its connection closed.
@@ -92,20 +127,20 @@ impl<B: Backend> Core<B> {
     fn recover(&mut self) {
         let shared = &mut self.inner.shared;
         shared.stats.panics += 1;
-        shared.current = NOBODY;
-        shared.room = 0;
-        shared.out.clear();
+        let token = std::mem::replace(&mut shared.current, NOBODY);
         let calling = std::mem::replace(&mut shared.calling, Calling::Nobody);
+        shared.gathering = NOBODY;
+        shared.out.clear();
         let socket = shared.outbox.socket;
         match calling {
-            Calling::Stream(token) => {
+            Calling::Nobody => {
                 // The panic may have come out of an accept: the listener has had its only event.
                 let listener = self.inner.table.link(token).map(|link| link.listener);
                 self.inner.finish(token, CloseReason::Panicked);
                 self.inner.relist_index(listener.unwrap_or(super::link::NO_LISTENER));
             }
             Calling::Close(token) => self.inner.vacate(token),
-            Calling::Service | Calling::Nobody => {}
+            Calling::Service => {}
         }
         if let Some(token) = socket {
             self.inner.relist(token);
@@ -127,9 +162,10 @@ impl<B: Backend> Core<B> {
     #[cold]
     pub(super) fn special(&mut self, token: Token) {
         if token == Token::ALARM {
-            self.inner.shared.alarm = None;
+            self.inner.shared.alarm = Time::MAX;
+            self.inner.shared.duties |= duty::TIMERS;
         } else if token == Token::WAKE {
-            self.remote_backlog = true;
+            self.inner.shared.duties |= duty::COMMANDS;
         } else if token.index() >= Token::FIRST_SPECIAL_INDEX {
             while let Some(signal) = self.inner.backend.take_signal() {
                 self.signal(signal);
@@ -172,13 +208,16 @@ impl<B: Backend> Core<B> {
     }
 
     fn run_timers(&mut self) {
-        if self.inner.shared.timers.len() == 0 {
+        if !self.inner.shared.has(duty::TIMERS) {
             return;
         }
-        self.inner.shared.now_is_fresh = false;
-        let now = self.inner.now();
+        self.inner.read_clock();
+        let now = self.inner.shared.now;
         while self.budgets.timers > 0 {
-            let Some((_, due)) = self.inner.shared.timers.pop(now) else { return };
+            let Some((_, due)) = self.inner.shared.timers.pop(now) else {
+                self.inner.shared.duties &= !duty::TIMERS;
+                return;
+            };
             self.budgets.timers -= 1;
             self.fire(due);
             self.run_pending();
@@ -187,7 +226,8 @@ impl<B: Backend> Core<B> {
 
     fn fire(&mut self, due: Due) {
         match due {
-            Due::Deadline(token) => return self.inner.deadline_fired(token),
+            Due::Deadline { token, set_in } => return self.inner.deadline_fired(token, set_in),
+            Due::Sample => return self.inner.sampled(),
             Due::Connect(id) => return self.inner.connect_timer(id),
             Due::Accept => {
                 self.inner.shared.accept_timer = false;
@@ -209,10 +249,10 @@ impl<B: Backend> Core<B> {
     }
 
     fn run_commands(&mut self) {
-        if !self.remote_backlog {
+        if !self.inner.shared.has(duty::COMMANDS) {
             return;
         }
-        self.remote_backlog = false;
+        self.inner.shared.duties &= !duty::COMMANDS;
         let remote = std::sync::Arc::clone(&self.remote);
         while self.budgets.commands > 0 {
             let Some(command) = remote.pop() else { return };
@@ -221,7 +261,7 @@ impl<B: Backend> Core<B> {
             self.obey(command);
             self.run_pending();
         }
-        self.remote_backlog = true;
+        self.inner.shared.duties |= duty::COMMANDS;
     }
 
     fn obey(&mut self, command: Command) {
@@ -235,7 +275,7 @@ impl<B: Backend> Core<B> {
             }
             Command::Close(id) => self.inner.close_in_order(id.0),
             Command::With(service, action) => self.with(service, action),
-            Command::Stop => self.inner.shared.stop = true,
+            Command::Stop => self.inner.shared.duties |= duty::STOP,
             Command::Drain(within) => self.drain(within),
             #[cfg(feature = "tcp")]
             Command::Adopt(service, stream, peer) => self.adopt(service, stream, peer),
@@ -268,7 +308,16 @@ impl<B: Backend> Core<B> {
     }
 
     /// Callbacks and work that waited until the present callback had returned.
+    #[inline]
     pub(super) fn run_pending(&mut self) {
+        if !self.inner.shared.pending.is_empty() {
+            self.run_all_pending();
+        }
+    }
+
+    #[cold]
+    fn run_all_pending(&mut self) {
+        self.renew_budgets();
         while self.budgets.pending > 0 {
             let Some(pending) = self.inner.shared.pending.pop_front() else { return };
             self.budgets.pending -= 1;
@@ -311,7 +360,7 @@ impl<B: Backend> Core<B> {
 
     /// Ends what runs in order: no new connections, every connection told, the rest reset after `within`.
     pub(crate) fn drain(&mut self, within: Duration) {
-        self.inner.shared.draining = true;
+        self.inner.shared.duties |= duty::DRAIN;
         let deadline = self.inner.now() + within;
         for token in self.inner.table.tokens() {
             self.inner.close_listener_now(token);
@@ -329,9 +378,22 @@ impl<B: Backend> Core<B> {
         self.inner.shared.timers.set(deadline, Due::Accept);
     }
 
+    /// Whether `run` is to end: a stop, which is heeded once, or the end of a drain.
+    #[inline]
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.inner.shared.has(duty::STOP | duty::DRAIN) && self.ends()
+    }
+
+    #[cold]
+    fn ends(&mut self) -> bool {
+        let stop = self.inner.shared.has(duty::STOP);
+        self.inner.shared.duties &= !duty::STOP;
+        stop || self.is_drained()
+    }
+
     /// Whether a drain is over: nothing is open any more, or its deadline has passed and what was open is reset.
     pub(crate) fn is_drained(&mut self) -> bool {
-        if !self.inner.shared.draining {
+        if !self.inner.shared.has(duty::DRAIN) {
             return false;
         }
         let late = self.drain_by.is_some_and(|at| at <= self.inner.now());
@@ -359,7 +421,7 @@ impl<B: Backend> Core<B> {
             if self.inner.shared.pending.is_empty() {
                 return;
             }
-            self.budgets.pending = self.inner.options.work_budget;
+            self.inner.shared.turn += 1;
             if catch_unwind(AssertUnwindSafe(|| self.run_pending())).is_err() {
                 self.recover();
             }

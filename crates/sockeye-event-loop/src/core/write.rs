@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::link::{Socket, state};
-use super::{Inner, Pending};
+use super::{Inner, NOBODY, Pending};
 use crate::backend::{Backend, StreamIo, Token};
 use crate::options::Watermarks;
 use crate::queue::Flush;
@@ -31,11 +31,17 @@ impl<B: Backend> Inner<B> {
     #[inline]
     pub(super) fn write(&mut self, token: Token, data: &[u8]) -> Sent {
         let shared = &mut self.shared;
-        // `room` is zero unless the present connection can take it plainly.
-        if token == shared.current && data.len() + shared.out.len() <= shared.room {
-            shared.out.extend_from_slice(data);
+        let out = &mut shared.out;
+        // Its capacity is `COALESCE` and never grows.
+        if token == shared.gathering && data.len() <= out.capacity() - out.len() {
+            out.extend_from_slice(data);
             return Sent::Sent;
         }
+        self.write_copied(token, data)
+    }
+
+    #[inline(never)]
+    fn write_copied(&mut self, token: Token, data: &[u8]) -> Sent {
         self.write_now(token, &Payload::Copied(data))
     }
 
@@ -46,11 +52,12 @@ impl<B: Backend> Inner<B> {
     /// Writes what the callback of `token` gathered.
     #[inline]
     pub(super) fn write_gathered(&mut self, token: Token) {
-        let Some(entry) = self.table.get_mut(token) else { return self.shared.out.clear() };
+        // A place is given away only after `on_close`: while a callback runs its place is its own.
+        let Some(entry) = self.table.entries.get_mut(token.index() as usize) else { return self.shared.out.clear() };
         let Socket::Stream(stream) = &mut entry.socket else { return self.shared.out.clear() };
         match stream.write(&self.shared.out) {
             Ok(taken) if taken == self.shared.out.len() => {
-                entry.link.last_write = self.shared.now;
+                entry.link.last_write = self.shared.turn;
                 self.shared.stats.writes += 1;
                 self.shared.stats.bytes_out += taken as u64;
                 self.shared.out.clear();
@@ -105,11 +112,11 @@ impl<B: Backend> Inner<B> {
 
     /// A write went to the kernel: counts it, queues what was not taken.
     fn after_write(&mut self, token: Token, outcome: io::Result<usize>, data: &Payload<'_>) -> Sent {
-        let now = self.shared.now;
+        let turn = self.shared.turn;
         let Some(link) = self.table.link_mut(token) else { return Sent::Gone };
         let taken = match outcome {
             Ok(taken) => {
-                link.last_write = now;
+                link.last_write = turn;
                 self.shared.stats.writes += 1;
                 self.shared.stats.bytes_out += taken as u64;
                 taken
@@ -173,14 +180,14 @@ impl<B: Backend> Inner<B> {
 
     /// The queue holds something; if it did not before, a stall counts from now.
     fn queued(&mut self, token: Token, began: bool) {
-        let now = self.now();
+        let turn = self.shared.turn;
         if token == self.shared.current {
-            self.shared.room = 0;
+            self.shared.gathering = NOBODY;
         }
         let Some(link) = self.table.link_mut(token) else { return };
         link.set(state::QUEUED);
         if began {
-            link.last_write = link.last_write.max(now);
+            link.last_write = turn;
             self.arm_deadline(token);
         }
     }
@@ -188,7 +195,7 @@ impl<B: Backend> Inner<B> {
     /// Writes what waits, and says what follows from it: room, FIN, the end.
     pub(super) fn flush(&mut self, token: Token) {
         let marks = self.watermarks_of(token);
-        let now = self.now();
+        let turn = self.shared.turn;
         let Some((link, stream)) = self.table.stream(token) else { return };
         if link.is(state::QUEUED)
             && !link.is(state::WRITE_WAIT | state::CONNECTING)
@@ -196,7 +203,7 @@ impl<B: Backend> Inner<B> {
         {
             let (sent, outcome) = extra.queue.flush(stream);
             if sent > 0 {
-                link.last_write = now;
+                link.last_write = turn;
                 self.shared.stats.writes += 1;
                 self.shared.stats.bytes_out += sent;
             }
@@ -235,7 +242,7 @@ impl<B: Backend> Inner<B> {
         link.clear(state::CONGESTED | state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
         self.shared.list(link, token);
         if token == self.shared.current {
-            self.shared.room = 0;
+            self.shared.gathering = NOBODY;
         }
     }
 

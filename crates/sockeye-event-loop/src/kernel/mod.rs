@@ -112,11 +112,25 @@ impl Iterator for MioEvents<'_> {
         let mut set = |is: bool, flag: Readiness| flags |= if is { flag.0 } else { 0 };
         set(event.is_readable(), Readiness::READABLE);
         set(event.is_writable(), Readiness::WRITABLE);
-        set(event.is_read_closed(), Readiness::READ_CLOSED);
-        set(event.is_write_closed(), Readiness::WRITE_CLOSED);
-        set(event.is_error(), Readiness::ERROR);
-        Some(Ready { token: Token::from_u64(event.token().0 as u64), flags: Readiness(flags) })
+        // Without these two there is no write end either: a hang-up is both.
+        let flags = if event.is_error() || event.is_read_closed() { exceptional(event) } else { Readiness(flags) };
+        Some(Ready { token: Token::from_u64(event.token().0 as u64), flags })
     }
+}
+
+/// The flags of an event that is more than readable and writable.
+#[cold]
+fn exceptional(event: &mio::event::Event) -> Readiness {
+    [
+        (event.is_readable(), Readiness::READABLE),
+        (event.is_writable(), Readiness::WRITABLE),
+        (event.is_read_closed(), Readiness::READ_CLOSED),
+        (event.is_write_closed(), Readiness::WRITE_CLOSED),
+        (event.is_error(), Readiness::ERROR),
+    ]
+    .into_iter()
+    .filter(|(is, _)| *is)
+    .fold(Readiness::NONE, |flags, (_, flag)| flags.with(flag))
 }
 
 impl Backend for Mio {
