@@ -33,8 +33,12 @@ struct Server {
 
 impl Server {
     fn start(service: &str, endpoints: &[&str]) -> Self {
+        Self::start_with(&["serve", service], endpoints)
+    }
+
+    fn start_with(words: &[&str], endpoints: &[&str]) -> Self {
         let mut command = Command::new(program::sockeye());
-        command.args(["serve", service]);
+        command.args(words);
         for endpoint in endpoints {
             command.args(["--listen", endpoint]);
         }
@@ -250,6 +254,45 @@ fn a_signal_ends_it_with_status_0() {
         server.running.signal(signal);
         assert_eq!(server.running.wait(PATIENCE).code(), Some(0), "signal {signal}");
     }
+}
+
+#[test]
+fn shards_share_the_endpoints_and_end_together() {
+    let mut server = Server::start_with(
+        &["serve", "echo", "--shards", "3"],
+        &["tcp://127.0.0.1:0", "udp://127.0.0.1:0"],
+    );
+    assert_eq!(threads_of(server.running.pid()), 3);
+    let mut streams: Vec<_> = (0..64)
+        .map(|_| TcpStream::connect(server.addresses[0]).unwrap())
+        .collect();
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"over here").unwrap();
+    }
+    for stream in &mut streams {
+        let mut back = [0; 9];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"over here");
+    }
+    // Each from a port of its own, so that the kernel's choice falls on different shards.
+    for _ in 0..16 {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send_to(b"over there", server.addresses[1]).unwrap();
+        let mut back = [0; 100];
+        let (len, from) = socket.recv_from(&mut back).unwrap();
+        assert_eq!((&back[..len], from), (&b"over there"[..], server.addresses[1]));
+    }
+    drop(streams);
+    server.running.signal(libc::SIGTERM);
+    assert_eq!(server.running.wait(PATIENCE).code(), Some(0));
+}
+
+fn threads_of(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("the program runs")
+        .count()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::process::Process;
 use crate::step::Step;
-use crate::workspace::{root, stems};
+use crate::workspace;
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Arguments {
@@ -33,7 +33,7 @@ impl Arguments {
 /// # Errors
 /// When there is no such benchmark; the message lists those that there are.
 pub(crate) fn bench(arguments: &Arguments) -> Result<Vec<Step>> {
-    let known = stems(&root().join("benches/benches"))?;
+    let known = workspace::targets(&workspace::root().join("benches/benches"))?;
     let name = arguments.name.as_ref().map(|name| name.replace('-', "_"));
     if let Some(name) = &name
         && !known.contains(name)

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::process::Process;
 use crate::step::Step;
-use crate::workspace::{Workspace, root, stems, target_folder};
+use crate::workspace::{Workspace, root, target_folder, targets};
 
 /// The packages that the workspace-wide runs select, always the same, so that cargo builds each dependency
 /// with one set of features.
@@ -101,7 +101,7 @@ pub(crate) fn prop(arguments: &PropArguments, workspace: &Workspace) -> Result<V
             "in the crates".to_owned(),
             Process::cargo(EVERYTHING).words("--lib -- prop"),
         ));
-        if stems(&root().join("tests/tests"))?
+        if targets(&root().join("tests/tests"))?
             .iter()
             .any(|name| name.starts_with("prop_"))
         {
@@ -141,7 +141,7 @@ pub(crate) struct FuzzArguments {
 /// # Errors
 /// When there is no such target, or no `cargo fuzz`.
 pub(crate) fn fuzz(arguments: &FuzzArguments) -> Result<Vec<Step>> {
-    let known = stems(&root().join("tests/fuzz/fuzz_targets"))?;
+    let known = targets(&root().join("tests/fuzz/fuzz_targets"))?;
     if !known.contains(&arguments.target) {
         bail!(
             "no fuzz target is called {}; there are: {}",

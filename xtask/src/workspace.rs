@@ -56,7 +56,7 @@ impl Workspace {
         }
         Ok(Self {
             packages,
-            test_targets: stems(&root().join("tests/tests"))?,
+            test_targets: targets(&root().join("tests/tests"))?,
         })
     }
 
@@ -130,16 +130,18 @@ fn name_of(folder: &Path) -> Result<String> {
         .with_context(|| format!("{} names no package", path.display()))
 }
 
-/// The names of the Rust files in a folder, without their ending; none where there is no folder.
-pub(crate) fn stems(folder: &Path) -> Result<Vec<String>> {
+/// The targets in a folder, as cargo finds them: `NAME.rs` and `NAME/main.rs`; none where there is no folder.
+pub(crate) fn targets(folder: &Path) -> Result<Vec<String>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
     let paths = sorted(folder)?;
-    let rust = paths
+    let is_target = |path: &&PathBuf| {
+        path.extension().is_some_and(|ending| ending == "rs") || path.join("main.rs").is_file()
+    };
+    Ok(paths
         .iter()
-        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"));
-    Ok(rust
+        .filter(is_target)
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect())
 }
@@ -206,6 +208,20 @@ mod tests {
         assert!(
             error.contains("sctp") && error.contains("sockeye-udp-datagram") && error.contains("interop_udp")
         );
+    }
+
+    #[test]
+    fn targets_are_files_and_folders_with_a_main() {
+        let folder = std::env::temp_dir().join(format!("sockeye-targets-{}", std::process::id()));
+        for path in ["one.rs", "two/main.rs", "common/mod.rs", "notes.md"] {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let found = targets(&folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found.unwrap(), ["one", "two"]);
+        assert_eq!(targets(&folder).unwrap(), [""; 0]);
     }
 
     #[test]
