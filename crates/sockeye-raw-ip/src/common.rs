@@ -1,6 +1,7 @@
 //! What the three sockets have in common, written once.
 
 use std::io;
+use std::net::SocketAddr;
 
 use sockeye_socket::filter::{Compare, Filter, Program, Width};
 use sockeye_socket::{Dscp, Socket, options};
@@ -15,6 +16,12 @@ pub(crate) fn min_hops_filter(is_ipv6: bool, hops: u8) -> Filter {
         .load(Width::Byte, NETWORK_HEADER + offset)
         .require(Compare::GreaterOrEqual, u32::from(hops))
         .accept()
+}
+
+/// An address for which the kernel shows a port that means nothing: the protocol, or an identifier.
+pub(crate) fn without_port(mut address: SocketAddr) -> SocketAddr {
+    address.set_port(0);
+    address
 }
 
 /// Sets TTL or hop limit of what goes to single hosts.
@@ -86,35 +93,31 @@ macro_rules! common {
         impl $name {
             /// Sends to `peer` from now on, and receives only what comes from there. What is queued stays.
             ///
+            /// Another peer can follow, but there is no way back: a socket of these kinds that is disconnected never
+            /// receives again (the kernel takes it out of its tables for good). Open a new one.
+            ///
             /// # Errors
             /// What the kernel knows of the route: ENETUNREACH, EHOSTUNREACH, EACCES (prohibited), EINVAL (blackholed).
             pub fn connect(&self, mut peer: SocketAddr) -> io::Result<()> {
-                peer.set_port(0);
+                // Any port but 0, which would make getpeername(2) deny the connection.
+                peer.set_port(1);
                 self.socket.connect(&peer).map(|_| ())
             }
 
-            /// Undoes [`connect`](Self::connect).
-            ///
-            /// # Errors
-            /// What `connect` with an address of family AF_UNSPEC returns.
-            pub fn disconnect(&self) -> io::Result<()> {
-                self.socket.disconnect()
-            }
-
-            /// The address of this end; the port is without meaning.
+            /// The address of this end, with port 0.
             ///
             /// # Errors
             /// What `getsockname` returns.
             pub fn local_addr(&self) -> io::Result<SocketAddr> {
-                self.socket.local_addr()
+                self.socket.local_addr().map(common::without_port)
             }
 
-            /// The peer it is connected to; the port is without meaning.
+            /// The peer it is connected to, with port 0.
             ///
             /// # Errors
             /// `NotConnected` where there is none.
             pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-                self.socket.peer_addr()
+                self.socket.peer_addr().map(common::without_port)
             }
 
             /// A second descriptor of the same socket.

@@ -22,8 +22,8 @@ use crate::{Family, IncomingPacket, IpOptions};
 /// In an IPv4 header the kernel always fills total length and checksum, and source and identification where they are
 /// 0. In an IPv6 header it fills nothing. It never fragments: beyond the MTU of the interface it says EMSGSIZE.
 ///
-/// What it receives looks as on an [`IpSocket`](crate::IpSocket) of its protocol; one of protocol 255 receives nothing and has
-/// no error queue.
+/// What it receives looks as on an [`IpSocket`](crate::IpSocket) of its protocol. One of protocol 255 sends packets of all protocols and
+/// hears of none but 255, neither packets nor errors.
 pub struct HeaderSocket {
     socket: Socket,
     has_header: bool,
@@ -33,7 +33,7 @@ impl HeaderSocket {
     /// Protocol 255, for sockets that only send.
     pub const SEND_ONLY: u8 = 255;
 
-    /// Opens a socket that only sends, packets of any protocol. For more see [`IpOptions::open_header`].
+    /// Opens a socket that sends and does not receive, packets of any protocol. For more see [`IpOptions::open_header`].
     ///
     /// # Errors
     /// [`OpError`]: `PermissionDenied` without CAP_NET_RAW.

@@ -140,6 +140,7 @@ impl TryFrom<Socket> for IcmpSocket {
             let [low, high, ..] = socket.get(options::SO_COOKIE)?.to_le_bytes();
             u16::from_le_bytes([low, high])
         } else {
+            // A ping socket shows it as its port.
             socket.local_addr()?.port()
         };
         Ok(Self {

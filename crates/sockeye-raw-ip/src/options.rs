@@ -35,7 +35,14 @@ impl Family {
         }
     }
 
-    pub(crate) const fn domain(self) -> Domain {
+    const fn header_include(self) -> SocketOption<bool> {
+        match self {
+            Self::V4 => options::IP_HDRINCL,
+            Self::V6 => options::IPV6_HDRINCL,
+        }
+    }
+
+    const fn domain(self) -> Domain {
         match self {
             Self::V4 => Domain::IPV4,
             Self::V6 => Domain::IPV6,
@@ -184,24 +191,27 @@ impl IpOptions {
     /// the option that failed.
     pub fn bind(&self, local: SocketAddr, protocol: u8) -> Result<IpSocket, OpError> {
         let socket = self.open(Family::of(local.ip()), Type::RAW, protocol)?;
-        bind_to(&socket, local, protocol)?;
-        if let Some(offset) = self.checksum_offset {
-            self.set(&socket, protocol, options::IPV6_CHECKSUM, i32::from(offset))?;
+        if protocol == HeaderSocket::SEND_ONLY {
+            // The kernel takes this number to mean that every packet brings its header.
+            self.set(&socket, protocol, Family::of(local.ip()).header_include(), false)?;
         }
-        IpSocket::try_from(socket).map_err(|source| failed(Op::Adopt, protocol, source))
+        bind_to(&socket, local, protocol)?;
+        let socket = IpSocket::try_from(socket).map_err(|source| failed(Op::Adopt, protocol, source))?;
+        if let Some(offset) = self.checksum_offset {
+            socket
+                .set_checksum_offset(Some(offset))
+                .map_err(|source| failed(Op::Set("IPV6_CHECKSUM"), protocol, source))?;
+        }
+        Ok(socket)
     }
 
-    /// Opens a raw socket that sends packets with their own header; it receives those of `protocol`, for 255 none.
+    /// Opens a raw socket that sends packets with their own header; it receives those of `protocol`.
     ///
     /// # Errors
     /// As [`IpOptions::bind`].
     pub fn open_header(&self, family: Family, protocol: u8) -> Result<HeaderSocket, OpError> {
         let socket = self.open(family, Type::RAW, protocol)?;
-        let option = match family {
-            Family::V4 => options::IP_HDRINCL,
-            Family::V6 => options::IPV6_HDRINCL,
-        };
-        self.set(&socket, protocol, option, true)?;
+        self.set(&socket, protocol, family.header_include(), true)?;
         HeaderSocket::try_from(socket).map_err(|source| failed(Op::Adopt, protocol, source))
     }
 
@@ -222,6 +232,8 @@ impl IpOptions {
                 Err(error) => return Err(error),
             },
         };
+        // The kernel switches reuse on by itself here, and another socket could take a ping socket's identifier.
+        self.set(&socket, protocol, options::SO_REUSEADDR, false)?;
         bind_to(&socket, local, protocol)?;
         let socket = IcmpSocket::try_from(socket).map_err(|source| failed(Op::Adopt, protocol, source))?;
         socket.hide_requests()?;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use sockeye_packet::protocol;
 use sockeye_socket::{
     Dscp, Metadata, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendError, SendReport, Socket,
     enable_error_queue, enable_tx_timestamps, join_group, join_source, leave_group, leave_source, options,
@@ -58,6 +59,10 @@ impl IpSocket {
     /// `InvalidInput` for an odd offset, and on ICMPv6 for any but 2; ENOPROTOOPT over IPv4.
     #[doc(alias = "IPV6_CHECKSUM")]
     pub fn set_checksum_offset(&self, offset: Option<u16>) -> io::Result<()> {
+        // The kernel would take it, and send messages that nobody accepts.
+        if self.protocol()? == protocol::ICMPV6 && offset != Some(2) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         self.socket
             .set(options::IPV6_CHECKSUM, offset.map_or(-1, i32::from))
     }
