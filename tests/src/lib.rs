@@ -18,3 +18,17 @@ pub mod netns;
 pub mod program;
 pub mod skip;
 pub mod wait;
+
+/// Bytes that differ enough for a lost, doubled or swapped piece to show. The same for the same length, and a
+/// prefix of those of a greater one.
+pub fn pattern(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        // xorshift64: any sequence without a short period would do.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..len).map(|_| next()).collect()
+}

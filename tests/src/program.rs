@@ -93,12 +93,7 @@ impl Running {
     #[track_caller]
     pub fn start(command: &mut Command) -> Self {
         let name = format!("{command:?}");
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("start {name}: {error}"));
+        let mut child = spawn(command);
         let stdout = lines_of(child.stdout.take().expect("stdout is piped"));
         let stderr = lines_of(child.stderr.take().expect("stderr is piped"));
         Self {
@@ -209,6 +204,17 @@ impl Drop for Running {
     }
 }
 
+/// Starts the command with all three streams piped.
+#[track_caller]
+fn spawn(command: &mut Command) -> Child {
+    let child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    child.unwrap_or_else(|error| panic!("start {command:?}: {error}"))
+}
+
 /// Reads a stream to its end on a thread, so that a child never blocks on a full pipe.
 fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
@@ -262,12 +268,7 @@ impl Output {
 #[track_caller]
 pub fn output_with_input(command: &mut Command, input: &[u8], limit: Duration) -> Output {
     let name = format!("{command:?}");
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("start {name}: {error}"));
+    let mut child = spawn(command);
     let mut stdin = child.stdin.take().expect("stdin is piped");
     let mut stdout = child.stdout.take().expect("stdout is piped");
     let mut stderr = child.stderr.take().expect("stderr is piped");

@@ -6,24 +6,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
+use sockeye_tests::pattern;
 use sockeye_tests::program::{self, Running};
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::{self, PATIENCE, Readiness};
 
 const MIB: usize = 1 << 20;
-
-/// Bytes that differ enough for a lost, doubled or swapped piece to show.
-fn pattern(len: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        // xorshift64: any sequence without a short period would do.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 /// A `sockeye serve` and where it listens, in the order of its arguments.
 struct Server {
@@ -66,22 +54,6 @@ fn socat_address(prefix: &str, address: SocketAddr) -> String {
     }
 }
 
-fn tcp_addresses() -> Vec<&'static str> {
-    if Need::Ipv6.is_met() {
-        vec!["tcp://127.0.0.1:0", "tcp://[::1]:0"]
-    } else {
-        vec!["tcp://127.0.0.1:0"]
-    }
-}
-
-fn udp_addresses() -> Vec<&'static str> {
-    if Need::Ipv6.is_met() {
-        vec!["udp://127.0.0.1:0", "udp://[::1]:0"]
-    } else {
-        vec!["udp://127.0.0.1:0"]
-    }
-}
-
 /// Sends a MiB through a program and its peer, block by block, each block awaited before the next one leaves:
 /// datagrams may be dropped where one side runs ahead, and then nothing would be wrong with the server.
 fn in_turns(command: &mut Command, block: usize) {
@@ -113,17 +85,16 @@ fn in_turns(command: &mut Command, block: usize) {
     child.wait().expect("the program is ours");
 }
 
-#[test]
-fn socat_gets_a_mib_back_over_tcp() {
-    if !skip::require(&[Need::program("socat"), Need::Ipv6]) {
+/// Has a program carry a MiB to an echo server and back, on each of its addresses.
+fn a_mib_comes_back_over_tcp(program: &'static str, arguments: impl Fn(SocketAddr) -> Vec<String>) {
+    if !skip::require(&[Need::program(program), Need::Ipv6]) {
         return;
     }
-    let server = Server::start("echo", &tcp_addresses());
+    let server = Server::start("echo", &["tcp://127.0.0.1:0", "tcp://[::1]:0"]);
     let sent = pattern(MIB);
     for address in &server.addresses {
-        let mut command = Command::new("socat");
-        command.args(["-t20", "-", &socat_address("TCP", *address)]);
-        let output = program::output_with_input(&mut command, &sent, PATIENCE);
+        let mut command = Command::new(program);
+        let output = program::output_with_input(command.args(arguments(*address)), &sent, PATIENCE);
         assert!(output.status.success(), "{}", output.stderr);
         assert!(
             output.stdout == sent,
@@ -131,55 +102,52 @@ fn socat_gets_a_mib_back_over_tcp() {
             output.stdout.len()
         );
     }
+}
+
+/// The same in datagrams, `block` bytes at a time.
+fn a_mib_comes_back_over_udp(
+    program: &'static str,
+    block: usize,
+    arguments: impl Fn(SocketAddr) -> Vec<String>,
+) {
+    if !skip::require(&[Need::program(program), Need::Ipv6]) {
+        return;
+    }
+    let server = Server::start("echo", &["udp://127.0.0.1:0", "udp://[::1]:0"]);
+    for address in &server.addresses {
+        in_turns(Command::new(program).args(arguments(*address)), block);
+    }
+}
+
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+#[test]
+fn socat_gets_a_mib_back_over_tcp() {
+    a_mib_comes_back_over_tcp("socat", |to| words(["-t20", "-", &socat_address("TCP", to)]));
 }
 
 #[test]
 fn netcat_gets_a_mib_back_over_tcp() {
-    if !skip::require(&[Need::program("nc"), Need::Ipv6]) {
-        return;
-    }
-    let server = Server::start("echo", &tcp_addresses());
-    let sent = pattern(MIB);
-    for address in &server.addresses {
-        let mut command = Command::new("nc");
-        command.args(["-N", &address.ip().to_string(), &address.port().to_string()]);
-        let output = program::output_with_input(&mut command, &sent, PATIENCE);
-        assert!(output.status.success(), "{}", output.stderr);
-        assert!(
-            output.stdout == sent,
-            "{address}: {} bytes came back",
-            output.stdout.len()
-        );
-    }
+    a_mib_comes_back_over_tcp("nc", |to| {
+        words(["-N", &to.ip().to_string(), &to.port().to_string()])
+    });
 }
 
 #[test]
 fn socat_gets_a_mib_back_over_udp() {
-    if !skip::require(&[Need::program("socat"), Need::Ipv6]) {
-        return;
-    }
-    let server = Server::start("echo", &udp_addresses());
-    for address in &server.addresses {
-        // Blocks of 1024 bytes are datagrams of 1024 bytes; sixteen are under way at a time.
-        in_turns(
-            Command::new("socat").args(["-b1024", "-", &socat_address("UDP", *address)]),
-            16 * 1024,
-        );
-    }
+    // Blocks of 1024 bytes are datagrams of 1024 bytes; sixteen are under way at a time.
+    a_mib_comes_back_over_udp("socat", 16 * 1024, |to| {
+        words(["-b1024", "-", &socat_address("UDP", to)])
+    });
 }
 
 #[test]
 fn netcat_gets_a_mib_back_over_udp() {
-    if !skip::require(&[Need::program("nc"), Need::Ipv6]) {
-        return;
-    }
-    let server = Server::start("echo", &udp_addresses());
-    for address in &server.addresses {
-        in_turns(
-            Command::new("nc").args(["-u", &address.ip().to_string(), &address.port().to_string()]),
-            8 * 1024,
-        );
-    }
+    a_mib_comes_back_over_udp("nc", 8 * 1024, |to| {
+        words(["-u", &to.ip().to_string(), &to.port().to_string()])
+    });
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use sockeye::tcp::{TcpListener, TcpStream};
+pub use sockeye_tests::pattern;
 use sockeye_tests::program;
 pub use sockeye_tests::wait::PATIENCE;
 
@@ -105,18 +106,6 @@ pub fn fill(mut stream: &TcpStream) -> usize {
             Err(error) => panic!("{error}"),
         }
     }
-}
-
-/// Bytes that differ enough for a lost, doubled or swapped piece to show.
-pub fn pattern(len: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// Runs the test called `name` in a process of its own, for what changes the whole process: limits, signal handlers,
