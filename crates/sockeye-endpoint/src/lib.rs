@@ -30,7 +30,7 @@
 //! | [`special`], [`reachability`], [`multicast_scope`], [`embedded_ipv4`] | what addresses are for, from IANA's registries |
 //! | [`PublicOnly`] | a policy that lets through public addresses only |
 //! | [`Network`], [`NetSet`], `NetMap` | networks, sets of them, longest-prefix match |
-//! | [`parse_ip`], [`parse_socket_addr`] | strict parsers of std's types |
+//! | [`parse_ip`], [`parse_scoped_ip`], [`parse_socket_addr`] | strict parsers of std's types |
 //! | [`PortSet`] | sets of ports |
 //! | [`ParseError`] | what is wrong with a text, and at which byte |
 //!
@@ -72,7 +72,7 @@ pub use error::{ParseError, ParseErrorKind};
 pub use lpm::NetMap;
 pub use net_set::NetSet;
 pub use network::Network;
-pub use parse::{parse_ip, parse_socket_addr};
+pub use parse::{parse_ip, parse_scoped_ip, parse_socket_addr};
 pub use port_set::{PortRange, PortSet};
 pub use public_only::{NotPublic, PublicOnly, Refusal};
 pub use services::ServiceName;

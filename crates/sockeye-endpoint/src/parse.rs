@@ -532,6 +532,25 @@ pub const fn parse_ip(text: &str) -> Result<IpAddr, ParseError> {
     Ok(ip)
 }
 
+/// Parses an address with a zone, where there is one, and without brackets: `10.0.0.1`, `fe80::1%eth0`.
+///
+/// # Errors
+///
+/// What is wrong and at which byte.
+pub const fn parse_scoped_ip(text: &str) -> Result<(IpAddr, Option<Zone>), ParseError> {
+    let bytes = text.as_bytes();
+    if !looks_like_ipv6(bytes) {
+        return Ok((tri!(parse_ip(text)), None));
+    }
+    let (groups, at) = tri!(ipv6(bytes, 0));
+    let zone = match peek(bytes, at) {
+        b'%' => Some(tri!(zone(bytes, at + 1, bytes.len()))),
+        _ if at == bytes.len() => None,
+        _ => return Err(surprise(bytes, at)),
+    };
+    Ok((IpAddr::V6(Ipv6Addr::from_bits(groups)), zone))
+}
+
 /// A whole endpoint; `default` stands in where the text names no transport.
 pub(crate) const fn endpoint(text: &[u8], default: Option<Transport>) -> Result<Endpoint, ParseError> {
     if text.is_empty() {
