@@ -8,6 +8,7 @@
 
 pub mod load;
 pub mod mio_echo;
+pub mod streams;
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};

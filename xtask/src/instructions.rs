@@ -75,6 +75,34 @@ const MEASUREMENTS: &[Measurement] = &[
         64,
         Bound::AtMost(200.0),
     ),
+    stream("mio, 64 B there and back", &["mio-round-trip-64"], Bound::None),
+    stream(
+        "64 B there and back",
+        &["sockeye-round-trip-64"],
+        Bound::Ratio("mio, 64 B there and back", 1.05),
+    ),
+    stream("mio, 16 KiB there and back", &["mio-round-trip-16k"], Bound::None),
+    stream(
+        "16 KiB there and back",
+        &["sockeye-round-trip-16k"],
+        Bound::Ratio("mio, 16 KiB there and back", 1.05),
+    ),
+    stream("mio, 64 KiB one way", &["mio-bulk-64k"], Bound::None),
+    stream(
+        "64 KiB one way",
+        &["sockeye-bulk-64k"],
+        Bound::Ratio("mio, 64 KiB one way", 1.05),
+    ),
+    stream(
+        "mio, connect accept close",
+        &["mio-connect-accept-close"],
+        Bound::None,
+    ),
+    stream(
+        "connect accept close",
+        &["sockeye-connect-accept-close"],
+        Bound::Ratio("mio, connect accept close", 1.05),
+    ),
     endpoint("std parses v4", &["parse-v4-std"], Bound::None),
     endpoint("parse v4", &["parse-v4"], Bound::Ratio("std parses v4", 1.1)),
     endpoint("std parses v6", &["parse-v6-std"], Bound::None),
@@ -102,6 +130,17 @@ const fn tcp_echo(
         example,
         arguments,
         load,
+        bound,
+    }
+}
+
+const fn stream(name: &'static str, arguments: &'static [&'static str], bound: Bound) -> Measurement {
+    Measurement {
+        benches: &["tcp"],
+        name,
+        example: "tcp_stream_counted",
+        arguments,
+        load: None,
         bound,
     }
 }
