@@ -136,7 +136,10 @@ impl Connects {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.1 = Some(attempts);
-            return ConnectId { index, generation: slot.0 };
+            return ConnectId {
+                index,
+                generation: slot.0,
+            };
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         self.slots.push((0, Some(attempts)));
@@ -145,14 +148,21 @@ impl Connects {
 
     pub(crate) fn entry(&mut self, id: ConnectId) -> Option<&mut Attempts> {
         let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.0 == id.generation { slot.1.as_mut() } else { None }
+        if slot.0 == id.generation {
+            slot.1.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Every connect that is not decided.
     pub(crate) fn ids(&self) -> Vec<ConnectId> {
         let open = |(index, slot): (usize, &(u32, Option<Attempts>))| {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            slot.1.is_some().then_some(ConnectId { index, generation: slot.0 })
+            slot.1.is_some().then_some(ConnectId {
+                index,
+                generation: slot.0,
+            })
         };
         self.slots.iter().enumerate().filter_map(open).collect()
     }

@@ -39,12 +39,16 @@ impl<'a> Context<'a> {
 
     /// A connection of the loop, of whatever service. `None` if it is gone.
     pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
-        self.host.is_stream(id.0).then(|| Stream::new(&mut *self.host, id.0))
+        self.host
+            .is_stream(id.0)
+            .then(|| Stream::new(&mut *self.host, id.0))
     }
 
     /// Writes the same bytes to many connections; what has to wait is shared, not copied. Says how many took them.
     pub fn broadcast(&mut self, data: &Arc<[u8]>, to: impl IntoIterator<Item = StreamId>) -> usize {
-        to.into_iter().filter(|id| self.host.send_shared(id.0, data).is_taken()).count()
+        to.into_iter()
+            .filter(|id| self.host.send_shared(id.0, data).is_taken())
+            .count()
     }
 
     /// Writes to one connection: [`Sent::Gone`] if it is not there.
@@ -90,7 +94,10 @@ impl<'a> Context<'a> {
 
     /// Sets a timer of this stream service: `on_service_timer` with `key`, no earlier than `after` from now.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
-        let due = Due::Service { service: self.service, key };
+        let due = Due::Service {
+            service: self.service,
+            key,
+        };
         self.host.set_timer_after(after, due)
     }
 
@@ -113,6 +120,8 @@ impl<'a> Context<'a> {
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("service", &self.service).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
     }
 }

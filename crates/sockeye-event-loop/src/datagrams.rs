@@ -89,15 +89,25 @@ impl<'a> Datagrams<'a> {
 
     /// Sends what `fill` writes into a buffer of `max_len` bytes that the loop lends; `fill` says how many bytes
     /// it wrote. The payload of `message` is ignored. The buffer's old content is whatever it was.
-    pub fn send_with(&mut self, message: &Outgoing<'_>, max_len: usize, fill: impl FnOnce(&mut [u8]) -> usize) -> Sent {
-        let Some(buffer) = self.host.lend(self.token, max_len) else { return Sent::Full };
+    pub fn send_with(
+        &mut self,
+        message: &Outgoing<'_>,
+        max_len: usize,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Sent {
+        let Some(buffer) = self.host.lend(self.token, max_len) else {
+            return Sent::Full;
+        };
         let len = fill(buffer).min(max_len);
         self.host.commit(self.token, message, len)
     }
 
     /// Sets a timer of this socket: `on_timer` with `key`, no earlier than `after` from now.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
-        let due = Due::Socket { token: self.token, key };
+        let due = Due::Socket {
+            token: self.token,
+            key,
+        };
         self.host.set_timer_after(after, due)
     }
 
@@ -131,7 +141,9 @@ impl<'a> Datagrams<'a> {
 
     /// A connection of the loop. `None` if it is gone.
     pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
-        self.host.is_stream(id.0).then(|| Stream::new(&mut *self.host, id.0))
+        self.host
+            .is_stream(id.0)
+            .then(|| Stream::new(&mut *self.host, id.0))
     }
 
     /// Another datagram or packet socket of the loop; what is sent through it leaves at once.
@@ -153,6 +165,8 @@ impl<'a> Datagrams<'a> {
 
 impl fmt::Debug for Datagrams<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Datagrams").field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("Datagrams")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ use crate::backend::Token;
 use crate::context::Context;
 use crate::core::link::NO_CONN;
 use crate::datagrams::{Datagram, Datagrams};
+use crate::gather::Gather;
 use crate::host::Host;
 use crate::id::StreamId;
 use crate::service::{
@@ -36,14 +37,42 @@ pub(crate) enum ServiceEvent {
     Timer(u64),
 }
 
+/// A service as the core holds it: one trait object for every kind, so that the fast path has nothing to tell
+/// apart. What a kind does not do is never asked of it.
+pub(crate) trait Driver: StreamDriver + MessageDriver {
+    fn service(&mut self) -> &mut dyn Any;
+    fn has_streams(&self) -> bool;
+}
+
 /// A stream service and its connections.
 pub(crate) trait StreamDriver {
-    fn open(&mut self, host: &mut dyn Host, token: Token) -> u32;
-    fn data(&mut self, host: &mut dyn Host, token: Token, conn: u32, data: &mut [u8], complete: bool) -> usize;
-    fn event(&mut self, host: &mut dyn Host, token: Token, conn: u32, event: StreamEvent<'_>);
+    fn open(&mut self, host: &mut dyn Host, out: &mut Gather, token: Token) -> u32;
+    fn data(
+        &mut self,
+        host: &mut dyn Host,
+        out: &mut Gather,
+        token: Token,
+        conn: u32,
+        data: &mut [u8],
+    ) -> usize;
+    fn data_complete(
+        &mut self,
+        host: &mut dyn Host,
+        out: &mut Gather,
+        token: Token,
+        conn: u32,
+        data: &mut [u8],
+    ) -> usize;
+    fn event(
+        &mut self,
+        host: &mut dyn Host,
+        out: &mut Gather,
+        token: Token,
+        conn: u32,
+        event: StreamEvent<'_>,
+    );
     fn close(&mut self, host: &mut dyn Host, token: Token, conn: u32, reason: CloseReason);
     fn service_event(&mut self, host: &mut dyn Host, index: u16, event: ServiceEvent);
-    fn service(&mut self) -> &mut dyn Any;
 }
 
 pub(crate) struct Streams<S: StreamService> {
@@ -53,31 +82,64 @@ pub(crate) struct Streams<S: StreamService> {
 
 impl<S: StreamService> Streams<S> {
     pub(crate) fn new(service: S) -> Self {
-        Self { service, conns: Slab::new() }
+        Self {
+            service,
+            conns: Slab::new(),
+        }
     }
 }
 
 impl<S: StreamService> StreamDriver for Streams<S> {
-    fn open(&mut self, host: &mut dyn Host, token: Token) -> u32 {
+    fn open(&mut self, host: &mut dyn Host, out: &mut Gather, token: Token) -> u32 {
         // The place is taken only once `on_open` has returned: if it panics there is nothing to undo.
-        let conn = self.service.on_open(&mut Stream::new(host, token));
+        let conn = self.service.on_open(&mut Stream::of_callback(host, out, token));
         u32::try_from(self.conns.insert(conn)).unwrap_or(NO_CONN)
     }
 
-    #[inline]
-    fn data(&mut self, host: &mut dyn Host, token: Token, conn: u32, data: &mut [u8], complete: bool) -> usize {
-        let Some(conn) = self.conns.get_mut(conn as usize) else { return data.len() };
-        let mut stream = Stream::new(host, token);
+    fn data(
+        &mut self,
+        host: &mut dyn Host,
+        out: &mut Gather,
+        token: Token,
+        conn: u32,
+        data: &mut [u8],
+    ) -> usize {
+        let Some(conn) = self.conns.get_mut(conn as usize) else {
+            return data.len();
+        };
+        self.service
+            .on_data(&mut Stream::of_callback(host, out, token), conn, data)
+    }
+
+    fn data_complete(
+        &mut self,
+        host: &mut dyn Host,
+        out: &mut Gather,
+        token: Token,
+        conn: u32,
+        data: &mut [u8],
+    ) -> usize {
+        let Some(conn) = self.conns.get_mut(conn as usize) else {
+            return data.len();
+        };
+        let mut stream = Stream::of_callback(host, out, token);
         let consumed = self.service.on_data(&mut stream, conn, data);
-        if complete {
-            self.service.on_read_complete(&mut stream, conn);
-        }
+        self.service.on_read_complete(&mut stream, conn);
         consumed
     }
 
-    fn event(&mut self, host: &mut dyn Host, token: Token, conn: u32, event: StreamEvent<'_>) {
-        let Some(conn) = self.conns.get_mut(conn as usize) else { return };
-        let stream = &mut Stream::new(host, token);
+    fn event(
+        &mut self,
+        host: &mut dyn Host,
+        out: &mut Gather,
+        token: Token,
+        conn: u32,
+        event: StreamEvent<'_>,
+    ) {
+        let Some(conn) = self.conns.get_mut(conn as usize) else {
+            return;
+        };
+        let stream = &mut Stream::of_callback(host, out, token);
         match event {
             StreamEvent::Writable => self.service.on_writable(stream, conn),
             StreamEvent::Eof => self.service.on_eof(stream, conn),
@@ -91,7 +153,8 @@ impl<S: StreamService> StreamDriver for Streams<S> {
     fn close(&mut self, host: &mut dyn Host, token: Token, conn: u32, reason: CloseReason) {
         let service = host.service_of(token).unwrap_or(u16::MAX);
         if let Some(conn) = self.conns.try_remove(conn as usize) {
-            self.service.on_close(&mut Context::new(host, service), StreamId(token), conn, reason);
+            self.service
+                .on_close(&mut Context::new(host, service), StreamId(token), conn, reason);
         }
     }
 
@@ -102,10 +165,24 @@ impl<S: StreamService> StreamDriver for Streams<S> {
             ServiceEvent::Timer(key) => self.service.on_service_timer(context, key),
         }
     }
+}
 
+impl<S: StreamService> Driver for Streams<S> {
     fn service(&mut self) -> &mut dyn Any {
         &mut self.service
     }
+
+    fn has_streams(&self) -> bool {
+        true
+    }
+}
+
+impl<S: StreamService> MessageDriver for Streams<S> {
+    fn batch(&mut self, _: &mut dyn Host, _: Token, batch: &mut RecvBatch, next: &mut BatchPlace) {
+        next.message = batch.len();
+    }
+
+    fn socket_event(&mut self, _: &mut dyn Host, _: Token, _: SocketEvent) {}
 }
 
 /// What a datagram or packet socket is told, messages apart.
@@ -124,8 +201,7 @@ pub(crate) trait MessageDriver {
     /// Offers the messages of `batch` from place `next` on, counting `next` up before each callback. Stops
     /// early, for the core to send, when the outbox has little room left.
     fn batch(&mut self, host: &mut dyn Host, token: Token, batch: &mut RecvBatch, next: &mut BatchPlace);
-    fn event(&mut self, host: &mut dyn Host, token: Token, event: SocketEvent);
-    fn service(&mut self) -> &mut dyn Any;
+    fn socket_event(&mut self, host: &mut dyn Host, token: Token, event: SocketEvent);
 }
 
 /// How far a batch has been offered.
@@ -187,21 +263,6 @@ impl<S: PacketService> Receiver for ForPackets<S> {
             SocketEvent::RecvError(error) => self.0.on_recv_error(socket, error),
             SocketEvent::Timer(key) => self.0.on_timer(socket, key),
             SocketEvent::Message(message) => self.0.on_message(socket, message),
-        }
-    }
-}
-
-/// A service as the core holds it.
-pub(crate) enum Driver {
-    Streams(Box<dyn StreamDriver>),
-    Messages(Box<dyn MessageDriver>),
-}
-
-impl Driver {
-    pub(crate) fn service(&mut self) -> &mut dyn Any {
-        match self {
-            Self::Streams(driver) => driver.service(),
-            Self::Messages(driver) => driver.service(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
 use crate::core::message::Messages;
 use crate::core::{Core, Inner, duty};
-use crate::driver::{Driver, ForDatagrams, ForPackets, Streams};
+use crate::driver::{ForDatagrams, ForPackets, Streams};
 use crate::host::Host;
 use crate::id::{DatagramId, ListenerId, ServiceHandle};
 use crate::kernel::Mio;
@@ -90,7 +90,12 @@ impl EventLoop<Mio> {
 
     /// Gives a TCP connection that stands already to a service of this loop.
     #[cfg(feature = "tcp")]
-    pub fn adopt<S>(&mut self, service: ServiceHandle<S>, stream: sockeye_tcp_stream::TcpStream, peer: SocketAddr) {
+    pub fn adopt<S>(
+        &mut self,
+        service: ServiceHandle<S>,
+        stream: sockeye_tcp_stream::TcpStream,
+        peer: SocketAddr,
+    ) {
         self.core.adopt(service.index, stream, peer);
     }
 }
@@ -108,15 +113,22 @@ impl<B: Backend> EventLoop<B> {
     #[must_use]
     pub fn with_backend(backend: B, options: LoopOptions) -> Self {
         let events = backend.events(options.events_per_turn);
-        Self { events, core: Core::new(backend, options) }
+        Self {
+            events,
+            core: Core::new(backend, options),
+        }
     }
 
     /// Adds a service for streams. Listeners and connects name it by the handle.
     ///
     /// # Panics
     /// Beyond 65,534 services on one loop.
-    pub fn add_stream_service<S: StreamService>(&mut self, service: S, options: StreamOptions) -> ServiceHandle<S> {
-        let driver = Driver::Streams(Box::new(Streams::new(service)));
+    pub fn add_stream_service<S: StreamService>(
+        &mut self,
+        service: S,
+        options: StreamOptions,
+    ) -> ServiceHandle<S> {
+        let driver = Box::new(Streams::new(service));
         ServiceHandle::new(self.core.add_streams(driver, options, S::WRAPS))
     }
 
@@ -125,7 +137,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// Beyond 65,534 services on one loop.
     pub fn add_datagram_service<S: DatagramService>(&mut self, service: S) -> ServiceHandle<S> {
-        let driver = Driver::Messages(Box::new(Messages(ForDatagrams(service))));
+        let driver = Box::new(Messages(ForDatagrams(service)));
         ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), false))
     }
 
@@ -134,7 +146,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// Beyond 65,534 services on one loop.
     pub fn add_packet_service<S: PacketService>(&mut self, service: S) -> ServiceHandle<S> {
-        let driver = Driver::Messages(Box::new(Messages(ForPackets(service))));
+        let driver = Box::new(Messages(ForPackets(service)));
         ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), false))
     }
 
@@ -157,7 +169,11 @@ impl<B: Backend> EventLoop<B> {
     }
 
     /// Connects, for a service: its `on_open` or `on_connect_error` follows.
-    pub fn connect<S: StreamService>(&mut self, service: ServiceHandle<S>, request: ConnectRequest) -> ConnectId {
+    pub fn connect<S: StreamService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        request: ConnectRequest,
+    ) -> ConnectId {
         self.core.inner.connect(service.index, request)
     }
 
@@ -268,7 +284,9 @@ impl<B: Backend> EventLoop<B> {
     /// A handle for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        Remote { queue: std::sync::Arc::clone(&self.core.remote) }
+        Remote {
+            queue: std::sync::Arc::clone(&self.core.remote),
+        }
     }
 
     /// What the loop has done so far.
@@ -310,7 +328,10 @@ impl<B: Backend> EventLoop<B> {
     ) -> Option<R> {
         let driver = self.core.drivers.get_mut(usize::from(service.index))?;
         let state = driver.service().downcast_mut::<S>()?;
-        Some(action(state, &mut Context::new(&mut self.core.inner, service.index)))
+        Some(action(
+            state,
+            &mut Context::new(&mut self.core.inner, service.index),
+        ))
     }
 
     /// The backend: a simulation has more to say than the trait.

@@ -55,7 +55,10 @@ pub struct ServiceHandle<S> {
 
 impl<S> ServiceHandle<S> {
     pub(crate) const fn new(index: u16) -> Self {
-        Self { index, _service: PhantomData }
+        Self {
+            index,
+            _service: PhantomData,
+        }
     }
 
     /// The handle without its type, to be kept beside others.

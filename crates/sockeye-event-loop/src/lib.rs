@@ -59,6 +59,7 @@ mod core;
 mod datagrams;
 mod driver;
 mod event_loop;
+mod gather;
 mod host;
 mod id;
 mod kernel;
@@ -78,13 +79,13 @@ pub use event_loop::{AnyId, EventLoop};
 pub use id::{DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, TimerId};
 pub use kernel::Mio;
 pub use options::{
-    ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions, PanicPolicy,
-    StreamOption, StreamOptions, Watermarks,
+    ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions,
+    PanicPolicy, StreamOption, StreamOptions, Watermarks,
 };
 pub use remote::{Remote, RemoteError};
 pub use service::{
-    CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService, Packets,
-    SendFailure, Sent, StreamService, Timer,
+    CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService,
+    Packets, SendFailure, Sent, StreamService, Timer,
 };
 pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError};
 pub use stats::Stats;

@@ -61,7 +61,12 @@ pub struct Watermarks {
 
 impl Default for Watermarks {
     fn default() -> Self {
-        Self { high: 256 * 1024, low: 64 * 1024, max_write: 1024 * 1024, max_tail: 64 * 1024 }
+        Self {
+            high: 256 * 1024,
+            low: 64 * 1024,
+            max_write: 1024 * 1024,
+            max_tail: 64 * 1024,
+        }
     }
 }
 

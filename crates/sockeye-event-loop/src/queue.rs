@@ -61,7 +61,10 @@ impl Queue {
             return;
         }
         if !data.is_empty() {
-            self.chunks.push_back(Chunk::Owned { bytes: data.to_vec(), start: 0 });
+            self.chunks.push_back(Chunk::Owned {
+                bytes: data.to_vec(),
+                start: 0,
+            });
         }
     }
 
@@ -76,7 +79,11 @@ impl Queue {
     /// Appends a part of a file.
     pub(crate) fn push_file(&mut self, file: Arc<File>, offset: u64, len: u64) {
         if len > 0 {
-            self.chunks.push_back(Chunk::File { file, offset, left: len });
+            self.chunks.push_back(Chunk::File {
+                file,
+                offset,
+                left: len,
+            });
         }
     }
 

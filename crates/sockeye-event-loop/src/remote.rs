@@ -50,7 +50,13 @@ pub(crate) struct RemoteQueue {
 impl RemoteQueue {
     pub(crate) fn new(waker: Arc<dyn Wake>, capacity: usize) -> Self {
         let (signalled, gone) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { commands: Mutex::new(VecDeque::new()), capacity, signalled, gone, waker }
+        Self {
+            commands: Mutex::new(VecDeque::new()),
+            capacity,
+            signalled,
+            gone,
+            waker,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Command>> {

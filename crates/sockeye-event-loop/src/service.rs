@@ -162,7 +162,9 @@ impl fmt::Display for ConnectFailure {
             ConnectFault::TimedOut => f.write_str("connect: the deadline passed"),
             ConnectFault::NoAddress => f.write_str("connect: no address to try"),
             ConnectFault::Cancelled => f.write_str("connect: cancelled"),
-            ConnectFault::TooManyConnections => f.write_str("connect: the loop has no room for another connection"),
+            ConnectFault::TooManyConnections => {
+                f.write_str("connect: the loop has no room for another connection")
+            }
         }
     }
 }

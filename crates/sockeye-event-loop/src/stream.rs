@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use crate::Time;
 use crate::backend::Token;
-use crate::codec::Capture;
+use crate::codec::{Capture, End};
 use crate::context::Context;
+use crate::gather::Gather;
 use crate::host::{Due, Host};
 use crate::id::{StreamId, TimerId};
 use crate::options::{Deadlines, StreamOption, Watermarks};
@@ -23,28 +24,81 @@ use crate::service::{Message, Sent};
 pub struct Stream<'a> {
     host: &'a mut dyn Host,
     token: Token,
-    capture: Option<&'a mut Capture>,
+    sink: Sink<'a>,
     layer: u8,
+}
+
+/// Where writes go.
+enum Sink<'a> {
+    /// To the loop at once: a connection that was looked up by id.
+    Direct,
+    /// Gathered first: the connection whose callback runs.
+    Gathered(&'a mut Gather),
+    /// To the wrapper that has this service inside.
+    Captured(&'a mut Capture),
 }
 
 impl<'a> Stream<'a> {
     #[inline]
     pub(crate) fn new(host: &'a mut dyn Host, token: Token) -> Self {
-        Self { host, token, capture: None, layer: 0 }
+        Self {
+            host,
+            token,
+            sink: Sink::Direct,
+            layer: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn of_callback(host: &'a mut dyn Host, out: &'a mut Gather, token: Token) -> Self {
+        Self {
+            host,
+            token,
+            sink: Sink::Gathered(out),
+            layer: 0,
+        }
+    }
+
+    /// Writes what was gathered, before anything that has to come after it.
+    fn settle(&mut self) {
+        if let Sink::Gathered(out) = &mut self.sink
+            && !out.bytes().is_empty()
+        {
+            // Taken when it was gathered, and nothing was queued before it: it is written or queued now.
+            let _ = self.host.send(self.token, out.bytes());
+            out.clear();
+        }
+    }
+
+    /// As [`settle`](Self::settle), and nothing is gathered from here on: others may queue something.
+    fn settle_for_good(&mut self) {
+        self.settle();
+        if let Sink::Gathered(out) = &mut self.sink {
+            out.close();
+        }
     }
 
     /// The same connection for the service that a wrapper wraps: what it writes goes into `capture`, and its
     /// timers are its own. A wrapper seals what was captured when the inner callback has returned.
     pub fn captured<'b>(&'b mut self, capture: &'b mut Capture) -> Stream<'b> {
         capture.begin(self.room());
-        Stream { host: &mut *self.host, token: self.token, capture: Some(capture), layer: self.layer + 1 }
+        Stream {
+            host: &mut *self.host,
+            token: self.token,
+            sink: Sink::Captured(capture),
+            layer: self.layer + 1,
+        }
     }
 
     /// Bytes that may still be written before the high watermark.
     fn room(&self) -> usize {
-        match &self.capture {
-            Some(capture) => capture.room(),
-            None => self.host.watermarks(self.token).high.saturating_sub(self.host.queued(self.token)),
+        match &self.sink {
+            Sink::Captured(capture) => capture.room(),
+            _ => self
+                .host
+                .watermarks(self.token)
+                .high
+                .saturating_sub(self.queued()),
         }
     }
 
@@ -81,40 +135,60 @@ impl<'a> Stream<'a> {
     /// Sends bytes: all of them are taken, or none. See [`Sent`].
     #[inline]
     pub fn write(&mut self, data: &[u8]) -> Sent {
-        match &mut self.capture {
-            None => self.host.send(self.token, data),
-            Some(capture) => {
-                let sent = capture.write(data);
-                if sent == Sent::Full {
-                    self.host.notify_writable(self.token);
-                }
-                sent
-            }
+        if let Sink::Gathered(out) = &mut self.sink
+            && out.push(data)
+        {
+            return Sent::Sent;
         }
+        self.write_now(data)
+    }
+
+    fn write_now(&mut self, data: &[u8]) -> Sent {
+        if let Sink::Captured(capture) = &mut self.sink {
+            let sent = capture.write(data);
+            if sent == Sent::Full {
+                self.host.notify_writable(self.token);
+            }
+            return sent;
+        }
+        self.settle();
+        let sent = self.host.send(self.token, data);
+        if sent != Sent::Sent {
+            // Something waits: what follows has to wait behind it.
+            self.settle_for_good();
+        }
+        sent
     }
 
     /// Sends bytes that many connections share; what has to wait is not copied.
     pub fn write_shared(&mut self, data: &Arc<[u8]>) -> Sent {
-        match &self.capture {
-            None => self.host.send_shared(self.token, data),
-            Some(_) => self.write(data),
+        if let Sink::Captured(_) = &self.sink {
+            return self.write(data);
         }
+        self.settle_for_good();
+        self.host.send_shared(self.token, data)
     }
 
     /// Sends `len` bytes of a file from `offset`, after everything written before and before everything
     /// written later, by `sendfile(2)` where the backend has it. A file that turns out shorter ends early.
     /// Through a wrapper, which has to see the bytes, it is [`Sent::TooLarge`].
     pub fn send_file(&mut self, file: &Arc<File>, offset: u64, len: u64) -> Sent {
-        match &self.capture {
-            None => self.host.send_file(self.token, file, offset, len),
-            Some(_) => Sent::TooLarge,
+        if let Sink::Captured(_) = &self.sink {
+            return Sent::TooLarge;
         }
+        self.settle_for_good();
+        self.host.send_file(self.token, file, offset, len)
     }
 
     /// Bytes written and not yet taken by the kernel.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.host.queued(self.token)
+        let gathered = if let Sink::Gathered(out) = &self.sink {
+            out.bytes().len()
+        } else {
+            0
+        };
+        self.host.queued(self.token) + gathered
     }
 
     /// Asks for an `on_writable` once the queue is at or below the low watermark: soon, if it is already.
@@ -126,7 +200,10 @@ impl<'a> Stream<'a> {
     /// service that handles several messages in one `on_data` asks after each.
     #[must_use]
     pub fn is_reading(&self) -> bool {
-        let open = self.capture.as_ref().is_none_or(|capture| capture.end < crate::codec::End::Close && capture.room() > 0);
+        let open = match &self.sink {
+            Sink::Captured(capture) => capture.end < End::Close && capture.room() > 0,
+            _ => true,
+        };
         open && self.host.is_reading(self.token)
     }
 
@@ -142,25 +219,36 @@ impl<'a> Stream<'a> {
 
     /// Sends FIN once the queue is empty, and goes on reading. Nothing can be written after it.
     pub fn shutdown_write(&mut self) {
-        match &mut self.capture {
-            None => self.host.shutdown_write(self.token),
-            Some(capture) => capture.end = capture.end.max(crate::codec::End::ShutdownWrite),
-        }
+        self.end(End::ShutdownWrite);
     }
 
     /// Closes in order: sends what is queued, then FIN, waits for the peer's end or the close deadline. No
     /// callback but `on_close` follows.
     pub fn close(&mut self) {
-        match &mut self.capture {
-            None => self.host.close(self.token),
-            Some(capture) => capture.end = capture.end.max(crate::codec::End::Close),
+        self.end(End::Close);
+    }
+
+    fn end(&mut self, how: End) {
+        if let Sink::Captured(capture) = &mut self.sink {
+            capture.end = capture.end.max(how);
+            return;
+        }
+        self.settle_for_good();
+        match how {
+            End::ShutdownWrite => self.host.shutdown_write(self.token),
+            _ => self.host.close(self.token),
         }
     }
 
     /// Resets the connection: what is queued is gone, the peer sees RST. `on_close` follows.
     pub fn abort(&mut self) {
-        if let Some(capture) = &mut self.capture {
-            capture.end = crate::codec::End::Abort;
+        match &mut self.sink {
+            Sink::Captured(capture) => capture.end = End::Abort,
+            Sink::Gathered(out) => {
+                out.clear();
+                out.close();
+            }
+            Sink::Direct => {}
         }
         self.host.abort(self.token);
     }
@@ -169,12 +257,20 @@ impl<'a> Stream<'a> {
     /// TCP sockets of the kernel. No callback but `on_close` follows on either. `false` if one of them is
     /// closing, joined already or this very connection, or this handle belongs to a wrapped service.
     pub fn join(&mut self, other: StreamId) -> bool {
-        self.capture.is_none() && self.host.join(self.token, other.0)
+        if let Sink::Captured(_) = &self.sink {
+            return false;
+        }
+        self.settle_for_good();
+        self.host.join(self.token, other.0)
     }
 
     /// Sets a timer of this connection: `on_timer` with `key`, no earlier than `after` from now.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
-        let due = Due::Stream { token: self.token, key, layer: self.layer };
+        let due = Due::Stream {
+            token: self.token,
+            key,
+            layer: self.layer,
+        };
         self.host.set_timer_after(after, due)
     }
 
@@ -198,6 +294,7 @@ impl<'a> Stream<'a> {
     /// # Errors
     /// What `setsockopt(2)` says; `Unsupported` where the backend has no such option.
     pub fn set_option(&mut self, option: &StreamOption) -> io::Result<()> {
+        self.settle();
         self.host.set_stream_option(self.token, option)
     }
 
@@ -205,6 +302,7 @@ impl<'a> Stream<'a> {
     /// closes it; a caller only asks and sets.
     #[cfg(feature = "tcp")]
     pub fn tcp(&mut self) -> Option<&sockeye_tcp_stream::TcpStream> {
+        self.settle();
         self.host.tcp(self.token)
     }
 
@@ -213,9 +311,10 @@ impl<'a> Stream<'a> {
     /// offered and not consumed are lost to the new owner: detach from a callback that has consumed them.
     #[cfg(feature = "tcp")]
     pub fn detach(&mut self) -> Option<sockeye_tcp_stream::TcpStream> {
-        if self.capture.is_some() {
+        if let Sink::Captured(_) = &self.sink {
             return None;
         }
+        self.settle_for_good();
         self.host.detach(self.token)
     }
 
@@ -231,6 +330,7 @@ impl<'a> Stream<'a> {
 
     /// Another connection of the loop, of whatever service. `None` if it is gone, or this one.
     pub fn other(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        self.settle_for_good();
         (id.0 != self.token && self.host.is_stream(id.0)).then(|| Stream::new(&mut *self.host, id.0))
     }
 
@@ -241,6 +341,7 @@ impl<'a> Stream<'a> {
 
     /// What belongs to the loop and not to one connection: connects, listeners, service timers.
     pub fn context(&mut self) -> Context<'_> {
+        self.settle_for_good();
         let service = self.host.service_of(self.token).unwrap_or(u16::MAX);
         Context::new(&mut *self.host, service)
     }

@@ -25,7 +25,10 @@ const SEARCHED: u32 = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
     Free,
-    Slot { level: u8, slot: u8 },
+    Slot {
+        level: u8,
+        slot: u8,
+    },
     Heap,
     /// In the heap, but nobody waits for it any more.
     Cancelled,
@@ -81,12 +84,17 @@ impl<T: Copy> Wheel<T> {
         self.live += 1;
         self.next = self.next.min(at.as_nanos());
         self.place(index);
-        TimerId { index, generation: self.nodes[index as usize].generation }
+        TimerId {
+            index,
+            generation: self.nodes[index as usize].generation,
+        }
     }
 
     /// Cancels a timer; `false` if it has fired or was cancelled before.
     pub(crate) fn cancel(&mut self, id: TimerId) -> bool {
-        let Some(node) = self.nodes.get_mut(id.index as usize) else { return false };
+        let Some(node) = self.nodes.get_mut(id.index as usize) else {
+            return false;
+        };
         if node.generation != id.generation {
             return false;
         }
@@ -196,7 +204,10 @@ impl<T: Copy> Wheel<T> {
         node.next = next;
         #[expect(clippy::cast_possible_truncation, reason = "level < 8, slot < 64")]
         {
-            node.place = Place::Slot { level: level as u8, slot: slot as u8 };
+            node.place = Place::Slot {
+                level: level as u8,
+                slot: slot as u8,
+            };
         }
         if next != NONE {
             self.nodes[next as usize].previous = index;
@@ -205,7 +216,9 @@ impl<T: Copy> Wheel<T> {
 
     fn unlink(&mut self, index: u32) {
         let node = &self.nodes[index as usize];
-        let Place::Slot { level, slot } = node.place else { return };
+        let Place::Slot { level, slot } = node.place else {
+            return;
+        };
         let (previous, next) = (node.previous, node.next);
         if next != NONE {
             self.nodes[next as usize].previous = previous;
@@ -227,7 +240,11 @@ impl<T: Copy> Wheel<T> {
         let slot = self.occupied[level].trailing_zeros() as usize;
         let shift = SLOT_BITS * u32::try_from(level).unwrap_or(0);
         let above = shift + SLOT_BITS;
-        let base = if above >= 64 { 0 } else { self.tick >> above << above };
+        let base = if above >= 64 {
+            0
+        } else {
+            self.tick >> above << above
+        };
         Some((level, slot, base | (slot as u64) << shift))
     }
 
@@ -255,7 +272,9 @@ impl<T: Copy> Wheel<T> {
         if let Some(&Reverse((deadline, _))) = self.heap.peek() {
             return deadline;
         }
-        let Some((level, slot, begins)) = self.first_slot() else { return u64::MAX };
+        let Some((level, slot, begins)) = self.first_slot() else {
+            return u64::MAX;
+        };
         let mut index = self.heads[level][slot];
         let mut earliest = u64::MAX;
         for _ in 0..SEARCHED {
@@ -293,7 +312,10 @@ mod tests {
         assert_eq!(wheel.pop(at(70_001)), None);
         assert_eq!(wheel.next(), Some(at(70_002)));
         assert_eq!(wheel.pop(at(u64::MAX - 1)), Some((at(70_002), 70_002)));
-        assert_eq!(wheel.pop(at(u64::MAX - 1)), Some((at(5_000_000_000), 5_000_000_000)));
+        assert_eq!(
+            wheel.pop(at(u64::MAX - 1)),
+            Some((at(5_000_000_000), 5_000_000_000))
+        );
         assert_eq!(wheel.pop(at(u64::MAX - 1)), None);
         assert_eq!(wheel.len(), 1);
     }

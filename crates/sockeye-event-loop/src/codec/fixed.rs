@@ -12,7 +12,9 @@ impl Fixed {
     /// Frames of `len` bytes. A length of 0 is taken as 1: empty frames would never end.
     #[must_use]
     pub const fn new(len: usize) -> Self {
-        Self { len: if len == 0 { 1 } else { len } }
+        Self {
+            len: if len == 0 { 1 } else { len },
+        }
     }
 }
 
@@ -21,7 +23,10 @@ impl Codec for Fixed {
         Ok(if data.len() < self.len {
             Found::Partial { searched: 0 }
         } else {
-            Found::Frame { content: 0..self.len, len: self.len }
+            Found::Frame {
+                content: 0..self.len,
+                len: self.len,
+            }
         })
     }
 
@@ -42,7 +47,13 @@ mod tests {
     fn frames_have_one_length() {
         let four = Fixed::new(4);
         assert_eq!(four.find(b"abc", 0), Ok(Found::Partial { searched: 0 }));
-        assert_eq!(four.find(b"abcde", 0), Ok(Found::Frame { content: 0..4, len: 4 }));
+        assert_eq!(
+            four.find(b"abcde", 0),
+            Ok(Found::Frame {
+                content: 0..4,
+                len: 4
+            })
+        );
         assert_eq!(four.encode(b"abc", &mut Vec::new()), Err(FrameError::Unsendable));
     }
 }

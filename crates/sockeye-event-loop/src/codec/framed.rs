@@ -169,7 +169,11 @@ pub struct FramedConn<T> {
 impl<C: Codec, S: FrameService> Framed<C, S> {
     /// `service`, fed by `codec`.
     pub fn new(codec: C, service: S) -> Self {
-        Self { codec, service, scratch: Vec::new() }
+        Self {
+            codec,
+            service,
+            scratch: Vec::new(),
+        }
     }
 
     /// The service inside.
@@ -178,7 +182,11 @@ impl<C: Codec, S: FrameService> Framed<C, S> {
     }
 
     fn parts<'a, 's>(&'a mut self, stream: &'a mut Stream<'s>) -> (&'a mut S, FrameStream<'a, 's>) {
-        let frames = FrameStream { stream, codec: &self.codec, scratch: &mut self.scratch };
+        let frames = FrameStream {
+            stream,
+            codec: &self.codec,
+            scratch: &mut self.scratch,
+        };
         (&mut self.service, frames)
     }
 }
@@ -188,7 +196,10 @@ impl<C: Codec, S: FrameService> StreamService for Framed<C, S> {
 
     fn on_open(&mut self, stream: &mut Stream<'_>) -> Self::Conn {
         let (service, mut frames) = self.parts(stream);
-        FramedConn { conn: service.on_open(&mut frames), searched: 0 }
+        FramedConn {
+            conn: service.on_open(&mut frames),
+            searched: 0,
+        }
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, data: &mut [u8]) -> usize {

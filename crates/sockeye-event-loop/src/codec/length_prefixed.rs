@@ -29,7 +29,10 @@ impl LengthPrefixed {
             Width::Two => 0xffff,
             Width::Four => 0xffff_ffff,
         };
-        Self { width, max: if max < reach { max } else { reach } }
+        Self {
+            width,
+            max: if max < reach { max } else { reach },
+        }
     }
 
     const fn prefix(&self) -> usize {
@@ -44,7 +47,9 @@ impl LengthPrefixed {
 impl Codec for LengthPrefixed {
     fn find(&self, data: &[u8], _: usize) -> Result<Found, FrameError> {
         let prefix = self.prefix();
-        let Some(head) = data.get(..prefix) else { return Ok(Found::Partial { searched: 0 }) };
+        let Some(head) = data.get(..prefix) else {
+            return Ok(Found::Partial { searched: 0 });
+        };
         let len = head.iter().fold(0, |len, &byte| len << 8 | usize::from(byte));
         if len > self.max {
             return Err(FrameError::TooLong { len, max: self.max });
@@ -52,11 +57,17 @@ impl Codec for LengthPrefixed {
         if data.len() < prefix + len {
             return Ok(Found::Partial { searched: 0 });
         }
-        Ok(Found::Frame { content: prefix..prefix + len, len: prefix + len })
+        Ok(Found::Frame {
+            content: prefix..prefix + len,
+            len: prefix + len,
+        })
     }
 
     fn encode(&self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
-        let too_long = || FrameError::TooLong { len: frame.len(), max: self.max };
+        let too_long = || FrameError::TooLong {
+            len: frame.len(),
+            max: self.max,
+        };
         if frame.len() > self.max {
             return Err(too_long());
         }
@@ -77,12 +88,31 @@ mod tests {
         let two = LengthPrefixed::new(Width::Two, 300);
         assert_eq!(two.find(&[1], 0), Ok(Found::Partial { searched: 0 }));
         assert_eq!(two.find(&[0, 2, 7], 0), Ok(Found::Partial { searched: 0 }));
-        assert_eq!(two.find(&[0, 2, 7, 8, 9], 0), Ok(Found::Frame { content: 2..4, len: 4 }));
-        assert_eq!(two.find(&[0, 0], 0), Ok(Found::Frame { content: 2..2, len: 2 }));
-        assert_eq!(two.find(&[2, 0], 0), Err(FrameError::TooLong { len: 512, max: 300 }));
+        assert_eq!(
+            two.find(&[0, 2, 7, 8, 9], 0),
+            Ok(Found::Frame {
+                content: 2..4,
+                len: 4
+            })
+        );
+        assert_eq!(
+            two.find(&[0, 0], 0),
+            Ok(Found::Frame {
+                content: 2..2,
+                len: 2
+            })
+        );
+        assert_eq!(
+            two.find(&[2, 0], 0),
+            Err(FrameError::TooLong { len: 512, max: 300 })
+        );
         let mut out = Vec::new();
         assert_eq!(two.encode(&[5; 258], &mut out), Ok(()));
         assert_eq!(out[..3], [1, 2, 5]);
-        assert!(LengthPrefixed::new(Width::One, 1000).encode(&[0; 256], &mut out).is_err());
+        assert!(
+            LengthPrefixed::new(Width::One, 1000)
+                .encode(&[0; 256], &mut out)
+                .is_err()
+        );
     }
 }

@@ -51,7 +51,11 @@ impl<B: Backend> Core<B> {
         let mut budget = self.inner.options.accept_budget;
         loop {
             let room = self.inner.shared.open_streams < self.inner.options.max_connections;
-            let Some(Entry { link, socket: Socket::Listener(listener) }) = self.inner.table.get_mut(token) else {
+            let Some(Entry {
+                link,
+                socket: Socket::Listener(listener),
+            }) = self.inner.table.get_mut(token)
+            else {
                 return;
             };
             link.set(state::READABLE);
@@ -90,7 +94,11 @@ impl<B: Backend> Core<B> {
             }
             None => {
                 // The poller has no room (ENOSPC, ENOMEM): this connection is lost, the next may not be.
-                if let Some(Entry { socket: Socket::Listener(listener), .. }) = self.inner.table.get_mut(listener) {
+                if let Some(Entry {
+                    socket: Socket::Listener(listener),
+                    ..
+                }) = self.inner.table.get_mut(listener)
+                {
                     listener.open -= 1;
                 }
                 self.inner.back_off(listener);
@@ -100,16 +108,33 @@ impl<B: Backend> Core<B> {
 }
 
 impl<B: Backend> Inner<B> {
-    pub(super) fn listen_now(&mut self, service: u16, at: SocketAddr, options: &ListenOptions) -> Result<Token, OpError> {
+    pub(super) fn listen_now(
+        &mut self,
+        service: u16,
+        at: SocketAddr,
+        options: &ListenOptions,
+    ) -> Result<Token, OpError> {
         let io = self.backend.listen(at, options)?;
         let failed = |error: std::io::Error| {
             OpError::new(Op::Set("readiness"), Transport::Tcp, error).with_local(Endpoint::tcp(at))
         };
-        let listener = Box::new(Listener { io, open: 0, max: options.max_connections });
+        let listener = Box::new(Listener {
+            io,
+            open: 0,
+            max: options.max_connections,
+        });
         let full = || failed(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
-        let token = self.table.insert(Socket::Listener(listener), service).ok_or_else(full)?;
-        if let Some(Entry { socket: Socket::Listener(listener), .. }) = self.table.get_mut(token)
-            && let Err(error) = self.backend.register(SocketRef::Listener(&mut listener.io), token)
+        let token = self
+            .table
+            .insert(Socket::Listener(listener), service)
+            .ok_or_else(full)?;
+        if let Some(Entry {
+            socket: Socket::Listener(listener),
+            ..
+        }) = self.table.get_mut(token)
+            && let Err(error) = self
+                .backend
+                .register(SocketRef::Listener(&mut listener.io), token)
         {
             self.table.remove(token);
             return Err(failed(error));
@@ -118,7 +143,11 @@ impl<B: Backend> Inner<B> {
     }
 
     pub(super) fn close_listener_now(&mut self, token: Token) {
-        if let Some(Entry { socket: Socket::Listener(_), .. }) = self.table.get(token) {
+        if let Some(Entry {
+            socket: Socket::Listener(_),
+            ..
+        }) = self.table.get(token)
+        {
             self.shared.waiting_listeners.retain(|&waiting| waiting != token);
             self.table.remove(token);
         }

@@ -12,8 +12,12 @@ use crate::service::{ConnectFailure, ConnectFault};
 impl<B: Backend> Core<B> {
     /// An event of a connect that is not decided.
     pub(super) fn connect_event(&mut self, token: Token, flags: Readiness) {
-        let Some((link, stream)) = self.inner.table.stream(token) else { return };
-        let Some(id) = link.extra.as_ref().and_then(|extra| extra.connect) else { return };
+        let Some((link, stream)) = self.inner.table.stream(token) else {
+            return;
+        };
+        let Some(id) = link.extra.as_ref().and_then(|extra| extra.connect) else {
+            return;
+        };
         match stream.connect_progress() {
             ConnectProgress::Pending => {}
             ConnectProgress::Connected => {
@@ -32,7 +36,9 @@ impl<B: Backend> Core<B> {
             ConnectProgress::Failed(error) => {
                 let address = link.peer;
                 self.inner.drop_attempt(token);
-                let Some(attempts) = self.inner.shared.connects.entry(id) else { return };
+                let Some(attempts) = self.inner.shared.connects.entry(id) else {
+                    return;
+                };
                 attempts.running.retain(|&running| running != token);
                 attempts.failed.extend(address.map(|address| (address, error)));
                 self.inner.next_attempt(id);
@@ -44,7 +50,11 @@ impl<B: Backend> Core<B> {
 impl<B: Backend> Inner<B> {
     pub(super) fn connect_now(&mut self, service: u16, request: ConnectRequest) -> ConnectId {
         let now = self.now();
-        let own = self.shared.services.get(usize::from(service)).and_then(|s| s.options.deadlines.connect);
+        let own = self
+            .shared
+            .services
+            .get(usize::from(service))
+            .and_then(|s| s.options.deadlines.connect);
         let passes = |address: &SocketAddr| request.filter.as_ref().is_none_or(|filter| filter(address.ip()));
         let attempts = Attempts {
             service,
@@ -89,7 +99,9 @@ impl<B: Backend> Inner<B> {
             };
             let (service, tag, options) = (attempts.service, attempts.tag, attempts.options.clone());
             let started = self.start_attempt(id, service, tag, address, &options);
-            let Some(attempts) = self.shared.connects.entry(id) else { return };
+            let Some(attempts) = self.shared.connects.entry(id) else {
+                return;
+            };
             match started {
                 Ok(token) => {
                     attempts.running.push(token);
@@ -124,8 +136,13 @@ impl<B: Backend> Inner<B> {
     }
 
     fn arm_connect(&mut self, id: ConnectId) {
-        let Some(attempts) = self.shared.connects.entry(id) else { return };
-        let at = [attempts.deadline, attempts.next_attempt].into_iter().flatten().min();
+        let Some(attempts) = self.shared.connects.entry(id) else {
+            return;
+        };
+        let at = [attempts.deadline, attempts.next_attempt]
+            .into_iter()
+            .flatten()
+            .min();
         if let Some(old) = attempts.timer.take() {
             self.shared.timers.cancel(old);
         }
@@ -135,7 +152,9 @@ impl<B: Backend> Inner<B> {
     /// The timer of a connect fired: its deadline, or time for the next address.
     pub(super) fn connect_timer(&mut self, id: ConnectId) {
         let now = self.now();
-        let Some(attempts) = self.shared.connects.entry(id) else { return };
+        let Some(attempts) = self.shared.connects.entry(id) else {
+            return;
+        };
         attempts.timer = None;
         if attempts.deadline.is_some_and(|at| at <= now) {
             self.connect_failed(id, Some(ConnectFault::TimedOut));
@@ -149,7 +168,9 @@ impl<B: Backend> Inner<B> {
     /// One address answered: the others are dropped.
     fn connect_won(&mut self, id: ConnectId, winner: Token) {
         self.shared.stats.connected += 1;
-        let Some(attempts) = self.shared.connects.remove(id) else { return };
+        let Some(attempts) = self.shared.connects.remove(id) else {
+            return;
+        };
         if let Some(timer) = attempts.timer {
             self.shared.timers.cancel(timer);
         }
@@ -162,7 +183,9 @@ impl<B: Backend> Inner<B> {
 
     /// The whole connect failed; without a fault given, by the last address's error.
     fn connect_failed(&mut self, id: ConnectId, fault: Option<ConnectFault>) {
-        let Some(mut attempts) = self.shared.connects.remove(id) else { return };
+        let Some(mut attempts) = self.shared.connects.remove(id) else {
+            return;
+        };
         self.shared.stats.connect_errors += 1;
         if let Some(timer) = attempts.timer {
             self.shared.timers.cancel(timer);
@@ -177,14 +200,26 @@ impl<B: Backend> Inner<B> {
                 None => std::io::Error::from(error.kind()),
             })
         };
-        let cause = fault.or_else(|| attempts.failed.last().map(last)).unwrap_or(ConnectFault::NoAddress);
-        let failure = ConnectFailure { tag: attempts.tag, attempts: attempts.failed, cause };
-        self.shared.pending.push_back(Pending::ConnectFailed(attempts.service, failure));
+        let cause = fault
+            .or_else(|| attempts.failed.last().map(last))
+            .unwrap_or(ConnectFault::NoAddress);
+        let failure = ConnectFailure {
+            tag: attempts.tag,
+            attempts: attempts.failed,
+            cause,
+        };
+        self.shared
+            .pending
+            .push_back(Pending::ConnectFailed(attempts.service, failure));
     }
 
     /// Closes the socket of an attempt that nobody heard of.
     fn drop_attempt(&mut self, token: Token) {
-        if let Some(Entry { socket: Socket::Stream(_), .. }) = self.table.get(token) {
+        if let Some(Entry {
+            socket: Socket::Stream(_),
+            ..
+        }) = self.table.get(token)
+        {
             self.table.remove(token);
             self.shared.open_streams -= 1;
             if !self.shared.waiting_listeners.is_empty() {

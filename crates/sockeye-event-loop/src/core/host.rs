@@ -28,7 +28,10 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn stats(&self) -> Stats {
-        Stats { turns: self.shared.turn, ..self.shared.stats }
+        Stats {
+            turns: self.shared.turn,
+            ..self.shared.stats
+        }
     }
 
     fn stop(&mut self) {
@@ -51,7 +54,6 @@ impl<B: Backend> Host for Inner<B> {
         self.table.link(token).map(|link| link.service)
     }
 
-    #[inline]
     fn send(&mut self, token: Token, data: &[u8]) -> Sent {
         self.write(token, data)
     }
@@ -65,8 +67,7 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn queued(&self, token: Token) -> usize {
-        let gathered = if self.is_current(token) { self.shared.out.len() } else { 0 };
-        self.table.link(token).map_or(0, |link| link.queued()) + gathered
+        self.table.link(token).map_or(0, |link| link.queued())
     }
 
     fn watermarks(&self, token: Token) -> Watermarks {
@@ -81,7 +82,9 @@ impl<B: Backend> Host for Inner<B> {
 
     fn notify_writable(&mut self, token: Token) {
         let low = self.watermarks_of(token).low;
-        let Some(link) = self.table.link_mut(token) else { return };
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
         let asked = link.is(state::NOTIFY);
         link.set(state::NOTIFY);
         if link.queued() <= low && !asked {
@@ -104,7 +107,9 @@ impl<B: Backend> Host for Inner<B> {
 
     fn resume(&mut self, token: Token) {
         let turn = self.shared.turn;
-        let Some((link, _)) = self.table.stream(token) else { return };
+        let Some((link, _)) = self.table.stream(token) else {
+            return;
+        };
         if link.is(state::PAUSED) {
             link.clear(state::PAUSED);
             // The peer was not asked for anything while we did not listen.
@@ -131,7 +136,9 @@ impl<B: Backend> Host for Inner<B> {
 
     fn set_deadlines(&mut self, token: Token, deadlines: Deadlines) {
         let turn = self.shared.turn;
-        let Some((link, _)) = self.table.stream(token) else { return };
+        let Some((link, _)) = self.table.stream(token) else {
+            return;
+        };
         link.last_read = turn;
         link.last_write = turn;
         link.extra().deadlines = Some(deadlines);
@@ -160,11 +167,17 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn tag(&self, token: Token) -> u64 {
-        self.table.link(token).and_then(|link| link.extra.as_ref()).map_or(0, |extra| extra.tag)
+        self.table
+            .link(token)
+            .and_then(|link| link.extra.as_ref())
+            .map_or(0, |extra| extra.tag)
     }
 
     fn message(&mut self, token: Token, message: Message) -> bool {
-        let there = self.table.link(token).is_some_and(|link| !link.is(state::DEAD | state::CLOSING));
+        let there = self
+            .table
+            .link(token)
+            .is_some_and(|link| !link.is(state::DEAD | state::CLOSING));
         if there {
             self.shared.pending.push_back(Pending::Message(token, message));
         }
@@ -180,23 +193,26 @@ impl<B: Backend> Host for Inner<B> {
 
     #[cfg(feature = "tcp")]
     fn detach(&mut self, token: Token) -> Option<sockeye_tcp_stream::TcpStream> {
-        if self.is_current(token) && !self.shared.out.is_empty() {
-            self.write_gathered(token);
-        }
         let Entry { link, socket } = self.table.get_mut(token)?;
         if link.is(state::QUEUED | state::NO_WRITE | state::CONNECTING) {
             return None;
         }
-        let Socket::Stream(mut stream) = std::mem::replace(socket, Socket::Vacant) else { return None };
+        let Socket::Stream(mut stream) = std::mem::replace(socket, Socket::Vacant) else {
+            return None;
+        };
         // The new owner keeps the descriptor: the poller must not.
-        let _ = self.backend.deregister(crate::backend::SocketRef::Stream(&mut stream));
+        let _ = self
+            .backend
+            .deregister(crate::backend::SocketRef::Stream(&mut stream));
         match stream.into_tcp() {
             Ok(stream) => {
                 self.finish(token, crate::service::CloseReason::Detached);
                 Some(stream)
             }
             Err(mut stream) => {
-                let _ = self.backend.register(crate::backend::SocketRef::Stream(&mut stream), token);
+                let _ = self
+                    .backend
+                    .register(crate::backend::SocketRef::Stream(&mut stream), token);
                 if let Some(entry) = self.table.get_mut(token) {
                     entry.socket = Socket::Stream(stream);
                 }

@@ -4,10 +4,9 @@ use std::net::Shutdown;
 use std::rc::Rc;
 
 use super::link::{Entry, NO_CONN, NO_TIMER, Socket, state};
-use super::{Calling, Core, Inner, NOBODY, Pending};
+use super::{Calling, Core, Inner, Pending};
 use crate::Time;
 use crate::backend::{Backend, SocketRef, StreamIo, Token};
-use crate::driver::Driver;
 use crate::host::Due;
 use crate::options::{Deadlines, StreamOption, StreamOptions};
 use crate::service::{CloseReason, Deadline};
@@ -16,30 +15,41 @@ impl<B: Backend> Core<B> {
     /// The connection stands: its service hears of it.
     pub(super) fn open(&mut self, token: Token) {
         let turn = self.inner.shared.turn;
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         link.last_read = turn;
         link.last_write = turn;
         let service = link.service;
-        let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return };
-        self.inner.enter(token);
-        let conn = driver.open(&mut self.inner, token);
+        let Some(driver) = self.drivers.get_mut(usize::from(service)) else {
+            return;
+        };
+        self.inner.shared.current = token;
+        self.out.begin(true);
+        let conn = driver.open(&mut self.inner, &mut self.out, token);
         if let Some(link) = self.inner.table.link_mut(token) {
             link.conn = conn;
         }
-        self.inner.leave(token);
+        self.leave(token);
         self.inner.arm_deadline(token);
     }
 
     /// The socket is closed: the last callback, then the place is free.
     pub(super) fn conclude(&mut self, token: Token) {
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         let (service, conn) = (link.service, link.conn);
-        let reason = link.extra.as_mut().and_then(|extra| extra.reason.take()).unwrap_or(CloseReason::Closed);
+        let reason = link
+            .extra
+            .as_mut()
+            .and_then(|extra| extra.reason.take())
+            .unwrap_or(CloseReason::Closed);
         if let CloseReason::TimedOut(_) = reason {
             self.inner.shared.stats.timed_out += 1;
         }
         if conn != NO_CONN
-            && let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service))
+            && let Some(driver) = self.drivers.get_mut(usize::from(service))
         {
             self.inner.shared.calling = Calling::Close(token);
             driver.close(&mut self.inner, token, conn, reason);
@@ -52,7 +62,10 @@ impl<B: Backend> Core<B> {
 impl<B: Backend> Inner<B> {
     pub(super) fn options_of(&self, token: Token) -> Option<Rc<StreamOptions>> {
         let link = self.table.link(token)?;
-        self.shared.services.get(usize::from(link.service)).map(|service| Rc::clone(&service.options))
+        self.shared
+            .services
+            .get(usize::from(link.service))
+            .map(|service| Rc::clone(&service.options))
     }
 
     /// Takes a stream into the table and the poller, with its service's options. `None`: no room for it.
@@ -81,12 +94,18 @@ impl<B: Backend> Inner<B> {
 
     /// Frees a place, and lets listeners that waited for one go on.
     pub(super) fn vacate(&mut self, token: Token) {
-        let Some(link) = self.table.link(token) else { return };
+        let Some(link) = self.table.link(token) else {
+            return;
+        };
         let listener = link.listener;
         self.table.remove(token);
         self.shared.open_streams -= 1;
         self.shared.stats.closed += 1;
-        if let Some(Entry { socket: Socket::Listener(listener), .. }) = self.table.entries.get_mut(listener as usize) {
+        if let Some(Entry {
+            socket: Socket::Listener(listener),
+            ..
+        }) = self.table.entries.get_mut(listener as usize)
+        {
             listener.open = listener.open.saturating_sub(1);
         }
         if !self.shared.waiting_listeners.is_empty() {
@@ -96,7 +115,9 @@ impl<B: Backend> Inner<B> {
 
     /// The connection is over: its socket is closed now, `on_close` follows. The first reason stays.
     pub(super) fn finish(&mut self, token: Token, reason: CloseReason) {
-        let Some(entry) = self.table.get_mut(token) else { return };
+        let Some(entry) = self.table.get_mut(token) else {
+            return;
+        };
         let Entry { link, socket } = entry;
         if link.is(state::DEAD) {
             return;
@@ -106,7 +127,10 @@ impl<B: Backend> Inner<B> {
                 // A duplicate of the descriptor would go on delivering events.
                 let _ = self.backend.deregister(SocketRef::Stream(stream));
             }
-            if matches!(reason, CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close) | CloseReason::Panicked) {
+            if matches!(
+                reason,
+                CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close) | CloseReason::Panicked
+            ) {
                 stream.abort();
             }
         }
@@ -126,10 +150,6 @@ impl<B: Backend> Inner<B> {
         if timer != NO_TIMER {
             self.shared.timers.cancel(timer);
         }
-        if token == self.shared.current {
-            self.shared.gathering = NOBODY;
-            self.shared.out.clear();
-        }
         self.shared.pending.push_back(Pending::Finish(token));
         if let Some(partner) = partner {
             self.partner_gone(partner);
@@ -138,7 +158,9 @@ impl<B: Backend> Inner<B> {
 
     /// Finishes a connection that has nothing left to do.
     pub(super) fn finish_if_over(&mut self, token: Token) {
-        let Some(link) = self.table.link(token) else { return };
+        let Some(link) = self.table.link(token) else {
+            return;
+        };
         let sent = link.is(state::FIN_SENT) || link.is(state::CLOSING) && !link.is(state::QUEUED);
         if link.is(state::BROKEN) || sent && link.is(state::EOF) {
             self.finish(token, CloseReason::Closed);
@@ -147,7 +169,9 @@ impl<B: Backend> Inner<B> {
 
     /// Sends FIN now: the queue is empty.
     pub(super) fn send_fin(&mut self, token: Token) {
-        let Some((link, stream)) = self.table.stream(token) else { return };
+        let Some((link, stream)) = self.table.stream(token) else {
+            return;
+        };
         link.clear(state::FIN_WANTED);
         match stream.shutdown(Shutdown::Write) {
             Ok(()) => {
@@ -159,31 +183,25 @@ impl<B: Backend> Inner<B> {
     }
 
     pub(super) fn shutdown_write_now(&mut self, token: Token) {
-        if token == self.shared.current && !self.shared.out.is_empty() {
-            self.write_gathered(token);
-        }
-        let Some((link, _)) = self.table.stream(token) else { return };
+        let Some((link, _)) = self.table.stream(token) else {
+            return;
+        };
         if link.is(state::NO_WRITE) {
             return;
         }
         link.set(state::FIN_WANTED);
-        if token == self.shared.current {
-            self.shared.gathering = NOBODY;
-        }
         self.flush(token);
     }
 
     /// Closes in order: queue, FIN, the peer's end or the close deadline.
     pub(super) fn close_in_order(&mut self, token: Token) {
-        if token == self.shared.current {
-            if !self.shared.out.is_empty() {
-                self.write_gathered(token);
-            }
-            self.shared.gathering = NOBODY;
-        }
         let now = self.now();
-        let timeout = self.options_of(token).map_or_else(Default::default, |options| options.close_timeout);
-        let Some((link, _)) = self.table.stream(token) else { return };
+        let timeout = self
+            .options_of(token)
+            .map_or_else(Default::default, |options| options.close_timeout);
+        let Some((link, _)) = self.table.stream(token) else {
+            return;
+        };
         if link.is(state::CLOSING | state::JOINED | state::CONNECTING) {
             return;
         }
@@ -209,7 +227,9 @@ impl<B: Backend> Inner<B> {
     }
 
     pub(super) fn abort_now(&mut self, token: Token) {
-        let Some((link, stream)) = self.table.stream(token) else { return };
+        let Some((link, stream)) = self.table.stream(token) else {
+            return;
+        };
         if !link.is(state::CONNECTING) {
             stream.abort();
             self.finish(token, CloseReason::Aborted);
@@ -232,7 +252,11 @@ impl<B: Backend> Inner<B> {
         let candidates = [
             (deadlines.idle, read.max(written), Deadline::Idle),
             (deadlines.read.filter(|_| reading), read, Deadline::Read),
-            (deadlines.write_stall.filter(|_| link.is(state::QUEUED)), written, Deadline::WriteStall),
+            (
+                deadlines.write_stall.filter(|_| link.is(state::QUEUED)),
+                written,
+                Deadline::WriteStall,
+            ),
         ];
         let mut first = None;
         for (after, turn, which) in candidates {
@@ -248,13 +272,18 @@ impl<B: Backend> Inner<B> {
     }
 
     pub(super) fn deadlines_of(&self, token: Token) -> Deadlines {
-        let Some(link) = self.table.link(token) else { return Deadlines::default() };
+        let Some(link) = self.table.link(token) else {
+            return Deadlines::default();
+        };
         if let Some(extra) = &link.extra
             && let Some(deadlines) = extra.deadlines
         {
             return deadlines;
         }
-        self.shared.services.get(usize::from(link.service)).map_or_else(Deadlines::default, |s| s.options.deadlines)
+        self.shared
+            .services
+            .get(usize::from(link.service))
+            .map_or_else(Deadlines::default, |s| s.options.deadlines)
     }
 
     /// Sets the connection's one timer to its first deadline. Activity does not come here: the timer that
@@ -262,7 +291,9 @@ impl<B: Backend> Inner<B> {
     pub(super) fn arm_deadline(&mut self, token: Token) {
         let first = self.first_deadline(token);
         let set_in = self.shared.turn;
-        let Some(link) = self.table.link_mut(token) else { return };
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
         let old = std::mem::replace(&mut link.timer, NO_TIMER);
         if let Some((at, _)) = first {
             link.timer = self.shared.timers.set(at, Due::Deadline { token, set_in });
@@ -275,7 +306,9 @@ impl<B: Backend> Inner<B> {
     /// The connection's timer, set in that turn, fired.
     pub(super) fn deadline_fired(&mut self, token: Token, set_in: u64) {
         let now = self.now();
-        let Some(link) = self.table.link_mut(token) else { return };
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
         link.timer = NO_TIMER;
         let quiet = link.last_read.max(link.last_write) <= set_in;
         match self.first_deadline(token) {
@@ -288,12 +321,15 @@ impl<B: Backend> Inner<B> {
 
     /// Every token of an open stream.
     pub(super) fn streams(&self) -> Vec<Token> {
-        let is_stream = |token: &Token| matches!(self.table.get(*token), Some(Entry { socket: Socket::Stream(_), .. }));
+        let is_stream = |token: &Token| {
+            matches!(
+                self.table.get(*token),
+                Some(Entry {
+                    socket: Socket::Stream(_),
+                    ..
+                })
+            )
+        };
         self.table.tokens().into_iter().filter(is_stream).collect()
-    }
-
-    /// Whether a callback of that connection runs right now.
-    pub(super) fn is_current(&self, token: Token) -> bool {
-        self.shared.current == token && token != NOBODY
     }
 }

@@ -72,7 +72,10 @@ pub(crate) mod state {
 }
 
 pub(crate) const NO_CONN: u32 = u32::MAX;
-pub(crate) const NO_TIMER: TimerId = TimerId { index: u32::MAX, generation: 0 };
+pub(crate) const NO_TIMER: TimerId = TimerId {
+    index: u32::MAX,
+    generation: 0,
+};
 pub(crate) const NO_LISTENER: u32 = u32::MAX;
 
 /// What every socket has.
@@ -133,7 +136,9 @@ impl Link {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.extra.as_ref().map_or(0, |extra| extra.queue.bytes() + extra.outgoing.len())
+        self.extra
+            .as_ref()
+            .map_or(0, |extra| extra.queue.bytes() + extra.outgoing.len())
     }
 
     #[inline]
@@ -175,7 +180,10 @@ pub(crate) struct Table<B: Backend> {
 
 impl<B: Backend> Table<B> {
     pub(crate) fn new() -> Self {
-        Self { entries: Vec::new(), free: Vec::new() }
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     /// Takes a place. `None` when every index is in use.
@@ -187,7 +195,10 @@ impl<B: Backend> Table<B> {
                 if index >= Token::FIRST_SPECIAL_INDEX {
                     return None;
                 }
-                self.entries.push(Entry { link: Link::vacant(), socket: Socket::Vacant });
+                self.entries.push(Entry {
+                    link: Link::vacant(),
+                    socket: Socket::Vacant,
+                });
                 index
             }
         };
@@ -201,7 +212,10 @@ impl<B: Backend> Table<B> {
     pub(crate) fn remove(&mut self, token: Token) {
         if let Some(entry) = self.get_mut(token) {
             let generation = entry.link.generation.wrapping_add(1);
-            entry.link = Link { generation, ..Link::vacant() };
+            entry.link = Link {
+                generation,
+                ..Link::vacant()
+            };
             entry.socket = Socket::Vacant;
             self.free.push(token.index());
         }
@@ -233,7 +247,10 @@ impl<B: Backend> Table<B> {
     #[inline]
     pub(crate) fn stream(&mut self, token: Token) -> Option<(&mut Link, &mut B::Stream)> {
         match self.get_mut(token) {
-            Some(Entry { link, socket: Socket::Stream(stream) }) => Some((link, stream)),
+            Some(Entry {
+                link,
+                socket: Socket::Stream(stream),
+            }) => Some((link, stream)),
             _ => None,
         }
     }

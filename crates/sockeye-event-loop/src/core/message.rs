@@ -11,13 +11,16 @@ use std::net::SocketAddr;
 use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::{Fault, Op, OpError, Outgoing, RecvBatch, SendBatch};
 
-use super::link::{Entry, Socket};
+use super::link::{Entry, NO_CONN, Socket};
 use super::{Calling, Core, Inner, Outbox, Place, Record};
 use crate::backend::{Backend, MessageIo, Readiness, SocketRef, Token};
 use crate::datagrams::{Datagram, Datagrams};
-use crate::driver::{BatchPlace, Driver, MessageDriver, Receiver, SocketEvent};
+use crate::driver::{
+    BatchPlace, Driver, MessageDriver, Receiver, ServiceEvent, SocketEvent, StreamDriver, StreamEvent,
+};
+use crate::gather::Gather;
 use crate::host::Host;
-use crate::service::{SendFailure, Sent};
+use crate::service::{CloseReason, SendFailure, Sent};
 
 /// Messages received in one call.
 const BATCH: usize = 64;
@@ -60,11 +63,24 @@ impl<'a> Payloads<'a> {
 
 impl<M: MessageIo> MessageSocket<M> {
     fn new(io: M, max_queue: usize) -> Self {
-        Self { io, queue: VecDeque::new(), queued: 0, max_queue, notify: false, errors: 0 }
+        Self {
+            io,
+            queue: VecDeque::new(),
+            queued: 0,
+            max_queue,
+            notify: false,
+            errors: 0,
+        }
     }
 
     /// Sends what was recorded, in order, and queues what the kernel has no room for.
-    fn send(&mut self, sender: &mut SendBatch, records: &[Record], payloads: &Payloads<'_>, report: &mut Report) {
+    fn send(
+        &mut self,
+        sender: &mut SendBatch,
+        records: &[Record],
+        payloads: &Payloads<'_>,
+        report: &mut Report,
+    ) {
         let mut next = 0;
         while next < records.len() && self.queue.is_empty() {
             let make = |i: usize| records[i].message.with_payload(payloads.of(&records[i]));
@@ -77,7 +93,11 @@ impl<M: MessageIo> MessageSocket<M> {
             }
             if let Some(record) = records.get(next) {
                 let (destination, len) = (record.message.destination(), record.len as usize);
-                report.failed.push(SendFailure { destination, len, error });
+                report.failed.push(SendFailure {
+                    destination,
+                    len,
+                    error,
+                });
             }
             next += 1;
         }
@@ -92,7 +112,9 @@ impl<M: MessageIo> MessageSocket<M> {
     fn flush(&mut self, sender: &mut SendBatch, report: &mut Report) -> bool {
         while !self.queue.is_empty() {
             let queue = &self.queue;
-            let outcome = self.io.send_batch(sender, 0..queue.len(), |i| queue[i].0.with_payload(&queue[i].1));
+            let outcome = self
+                .io
+                .send_batch(sender, 0..queue.len(), |i| queue[i].0.with_payload(&queue[i].1));
             report.sent += outcome.count;
             for (_, payload) in self.queue.drain(..outcome.count) {
                 self.queued -= payload.len();
@@ -103,7 +125,11 @@ impl<M: MessageIo> MessageSocket<M> {
             }
             if let Some((message, payload)) = self.queue.pop_front() {
                 self.queued -= payload.len();
-                report.failed.push(SendFailure { destination: message.destination(), len: payload.len(), error });
+                report.failed.push(SendFailure {
+                    destination: message.destination(),
+                    len: payload.len(),
+                    error,
+                });
             }
         }
         true
@@ -132,9 +158,24 @@ impl<R: Receiver + ServiceOf> MessageDriver for Messages<R> {
                 let start = next.offset;
                 let end = (start + size).min(total);
                 let last = end == total;
-                *next = if last { BatchPlace { message: slot + 1, offset: 0 } } else { BatchPlace { message: slot, offset: end } };
+                *next = if last {
+                    BatchPlace {
+                        message: slot + 1,
+                        offset: 0,
+                    }
+                } else {
+                    BatchPlace {
+                        message: slot,
+                        offset: end,
+                    }
+                };
                 let data = batch.payload_mut(slot).get_mut(start..end).unwrap_or_default();
-                let datagram = Datagram { data, source, truncated, meta };
+                let datagram = Datagram {
+                    data,
+                    source,
+                    truncated,
+                    meta,
+                };
                 self.0.receive(&mut Datagrams::new(host, token), datagram);
                 if last {
                     break;
@@ -147,13 +188,47 @@ impl<R: Receiver + ServiceOf> MessageDriver for Messages<R> {
         self.0.complete(&mut Datagrams::new(host, token));
     }
 
-    fn event(&mut self, host: &mut dyn Host, token: Token, event: SocketEvent) {
+    fn socket_event(&mut self, host: &mut dyn Host, token: Token, event: SocketEvent) {
         self.0.tell(&mut Datagrams::new(host, token), event);
     }
+}
 
+impl<R: Receiver + ServiceOf> Driver for Messages<R> {
     fn service(&mut self) -> &mut dyn std::any::Any {
         self.0.service()
     }
+
+    fn has_streams(&self) -> bool {
+        false
+    }
+}
+
+/// Streams never name a message service: their handles have its type.
+impl<R> StreamDriver for Messages<R> {
+    fn open(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token) -> u32 {
+        NO_CONN
+    }
+
+    fn data(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token, _: u32, data: &mut [u8]) -> usize {
+        data.len()
+    }
+
+    fn data_complete(
+        &mut self,
+        _: &mut dyn Host,
+        _: &mut Gather,
+        _: Token,
+        _: u32,
+        data: &mut [u8],
+    ) -> usize {
+        data.len()
+    }
+
+    fn event(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token, _: u32, _: StreamEvent<'_>) {}
+
+    fn close(&mut self, _: &mut dyn Host, _: Token, _: u32, _: CloseReason) {}
+
+    fn service_event(&mut self, _: &mut dyn Host, _: u16, _: ServiceEvent) {}
 }
 
 /// Access to the user's service behind its receiver.
@@ -175,15 +250,29 @@ impl<S: 'static> ServiceOf for crate::driver::ForPackets<S> {
 
 impl<B: Backend> Core<B> {
     /// Takes a socket onto the loop and tells its service.
-    pub(crate) fn add_socket(&mut self, socket: Socket<B>, service: u16, at: SocketAddr) -> Result<Token, OpError> {
+    pub(crate) fn add_socket(
+        &mut self,
+        socket: Socket<B>,
+        service: u16,
+        at: SocketAddr,
+    ) -> Result<Token, OpError> {
         let local = Endpoint::udp(at);
-        let failed = |error: io::Error| OpError::new(Op::Set("readiness"), Transport::Udp, error).with_local(local);
+        let failed =
+            |error: io::Error| OpError::new(Op::Set("readiness"), Transport::Udp, error).with_local(local);
         let full = || failed(io::ErrorKind::OutOfMemory.into());
         let token = self.inner.table.insert(socket, service).ok_or_else(full)?;
-        let Some(entry) = self.inner.table.get_mut(token) else { return Err(full()) };
+        let Some(entry) = self.inner.table.get_mut(token) else {
+            return Err(full());
+        };
         let registered = match &mut entry.socket {
-            Socket::Datagram(socket) => self.inner.backend.register(SocketRef::Datagram(&mut socket.io), token),
-            Socket::Packet(socket) => self.inner.backend.register(SocketRef::Packet(&mut socket.io), token),
+            Socket::Datagram(socket) => self
+                .inner
+                .backend
+                .register(SocketRef::Datagram(&mut socket.io), token),
+            Socket::Packet(socket) => self
+                .inner
+                .backend
+                .register(SocketRef::Packet(&mut socket.io), token),
             _ => Ok(()),
         };
         if let Err(error) = registered {
@@ -210,8 +299,14 @@ impl<B: Backend> Core<B> {
     fn take_errors(&mut self, token: Token) {
         for _ in 0..ERRORS {
             let entry = match self.inner.table.get_mut(token) {
-                Some(Entry { socket: Socket::Datagram(socket), .. }) => socket.io.recv_error(),
-                Some(Entry { socket: Socket::Packet(socket), .. }) => socket.io.recv_error(),
+                Some(Entry {
+                    socket: Socket::Datagram(socket),
+                    ..
+                }) => socket.io.recv_error(),
+                Some(Entry {
+                    socket: Socket::Packet(socket),
+                    ..
+                }) => socket.io.recv_error(),
                 _ => return,
             };
             match entry {
@@ -224,10 +319,19 @@ impl<B: Backend> Core<B> {
 
     fn flush_socket(&mut self, token: Token) {
         let mut report = Report::default();
-        let sender = self.inner.sender.get_or_insert_with(|| Box::new(SendBatch::new(BATCH)));
+        let sender = self
+            .inner
+            .sender
+            .get_or_insert_with(|| Box::new(SendBatch::new(BATCH)));
         let (empty, notify) = match self.inner.table.get_mut(token) {
-            Some(Entry { socket: Socket::Datagram(socket), .. }) => (socket.flush(sender, &mut report), &mut socket.notify),
-            Some(Entry { socket: Socket::Packet(socket), .. }) => (socket.flush(sender, &mut report), &mut socket.notify),
+            Some(Entry {
+                socket: Socket::Datagram(socket),
+                ..
+            }) => (socket.flush(sender, &mut report), &mut socket.notify),
+            Some(Entry {
+                socket: Socket::Packet(socket),
+                ..
+            }) => (socket.flush(sender, &mut report), &mut socket.notify),
             _ => return,
         };
         let tell = empty && std::mem::take(notify);
@@ -239,12 +343,21 @@ impl<B: Backend> Core<B> {
 
     /// Receives batches until there is nothing more, or the turn's share is used up.
     fn receive(&mut self, token: Token) {
-        let mut inbox = self.inbox.take().unwrap_or_else(|| Box::new(RecvBatch::new(BATCH, SLOT)));
+        let mut inbox = self
+            .inbox
+            .take()
+            .unwrap_or_else(|| Box::new(RecvBatch::new(BATCH, SLOT)));
         let mut more = true;
         for _ in 0..self.inner.options.datagram_batches {
             let received = match self.inner.table.get_mut(token) {
-                Some(Entry { socket: Socket::Datagram(socket), .. }) => socket.io.recv_batch(&mut inbox),
-                Some(Entry { socket: Socket::Packet(socket), .. }) => socket.io.recv_batch(&mut inbox),
+                Some(Entry {
+                    socket: Socket::Datagram(socket),
+                    ..
+                }) => socket.io.recv_batch(&mut inbox),
+                Some(Entry {
+                    socket: Socket::Packet(socket),
+                    ..
+                }) => socket.io.recv_batch(&mut inbox),
                 _ => break,
             };
             match received {
@@ -289,16 +402,28 @@ impl<B: Backend> Core<B> {
 
     fn forget_errors(&mut self, token: Token) {
         match self.inner.table.get_mut(token) {
-            Some(Entry { socket: Socket::Datagram(socket), .. }) => socket.errors = 0,
-            Some(Entry { socket: Socket::Packet(socket), .. }) => socket.errors = 0,
+            Some(Entry {
+                socket: Socket::Datagram(socket),
+                ..
+            }) => socket.errors = 0,
+            Some(Entry {
+                socket: Socket::Packet(socket),
+                ..
+            }) => socket.errors = 0,
             _ => {}
         }
     }
 
     fn too_many_errors(&mut self, token: Token) -> bool {
         let errors = match self.inner.table.get_mut(token) {
-            Some(Entry { socket: Socket::Datagram(socket), .. }) => &mut socket.errors,
-            Some(Entry { socket: Socket::Packet(socket), .. }) => &mut socket.errors,
+            Some(Entry {
+                socket: Socket::Datagram(socket),
+                ..
+            }) => &mut socket.errors,
+            Some(Entry {
+                socket: Socket::Packet(socket),
+                ..
+            }) => &mut socket.errors,
             _ => return true,
         };
         *errors += 1;
@@ -312,8 +437,12 @@ impl<B: Backend> Core<B> {
             if place.message >= inbox.len() {
                 break;
             }
-            let Some(link) = self.inner.table.link(token) else { break };
-            let Some(Driver::Messages(driver)) = self.drivers.get_mut(usize::from(link.service)) else { break };
+            let Some(link) = self.inner.table.link(token) else {
+                break;
+            };
+            let Some(driver) = self.drivers.get_mut(usize::from(link.service)) else {
+                break;
+            };
             let storage = inbox.storage();
             let arena = (storage.as_ptr().addr(), storage.len());
             self.inner.begin_outbox(token, arena);
@@ -323,22 +452,30 @@ impl<B: Backend> Core<B> {
                 debug_assert!(before.message != place.message || before.offset != place.offset);
             }
             self.inner.shared.calling = Calling::Nobody;
-            let report = self.inner.flush_outbox(token, self.inbox.as_ref().map_or(&[], |inbox| inbox.storage()));
+            let report = self
+                .inner
+                .flush_outbox(token, self.inbox.as_ref().map_or(&[], |inbox| inbox.storage()));
             self.report(token, report);
         }
         if let Some((token, _)) = self.open_batch.take() {
             // After a panic in its last callback something may still be recorded.
-            let report = self.inner.flush_outbox(token, self.inbox.as_ref().map_or(&[], |inbox| inbox.storage()));
+            let report = self
+                .inner
+                .flush_outbox(token, self.inbox.as_ref().map_or(&[], |inbox| inbox.storage()));
             self.report(token, report);
         }
     }
 
     /// Tells a socket's service something, and sends what it says to that.
     pub(super) fn tell_socket(&mut self, token: Token, event: SocketEvent) {
-        let Some(link) = self.inner.table.link(token) else { return };
-        let Some(Driver::Messages(driver)) = self.drivers.get_mut(usize::from(link.service)) else { return };
+        let Some(link) = self.inner.table.link(token) else {
+            return;
+        };
+        let Some(driver) = self.drivers.get_mut(usize::from(link.service)) else {
+            return;
+        };
         self.inner.begin_outbox(token, (0, 0));
-        driver.event(&mut self.inner, token, event);
+        driver.socket_event(&mut self.inner, token, event);
         self.inner.shared.calling = Calling::Nobody;
         let report = self.inner.flush_outbox(token, &[]);
         self.report(token, report);
@@ -350,10 +487,14 @@ impl<B: Backend> Core<B> {
         for failure in report.failed {
             // Not `tell_socket`: what the service answers to a failure waits for the next flush, so that a
             // failing answer to a failure does not go round and round here.
-            let Some(link) = self.inner.table.link(token) else { return };
-            let Some(Driver::Messages(driver)) = self.drivers.get_mut(usize::from(link.service)) else { return };
+            let Some(link) = self.inner.table.link(token) else {
+                return;
+            };
+            let Some(driver) = self.drivers.get_mut(usize::from(link.service)) else {
+                return;
+            };
             self.inner.shared.calling = Calling::Service;
-            driver.event(&mut self.inner, token, SocketEvent::SendError(failure));
+            driver.socket_event(&mut self.inner, token, SocketEvent::SendError(failure));
             self.inner.shared.calling = Calling::Nobody;
         }
     }
@@ -371,8 +512,14 @@ impl<B: Backend> Inner<B> {
     /// Callbacks of a socket begin: what they send is recorded.
     fn begin_outbox(&mut self, token: Token, arena: (usize, usize)) {
         let full = match self.table.get(token) {
-            Some(Entry { socket: Socket::Datagram(socket), .. }) => socket.queued > socket.max_queue,
-            Some(Entry { socket: Socket::Packet(socket), .. }) => socket.queued > socket.max_queue,
+            Some(Entry {
+                socket: Socket::Datagram(socket),
+                ..
+            }) => socket.queued > socket.max_queue,
+            Some(Entry {
+                socket: Socket::Packet(socket),
+                ..
+            }) => socket.queued > socket.max_queue,
             _ => false,
         };
         let outbox = &mut self.shared.outbox;
@@ -414,7 +561,11 @@ impl<B: Backend> Inner<B> {
             return self.refuse(token);
         }
         let len = u32::try_from(len).unwrap_or(u32::MAX);
-        outbox.records.push(Record { place, len, message: message.with_payload(&[]) });
+        outbox.records.push(Record {
+            place,
+            len,
+            message: message.with_payload(&[]),
+        });
         Sent::Sent
     }
 
@@ -423,8 +574,14 @@ impl<B: Backend> Inner<B> {
     fn refuse(&mut self, token: Token) -> Sent {
         self.shared.stats.full += 1;
         match self.table.get_mut(token) {
-            Some(Entry { socket: Socket::Datagram(socket), .. }) => socket.notify = true,
-            Some(Entry { socket: Socket::Packet(socket), .. }) => socket.notify = true,
+            Some(Entry {
+                socket: Socket::Datagram(socket),
+                ..
+            }) => socket.notify = true,
+            Some(Entry {
+                socket: Socket::Packet(socket),
+                ..
+            }) => socket.notify = true,
             _ => return Sent::Gone,
         }
         self.relist(token);
@@ -440,17 +597,26 @@ impl<B: Backend> Inner<B> {
             len: u32::try_from(len).unwrap_or(u32::MAX),
             message: message.with_payload(&[]),
         };
-        let payloads = Payloads { received: &[], lent: message.payload() };
+        let payloads = Payloads {
+            received: &[],
+            lent: message.payload(),
+        };
         let mut report = Report::default();
         let (full, waits) = match self.table.get_mut(token) {
-            Some(Entry { socket: Socket::Datagram(socket), .. }) => {
+            Some(Entry {
+                socket: Socket::Datagram(socket),
+                ..
+            }) => {
                 let full = socket.queued + len > socket.max_queue && !socket.queue.is_empty();
                 if !full {
                     socket.send(sender, &[record], &payloads, &mut report);
                 }
                 (full, !socket.queue.is_empty())
             }
-            Some(Entry { socket: Socket::Packet(socket), .. }) => {
+            Some(Entry {
+                socket: Socket::Packet(socket),
+                ..
+            }) => {
                 let full = socket.queued + len > socket.max_queue && !socket.queue.is_empty();
                 if !full {
                     socket.send(sender, &[record], &payloads, &mut report);
@@ -482,7 +648,10 @@ impl<B: Backend> Inner<B> {
 
     pub(super) fn commit_now(&mut self, token: Token, message: &Outgoing<'_>, len: usize) -> Sent {
         let outbox = &mut self.shared.outbox;
-        let at = outbox.lent.len().saturating_sub(std::mem::take(&mut outbox.lending));
+        let at = outbox
+            .lent
+            .len()
+            .saturating_sub(std::mem::take(&mut outbox.lending));
         outbox.lent.truncate(at + len);
         self.record(token, Place::Lent(at), len, message)
     }
@@ -499,23 +668,42 @@ impl<B: Backend> Inner<B> {
             self.shared.outbox.lent.clear();
             return report;
         }
-        let Outbox { mut records, mut lent, .. } = std::mem::take(&mut self.shared.outbox);
-        let payloads = Payloads { received, lent: &lent };
+        let Outbox {
+            mut records,
+            mut lent,
+            ..
+        } = std::mem::take(&mut self.shared.outbox);
+        let payloads = Payloads {
+            received,
+            lent: &lent,
+        };
         let sender = self.sender.get_or_insert_with(|| Box::new(SendBatch::new(BATCH)));
         match self.table.get_mut(token) {
-            Some(Entry { socket: Socket::Datagram(socket), .. }) => socket.send(sender, &records, &payloads, &mut report),
-            Some(Entry { socket: Socket::Packet(socket), .. }) => socket.send(sender, &records, &payloads, &mut report),
+            Some(Entry {
+                socket: Socket::Datagram(socket),
+                ..
+            }) => socket.send(sender, &records, &payloads, &mut report),
+            Some(Entry {
+                socket: Socket::Packet(socket),
+                ..
+            }) => socket.send(sender, &records, &payloads, &mut report),
             _ => {}
         }
         // The storage goes back for the next batch.
         records.clear();
         lent.clear();
-        self.shared.outbox = Outbox { records, lent, ..Outbox::default() };
+        self.shared.outbox = Outbox {
+            records,
+            lent,
+            ..Outbox::default()
+        };
         report
     }
 
     pub(super) fn close_socket_now(&mut self, token: Token) {
-        let Some(entry) = self.table.get(token) else { return };
+        let Some(entry) = self.table.get(token) else {
+            return;
+        };
         if let Socket::Datagram(_) | Socket::Packet(_) = entry.socket {
             self.table.remove(token);
         }
@@ -523,5 +711,4 @@ impl<B: Backend> Inner<B> {
             self.shared.outbox.records.clear();
         }
     }
-
 }

@@ -26,6 +26,7 @@ use crate::Time;
 use crate::backend::{Backend, Token};
 use crate::connect::Connects;
 use crate::driver::{BatchPlace, Driver};
+use crate::gather::Gather;
 use crate::host::Due;
 use crate::options::{LoopOptions, StreamOptions};
 use crate::remote::RemoteQueue;
@@ -46,9 +47,6 @@ mod turn;
 mod write;
 
 use link::Table;
-
-/// Small writes of one callback are gathered up to this and leave together when it has returned.
-const COALESCE: usize = 4096;
 
 /// A callback or a step of work that waits until the present callback has returned.
 pub(crate) enum Pending {
@@ -136,9 +134,6 @@ pub(crate) struct Shared {
     pub(crate) samples: clock::Samples,
     /// The connection whose callback runs.
     pub(crate) current: Token,
-    /// The same while its small writes are gathered, which they are as long as nothing waits before them.
-    pub(crate) gathering: Token,
-    pub(crate) out: Vec<u8>,
     pub(crate) calling: Calling,
     pub(crate) timers: Wheel<Due>,
     /// What the alarm is set to; `Time::MAX` when it is not.
@@ -179,9 +174,11 @@ const MAX_LENT: usize = 4 * 1024 * 1024;
 /// The loop without its event storage.
 pub(crate) struct Core<B: Backend> {
     pub(crate) inner: Inner<B>,
-    pub(crate) drivers: Vec<Driver>,
+    pub(crate) drivers: Vec<Box<dyn Driver>>,
     /// The one read buffer: a kept tail in front, `read_buffer` bytes behind it. Never cleared.
     pub(crate) buffer: Vec<u8>,
+    /// What the callback that runs has written in small pieces.
+    pub(crate) out: Gather,
     pub(crate) inbox: Option<Box<RecvBatch>>,
     /// The batch that is being offered, should a callback panic in the middle.
     pub(crate) open_batch: Option<(Token, BatchPlace)>,
@@ -205,8 +202,6 @@ impl<B: Backend> Core<B> {
             turn: 0,
             samples: clock::Samples::default(),
             current: NOBODY,
-            gathering: NOBODY,
-            out: Vec::with_capacity(COALESCE),
             calling: Calling::Nobody,
             timers: Wheel::new(now),
             alarm: Time::MAX,
@@ -223,9 +218,17 @@ impl<B: Backend> Core<B> {
         };
         let buffer = vec![0; options.read_buffer.max(1)];
         Self {
-            inner: Inner { backend, table: Table::new(), shared, options, sender: None, max_lent: MAX_LENT },
+            inner: Inner {
+                backend,
+                table: Table::new(),
+                shared,
+                options,
+                sender: None,
+                max_lent: MAX_LENT,
+            },
             drivers: Vec::new(),
             buffer,
+            out: Gather::new(),
             inbox: None,
             open_batch: None,
             remote,
@@ -235,17 +238,28 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    /// Adds a stream service; `None` when there are 65,535 already.
-    pub(crate) fn add_streams(&mut self, driver: Driver, options: StreamOptions, wraps: bool) -> u16 {
+    /// Adds a service.
+    pub(crate) fn add_streams(
+        &mut self,
+        driver: Box<dyn Driver>,
+        options: StreamOptions,
+        wraps: bool,
+    ) -> u16 {
         // The buffer holds the longest tail that any service may keep, and a whole read behind it.
         let needed = self.inner.options.read_buffer + options.watermarks.max_tail;
-        if matches!(driver, Driver::Streams(_)) && self.buffer.len() < needed {
+        if driver.has_streams() && self.buffer.len() < needed {
             self.buffer = vec![0; needed];
         }
         let index = self.drivers.len();
-        assert!(index < usize::from(u16::MAX), "more than 65,534 services on one loop");
+        assert!(
+            index < usize::from(u16::MAX),
+            "more than 65,534 services on one loop"
+        );
         self.drivers.push(driver);
-        self.inner.shared.services.push(ServiceSettings { options: Rc::new(options), wraps });
+        self.inner.shared.services.push(ServiceSettings {
+            options: Rc::new(options),
+            wraps,
+        });
         u16::try_from(index).unwrap_or(u16::MAX)
     }
 }

@@ -5,11 +5,13 @@ use std::io;
 use super::link::{Link, Socket, state};
 use super::{Core, NOBODY, Pending};
 use crate::backend::{Backend, Readiness, Ready, StreamIo, Token};
-use crate::driver::{Driver, StreamEvent};
+use crate::driver::StreamEvent;
 use crate::service::CloseReason;
 
 /// Flags that leave the fast path.
-const EXCEPTIONAL: Readiness = Readiness::READ_CLOSED.with(Readiness::WRITE_CLOSED).with(Readiness::ERROR);
+const EXCEPTIONAL: Readiness = Readiness::READ_CLOSED
+    .with(Readiness::WRITE_CLOSED)
+    .with(Readiness::ERROR);
 
 /// What one step of reading led to.
 enum Step {
@@ -19,11 +21,15 @@ enum Step {
 
 impl<B: Backend> Core<B> {
     /// An event of any socket.
-    #[inline]
+    #[inline(always)]
     pub(super) fn dispatch(&mut self, ready: Ready) {
         let Ready { token, flags } = ready;
-        let Some(entry) = self.inner.table.get_mut(token) else { return self.special(token) };
-        let Socket::Stream(stream) = &mut entry.socket else { return self.other_event(token, flags) };
+        let Some(entry) = self.inner.table.get_mut(token) else {
+            return self.special(token);
+        };
+        let Socket::Stream(stream) = &mut entry.socket else {
+            return self.other_event(token, flags);
+        };
         if flags.any(EXCEPTIONAL) || entry.link.state & state::SLOW != 0 {
             return self.stream_event(token, flags);
         }
@@ -31,14 +37,22 @@ impl<B: Backend> Core<B> {
             return;
         }
         let size = self.inner.options.read_buffer;
-        match stream.read(&mut self.buffer[..size]) {
+        let window = &mut self.buffer[..size];
+        match stream.read(window) {
             Ok(len) if len > 0 && len < size => {
                 let link = &mut entry.link;
                 link.last_read = self.inner.shared.turn;
                 self.inner.shared.stats.reads += 1;
                 self.inner.shared.stats.bytes_in += len as u64;
-                let (service, conn) = (link.service, link.conn);
-                let consumed = self.offer(token, service, conn, len, true);
+                let conn = link.conn;
+                let Some(driver) = self.drivers.get_mut(usize::from(link.service)) else {
+                    return;
+                };
+                self.inner.shared.current = token;
+                self.out.begin(true);
+                let data = &mut window[..len];
+                let consumed = driver.data_complete(&mut self.inner, &mut self.out, token, conn, data);
+                self.leave(token);
                 if consumed < len {
                     self.keep_tail(token, consumed, len);
                 }
@@ -48,22 +62,12 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    /// Calls `on_data` with `buffer[..len]` and writes what it gathered.
-    #[inline(always)]
-    fn offer(&mut self, token: Token, service: u16, conn: u32, len: usize, complete: bool) -> usize {
-        let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return len };
-        let shared = &mut self.inner.shared;
-        shared.current = token;
-        shared.gathering = token;
-        let consumed = driver.data(&mut self.inner, token, conn, &mut self.buffer[..len], complete);
-        self.inner.leave(token);
-        consumed
-    }
-
     /// The first read of an event was not the plain case: full buffer, end, error, nothing.
     #[cold]
     fn slow_read(&mut self, token: Token, outcome: io::Result<usize>) {
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         link.set(state::READABLE);
         if let Step::Again = self.take_read(token, outcome, 0) {
             self.pump(token);
@@ -74,7 +78,9 @@ impl<B: Backend> Core<B> {
     /// An event of a connection that is not in its plain state, or that is no plain event.
     #[cold]
     fn stream_event(&mut self, token: Token, flags: Readiness) {
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         if link.is(state::CONNECTING) {
             self.connect_event(token, flags);
             return self.run_pending();
@@ -85,11 +91,20 @@ impl<B: Backend> Core<B> {
         if flags.any(EXCEPTIONAL) {
             link.set(state::END_SEEN);
         }
-        if flags.any(Readiness::WRITABLE.with(Readiness::WRITE_CLOSED).with(Readiness::ERROR)) {
+        if flags.any(
+            Readiness::WRITABLE
+                .with(Readiness::WRITE_CLOSED)
+                .with(Readiness::ERROR),
+        ) {
             link.clear(state::WRITE_WAIT);
             self.inner.flush(token);
         }
-        if self.inner.table.link(token).is_some_and(|link| link.is(state::JOINED)) {
+        if self
+            .inner
+            .table
+            .link(token)
+            .is_some_and(|link| link.is(state::JOINED))
+        {
             self.inner.relay_event(token);
         } else {
             self.pump(token);
@@ -101,7 +116,9 @@ impl<B: Backend> Core<B> {
     pub(super) fn pump(&mut self, token: Token) {
         let mut budget = self.inner.options.stream_budget;
         loop {
-            let Some((link, stream)) = self.inner.table.stream(token) else { return };
+            let Some((link, stream)) = self.inner.table.stream(token) else {
+                return;
+            };
             if link.is(state::JOINED | state::CONNECTING) {
                 return;
             }
@@ -146,7 +163,9 @@ impl<B: Backend> Core<B> {
     /// What a read gave: behind `tail` bytes that were kept.
     fn take_read(&mut self, token: Token, outcome: io::Result<usize>, tail: usize) -> Step {
         let turn = self.inner.shared.turn;
-        let Some(link) = self.inner.table.link_mut(token) else { return Step::Done };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return Step::Done;
+        };
         match outcome {
             Ok(0) => {
                 link.set(state::EOF);
@@ -184,11 +203,25 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    /// Offers `buffer[..len]` and keeps what is left of it.
+    /// Offers `buffer[..len]`, writes what that gathered, and keeps what is left.
     fn deliver(&mut self, token: Token, len: usize, complete: bool) {
-        let Some(link) = self.inner.table.link(token) else { return };
-        let (service, conn) = (link.service, link.conn);
-        let consumed = self.offer(token, service, conn, len, complete);
+        let Some(link) = self.inner.table.link(token) else {
+            return;
+        };
+        let conn = link.conn;
+        let plain = !link.is(state::NO_DIRECT_WRITE);
+        let Some(driver) = self.drivers.get_mut(usize::from(link.service)) else {
+            return;
+        };
+        self.inner.shared.current = token;
+        self.out.begin(plain);
+        let data = &mut self.buffer[..len];
+        let consumed = if complete {
+            driver.data_complete(&mut self.inner, &mut self.out, token, conn, data)
+        } else {
+            driver.data(&mut self.inner, &mut self.out, token, conn, data)
+        };
+        self.leave(token);
         if consumed < len {
             self.keep_tail(token, consumed, len);
         }
@@ -196,7 +229,9 @@ impl<B: Backend> Core<B> {
 
     /// Offers the kept tail again: after a resume, when there is room to write, at the end of the stream.
     fn redeliver(&mut self, token: Token) {
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         link.clear(state::TAIL | state::REDELIVER);
         let Some(extra) = &mut link.extra else { return };
         let len = extra.tail.len();
@@ -211,7 +246,9 @@ impl<B: Backend> Core<B> {
     #[cold]
     fn keep_tail(&mut self, token: Token, from: usize, to: usize) {
         let limit = self.inner.watermarks_of(token).max_tail;
-        let Some((link, _)) = self.inner.table.stream(token) else { return };
+        let Some((link, _)) = self.inner.table.stream(token) else {
+            return;
+        };
         if link.is(state::CLOSING | state::DEAD) {
             return;
         }
@@ -220,7 +257,11 @@ impl<B: Backend> Core<B> {
             return self.inner.relay_bytes(token, &self.buffer[from..to]);
         }
         // While nothing is read the tail cannot grow: it may be all that there was.
-        let limit = if link.is(state::NO_READ) { self.buffer.len() } else { limit };
+        let limit = if link.is(state::NO_READ) {
+            self.buffer.len()
+        } else {
+            limit
+        };
         if to - from > limit {
             return self.inner.finish(token, CloseReason::TailTooLong);
         }
@@ -232,7 +273,9 @@ impl<B: Backend> Core<B> {
 
     /// Tells the end of the stream, once everything before it was offered and the queue can take an answer.
     fn tell_eof(&mut self, token: Token) {
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         // After a reset there is no orderly end to tell.
         if link.is(state::EOF_TOLD | state::BROKEN) {
             return self.inner.finish_if_over(token);
@@ -248,7 +291,9 @@ impl<B: Backend> Core<B> {
 
     /// Tells a draining loop's connection, once everything that had arrived was offered.
     fn tell_drain(&mut self, token: Token) {
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         if link.is(state::DRAINING) {
             link.clear(state::DRAINING);
             self.call(token, StreamEvent::Drain);
@@ -257,36 +302,35 @@ impl<B: Backend> Core<B> {
 
     /// Calls a connection's service, if the connection is open to it.
     pub(super) fn call(&mut self, token: Token, event: StreamEvent<'_>) {
-        let Some(link) = self.inner.table.link(token) else { return };
+        let Some(link) = self.inner.table.link(token) else {
+            return;
+        };
         let (service, conn) = (link.service, link.conn);
         if link.is(state::DEAD | state::CLOSING | state::CONNECTING | state::JOINED) {
             return;
         }
-        let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) else { return };
-        self.inner.enter(token);
-        driver.event(&mut self.inner, token, conn, event);
-        self.inner.leave(token);
+        let Some(driver) = self.drivers.get_mut(usize::from(service)) else {
+            return;
+        };
+        let plain = !link.is(state::NO_DIRECT_WRITE);
+        self.inner.shared.current = token;
+        self.out.begin(plain);
+        driver.event(&mut self.inner, &mut self.out, token, conn, event);
+        self.leave(token);
+    }
+
+    /// A callback has returned: what it gathered is written.
+    #[inline(always)]
+    pub(super) fn leave(&mut self, token: Token) {
+        self.inner.shared.current = NOBODY;
+        if !self.out.bytes().is_empty() {
+            self.inner.write_gathered(token, self.out.bytes());
+            self.out.clear();
+        }
     }
 }
 
 impl<B: Backend> super::Inner<B> {
-    /// A callback of that connection begins: its small writes are gathered if they can go out plainly.
-    pub(super) fn enter(&mut self, token: Token) {
-        let plain = self.table.link(token).is_some_and(|link| !link.is(state::NO_DIRECT_WRITE));
-        self.shared.current = token;
-        self.shared.gathering = if plain { token } else { NOBODY };
-    }
-
-    /// It has returned: what it gathered is written.
-    #[inline]
-    pub(super) fn leave(&mut self, token: Token) {
-        self.shared.current = NOBODY;
-        self.shared.gathering = NOBODY;
-        if !self.shared.out.is_empty() {
-            self.write_gathered(token);
-        }
-    }
-
     /// Comes back to this socket later in the turn's list, after the others.
     pub(super) fn relist(&mut self, token: Token) {
         if let Some(link) = self.table.link_mut(token) {
@@ -298,19 +342,27 @@ impl<B: Backend> super::Inner<B> {
     pub(super) fn drain_closing(&mut self, token: Token) {
         let mut scratch = [0; 4096];
         for _ in 0..256 {
-            let Some((link, stream)) = self.table.stream(token) else { return };
+            let Some((link, stream)) = self.table.stream(token) else {
+                return;
+            };
             if link.is(state::EOF) {
                 return self.finish_if_over(token);
             }
             match stream.read(&mut scratch) {
                 Ok(0) => link.set(state::EOF),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return link.clear(state::READABLE),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return link.clear(state::READABLE);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     // With everything sent and taken, a reset instead of the peer's FIN ends it just as well.
                     let over = link.is(state::FIN_SENT) && error.kind() != io::ErrorKind::TimedOut;
-                    let reason = if over { CloseReason::Closed } else { CloseReason::Error(error) };
+                    let reason = if over {
+                        CloseReason::Closed
+                    } else {
+                        CloseReason::Error(error)
+                    };
                     return self.finish(token, reason);
                 }
             }
@@ -320,7 +372,9 @@ impl<B: Backend> super::Inner<B> {
 
     /// Marks that the tail is offered again and reading goes on, from the list of left-over work.
     pub(super) fn read_on(&mut self, token: Token) {
-        let Some(link) = self.table.link_mut(token) else { return };
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
         if link.is(state::TAIL) {
             link.set(state::REDELIVER);
         }

@@ -8,8 +8,8 @@ use std::net::Shutdown;
 
 use sockeye_socket::os::Pipe;
 
+use super::Inner;
 use super::link::{Entry, Socket, state};
-use super::{Inner, NOBODY};
 use crate::backend::{Backend, StreamIo, Token};
 use crate::service::CloseReason;
 
@@ -45,23 +45,23 @@ impl<B: Backend> Inner<B> {
         if a == b || !joinable(self, a) || !joinable(self, b) {
             return false;
         }
-        if (self.is_current(a) || self.is_current(b)) && !self.shared.out.is_empty() {
-            self.write_gathered(self.shared.current);
-        }
         let spliced = self.has_descriptor(a) && self.has_descriptor(b);
         for (token, partner) in [(a, b), (b, a)] {
             // Without a pipe (descriptors used up) the bytes go through the buffer.
             let pipe = if spliced { Pipe::new().ok() } else { None };
-            let Some((link, _)) = self.table.stream(token) else { return false };
+            let Some((link, _)) = self.table.stream(token) else {
+                return false;
+            };
             link.clear(state::PAUSED | state::CONGESTED | state::REDELIVER | state::NOTIFY | state::DRAINING);
             link.set(state::JOINED | state::READABLE);
-            link.extra().relay = Some(Relay { partner, pipe, done: false });
+            link.extra().relay = Some(Relay {
+                partner,
+                pipe,
+                done: false,
+            });
             let tail = std::mem::take(&mut link.extra().tail);
             link.clear(state::TAIL);
             self.relay_bytes(token, &tail);
-            if self.is_current(token) {
-                self.shared.gathering = NOBODY;
-            }
             self.relist(token);
         }
         true
@@ -73,8 +73,14 @@ impl<B: Backend> Inner<B> {
 
     /// Bytes of a joined connection that were read before it was joined.
     pub(super) fn relay_bytes(&mut self, from: Token, data: &[u8]) {
-        let relay = self.table.link(from).and_then(|link| link.extra.as_ref()).and_then(|extra| extra.relay.as_ref());
-        let Some(partner) = relay.map(|relay| relay.partner) else { return };
+        let relay = self
+            .table
+            .link(from)
+            .and_then(|link| link.extra.as_ref())
+            .and_then(|extra| extra.relay.as_ref());
+        let Some(partner) = relay.map(|relay| relay.partner) else {
+            return;
+        };
         if data.is_empty() {
             return;
         }
@@ -87,8 +93,14 @@ impl<B: Backend> Inner<B> {
 
     /// Something happened on a joined connection: moves what can be moved, both ways.
     pub(super) fn relay_event(&mut self, token: Token) {
-        let relay = self.table.link(token).and_then(|link| link.extra.as_ref()).and_then(|extra| extra.relay.as_ref());
-        let Some(partner) = relay.map(|relay| relay.partner) else { return };
+        let relay = self
+            .table
+            .link(token)
+            .and_then(|link| link.extra.as_ref())
+            .and_then(|extra| extra.relay.as_ref());
+        let Some(partner) = relay.map(|relay| relay.partner) else {
+            return;
+        };
         let mut done = 0;
         for (from, to) in [(token, partner), (partner, token)] {
             match self.relay_way(from, to) {
@@ -112,11 +124,17 @@ impl<B: Backend> Inner<B> {
     /// One direction, within the budget of a turn. An error says whose it is.
     fn relay_way(&mut self, from: Token, to: Token) -> Result<Way, (Token, io::Error)> {
         self.flush(to);
-        let Some(link) = self.table.link(to) else { return Ok(Way::Waits) };
+        let Some(link) = self.table.link(to) else {
+            return Ok(Way::Waits);
+        };
         if link.is(state::QUEUED) {
             return Ok(Way::Waits);
         }
-        let Some(relay) = self.table.link_mut(from).and_then(|link| link.extra.as_mut()).and_then(|e| e.relay.as_mut())
+        let Some(relay) = self
+            .table
+            .link_mut(from)
+            .and_then(|link| link.extra.as_mut())
+            .and_then(|e| e.relay.as_mut())
         else {
             return Ok(Way::Waits);
         };
@@ -143,10 +161,17 @@ impl<B: Backend> Inner<B> {
 
     /// Passes the end of `from` on to `to`.
     fn end_way(&mut self, from: Token, to: Token) -> Result<(), (Token, io::Error)> {
-        if let Some(relay) = self.table.link_mut(from).and_then(|link| link.extra.as_mut()).and_then(|e| e.relay.as_mut()) {
+        if let Some(relay) = self
+            .table
+            .link_mut(from)
+            .and_then(|link| link.extra.as_mut())
+            .and_then(|e| e.relay.as_mut())
+        {
             relay.done = true;
         }
-        let Some((link, stream)) = self.table.stream(to) else { return Ok(()) };
+        let Some((link, stream)) = self.table.stream(to) else {
+            return Ok(());
+        };
         link.set(state::FIN_SENT);
         stream.shutdown(Shutdown::Write).map_err(|error| (to, error))
     }
@@ -155,8 +180,12 @@ impl<B: Backend> Inner<B> {
         let mut budget = self.options.stream_budget;
         loop {
             if !pipe.is_empty() {
-                let Some((link, target)) = self.table.stream(to) else { return Ok(Way::Waits) };
-                let Some(descriptor) = target.descriptor() else { return Ok(Way::Waits) };
+                let Some((link, target)) = self.table.stream(to) else {
+                    return Ok(Way::Waits);
+                };
+                let Some(descriptor) = target.descriptor() else {
+                    return Ok(Way::Waits);
+                };
                 match pipe.drain_into(descriptor, false) {
                     Ok(moved) => self.count_out(to, moved),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -171,14 +200,18 @@ impl<B: Backend> Inner<B> {
             if budget == 0 {
                 return Ok(Way::More);
             }
-            let Some((link, source)) = self.table.stream(from) else { return Ok(Way::Waits) };
+            let Some((link, source)) = self.table.stream(from) else {
+                return Ok(Way::Waits);
+            };
             if link.is(state::EOF) {
                 return Ok(Way::Done);
             }
             if !link.is(state::READABLE) {
                 return Ok(Way::Waits);
             }
-            let Some(descriptor) = source.descriptor() else { return Ok(Way::Waits) };
+            let Some(descriptor) = source.descriptor() else {
+                return Ok(Way::Waits);
+            };
             match pipe.fill_from(descriptor, STEP.min(budget)) {
                 Ok(0) => link.set(state::EOF),
                 Ok(moved) => {
@@ -199,7 +232,9 @@ impl<B: Backend> Inner<B> {
             if budget == 0 {
                 return Ok(Way::More);
             }
-            let Some((link, source)) = self.table.stream(from) else { return Ok(Way::Waits) };
+            let Some((link, source)) = self.table.stream(from) else {
+                return Ok(Way::Waits);
+            };
             if link.is(state::EOF) {
                 return Ok(Way::Done);
             }
@@ -221,11 +256,20 @@ impl<B: Backend> Inner<B> {
             };
             budget = budget.saturating_sub(len);
             self.count_in(from, len);
-            let Some((link, target)) = self.table.stream(to) else { return Ok(Way::Waits) };
+            let Some((link, target)) = self.table.stream(to) else {
+                return Ok(Way::Waits);
+            };
             let (data, _) = chunk.split_at(len);
             let taken = match target.write(data) {
                 Ok(taken) => taken,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    0
+                }
                 Err(error) => return Err((to, error)),
             };
             let (_, rest) = data.split_at(taken);
@@ -261,7 +305,9 @@ impl<B: Backend> Inner<B> {
 
     /// The other one of a joined pair is gone: what it had sent still leaves, then this one is closed in order.
     pub(super) fn partner_gone(&mut self, token: Token) {
-        let Some((link, _)) = self.table.stream(token) else { return };
+        let Some((link, _)) = self.table.stream(token) else {
+            return;
+        };
         link.clear(state::JOINED);
         if let Some(extra) = &mut link.extra {
             extra.relay = None;

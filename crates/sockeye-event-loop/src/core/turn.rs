@@ -10,7 +10,7 @@ use super::{Calling, Core, NOBODY, Pending, duty};
 use crate::Time;
 use crate::backend::{Backend, Readiness, Token};
 use crate::context::Context;
-use crate::driver::{Driver, ServiceEvent, SocketEvent, StreamEvent};
+use crate::driver::{ServiceEvent, SocketEvent, StreamEvent};
 use crate::host::Due;
 use crate::options::PanicPolicy;
 use crate::remote::Command;
@@ -47,7 +47,7 @@ impl<B: Backend> Core<B> {
     #[cold]
     fn after_panic(&mut self, first: Box<dyn Any + Send>, mut iter: B::EventIter<'_>) -> io::Result<()> {
         self.recover();
-        while catch_unwind(AssertUnwindSafe(|| self.work(&mut iter))).is_err() {
+        while catch_unwind(AssertUnwindSafe(|| self.work_on(&mut iter))).is_err() {
             self.recover();
         }
         match self.inner.options.panic_policy {
@@ -89,12 +89,16 @@ impl<B: Backend> Core<B> {
         Ok(true)
     }
 
+    #[cold]
+    fn work_on(&mut self, iter: &mut B::EventIter<'_>) {
+        // The panic may have cut a batch short.
+        self.finish_batch();
+        self.work(iter);
+    }
+
     /// Everything of a turn. Called again after a panic, it goes on where it was.
+    #[inline(always)]
     fn work(&mut self, iter: &mut B::EventIter<'_>) {
-        if self.open_batch.is_some() {
-            // A panic cut a batch short.
-            self.finish_batch();
-        }
         for ready in iter {
             self.inner.shared.stats.events += 1;
             self.dispatch(ready);
@@ -109,7 +113,13 @@ impl<B: Backend> Core<B> {
         let turn = self.inner.shared.turn;
         if self.budgets.turn != turn {
             let work = self.inner.options.work_budget;
-            self.budgets = Budgets { turn, listed: self.budgets.listed, timers: work, commands: work, pending: work };
+            self.budgets = Budgets {
+                turn,
+                listed: self.budgets.listed,
+                timers: work,
+                commands: work,
+                pending: work,
+            };
         }
     }
 
@@ -125,19 +135,19 @@ impl<B: Backend> Core<B> {
     /// Puts the loop in order after a callback panicked: what it was doing is undone, its connection closed.
     #[cold]
     fn recover(&mut self) {
+        self.out.clear();
         let shared = &mut self.inner.shared;
         shared.stats.panics += 1;
         let token = std::mem::replace(&mut shared.current, NOBODY);
         let calling = std::mem::replace(&mut shared.calling, Calling::Nobody);
-        shared.gathering = NOBODY;
-        shared.out.clear();
         let socket = shared.outbox.socket;
         match calling {
             Calling::Nobody => {
                 // The panic may have come out of an accept: the listener has had its only event.
                 let listener = self.inner.table.link(token).map(|link| link.listener);
                 self.inner.finish(token, CloseReason::Panicked);
-                self.inner.relist_index(listener.unwrap_or(super::link::NO_LISTENER));
+                self.inner
+                    .relist_index(listener.unwrap_or(super::link::NO_LISTENER));
             }
             Calling::Close(token) => self.inner.vacate(token),
             Calling::Service => {}
@@ -151,8 +161,14 @@ impl<B: Backend> Core<B> {
     #[cold]
     pub(super) fn other_event(&mut self, token: Token, flags: Readiness) {
         match self.inner.table.get(token) {
-            Some(Entry { socket: Socket::Listener(_), .. }) => self.accept_event(token),
-            Some(Entry { socket: Socket::Datagram(_) | Socket::Packet(_), .. }) => self.message_event(token, flags),
+            Some(Entry {
+                socket: Socket::Listener(_),
+                ..
+            }) => self.accept_event(token),
+            Some(Entry {
+                socket: Socket::Datagram(_) | Socket::Packet(_),
+                ..
+            }) => self.message_event(token, flags),
             _ => {}
         }
         self.run_pending();
@@ -187,14 +203,18 @@ impl<B: Backend> Core<B> {
     fn run_listed(&mut self) {
         while self.budgets.listed > 0 {
             self.budgets.listed -= 1;
-            let Some(token) = self.inner.shared.ready.pop_front() else { return };
+            let Some(token) = self.inner.shared.ready.pop_front() else {
+                return;
+            };
             self.go_on(token);
             self.run_pending();
         }
     }
 
     fn go_on(&mut self, token: Token) {
-        let Some(Entry { link, socket }) = self.inner.table.get_mut(token) else { return };
+        let Some(Entry { link, socket }) = self.inner.table.get_mut(token) else {
+            return;
+        };
         link.clear(state::LISTED);
         match socket {
             Socket::Stream(_) if link.is(state::JOINED) => self.inner.relay_event(token),
@@ -241,7 +261,7 @@ impl<B: Backend> Core<B> {
     }
 
     fn call_service(&mut self, service: u16, event: ServiceEvent) {
-        if let Some(Driver::Streams(driver)) = self.drivers.get_mut(usize::from(service)) {
+        if let Some(driver) = self.drivers.get_mut(usize::from(service)) {
             self.inner.shared.calling = Calling::Service;
             driver.service_event(&mut self.inner, service, event);
             self.inner.shared.calling = Calling::Nobody;
@@ -271,7 +291,10 @@ impl<B: Backend> Core<B> {
                 let _ = self.inner.write(id.0, &data);
             }
             Command::Message(id, message) => {
-                self.inner.shared.pending.push_back(Pending::Message(id.0, message));
+                self.inner
+                    .shared
+                    .pending
+                    .push_back(Pending::Message(id.0, message));
             }
             Command::Close(id) => self.inner.close_in_order(id.0),
             Command::With(service, action) => self.with(service, action),
@@ -293,11 +316,18 @@ impl<B: Backend> Core<B> {
 
     /// Takes a connection that was accepted elsewhere.
     #[cfg(feature = "tcp")]
-    pub(crate) fn adopt(&mut self, service: u16, stream: sockeye_tcp_stream::TcpStream, peer: std::net::SocketAddr) {
+    pub(crate) fn adopt(
+        &mut self,
+        service: u16,
+        stream: sockeye_tcp_stream::TcpStream,
+        peer: std::net::SocketAddr,
+    ) {
         if self.inner.shared.open_streams >= self.inner.options.max_connections {
             return;
         }
-        let Some(stream) = self.inner.backend.adopt(stream) else { return };
+        let Some(stream) = self.inner.backend.adopt(stream) else {
+            return;
+        };
         if let Some(token) = self.inner.admit(stream, service) {
             if let Some(link) = self.inner.table.link_mut(token) {
                 link.peer = Some(peer);
@@ -319,7 +349,9 @@ impl<B: Backend> Core<B> {
     fn run_all_pending(&mut self) {
         self.renew_budgets();
         while self.budgets.pending > 0 {
-            let Some(pending) = self.inner.shared.pending.pop_front() else { return };
+            let Some(pending) = self.inner.shared.pending.pop_front() else {
+                return;
+            };
             self.budgets.pending -= 1;
             match pending {
                 Pending::Finish(token) => self.conclude(token),
@@ -336,7 +368,10 @@ impl<B: Backend> Core<B> {
 
     fn pass_message(&mut self, token: Token, message: crate::service::Message) {
         match self.inner.table.get(token) {
-            Some(Entry { socket: Socket::Datagram(_) | Socket::Packet(_), .. }) => {
+            Some(Entry {
+                socket: Socket::Datagram(_) | Socket::Packet(_),
+                ..
+            }) => {
                 self.tell_socket(token, SocketEvent::Message(message));
             }
             _ => self.call(token, StreamEvent::Message(message)),
@@ -344,7 +379,9 @@ impl<B: Backend> Core<B> {
     }
 
     fn tell_writable(&mut self, token: Token) {
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         if link.is(state::NOTIFY) {
             link.clear(state::NOTIFY);
             self.call(token, StreamEvent::Writable);
@@ -353,7 +390,9 @@ impl<B: Backend> Core<B> {
 
     /// Hands what others want sent to the service that wraps the connection.
     fn pass_outgoing(&mut self, token: Token) {
-        let Some(link) = self.inner.table.link_mut(token) else { return };
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
         let data = std::mem::take(&mut link.extra().outgoing);
         self.call(token, StreamEvent::Outgoing(&data));
     }
@@ -369,7 +408,9 @@ impl<B: Backend> Core<B> {
             self.inner.cancel_connect_now(id);
         }
         for token in self.inner.streams() {
-            let Some(link) = self.inner.table.link_mut(token) else { continue };
+            let Some(link) = self.inner.table.link_mut(token) else {
+                continue;
+            };
             link.set(state::DRAINING | state::READABLE);
             link.clear(state::PAUSED);
             self.inner.relist(token);

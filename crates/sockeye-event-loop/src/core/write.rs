@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::link::{Socket, state};
-use super::{Inner, NOBODY, Pending};
+use super::{Inner, Pending};
 use crate::backend::{Backend, StreamIo, Token};
 use crate::options::Watermarks;
 use crate::queue::Flush;
@@ -27,21 +27,7 @@ impl Payload<'_> {
 }
 
 impl<B: Backend> Inner<B> {
-    /// A write of a handle. Small ones of the connection whose callback runs are gathered.
-    #[inline]
     pub(super) fn write(&mut self, token: Token, data: &[u8]) -> Sent {
-        let shared = &mut self.shared;
-        let out = &mut shared.out;
-        // Its capacity is `COALESCE` and never grows.
-        if token == shared.gathering && data.len() <= out.capacity() - out.len() {
-            out.extend_from_slice(data);
-            return Sent::Sent;
-        }
-        self.write_copied(token, data)
-    }
-
-    #[inline(never)]
-    fn write_copied(&mut self, token: Token, data: &[u8]) -> Sent {
         self.write_now(token, &Payload::Copied(data))
     }
 
@@ -49,39 +35,38 @@ impl<B: Backend> Inner<B> {
         self.write_now(token, &Payload::Shared(data))
     }
 
-    /// Writes what the callback of `token` gathered.
+    /// Writes what a callback of `token` gathered.
     #[inline]
-    pub(super) fn write_gathered(&mut self, token: Token) {
+    pub(super) fn write_gathered(&mut self, token: Token, data: &[u8]) {
         // A place is given away only after `on_close`: while a callback runs its place is its own.
-        let Some(entry) = self.table.entries.get_mut(token.index() as usize) else { return self.shared.out.clear() };
-        let Socket::Stream(stream) = &mut entry.socket else { return self.shared.out.clear() };
-        match stream.write(&self.shared.out) {
-            Ok(taken) if taken == self.shared.out.len() => {
+        let Some(entry) = self.table.entries.get_mut(token.index() as usize) else {
+            return;
+        };
+        let Socket::Stream(stream) = &mut entry.socket else {
+            return;
+        };
+        match stream.write(data) {
+            Ok(taken) if taken == data.len() => {
                 entry.link.last_write = self.shared.turn;
                 self.shared.stats.writes += 1;
                 self.shared.stats.bytes_out += taken as u64;
-                self.shared.out.clear();
             }
-            outcome => self.queue_gathered(token, outcome),
+            outcome => self.queue_gathered(token, outcome, data),
         }
     }
 
     #[cold]
-    fn queue_gathered(&mut self, token: Token, outcome: io::Result<usize>) {
-        let out = std::mem::take(&mut self.shared.out);
+    fn queue_gathered(&mut self, token: Token, outcome: io::Result<usize>, data: &[u8]) {
         // Each of these writes was answered `Sent` when it was gathered; what is queued now follows in order.
-        let _ = self.after_write(token, outcome, &Payload::Copied(&out));
-        self.shared.out = out;
-        self.shared.out.clear();
+        let _ = self.after_write(token, outcome, &Payload::Copied(data));
     }
 
     fn write_now(&mut self, token: Token, data: &Payload<'_>) -> Sent {
         let own = token == self.shared.current;
-        if own && !self.shared.out.is_empty() {
-            self.write_gathered(token);
-        }
         let marks = self.watermarks_of(token);
-        let Some((link, stream)) = self.table.stream(token) else { return Sent::Gone };
+        let Some((link, stream)) = self.table.stream(token) else {
+            return Sent::Gone;
+        };
         let len = data.bytes().len();
         if link.is(state::NO_WRITE) {
             return Sent::Gone;
@@ -113,7 +98,9 @@ impl<B: Backend> Inner<B> {
     /// A write went to the kernel: counts it, queues what was not taken.
     fn after_write(&mut self, token: Token, outcome: io::Result<usize>, data: &Payload<'_>) -> Sent {
         let turn = self.shared.turn;
-        let Some(link) = self.table.link_mut(token) else { return Sent::Gone };
+        let Some(link) = self.table.link_mut(token) else {
+            return Sent::Gone;
+        };
         let taken = match outcome {
             Ok(taken) => {
                 link.last_write = turn;
@@ -121,7 +108,14 @@ impl<B: Backend> Inner<B> {
                 self.shared.stats.bytes_out += taken as u64;
                 taken
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                0
+            }
             Err(error) => {
                 self.broken(token, error);
                 return Sent::Gone;
@@ -138,7 +132,9 @@ impl<B: Backend> Inner<B> {
     /// Queues `data[from..]`, and stops reading at the high watermark.
     fn enqueue(&mut self, token: Token, data: &Payload<'_>, from: usize) {
         let high = self.watermarks_of(token).high;
-        let Some(link) = self.table.link_mut(token) else { return };
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
         let began = !link.is(state::QUEUED);
         let queue = &mut link.extra().queue;
         match data {
@@ -156,11 +152,10 @@ impl<B: Backend> Inner<B> {
 
     /// A part of a file, behind everything that waits.
     pub(super) fn write_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent {
-        if token == self.shared.current && !self.shared.out.is_empty() {
-            self.write_gathered(token);
-        }
         let high = self.watermarks_of(token).high;
-        let Some((link, _)) = self.table.stream(token) else { return Sent::Gone };
+        let Some((link, _)) = self.table.stream(token) else {
+            return Sent::Gone;
+        };
         if link.is(state::NO_WRITE) {
             return Sent::Gone;
         }
@@ -175,16 +170,19 @@ impl<B: Backend> Inner<B> {
             self.queued(token, began);
             self.flush(token);
         }
-        if self.table.link(token).is_some_and(|link| link.is(state::QUEUED)) { Sent::Queued } else { Sent::Sent }
+        if self.table.link(token).is_some_and(|link| link.is(state::QUEUED)) {
+            Sent::Queued
+        } else {
+            Sent::Sent
+        }
     }
 
     /// The queue holds something; if it did not before, a stall counts from now.
     fn queued(&mut self, token: Token, began: bool) {
         let turn = self.shared.turn;
-        if token == self.shared.current {
-            self.shared.gathering = NOBODY;
-        }
-        let Some(link) = self.table.link_mut(token) else { return };
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
         link.set(state::QUEUED);
         if began {
             link.last_write = turn;
@@ -196,7 +194,9 @@ impl<B: Backend> Inner<B> {
     pub(super) fn flush(&mut self, token: Token) {
         let marks = self.watermarks_of(token);
         let turn = self.shared.turn;
-        let Some((link, stream)) = self.table.stream(token) else { return };
+        let Some((link, stream)) = self.table.stream(token) else {
+            return;
+        };
         if link.is(state::QUEUED)
             && !link.is(state::WRITE_WAIT | state::CONNECTING)
             && let Some(extra) = &mut link.extra
@@ -218,12 +218,16 @@ impl<B: Backend> Inner<B> {
                 link.clear(state::CONGESTED);
                 self.read_on(token);
             }
-            let Some(link) = self.table.link(token) else { return };
+            let Some(link) = self.table.link(token) else {
+                return;
+            };
             if link.is(state::NOTIFY) {
                 self.owe_writable(token);
             }
         }
-        let Some(link) = self.table.link(token) else { return };
+        let Some(link) = self.table.link(token) else {
+            return;
+        };
         if link.is(state::FIN_WANTED) && !link.is(state::QUEUED | state::CONNECTING) {
             self.send_fin(token);
         }
@@ -231,7 +235,9 @@ impl<B: Backend> Inner<B> {
 
     /// Writing failed. What had arrived before is read to its end; then the connection is finished.
     pub(super) fn broken(&mut self, token: Token, error: io::Error) {
-        let Some(link) = self.table.link_mut(token) else { return };
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
         let extra = link.extra();
         extra.queue = crate::queue::Queue::default();
         extra.outgoing = Vec::new();
@@ -241,18 +247,20 @@ impl<B: Backend> Inner<B> {
         link.set(state::BROKEN | state::READABLE | state::END_SEEN);
         link.clear(state::CONGESTED | state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
         self.shared.list(link, token);
-        if token == self.shared.current {
-            self.shared.gathering = NOBODY;
-        }
     }
 
     pub(super) fn watermarks_of(&self, token: Token) -> Watermarks {
-        let Some(link) = self.table.link(token) else { return Watermarks::default() };
+        let Some(link) = self.table.link(token) else {
+            return Watermarks::default();
+        };
         if let Some(extra) = &link.extra
             && let Some(marks) = extra.watermarks
         {
             return marks;
         }
-        self.shared.services.get(usize::from(link.service)).map_or_else(Watermarks::default, |s| s.options.watermarks)
+        self.shared
+            .services
+            .get(usize::from(link.service))
+            .map_or_else(Watermarks::default, |s| s.options.watermarks)
     }
 }

@@ -1,5 +1,8 @@
 //! The sockets of a feature that is switched off: a type without values.
-#![cfg_attr(all(feature = "tcp", feature = "udp", feature = "raw"), expect(dead_code, reason = "every socket is there"))]
+#![cfg_attr(
+    all(feature = "tcp", feature = "udp", feature = "raw"),
+    expect(dead_code, reason = "every socket is there")
+)]
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -20,7 +23,11 @@ pub enum Absent {}
 
 /// The answer of every operation on sockets that are not compiled in.
 pub(super) fn without<T>(feature: &str, at: SocketAddr, _options: &impl Debug) -> Result<T, OpError> {
-    let transport = if feature == "udp" { Transport::Udp } else { Transport::Tcp };
+    let transport = if feature == "udp" {
+        Transport::Udp
+    } else {
+        Transport::Tcp
+    };
     let why = format!("sockeye-event-loop is built without its feature `{feature}`");
     let error = io::Error::new(io::ErrorKind::Unsupported, why);
     Err(OpError::new(Op::Open, transport, error).with_local(Endpoint::new(transport, at.ip(), at.port())))

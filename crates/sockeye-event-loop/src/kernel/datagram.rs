@@ -63,7 +63,10 @@ pub(super) fn bind(at: SocketAddr, options: &DatagramOptions) -> Result<KernelDa
         };
         socket.connect(peer).map_err(failed)?;
     }
-    Ok(KernelDatagram { socket, gso: options.gso })
+    Ok(KernelDatagram {
+        socket,
+        gso: options.gso,
+    })
 }
 
 impl MessageIo for KernelDatagram {

@@ -52,7 +52,11 @@ impl Mio {
         let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), to_mio(Token::WAKE))?));
         let alarm = TimerFd::new()?;
         // Edge-triggered, each expiry is an event of its own: the timer never has to be read.
-        poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), to_mio(Token::ALARM), Interest::READABLE)?;
+        poll.registry().register(
+            &mut SourceFd(&alarm.as_raw_fd()),
+            to_mio(Token::ALARM),
+            Interest::READABLE,
+        )?;
         let random = RandomState::new().build_hasher().finish();
         Ok(Self {
             poll,
@@ -68,7 +72,9 @@ impl Mio {
     #[cfg(feature = "signals")]
     pub(crate) fn listen_for_signals(&mut self, which: &[i32]) -> io::Result<()> {
         let mut signals = signal_hook_mio::v1_0::Signals::new(which)?;
-        self.poll.registry().register(&mut signals, to_mio(SIGNALS), Interest::READABLE)?;
+        self.poll
+            .registry()
+            .register(&mut signals, to_mio(SIGNALS), Interest::READABLE)?;
         self.signals = Some(signals);
         Ok(())
     }
@@ -81,7 +87,10 @@ impl AsFd for Mio {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "Linux on 64-bit machines; checked below")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "Linux on 64-bit machines; checked below"
+)]
 #[inline]
 const fn to_mio(token: Token) -> mio::Token {
     const { assert!(usize::BITS == 64, "a token is 64 bits") };
@@ -113,8 +122,15 @@ impl Iterator for MioEvents<'_> {
         set(event.is_readable(), Readiness::READABLE);
         set(event.is_writable(), Readiness::WRITABLE);
         // Without these two there is no write end either: a hang-up is both.
-        let flags = if event.is_error() || event.is_read_closed() { exceptional(event) } else { Readiness(flags) };
-        Some(Ready { token: Token::from_u64(event.token().0 as u64), flags })
+        let flags = if event.is_error() || event.is_read_closed() {
+            exceptional(event)
+        } else {
+            Readiness(flags)
+        };
+        Some(Ready {
+            token: Token::from_u64(event.token().0 as u64),
+            flags,
+        })
     }
 }
 

@@ -66,9 +66,15 @@ fn set(stream: &TcpStream, option: &StreamOption) -> io::Result<()> {
     match *option {
         StreamOption::NoDelay(on) => stream.set_nodelay(on),
         StreamOption::Cork(on) => stream.set_cork(on),
-        StreamOption::KeepAlive { idle, interval, count } => {
-            stream.set_keepalive(Some(Keepalive { idle, interval, count }))
-        }
+        StreamOption::KeepAlive {
+            idle,
+            interval,
+            count,
+        } => stream.set_keepalive(Some(Keepalive {
+            idle,
+            interval,
+            count,
+        })),
         StreamOption::UserTimeout(timeout) => stream.set_user_timeout(timeout.unwrap_or(Duration::ZERO)),
         StreamOption::SendBuffer(bytes) => stream.set_send_buffer(short(bytes)),
         StreamOption::RecvBuffer(bytes) => stream.set_recv_buffer(short(bytes)),
@@ -165,11 +171,21 @@ impl StreamIo for KernelStream {
 macro_rules! source {
     ($type:ty) => {
         impl Source for $type {
-            fn register(&mut self, registry: &Registry, token: mio::Token, interests: Interest) -> io::Result<()> {
+            fn register(
+                &mut self,
+                registry: &Registry,
+                token: mio::Token,
+                interests: Interest,
+            ) -> io::Result<()> {
                 self.0.register(registry, token, interests)
             }
 
-            fn reregister(&mut self, registry: &Registry, token: mio::Token, interests: Interest) -> io::Result<()> {
+            fn reregister(
+                &mut self,
+                registry: &Registry,
+                token: mio::Token,
+                interests: Interest,
+            ) -> io::Result<()> {
                 self.0.reregister(registry, token, interests)
             }
 

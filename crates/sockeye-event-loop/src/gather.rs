@@ -1,0 +1,52 @@
+//! Small writes of one callback, gathered so that they leave in one call when it has returned.
+
+/// Up to so many bytes.
+const ROOM: usize = 4096;
+
+/// The gathering buffer of a loop. It belongs to the handle of the connection whose callback runs; whatever
+/// that handle does beside writing small pieces settles it first, so that order and answers hold.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    bytes: Vec<u8>,
+    /// Whether the connection can take it plainly: nothing waits before it.
+    open: bool,
+}
+
+impl Gather {
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: Vec::with_capacity(ROOM),
+            open: false,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn begin(&mut self, open: bool) {
+        self.open = open;
+    }
+
+    /// Takes a copy, unless it is closed or full. The buffer never grows.
+    #[inline]
+    pub(crate) fn push(&mut self, data: &[u8]) -> bool {
+        let fits = self.open && data.len() <= self.bytes.capacity() - self.bytes.len();
+        if fits {
+            self.bytes.extend_from_slice(data);
+        }
+        fits
+    }
+
+    /// Nothing is gathered for the rest of the callback.
+    pub(crate) fn close(&mut self) {
+        self.open = false;
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+}
