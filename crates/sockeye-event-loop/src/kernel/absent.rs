@@ -1,7 +1,7 @@
 //! The sockets of a feature that is switched off: a type without values.
 #![cfg_attr(
     all(feature = "tcp", feature = "udp", feature = "raw"),
-    expect(dead_code, reason = "every socket is there")
+    expect(dead_code, unreachable_pub, reason = "every socket is there")
 )]
 
 use std::fmt::Debug;

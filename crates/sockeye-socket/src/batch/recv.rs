@@ -31,6 +31,8 @@ use crate::sys::{control, message};
 #[derive(Debug)]
 pub struct RecvBatch {
     vector: RecvVector,
+    /// Messages begin with an IPv4 header that is not part of the payload.
+    skips_headers: bool,
 }
 
 impl RecvBatch {
@@ -39,6 +41,7 @@ impl RecvBatch {
     pub fn new(slots: usize, slot_len: usize) -> Self {
         Self {
             vector: RecvVector::new(slots, slot_len),
+            skips_headers: false,
         }
     }
 
@@ -84,6 +87,7 @@ impl RecvBatch {
     #[doc(alias = "recvmmsg")]
     #[inline]
     pub fn recv(&mut self, socket: impl AsFd) -> io::Result<usize> {
+        self.skips_headers = false;
         self.vector.receive(socket.as_fd(), usize::MAX)
     }
 
@@ -93,6 +97,7 @@ impl RecvBatch {
     /// As [`RecvBatch::recv`].
     #[inline]
     pub fn recv_up_to(&mut self, socket: impl AsFd, limit: usize) -> io::Result<usize> {
+        self.skips_headers = false;
         self.vector.receive(socket.as_fd(), limit)
     }
 
@@ -103,12 +108,20 @@ impl RecvBatch {
         let received = self.vector.received(slot)?;
         let mut meta = Meta::NONE;
         let segment_size = control::read(self.vector.control(slot), &mut meta);
-        Some(message::incoming(
-            self.vector.payload(slot),
-            received,
-            segment_size,
-            meta,
-        ))
+        let mut incoming = message::incoming(self.vector.payload(slot), received, segment_size, meta);
+        if self.skips_headers {
+            let header_len = ipv4_header_len(incoming.payload);
+            incoming.payload = incoming.payload.get(header_len..).unwrap_or(&[]);
+            incoming.len = incoming.len.saturating_sub(header_len);
+        }
+        Some(incoming)
+    }
+
+    /// From here on the payloads of the last receive begin behind the IPv4 header that a raw IPv4 socket puts in
+    /// front of them. The next receive puts them back.
+    #[inline]
+    pub fn skip_ipv4_headers(&mut self) {
+        self.skips_headers = true;
     }
 
     /// The messages of the last receive, in order.
@@ -124,14 +137,23 @@ impl RecvBatch {
     #[inline]
     #[must_use]
     pub fn payload(&self, slot: usize) -> &[u8] {
-        self.vector.payload(slot)
+        let payload = self.vector.payload(slot);
+        if !self.skips_headers {
+            return payload;
+        }
+        payload.get(ipv4_header_len(payload)..).unwrap_or(&[])
     }
 
     /// As [`RecvBatch::payload`], to be changed in place.
     #[inline]
     #[must_use]
     pub fn payload_mut(&mut self, slot: usize) -> &mut [u8] {
-        self.vector.payload_mut(slot)
+        let payload = self.vector.payload_mut(slot);
+        if !self.skips_headers {
+            return payload;
+        }
+        let header_len = ipv4_header_len(payload);
+        payload.get_mut(header_len..).unwrap_or_default()
     }
 
     /// The storage of all slots, one after another, each [`slot_len`](Self::slot_len) bytes: the payload in `slot`
@@ -144,6 +166,7 @@ impl RecvBatch {
 
     /// Forgets all messages, so that others can be [pushed](Self::push).
     pub fn clear(&mut self) {
+        self.skips_headers = false;
         self.vector.clear();
     }
 
@@ -164,5 +187,38 @@ impl RecvBatch {
         message.segment_size = segment_size;
         message.meta = meta;
         self.vector.push(&message)
+    }
+}
+
+/// Length of the IPv4 header in front of a packet: the kernel has checked it, this only reads it.
+#[inline]
+fn ipv4_header_len(packet: &[u8]) -> usize {
+    usize::from(packet.first().copied().unwrap_or(0) & 0xf) * 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_begin_behind_the_header_until_the_batch_is_used_again() {
+        let mut packet = [0; 26];
+        // IHL 6: a header with options.
+        packet[0] = 0x46;
+        packet[24..].copy_from_slice(b"hi");
+        let source = "192.0.2.1:0".parse().unwrap();
+        let mut batch = RecvBatch::new(2, 64);
+        batch.push(&packet, source, None, Meta::NONE);
+        batch.push(&[0x45; 10], source, None, Meta::NONE);
+        assert_eq!(batch.payload(0), packet);
+        batch.skip_ipv4_headers();
+        assert_eq!(batch.payload(0), b"hi");
+        assert_eq!(batch.payload_mut(0), b"hi");
+        let incoming = batch.get(0).unwrap();
+        assert_eq!((incoming.payload, incoming.len), (&b"hi"[..], 2));
+        assert!(batch.payload(1).is_empty(), "shorter than its header says");
+        batch.clear();
+        batch.push(&packet, source, None, Meta::NONE);
+        assert_eq!(batch.payload(0), packet);
     }
 }
