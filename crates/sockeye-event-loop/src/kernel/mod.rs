@@ -3,6 +3,7 @@
 //! Which sockets there are is a matter of the features `tcp`, `udp` and `raw`; without one of them its
 //! operations say that they are unsupported.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -28,7 +29,6 @@ mod packet;
 mod stream;
 
 /// The kernel: the backend of every real loop.
-#[derive(Debug)]
 pub struct Mio {
     poll: Poll,
     waker: Arc<MioWaker>,
@@ -36,6 +36,13 @@ pub struct Mio {
     random: u64,
     #[cfg(feature = "signals")]
     signals: Option<signal_hook_mio::v1_0::Signals>,
+}
+
+// By hand: the signals have no `Debug`.
+impl fmt::Debug for Mio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mio").field("poll", &self.poll).field("alarm", &self.alarm).finish_non_exhaustive()
+    }
 }
 
 /// Where signals are announced.
