@@ -1,6 +1,12 @@
 //! A connection against a model of one: random reads, writes, shutdowns, closes and aborts on both ends, and after each
 //! step the bytes, their order, and the way every call ends are those of the model.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test expects and does not get fails it"
+)]
+
 mod tcp_common;
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};

@@ -1,5 +1,6 @@
 //! Listeners: accepting under every fault, adopting, sharing, and what is set before bind.
 
+#![expect(clippy::unwrap_used, reason = "what a test expects and does not get fails it")]
 #![expect(unsafe_code, reason = "limits of the process")]
 
 mod tcp_common;
@@ -49,10 +50,8 @@ fn exhaust_descriptors() -> Vec<std::fs::File> {
         rlim_max: hard,
     };
     // SAFETY: the kernel reads one rlimit.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
-        0
-    );
+    let answer = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(answer, 0);
     let mut held = Vec::new();
     loop {
         match std::fs::File::open("/dev/null") {

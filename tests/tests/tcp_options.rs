@@ -1,6 +1,8 @@
 //! What the kernel offers beside bytes: options, MPTCP, fast open, urgent data, transfers without a copy, the state of a
 //! connection.
 
+#![expect(clippy::unwrap_used, reason = "what a test expects and does not get fails it")]
+
 mod tcp_common;
 
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -14,9 +16,9 @@ use sockeye::tcp::{
     StreamOptions, TcpState, Urgent, ZeroCopy,
 };
 use sockeye_tests::skip::{self, Need};
-use sockeye_tests::{netns, wait};
+use sockeye_tests::{netns, pattern, wait};
 use tcp_common::{
-    PATIENCE, accept, addr, connect, fill, listener, pair, pattern, read_exactly, read_to_end, write_all,
+    PATIENCE, accept, addr, connect, fill, listener, pair, read_exactly, read_to_end, write_all,
 };
 
 #[test]

@@ -1,5 +1,6 @@
 //! TCP streams on the real kernel: bytes, ends, resets, signals.
 
+#![expect(clippy::unwrap_used, reason = "what a test expects and does not get fails it")]
 #![expect(
     unsafe_code,
     reason = "signal handlers and raw reads as the other party to a rule"
@@ -17,10 +18,8 @@ use std::time::{Duration, Instant};
 use sockeye::socket::Socket;
 use sockeye::socket::os::Pipe;
 use sockeye::tcp::{TcpState, TcpStream};
-use sockeye_tests::{program, skip, wait};
-use tcp_common::{
-    PATIENCE, accept, addr, alone, connect, fill, pair, pattern, read_exactly, read_to_end, write_all,
-};
+use sockeye_tests::{pattern, program, skip, wait};
+use tcp_common::{PATIENCE, accept, addr, alone, connect, fill, pair, read_exactly, read_to_end, write_all};
 
 #[test]
 fn bytes_arrive_whole_and_in_order_through_every_way_to_write_and_read() {

@@ -9,7 +9,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use sockeye::tcp::{TcpListener, TcpStream};
-pub use sockeye_tests::pattern;
 use sockeye_tests::program;
 pub use sockeye_tests::wait::PATIENCE;
 
