@@ -43,7 +43,6 @@ impl TcpListener {
     }
 
     /// Options for a listener, set before it is bound.
-    #[must_use]
     pub fn options() -> ListenOptions {
         ListenOptions::new()
     }
@@ -114,7 +113,6 @@ impl TcpListener {
 
     /// Accepts one connection, or says what to do instead.
     #[inline]
-    #[must_use]
     pub fn accept_outcome(&self) -> AcceptOutcome {
         match self.accept() {
             Ok((stream, peer)) => AcceptOutcome::Accepted(stream, peer),

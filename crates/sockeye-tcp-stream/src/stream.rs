@@ -67,7 +67,6 @@ impl TcpStream {
     }
 
     /// Options for a connection, set before it starts.
-    #[must_use]
     pub fn options() -> ConnectOptions {
         ConnectOptions::new()
     }
