@@ -6,6 +6,8 @@
 
 mod bench;
 mod connect;
+mod explain;
+mod resolve;
 mod serve;
 
 use clap::Subcommand;
@@ -20,6 +22,10 @@ pub(crate) enum Command {
     Serve(serve::Arguments),
     /// Connect: stdin to the peer, the peer to stdout
     Connect(connect::Arguments),
+    /// Say what addresses, endpoints, networks, targets, ports and service names are
+    Explain(explain::Arguments),
+    /// Look names up: the addresses in the order a connection would try them, and why
+    Resolve(resolve::Arguments),
     /// Measure TCP, UDP and raw IP over the loopback
     Bench(bench::Arguments),
 }
@@ -30,6 +36,8 @@ impl Command {
         match self {
             Self::Serve(arguments) => arguments.format,
             Self::Connect(_) => Format::default(),
+            Self::Explain(arguments) => arguments.format,
+            Self::Resolve(arguments) => arguments.format,
             Self::Bench(arguments) => arguments.format,
         }
     }
@@ -42,6 +50,8 @@ impl Command {
         match self {
             Self::Serve(arguments) => serve::run(&arguments, output),
             Self::Connect(arguments) => connect::run(&arguments, output),
+            Self::Explain(arguments) => explain::run(&arguments, output),
+            Self::Resolve(arguments) => resolve::run(&arguments, output),
             Self::Bench(arguments) => bench::run(&arguments, output),
         }
     }
