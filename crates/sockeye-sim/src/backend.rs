@@ -315,7 +315,12 @@ impl StreamIo for SimStream {
     }
 
     fn connect_progress(&mut self) -> ConnectProgress {
-        match self.world.borrow_mut().connect_state(self.index) {
+        let mut world = self.world.borrow_mut();
+        match world.connect_state(self.index) {
+            // What the kernel calls a connection is none: nobody else is there. The TCP crate says so too.
+            Ok(true) if world.is_own_peer(self.index) => {
+                ConnectProgress::Failed(io::ErrorKind::ConnectionRefused.into())
+            }
             Ok(true) => ConnectProgress::Connected,
             Ok(false) => ConnectProgress::Pending,
             Err(number) => ConnectProgress::Failed(error(number)),

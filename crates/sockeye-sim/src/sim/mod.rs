@@ -128,6 +128,16 @@ impl Sim {
         id
     }
 
+    /// A host without an event loop, for those who drive its [`backend`](Self::backend) themselves.
+    ///
+    /// # Panics
+    /// With more than 65,534 hosts.
+    pub fn bare_host(&mut self, address: impl Into<IpAddr>) -> HostId {
+        let id = self.node(address.into(), false);
+        self.slots.push(Slot { events: None, options: LoopOptions::default(), boot: None });
+        id
+    }
+
     /// A router: it forwards, counts down hop limits, and says by ICMP what it can not forward.
     ///
     /// # Panics
@@ -159,8 +169,8 @@ impl Sim {
         self.slots[usize::from(host.0)].events.as_mut().expect("a router or a crashed host has no event loop")
     }
 
-    /// A backend of a host's own, for those who test against the seam itself and not through a loop: its
-    /// events are the host's, so the host's loop must not be used beside it.
+    /// The backend of a [`bare_host`](Self::bare_host), for those who test against the seam itself and not
+    /// through a loop.
     #[must_use]
     pub fn backend(&self, host: HostId) -> SimBackend {
         SimBackend::new(self.world.clone(), host.0)
@@ -249,6 +259,18 @@ impl Sim {
             Err(SimError::TimedOut(_)) => Ok(()),
             other => other,
         }
+    }
+
+    /// Goes on to the next thing that happens, if that is within `limit`, and lets it happen; no loop takes a
+    /// turn. `false`, and the time is up, when nothing does.
+    pub fn advance(&mut self, limit: Duration) -> bool {
+        let mut world = self.world.borrow_mut();
+        let until = world.now.saturating_add(nanos(limit));
+        let happened = world.advance(until);
+        if !happened {
+            world.now = until;
+        }
+        happened
     }
 
     /// One round: every host that has something to do takes a turn, or else the time goes on to the next

@@ -67,6 +67,9 @@ impl World {
         let Some(listener) = self.find_listener(host, remote, local) else {
             if host == slot.host && local == remote && !self.mutated(Mutant::NoSelfConnect) {
                 self.connect_to_itself(stream);
+            } else if self.mutated(Mutant::ConnectAlwaysStands) {
+                self.streams[stream as usize].state = ConnectState::Established;
+                self.wake_stream(stream);
             } else if !self.mutated(Mutant::RefusalIsSilent) {
                 let refused = Event::Refused { stream, generation, errno: errno::ECONNRESET };
                 if !self.send_control(self.reverse(path), refused) {

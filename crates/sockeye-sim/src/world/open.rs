@@ -253,7 +253,7 @@ impl World {
 
     fn connect_source(&mut self, host: u16, to: SocketAddr, bound: SocketAddr) -> Result<SocketAddr, Failed> {
         if bound.is_ipv4() != canonical(to).is_ipv4() {
-            return Err(Failed::Bind(errno::EINVAL));
+            return Err(Failed::Bind(errno::EAFNOSUPPORT));
         }
         if !self.is_local(host, bound.ip()) {
             return Err(Failed::Bind(errno::EADDRNOTAVAIL));

@@ -89,7 +89,8 @@ impl World {
     pub(crate) fn pump(&mut self, stream: u32) {
         loop {
             let slot = &self.streams[stream as usize];
-            if slot.stalled || slot.state != ConnectState::Established {
+            // Whoever answered may have ended it meanwhile.
+            if !slot.in_use || slot.stalled || slot.state != ConnectState::Established {
                 return;
             }
             let unsent = slot.tx.len() - slot.in_flight;
@@ -125,7 +126,7 @@ impl World {
                 slot.last_arrival = at;
                 slot.in_flight += count;
                 if at <= self.now {
-                    self.segment_arrives(stream, count);
+                    self.segment_lands(stream, count);
                 } else {
                     let len = u32::try_from(count).unwrap_or(u32::MAX);
                     self.queue.push(at, Event::Segment { stream, generation, len });
@@ -167,8 +168,13 @@ impl World {
         self.pump(stream);
     }
 
-    /// `len` bytes of the stream reach its peer.
+    /// `len` bytes of the stream reach its peer, and more may follow.
     pub(crate) fn segment_arrives(&mut self, stream: u32, len: usize) {
+        self.segment_lands(stream, len);
+        self.pump(stream);
+    }
+
+    fn segment_lands(&mut self, stream: u32, len: usize) {
         let Some(peer) = self.find_receiver(stream) else {
             let slot = &mut self.streams[stream as usize];
             slot.in_flight -= len;
@@ -186,7 +192,7 @@ impl World {
         }
         // A stream can be its own peer, so the ring is taken out.
         let mut tx = std::mem::take(&mut self.streams[stream as usize].tx);
-        if self.mutated(Mutant::StreamLosesBytes) {
+        if self.mutated(Mutant::StreamLosesBytes) && len > 3 {
             tx.move_to(&mut self.streams[peer as usize].rx, len - 1);
             tx.consume(1);
         } else {
@@ -204,7 +210,6 @@ impl World {
             self.wake_stream(peer);
         }
         self.acknowledge(stream);
-        self.pump(stream);
     }
 
     /// Who takes bytes for the stream's peer; an orphan answers with a reset instead.

@@ -359,8 +359,14 @@ impl World {
         match slot.state {
             ConnectState::SynSent => Ok(false),
             ConnectState::SynReceived | ConnectState::Established => Ok(true),
-            ConnectState::Dead => Err(errno::ENOTCONN),
+            // The error was told before: as the kernel has it, there is neither one nor a peer.
+            ConnectState::Dead => Ok(false),
         }
+    }
+
+    /// Whether a connect found nobody but itself.
+    pub(crate) fn is_own_peer(&self, stream: u32) -> bool {
+        self.streams[stream as usize].peer == stream
     }
 
     /// shutdown(2).

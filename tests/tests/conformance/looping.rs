@@ -1,0 +1,7 @@
+//! Scenarios of the loop itself.
+
+use crate::Scenario;
+
+pub fn scenarios() -> Vec<Scenario> {
+    Vec::new()
+}
