@@ -13,7 +13,8 @@ pub use interface::{Interface, interface_index, interface_name, interfaces};
 pub use names::{AddressFamily, NameError, getaddrinfo};
 pub use pass::{MAX_PASSED_FDS, recv_fds, send_fds};
 pub use process::{
-    allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu, raise_nofile_limit,
+    allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu,
+    raise_nofile_limit, thread_cpu_ns,
 };
 pub use timer::TimerFd;
 pub use transfer::{Pipe, sendfile, splice};

@@ -12,6 +12,13 @@ pub fn monotonic_ns() -> u64 {
     sys::monotonic_ns()
 }
 
+/// Nanoseconds of CPU that this thread has used, its own and the kernel's work for it.
+#[must_use]
+#[doc(alias = "CLOCK_THREAD_CPUTIME_ID")]
+pub fn thread_cpu_ns() -> u64 {
+    sys::thread_cpu_ns()
+}
+
 /// The CPUs that this thread may run on, ascending. CPUs past the 1024th are not seen.
 ///
 /// # Errors
@@ -124,6 +131,13 @@ mod tests {
         let passed = monotonic_ns() - before;
         assert!(passed >= 2_000_000, "{passed}");
         assert!(u128::from(passed) <= start.elapsed().as_nanos() + 1_000_000_000);
+    }
+
+    #[test]
+    fn a_thread_that_works_uses_its_cpu() {
+        let (before, start) = (thread_cpu_ns(), monotonic_ns());
+        while thread_cpu_ns() - before < 2_000_000 {}
+        assert!(monotonic_ns() - start >= 2_000_000);
     }
 
     #[test]

@@ -59,6 +59,14 @@ pub(crate) fn monotonic_ns() -> u64 {
     nanoseconds(now)
 }
 
+/// Nanoseconds that this thread has spent on a CPU, in the program and in the kernel for it.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    let mut spent = timespec(0);
+    // SAFETY: the call writes one timespec. It cannot fail: every thread has the clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut spent) };
+    nanoseconds(spent)
+}
+
 fn timespec(ns: u64) -> libc::timespec {
     let seconds = libc::time_t::try_from(ns / NS_PER_S).unwrap_or(libc::time_t::MAX);
     let rest = (ns % NS_PER_S) as libc::c_long;
