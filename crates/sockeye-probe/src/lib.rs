@@ -31,6 +31,7 @@
 //! | [`mtu`] | [`PmtuProbe`]: the path MTU, with and without ICMP |
 //! | `input` | [`Input`]: what sockets received; [`Cause`]: why a probe came to nothing |
 //! | `stats` | [`RttStats`]: round-trip times in constant memory |
+//! | `services` | on the event loop (feature `services`) |
 //! | `extensions` | [`Extensions`]: MPLS labels and interfaces that routers tell of |
 #![forbid(unsafe_code)]
 
@@ -38,6 +39,8 @@ mod extensions;
 mod input;
 pub mod mtu;
 pub mod ping;
+#[cfg(feature = "services")]
+pub mod services;
 mod stats;
 mod time;
 mod token;

@@ -42,6 +42,8 @@ pub struct MtuTransmit {
     pub destination: SocketAddr,
     /// The size of the whole IP packet, in bytes.
     pub size: u32,
+    /// The TTL or hop limit to send it with; `None` is the system's.
+    pub hop_limit: Option<u8>,
 }
 
 /// Something happened to a size. All sizes are those of whole IP packets, in bytes.
@@ -197,6 +199,7 @@ impl PmtuProbe {
             probe: number,
             destination: self.destination,
             size: trial.size,
+            hop_limit: self.options.hop_limit,
         })
     }
 
@@ -303,6 +306,35 @@ impl PmtuProbe {
     #[must_use]
     pub const fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Where the search goes.
+    #[must_use]
+    pub const fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+
+    /// What the probes are.
+    #[must_use]
+    pub const fn method(&self) -> MtuMethod {
+        self.options.method
+    }
+
+    /// Sets the identifier; see [`MtuOptions::identifier`].
+    pub const fn set_identifier(&mut self, identifier: Option<u16>) {
+        self.options.identifier = identifier;
+    }
+
+    /// The newest probe whose message has this length, for whoever only knows that.
+    #[cfg(feature = "services")]
+    pub(crate) fn newest(&self, len: usize) -> Option<u16> {
+        let header = if self.options.method == MtuMethod::Icmp {
+            wire::ECHO_HEADER_LEN
+        } else {
+            0
+        };
+        let of_len = |sent: &&Sent| self.payload_len(sent.size) + header == len;
+        self.sent.iter().rev().find(of_len).map(|sent| sent.number)
     }
 
     /// The largest size that has arrived so far.

@@ -306,6 +306,18 @@ impl Pinger {
         self.fail(now_ns, target, sequence, None, cause)
     }
 
+    /// Sets the identifier; see [`PingOptions::identifier`].
+    pub const fn set_identifier(&mut self, identifier: Option<u16>) {
+        self.options.identifier = identifier;
+    }
+
+    /// The newest request to an address, for whoever only knows where it went.
+    #[cfg(feature = "services")]
+    pub(crate) fn newest(&self, destination: SocketAddr) -> Option<(TargetId, u32)> {
+        let id = *self.by_address.get(&wire::key(destination))?;
+        Some((id, self.targets.get(id.index())?.counts.sent))
+    }
+
     /// What happened by the mere passing of time: losses, and targets that have finished. Call until `None`.
     pub fn poll_event(&mut self, now: Duration) -> Option<PingEvent> {
         let now_ns = self.clock.advance(now);

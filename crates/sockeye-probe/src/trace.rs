@@ -361,6 +361,32 @@ impl Tracer {
         self.finder.destination()
     }
 
+    /// What the probes are.
+    #[must_use]
+    pub const fn method(&self) -> TraceMethod {
+        self.options.method
+    }
+
+    /// Sets the identifier; see [`TraceOptions::identifier`].
+    pub const fn set_identifier(&mut self, identifier: Option<u16>) {
+        self.finder.set_identifier(identifier);
+    }
+
+    /// The newest probe in flight to an address, for whoever only knows where it went.
+    #[cfg(feature = "services")]
+    pub(crate) fn newest(&self, destination: SocketAddr) -> Option<u16> {
+        let index = self
+            .probes
+            .iter()
+            .rposition(|probe| probe.state == ProbeState::Waiting)?;
+        let newest = u16::try_from(index).ok()?;
+        // Where the port tells the probes apart, it tells which one it was.
+        match self.finder.queued(destination, &[]) {
+            Match::Probe(number) => Some(number),
+            _ => Some(newest),
+        }
+    }
+
     /// What became of the probes to a hop, in the order in which they were sent; empty for a hop beyond the options.
     pub fn probes(&self, hop: u8) -> impl Iterator<Item = &ProbeState> {
         let each = usize::from(self.options.probes_per_hop);

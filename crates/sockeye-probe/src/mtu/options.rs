@@ -26,6 +26,8 @@ pub struct MtuOptions {
     pub attempts: u8,
     /// The time between two probes of one size.
     pub spacing: Duration,
+    /// TTL or hop limit of the probes; `None` is the system's.
+    pub hop_limit: Option<u8>,
     /// The ICMP identifier, and the only one taken in answers. `None` where the kernel writes its own: a ping socket.
     pub identifier: Option<u16>,
     /// A random number that nobody else knows. Tags are made from it.
@@ -42,6 +44,7 @@ impl MtuOptions {
             timeout: Duration::from_secs(1),
             attempts: 3,
             spacing: Duration::from_millis(100),
+            hop_limit: None,
             identifier: None,
             secret,
         }

@@ -55,6 +55,10 @@ impl Finder {
         self.destination
     }
 
+    pub(super) const fn set_identifier(&mut self, identifier: Option<u16>) {
+        self.identifier = identifier;
+    }
+
     /// Writes a probe in place of what is in `message` and says where it goes.
     pub(super) fn write(&self, number: u16, message: &mut Vec<u8>) -> SocketAddr {
         match self.method {

@@ -1,0 +1,357 @@
+//! The service that drives an engine.
+
+use std::fmt;
+use std::time::Duration;
+
+use sockeye_event_loop::{
+    Context, Datagram, DatagramId, DatagramService, Datagrams, Outgoing, Packet, PacketService, Packets,
+    QueueEntry, SendFailure, Sent, Time, TimerId,
+};
+
+use super::convert;
+use super::engine::{Engine, Transmit};
+use crate::input::{Input, Message};
+
+/// Probes sent before the loop gets its turn: a batch of the kernel's.
+const BURST: usize = 64;
+/// The key of the one timer.
+const TICK: u64 = 0;
+/// Raw sockets show their protocol number where ping sockets show their identifier, which is a port above the
+/// reserved ones.
+const MAX_PROTOCOL: u16 = 255;
+
+/// What a socket of the service is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Sends and receives ICMP.
+    Icmp,
+    /// Sends and receives UDP.
+    Udp,
+    /// Sends and receives TCP segments.
+    Tcp,
+    /// Receives the ICMP errors about what another socket sent.
+    Errors,
+}
+
+/// How the probes of a [`Prober`] leave, and with what privilege.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Over an unprivileged ping socket.
+    PingSocket,
+    /// Over UDP with the error queue: no privilege.
+    Udp,
+    /// Over raw sockets: CAP_NET_RAW.
+    Raw,
+}
+
+impl Mode {
+    /// One word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PingSocket => "ping-socket",
+            Self::Udp => "udp",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PingSocket => "unprivileged ping socket",
+            Self::Udp => "unprivileged UDP socket",
+            Self::Raw => "raw socket",
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    id: DatagramId,
+    role: Role,
+    v6: bool,
+}
+
+/// An engine on the event loop. Made by [`ping`](super::ping), [`trace`](super::trace) and
+/// [`path_mtu`](super::path_mtu); reached again by [`EventLoop::service`](sockeye_event_loop::EventLoop::service).
+pub struct Prober<E: Engine, F> {
+    engine: E,
+    on_event: F,
+    members: Vec<Member>,
+    /// The role of the socket that opens next.
+    next_role: Role,
+    mode: Mode,
+    message: Vec<u8>,
+    /// A probe that found the queue full; its message is in the buffer.
+    held: Option<Transmit>,
+    /// The timer that is set, where, and for when.
+    timer: Option<(DatagramId, TimerId, Duration)>,
+}
+
+impl<E, F> Prober<E, F>
+where
+    E: Engine,
+    F: FnMut(&mut Context<'_>, &mut E, E::Event) + 'static,
+{
+    pub(super) const fn new(engine: E, on_event: F) -> Self {
+        Self {
+            engine,
+            on_event,
+            members: Vec::new(),
+            next_role: Role::Icmp,
+            mode: Mode::Raw,
+            message: Vec::new(),
+            held: None,
+            timer: None,
+        }
+    }
+
+    pub(super) const fn expect(&mut self, role: Role) {
+        self.next_role = role;
+    }
+
+    /// The engine: its statistics, and its `stop`.
+    pub const fn engine(&mut self) -> &mut E {
+        &mut self.engine
+    }
+
+    /// How the probes leave, once the sockets are open.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn opened(&mut self, socket: &mut Datagrams<'_>) {
+        let Ok(local) = socket.local_addr() else { return };
+        let role = self.next_role;
+        self.members.push(Member {
+            id: socket.id(),
+            role,
+            v6: local.is_ipv6(),
+        });
+        match role {
+            Role::Udp => self.mode = Mode::Udp,
+            Role::Icmp if local.port() > MAX_PROTOCOL => {
+                self.mode = Mode::PingSocket;
+                self.engine.forget_identifier();
+            }
+            Role::Icmp | Role::Tcp | Role::Errors => {}
+        }
+        // The first probes leave with the first turn, when all sockets are open.
+        self.arm(socket, Duration::ZERO);
+    }
+
+    /// Everything that is due: events out, probes out, and the timer for the next time.
+    fn pump(&mut self, socket: &mut Datagrams<'_>) {
+        let now = since_origin(socket.now());
+        while let Some(event) = self.engine.poll_event(now) {
+            (self.on_event)(&mut socket.context(), &mut self.engine, event);
+        }
+        for _ in 0..BURST {
+            let Some(transmit) = self
+                .held
+                .take()
+                .or_else(|| self.engine.poll_transmit(now, &mut self.message))
+            else {
+                break;
+            };
+            if self.send(socket, transmit) == Sent::Full {
+                // `on_writable` follows.
+                self.held = Some(transmit);
+                return;
+            }
+        }
+        if let Some(deadline) = self.engine.poll_timeout() {
+            self.arm(socket, deadline);
+        }
+    }
+
+    fn send(&mut self, socket: &mut Datagrams<'_>, transmit: Transmit) -> Sent {
+        let Transmit {
+            destination,
+            hop_limit,
+        } = transmit;
+        let mut message = Outgoing::to(destination, &self.message);
+        if let Some(hops) = hop_limit {
+            message = message.hop_limit(hops);
+        }
+        let sender = self
+            .members
+            .iter()
+            .find(|member| member.role != Role::Errors && member.v6 == destination.is_ipv6());
+        match sender {
+            Some(member) if member.id == socket.id() => socket.send(&message),
+            Some(member) => socket.other(member.id).send(&message),
+            None => Sent::Gone,
+        }
+    }
+
+    /// Sees to it that the timer fires no later than `deadline`.
+    fn arm(&mut self, socket: &mut Datagrams<'_>, deadline: Duration) {
+        if let Some((owner, timer, at)) = self.timer {
+            if at <= deadline {
+                return;
+            }
+            socket.other(owner).cancel_timer(timer);
+        }
+        let now = since_origin(socket.now());
+        let timer = socket.set_timer(deadline.saturating_sub(now), TICK);
+        self.timer = Some((socket.id(), timer, deadline));
+    }
+
+    fn received(&mut self, socket: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        let from = datagram.source;
+        let id = socket.id();
+        let Some(member) = self.members.iter().find(|member| member.id == id) else {
+            return;
+        };
+        let message = match member.role {
+            Role::Icmp | Role::Errors => Message::Icmp {
+                from,
+                message: datagram.data,
+            },
+            Role::Udp => Message::Udp {
+                from,
+                payload: datagram.data,
+            },
+            Role::Tcp => Message::Tcp {
+                from,
+                segment: datagram.data,
+            },
+        };
+        let input = Input {
+            received_at: None,
+            hop_limit: datagram.meta.hop_limit,
+            message,
+        };
+        self.take(socket, input);
+    }
+
+    fn queued(&mut self, socket: &mut Datagrams<'_>, entry: &QueueEntry) {
+        let Some((error, cause)) = convert::of_entry(entry) else {
+            return;
+        };
+        let Some(destination) = error.destination else {
+            return;
+        };
+        let message = Message::Error {
+            offender: error.offender,
+            destination,
+            cause,
+            quoted: &error.quoted,
+        };
+        self.take(socket, Input::new(message));
+        self.pump(socket);
+    }
+
+    fn take(&mut self, socket: &mut Datagrams<'_>, input: Input<'_>) {
+        let now = since_origin(socket.now());
+        if let Some(event) = self.engine.handle_input(now, input) {
+            (self.on_event)(&mut socket.context(), &mut self.engine, event);
+        }
+    }
+
+    fn not_sent(&mut self, socket: &mut Datagrams<'_>, failure: &SendFailure) {
+        let Some(destination) = failure.destination else {
+            return;
+        };
+        let cause = convert::of_failure(failure);
+        let now = since_origin(socket.now());
+        if let Some(event) = self
+            .engine
+            .handle_send_failure(now, destination, failure.len, cause)
+        {
+            (self.on_event)(&mut socket.context(), &mut self.engine, event);
+        }
+        self.pump(socket);
+    }
+
+    fn ticked(&mut self, socket: &mut Datagrams<'_>) {
+        self.timer = None;
+        self.pump(socket);
+    }
+}
+
+/// The loop's time as the engines have it.
+const fn since_origin(time: Time) -> Duration {
+    Duration::from_nanos(time.as_nanos())
+}
+
+impl<E, F> PacketService for Prober<E, F>
+where
+    E: Engine,
+    F: FnMut(&mut Context<'_>, &mut E, E::Event) + 'static,
+{
+    fn on_open(&mut self, socket: &mut Packets<'_>) {
+        self.opened(socket);
+    }
+
+    fn on_packet(&mut self, socket: &mut Packets<'_>, packet: Packet<'_>) {
+        self.received(socket, &packet);
+    }
+
+    fn on_batch_complete(&mut self, socket: &mut Packets<'_>) {
+        self.pump(socket);
+    }
+
+    fn on_writable(&mut self, socket: &mut Packets<'_>) {
+        self.pump(socket);
+    }
+
+    fn on_error(&mut self, socket: &mut Packets<'_>, entry: QueueEntry) {
+        self.queued(socket, &entry);
+    }
+
+    fn on_send_error(&mut self, socket: &mut Packets<'_>, failure: SendFailure) {
+        self.not_sent(socket, &failure);
+    }
+
+    fn on_timer(&mut self, socket: &mut Packets<'_>, _key: u64) {
+        self.ticked(socket);
+    }
+}
+
+impl<E, F> DatagramService for Prober<E, F>
+where
+    E: Engine,
+    F: FnMut(&mut Context<'_>, &mut E, E::Event) + 'static,
+{
+    fn on_open(&mut self, socket: &mut Datagrams<'_>) {
+        self.opened(socket);
+    }
+
+    fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        self.received(socket, &datagram);
+    }
+
+    fn on_batch_complete(&mut self, socket: &mut Datagrams<'_>) {
+        self.pump(socket);
+    }
+
+    fn on_writable(&mut self, socket: &mut Datagrams<'_>) {
+        self.pump(socket);
+    }
+
+    fn on_error(&mut self, socket: &mut Datagrams<'_>, entry: QueueEntry) {
+        self.queued(socket, &entry);
+    }
+
+    fn on_send_error(&mut self, socket: &mut Datagrams<'_>, failure: SendFailure) {
+        self.not_sent(socket, &failure);
+    }
+
+    fn on_timer(&mut self, socket: &mut Datagrams<'_>, _key: u64) {
+        self.ticked(socket);
+    }
+}
+
+impl<E: Engine + fmt::Debug, F> fmt::Debug for Prober<E, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prober")
+            .field("engine", &self.engine)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
