@@ -67,10 +67,10 @@ impl<'a> Incoming<'a> {
         if let Some(local) = self.meta.local {
             reply = reply.source(local);
         }
-        if let (Some(index), IpAddr::V6(peer)) = (self.meta.interface, self.source.ip()) {
-            if peer.is_unicast_link_local() {
-                reply = reply.interface(index);
-            }
+        if let (Some(index), IpAddr::V6(peer)) = (self.meta.interface, self.source.ip())
+            && peer.is_unicast_link_local()
+        {
+            reply = reply.interface(index);
         }
         reply
     }

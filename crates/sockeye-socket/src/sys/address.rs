@@ -5,10 +5,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 /// Bytes of a `sockaddr_in6`, the largest address an IP socket reports.
 pub(crate) const ADDRESS_LEN: usize = 28;
 
-const V4_LEN: usize = 16;
-const V6_LEN: usize = ADDRESS_LEN;
-const FAMILY_V4: u16 = libc::AF_INET as u16;
-const FAMILY_V6: u16 = libc::AF_INET6 as u16;
+/// The same as the kernel counts it.
+pub(crate) const ADDRESS_SOCKLEN: libc::socklen_t = 28;
+
+const V4_SOCKLEN: libc::socklen_t = 16;
+const FAMILY_V4: libc::sa_family_t = 2;
+const FAMILY_V6: libc::sa_family_t = 10;
+const _: () = assert!(FAMILY_V4 as i32 == libc::AF_INET && FAMILY_V6 as i32 == libc::AF_INET6);
 
 /// A `sockaddr_in` or `sockaddr_in6` in the kernel's layout.
 #[repr(C, align(4))]
@@ -28,7 +31,7 @@ impl RawAddress {
                 bytes[2..4].copy_from_slice(&v4.port().to_be_bytes());
                 bytes[4..8].copy_from_slice(&v4.ip().octets());
                 bytes[8..16].fill(0);
-                V4_LEN as u32
+                V4_SOCKLEN
             }
             SocketAddr::V6(v6) => {
                 bytes[0..2].copy_from_slice(&FAMILY_V6.to_ne_bytes());
@@ -36,7 +39,7 @@ impl RawAddress {
                 bytes[4..8].copy_from_slice(&v6.flowinfo().to_be_bytes());
                 bytes[8..24].copy_from_slice(&v6.ip().octets());
                 bytes[24..28].copy_from_slice(&v6.scope_id().to_ne_bytes());
-                V6_LEN as u32
+                ADDRESS_SOCKLEN
             }
         }
     }
@@ -73,7 +76,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<SocketAddr> {
         return Some(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port)));
     }
     if family == FAMILY_V6 {
-        let bytes: &[u8; V6_LEN] = bytes.get(..V6_LEN)?.try_into().ok()?;
+        let bytes: &[u8; ADDRESS_LEN] = bytes.get(..ADDRESS_LEN)?.try_into().ok()?;
         let port = u16::from_be_bytes([bytes[2], bytes[3]]);
         let flowinfo = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         let mut octets = [0; 16];
@@ -114,7 +117,7 @@ mod tests {
         let len = raw.set(&"[::1]:1".parse().unwrap());
         assert_eq!(raw.decode(len - 1), None);
         assert_eq!(raw.decode(1), None);
-        raw.0[0..2].copy_from_slice(&(libc::AF_UNIX as u16).to_ne_bytes());
+        raw.0[0..2].copy_from_slice(&1u16.to_ne_bytes());
         assert_eq!(raw.decode(28), None);
     }
 }

@@ -4,10 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
-use super::address::{ADDRESS_LEN, RawAddress};
+use super::address::{ADDRESS_SOCKLEN, RawAddress};
 use super::cmsg::{ControlWriter, RECV_CONTROL_LEN, SEND_CONTROL_LEN};
 use super::control::{self, SocketClass};
-use super::message::{ControlBuffer, Received, empty_header};
+use super::message::{ControlBuffer, Received, control_len, empty_header};
 use super::storage::Storage;
 use super::{check, raw};
 use crate::message::{Incoming, Outgoing, present};
@@ -65,7 +65,7 @@ impl RecvVector {
             // recvmmsg shortens these lengths and never restores them: a reused header would have room for less
             // and less, and in the end for no control message at all.
             for header in self.headers.iter_mut().take(self.dirty) {
-                header.msg_hdr.msg_namelen = ADDRESS_LEN as u32;
+                header.msg_hdr.msg_namelen = ADDRESS_SOCKLEN;
                 header.msg_hdr.msg_controllen = RECV_CONTROL_LEN as _;
                 header.msg_hdr.msg_flags = 0;
             }
@@ -77,7 +77,7 @@ impl RecvVector {
                 libc::recvmmsg(
                     raw(fd),
                     self.headers.as_ptr(),
-                    limit as libc::c_uint,
+                    vector_len(limit),
                     (libc::MSG_WAITFORONE | libc::MSG_TRUNC) as _,
                     std::ptr::null_mut(),
                 )
@@ -165,7 +165,7 @@ impl RecvVector {
         let Some(header) = self.headers[..self.filled].get(slot) else {
             return &[];
         };
-        let len = header.msg_hdr.msg_controllen as usize;
+        let len = control_len(&header.msg_hdr);
         self.controls
             .get(slot)
             .and_then(|control| control.0.get(..len))
@@ -326,7 +326,7 @@ impl SendVector {
         self.fill(fd, coalesce, count, make);
         let mut first = 0;
         while first < self.messages {
-            let count = (self.messages - first) as libc::c_uint;
+            let count = vector_len(self.messages - first);
             // SAFETY: the headers from `first` to `messages` were just written by `fill` and lead to addresses, control
             // buffers and I/O vectors of `self` and to payloads of lifetime `'m`, which outlives this call; all are
             // only read.
@@ -418,22 +418,31 @@ impl SendVector {
             control::write(&mut writer, fd, &run.head, class);
         }
         if run.count > 1 {
-            // At most the ceiling, which is a u16's range: a larger datagram starts no run.
-            control::write_segment(&mut writer, run.head.payload.len().min(MAX_MESSAGE_LEN) as u16);
+            // A run of several fits MAX_MESSAGE_LEN, and so does its first datagram.
+            control::write_segment(
+                &mut writer,
+                u16::try_from(run.head.payload.len()).unwrap_or(u16::MAX),
+            );
         } else if extras.has(present::SEGMENT) {
             control::write_segment(&mut writer, extras.segment_size);
         }
-        let control_len = writer.len();
+        let written = writer.len();
 
         let iov = self.iovs.ptr_at(run.first_iov);
         let header = &mut self.headers[index].msg_hdr;
         header.msg_namelen = name_len;
         header.msg_iov = iov;
         header.msg_iovlen = run.count as _;
-        header.msg_controllen = control_len as _;
-        self.counts[index] = run.count as u16;
+        header.msg_controllen = written as _;
+        self.counts[index] = u16::try_from(run.count).unwrap_or(u16::MAX);
         self.messages += 1;
     }
+}
+
+/// Messages a call; the kernel takes 1,024 at most and says how many it took.
+fn vector_len(messages: usize) -> libc::c_uint {
+    const MOST: libc::c_uint = 1024;
+    libc::c_uint::try_from(messages).unwrap_or(MOST)
 }
 
 fn empty_iovec() -> libc::iovec {

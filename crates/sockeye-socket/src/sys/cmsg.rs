@@ -153,8 +153,10 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_one_of_the_c_macros() {
-        // SAFETY: CMSG_SPACE and CMSG_LEN are arithmetic.
-        let (space_4, len_0) = unsafe { (libc::CMSG_SPACE(4) as usize, libc::CMSG_LEN(0) as usize) };
+        // SAFETY: it is arithmetic.
+        let space_4 = unsafe { libc::CMSG_SPACE(4) } as usize;
+        // SAFETY: likewise.
+        let len_0 = unsafe { libc::CMSG_LEN(0) } as usize;
         assert_eq!(space(4), space_4);
         assert_eq!(HEADER_LEN, len_0);
     }

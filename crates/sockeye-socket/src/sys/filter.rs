@@ -19,6 +19,7 @@ pub(crate) fn attach(fd: BorrowedFd<'_>, option: i32, program: &[Instruction]) -
         len,
         filter: program.as_ptr().cast_mut().cast(),
     };
+    let header_len = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).unwrap_or(0);
     // SAFETY: the kernel reads the header and `len` instructions behind its pointer, which have the layout of
     // `sock_filter`, and copies both.
     let answer = unsafe {
@@ -27,7 +28,7 @@ pub(crate) fn attach(fd: BorrowedFd<'_>, option: i32, program: &[Instruction]) -
             libc::SOL_SOCKET,
             option,
             (&raw const header).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
+            header_len,
         )
     };
     check(answer)?;

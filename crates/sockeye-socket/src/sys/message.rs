@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
-use super::address::{ADDRESS_LEN, RawAddress};
+use super::address::{ADDRESS_SOCKLEN, RawAddress};
 use super::cmsg::{ControlWriter, RECV_CONTROL_LEN, SEND_CONTROL_LEN};
 use super::control::{self, SocketClass};
 use super::{check_len, option, raw};
@@ -134,7 +134,7 @@ pub(crate) fn receive_from(
 ) -> io::Result<(usize, SocketAddr)> {
     let mut name = RawAddress::EMPTY;
     loop {
-        let mut name_len = ADDRESS_LEN as libc::socklen_t;
+        let mut name_len = ADDRESS_SOCKLEN;
         // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer` and `name_len` into `name`.
         let received = unsafe {
             libc::recvfrom(
@@ -203,7 +203,7 @@ pub(crate) fn receive_raw<R>(
     header.msg_control = control.as_mut_ptr().cast();
     let len = loop {
         // The kernel overwrites both lengths; after an interruption they must be restored too.
-        header.msg_namelen = ADDRESS_LEN as u32;
+        header.msg_namelen = ADDRESS_SOCKLEN;
         header.msg_controllen = RECV_CONTROL_LEN as _;
         // SAFETY: the header leads to `name`, `iov`, `control` and `buffer`, all alive, writable and of the lengths given.
         match check_len(unsafe { libc::recvmsg(raw(fd), &raw mut header, flags) }) {
@@ -212,7 +212,7 @@ pub(crate) fn receive_raw<R>(
             Err(error) => return Err(error),
         }
     };
-    let control_len = (header.msg_controllen as usize).min(RECV_CONTROL_LEN);
+    let control_len = control_len(&header).min(RECV_CONTROL_LEN);
     // SAFETY: the kernel wrote the first `control_len` bytes, and `control` has at least as many.
     let control = unsafe { std::slice::from_raw_parts(control.as_ptr().cast::<u8>(), control_len) };
     let received = Received {
@@ -240,6 +240,13 @@ pub(crate) fn path_mtu(fd: BorrowedFd<'_>) -> Option<u32> {
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub(crate) struct ControlBuffer<const N: usize>(pub(crate) [u8; N]);
+
+/// Bytes of control messages that a header says it has.
+#[inline]
+#[allow(clippy::unnecessary_cast, reason = "a socklen_t in musl")]
+pub(crate) fn control_len(header: &libc::msghdr) -> usize {
+    header.msg_controllen as usize
+}
 
 /// A message header with nothing in it, padding included.
 #[inline]
