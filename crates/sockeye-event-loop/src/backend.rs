@@ -129,7 +129,7 @@ pub enum ConnectProgress {
 
 /// A registered socket of any type, for [`Backend::register`].
 #[derive(Debug)]
-pub enum SocketRef<'a, B: Backend + ?Sized> {
+pub enum SocketRef<'a, B: Backend> {
     /// A listener.
     Listener(&'a mut B::Listener),
     /// A stream.

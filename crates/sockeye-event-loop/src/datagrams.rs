@@ -81,6 +81,12 @@ impl<'a> Datagrams<'a> {
         self.host.send_message(self.token, message)
     }
 
+    /// Sends a message by itself and at once, ahead of what this batch has gathered: for those who measure when it
+    /// left. [`send`](Self::send) costs less.
+    pub fn send_at_once(&mut self, message: &Outgoing<'_>) -> Sent {
+        self.host.send_at_once(self.token, message)
+    }
+
     /// Sends a payload to an address.
     #[inline]
     pub fn send_to(&mut self, payload: &[u8], to: SocketAddr) -> Sent {
@@ -132,6 +138,11 @@ impl<'a> Datagrams<'a> {
     /// The clock.
     pub fn now(&mut self) -> Time {
         self.host.now()
+    }
+
+    /// The clock, read anew: [`now`](Self::now) is read once a turn. For those who measure.
+    pub fn exact_now(&mut self) -> Time {
+        self.host.exact_now()
     }
 
     /// A random number, from the seed in a simulation. Not for keys.

@@ -88,6 +88,24 @@ impl EventLoop<Mio> {
         Ok(())
     }
 
+    /// Listens, and hands each connection to `take` as it comes: for an acceptor that feeds other loops. The
+    /// listener's `max_connections` does not hold: what was handed over is not ours to count.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why.
+    #[cfg(feature = "tcp")]
+    pub fn hand_over(
+        &mut self,
+        at: SocketAddr,
+        options: &ListenOptions,
+        take: impl FnMut(sockeye_tcp_stream::TcpStream, SocketAddr) + 'static,
+    ) -> Result<ListenerId, OpError> {
+        self.core
+            .inner
+            .hand_over_now(at, options, Box::new(take))
+            .map(ListenerId)
+    }
+
     /// Gives a TCP connection that stands already to a service of this loop.
     #[cfg(feature = "tcp")]
     pub fn adopt<S>(

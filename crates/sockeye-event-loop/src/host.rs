@@ -42,6 +42,7 @@ pub(crate) enum Due {
 /// The loop, as its handles see it.
 pub(crate) trait Host {
     fn now(&mut self) -> Time;
+    fn exact_now(&mut self) -> Time;
     fn random(&mut self) -> u64;
     fn stats(&self) -> Stats;
     fn stop(&mut self);
@@ -81,6 +82,7 @@ pub(crate) trait Host {
     fn listen(&mut self, service: u16, at: SocketAddr, options: &ListenOptions) -> Result<Token, OpError>;
     fn close_listener(&mut self, token: Token);
 
+    fn send_at_once(&mut self, token: Token, message: &Outgoing<'_>) -> Sent;
     fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent;
     fn lend(&mut self, token: Token, max_len: usize) -> Option<&mut [u8]>;
     fn commit(&mut self, token: Token, message: &Outgoing<'_>, len: usize) -> Sent;

@@ -67,6 +67,7 @@ mod options;
 mod queue;
 mod remote;
 mod service;
+mod shards;
 mod stats;
 mod stream;
 mod time;
@@ -87,6 +88,7 @@ pub use service::{
     CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService,
     Packets, SendFailure, Sent, StreamService, Timer,
 };
+pub use shards::{ShardOptions, Shards, Spread};
 pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError};
 pub use stats::Stats;
 pub use stream::Stream;

@@ -14,12 +14,16 @@ use crate::id::{ServiceHandle, StreamId};
 /// Something to be done with a service, on its loop.
 pub(crate) type Action = Box<dyn FnOnce(&mut dyn Any, &mut Context<'_>) + Send>;
 
+/// Something to be done on the loop.
+pub(crate) type Post = Box<dyn FnOnce(&mut Context<'_>) + Send>;
+
 /// What a remote asks for.
 pub(crate) enum Command {
     Send(StreamId, Vec<u8>),
     Message(StreamId, Box<dyn Any + Send>),
     Close(StreamId),
     With(u16, Action),
+    Post(Post),
     Stop,
     Drain(Duration),
     #[cfg(feature = "tcp")]
@@ -65,11 +69,15 @@ impl RemoteQueue {
     }
 
     fn push(&self, command: Command) -> Result<(), RemoteError> {
+        self.push_up_to(command, self.capacity)
+    }
+
+    fn push_up_to(&self, command: Command, capacity: usize) -> Result<(), RemoteError> {
         if self.gone.load(Ordering::Acquire) {
             return Err(RemoteError::Gone);
         }
         let mut commands = self.lock();
-        if commands.len() >= self.capacity {
+        if commands.len() >= capacity {
             return Err(RemoteError::Full);
         }
         commands.push_back(command);
@@ -103,6 +111,7 @@ impl fmt::Debug for Command {
             Self::Message(..) => "Message",
             Self::Close(_) => "Close",
             Self::With(..) => "With",
+            Self::Post(_) => "Post",
             Self::Stop => "Stop",
             Self::Drain(_) => "Drain",
             #[cfg(feature = "tcp")]
@@ -158,6 +167,19 @@ impl Remote {
             }
         });
         self.queue.push(Command::With(service.index, action))
+    }
+
+    /// Runs something on the loop.
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`], [`RemoteError::Gone`].
+    pub fn post(&self, action: impl FnOnce(&mut Context<'_>) + Send + 'static) -> Result<(), RemoteError> {
+        self.queue.push(Command::Post(Box::new(action)))
+    }
+
+    /// A drain that is not refused by a full queue.
+    pub(crate) fn force_drain(&self, within: Duration) {
+        let _ = self.queue.push_up_to(Command::Drain(within), usize::MAX);
     }
 
     /// Hands an accepted connection to a service of the loop.

@@ -12,6 +12,8 @@ pub struct Stats {
     pub events: u64,
     /// Connections accepted.
     pub accepted: u64,
+    /// Connections accepted for another loop.
+    pub handed_over: u64,
     /// Connects that stood.
     pub connected: u64,
     /// Connects that failed: refused, unreachable, out of time.
@@ -53,6 +55,7 @@ impl AddAssign for Stats {
         self.turns += other.turns;
         self.events += other.events;
         self.accepted += other.accepted;
+        self.handed_over += other.handed_over;
         self.connected += other.connected;
         self.connect_errors += other.connect_errors;
         self.closed += other.closed;

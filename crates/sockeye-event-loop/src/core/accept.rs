@@ -11,6 +11,8 @@ use sockeye_socket::{Op, OpError};
 
 use super::link::{Entry, Socket, state};
 use super::{Core, Inner};
+#[cfg(feature = "tcp")]
+use crate::backend::StreamIo;
 use crate::backend::{Backend, ListenerIo, SocketRef, Token};
 use crate::host::Due;
 use crate::options::ListenOptions;
@@ -20,7 +22,14 @@ pub(crate) struct Listener<B: Backend> {
     pub(crate) io: B::Listener,
     pub(crate) open: usize,
     pub(crate) max: usize,
+    /// Who takes the connections, if it is not the listener's service.
+    #[cfg(feature = "tcp")]
+    pub(crate) hand_over: Option<HandOver>,
 }
+
+/// Takes accepted connections off the loop.
+#[cfg(feature = "tcp")]
+pub(crate) type HandOver = Box<dyn FnMut(sockeye_tcp_stream::TcpStream, SocketAddr)>;
 
 /// What an accept that failed means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +76,13 @@ impl<B: Backend> Core<B> {
             }
             budget -= 1;
             match listener.io.accept() {
+                #[cfg(feature = "tcp")]
+                Ok((stream, peer)) if listener.hand_over.is_some() => {
+                    if let (Some(take), Ok(stream)) = (&mut listener.hand_over, stream.into_tcp()) {
+                        take(stream, peer);
+                        self.inner.shared.stats.handed_over += 1;
+                    }
+                }
                 Ok((stream, peer)) => {
                     listener.open += 1;
                     let service = link.service;
@@ -122,6 +138,8 @@ impl<B: Backend> Inner<B> {
             io,
             open: 0,
             max: options.max_connections,
+            #[cfg(feature = "tcp")]
+            hand_over: None,
         });
         let full = || failed(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
         let token = self
@@ -138,6 +156,25 @@ impl<B: Backend> Inner<B> {
         {
             self.table.remove(token);
             return Err(failed(error));
+        }
+        Ok(token)
+    }
+
+    /// A listener whose connections somebody else takes.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn hand_over_now(
+        &mut self,
+        at: SocketAddr,
+        options: &ListenOptions,
+        take: HandOver,
+    ) -> Result<Token, OpError> {
+        let token = self.listen_now(super::NO_SERVICE, at, options)?;
+        if let Some(Entry {
+            socket: Socket::Listener(listener),
+            ..
+        }) = self.table.get_mut(token)
+        {
+            listener.hand_over = Some(take);
         }
         Ok(token)
     }

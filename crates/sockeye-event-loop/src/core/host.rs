@@ -23,6 +23,10 @@ impl<B: Backend> Host for Inner<B> {
         Self::now(self)
     }
 
+    fn exact_now(&mut self) -> Time {
+        self.backend.now()
+    }
+
     fn random(&mut self) -> u64 {
         self.backend.random()
     }
@@ -238,6 +242,10 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     #[inline]
+    fn send_at_once(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
+        self.send_apart(token, message)
+    }
+
     fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
         self.send_message_now(token, message)
     }

@@ -57,6 +57,7 @@ pub(crate) enum Pending {
     Message(Token, Message),
     ConnectFailed(u16, ConnectFailure),
     /// A connection was handed to the loop: register and open it.
+    #[cfg(feature = "tcp")]
     Opened(Token),
     /// The socket is closed: `on_close`, then the place is free.
     Finish(Token),
@@ -188,6 +189,10 @@ pub(crate) struct Core<B: Backend> {
     pub(crate) drain_by: Option<Time>,
     pub(crate) on_signal: Option<OnSignal>,
 }
+
+/// A service that there is none of. Not `u16::MAX`, which marks a free place.
+#[cfg(feature = "tcp")]
+pub(crate) const NO_SERVICE: u16 = u16::MAX - 1;
 
 /// No socket: an index that no table reaches.
 pub(crate) const NOBODY: Token = Token::new(u32::MAX - 8, u32::MAX);

@@ -298,6 +298,11 @@ impl<B: Backend> Core<B> {
             }
             Command::Close(id) => self.inner.close_in_order(id.0),
             Command::With(service, action) => self.with(service, action),
+            Command::Post(action) => {
+                self.inner.shared.calling = Calling::Service;
+                action(&mut Context::new(&mut self.inner, u16::MAX));
+                self.inner.shared.calling = Calling::Nobody;
+            }
             Command::Stop => self.inner.shared.duties |= duty::STOP,
             Command::Drain(within) => self.drain(within),
             #[cfg(feature = "tcp")]
@@ -361,6 +366,7 @@ impl<B: Backend> Core<B> {
                 Pending::ConnectFailed(service, failure) => {
                     self.call_service(service, ServiceEvent::ConnectFailed(failure));
                 }
+                #[cfg(feature = "tcp")]
                 Pending::Opened(token) => self.open(token),
             }
         }

@@ -31,7 +31,7 @@ pub(super) fn bind(at: SocketAddr, options: &DatagramOptions) -> Result<KernelDa
         (options.timestamps, Metadata::TIMESTAMP),
     ];
     for (_, which) in wanted.iter().filter(|(on, _)| *on) {
-        metadata = metadata | *which;
+        metadata |= *which;
     }
     let mut how = UdpOptions::new()
         .reuse_address(options.reuse_address)

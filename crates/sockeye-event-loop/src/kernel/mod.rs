@@ -41,7 +41,10 @@ pub struct Mio {
 // By hand: the signals have no `Debug`.
 impl fmt::Debug for Mio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mio").field("poll", &self.poll).field("alarm", &self.alarm).finish_non_exhaustive()
+        f.debug_struct("Mio")
+            .field("poll", &self.poll)
+            .field("alarm", &self.alarm)
+            .finish_non_exhaustive()
     }
 }
 

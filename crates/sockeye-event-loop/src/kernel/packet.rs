@@ -50,7 +50,7 @@ pub(super) fn open(options: &PacketOptions) -> Result<KernelPacket, OpError> {
         (options.timestamps, Metadata::TIMESTAMP),
     ];
     for (_, which) in wanted.iter().filter(|(on, _)| *on) {
-        metadata = metadata | *which;
+        metadata |= *which;
     }
     let mut how = IpOptions::new()
         .metadata(metadata)
