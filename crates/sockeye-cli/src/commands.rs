@@ -6,9 +6,13 @@
 
 mod bench;
 mod connect;
+mod dump;
 mod explain;
+mod mtu;
+mod ping;
 mod resolve;
 mod serve;
+mod trace;
 
 use clap::Subcommand;
 
@@ -22,10 +26,18 @@ pub(crate) enum Command {
     Serve(serve::Arguments),
     /// Connect: stdin to the peer, the peer to stdout
     Connect(connect::Arguments),
+    /// Ask hosts whether they are there, and measure how far away
+    Ping(ping::Arguments),
+    /// Find the routers on the way to a host
+    Trace(trace::Arguments),
+    /// Find the largest packet that arrives at a host
+    Mtu(mtu::Arguments),
     /// Say what addresses, endpoints, networks, targets, ports and service names are
     Explain(explain::Arguments),
     /// Look names up: the addresses in the order a connection would try them, and why
     Resolve(resolve::Arguments),
+    /// Decode the packets of a capture file
+    Dump(dump::Arguments),
     /// Measure TCP, UDP and raw IP over the loopback
     Bench(bench::Arguments),
 }
@@ -36,8 +48,12 @@ impl Command {
         match self {
             Self::Serve(arguments) => arguments.format,
             Self::Connect(_) => Format::default(),
+            Self::Ping(arguments) => arguments.format,
+            Self::Trace(arguments) => arguments.format,
+            Self::Mtu(arguments) => arguments.format,
             Self::Explain(arguments) => arguments.format,
             Self::Resolve(arguments) => arguments.format,
+            Self::Dump(arguments) => arguments.format,
             Self::Bench(arguments) => arguments.format,
         }
     }
@@ -50,8 +66,12 @@ impl Command {
         match self {
             Self::Serve(arguments) => serve::run(&arguments, output),
             Self::Connect(arguments) => connect::run(&arguments, output),
+            Self::Ping(arguments) => ping::run(&arguments, output),
+            Self::Trace(arguments) => trace::run(&arguments, output),
+            Self::Mtu(arguments) => mtu::run(&arguments, output),
             Self::Explain(arguments) => explain::run(&arguments, output),
             Self::Resolve(arguments) => resolve::run(&arguments, output),
+            Self::Dump(arguments) => dump::run(&arguments, output),
             Self::Bench(arguments) => bench::run(&arguments, output),
         }
     }

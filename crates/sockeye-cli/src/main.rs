@@ -16,6 +16,7 @@ mod commands;
 mod exit;
 mod names;
 mod output;
+mod probing;
 mod services;
 mod signals;
 

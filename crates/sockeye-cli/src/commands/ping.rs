@@ -1,0 +1,356 @@
+//! `sockeye ping HOST...`: who answers, and how fast.
+
+use std::io::BufRead as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use sockeye::endpoint::Transport;
+use sockeye::event_loop::EventLoop;
+use sockeye::probe::services::{self, Mode};
+use sockeye::probe::{
+    AddError, Pace, PingCounts, PingEvent, PingOptions, PingOutcome, Pinger, RttStats, TargetId,
+};
+
+use crate::exit::{Exit, Failure};
+use crate::output::{Format, Output};
+use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
+use crate::signals::stop_on_signals;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Whom to ping: names or addresses
+    #[arg(value_name = "HOST", required_unless_present = "file")]
+    hosts: Vec<String>,
+    /// Read hosts from a file, one a line; "-" is stdin
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+    #[command(flatten)]
+    family: Family,
+    /// Requests to each host [default: until interrupted]
+    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    /// Seconds between two requests to a host
+    #[arg(short, long, default_value_t = 1.0, value_name = "SECONDS", value_parser = interval)]
+    interval: f64,
+    /// The next request as soon as the last is answered, at least INTERVAL later (then 0.01 unless given)
+    #[arg(short = 'A', long)]
+    adaptive: bool,
+    /// Seconds between two requests to any hosts
+    #[arg(long, default_value_t = 0.0, value_name = "SECONDS", value_parser = interval)]
+    gap: f64,
+    /// Seconds to wait for a reply
+    #[arg(short = 'W', long, default_value_t = 1.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
+    timeout: f64,
+    /// Bytes of payload
+    #[arg(short, long, default_value_t = 56, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(0..=65_507))]
+    size: u16,
+    /// TTL or hop limit of the requests
+    #[arg(short, long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    ttl: Option<u8>,
+    /// Only the summary
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Pings until every host has had its requests, or a signal comes.
+///
+/// # Errors
+/// When a name has no address, or the system allows neither ping sockets nor raw ones.
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let hosts = hosts(arguments)?;
+    let mut pinger = Pinger::new(options(arguments));
+    let mut names = Vec::new();
+    for host in &hosts {
+        let target = probing::target(host, Transport::ICMP, 0)?;
+        let address = probing::address(&target, arguments.family)?;
+        match pinger.add(address) {
+            Ok(_) => names.push(host.clone()),
+            // Named twice, or two names of one host: pinged once.
+            Err(AddError::Duplicate(_)) => {}
+            Err(error) => return Err(Failure::usage(format!("{host}: {error}"))),
+        }
+    }
+    let mut events = EventLoop::new().context("make an event loop")?;
+    stop_on_signals(&mut events).context("take signals")?;
+    let inbox = Inbox::new();
+    let sink = inbox.clone();
+    let quiet = arguments.quiet;
+    let service = services::ping(&mut events, pinger, move |_, pinger, event| {
+        let last = pinger.is_finished();
+        if last || !quiet {
+            sink.put((event, last));
+        }
+    })?;
+    let prober = events.service(service).context("the service has left the loop")?;
+    let mode = prober.mode();
+    let addresses: Vec<IpAddr> = prober.engine().targets().map(|(_, address)| address).collect();
+    let report = Report {
+        names,
+        addresses,
+        len: arguments.size,
+    };
+    report.begin(output, mode)?;
+
+    let finished = probing::run(&mut events, &inbox, |(event, last)| {
+        if !quiet {
+            report.outcome(output, event)?;
+        }
+        Ok(last)
+    })?;
+    let prober = events.service(service).context("the service has left the loop")?;
+    report.end(output, prober.engine(), !finished)
+}
+
+fn hosts(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
+    let mut hosts = arguments.hosts.clone();
+    if let Some(path) = &arguments.file {
+        let reader: Box<dyn std::io::Read> = if path == "-" {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(std::fs::File::open(path).with_context(|| format!("open {path}"))?)
+        };
+        for line in std::io::BufReader::new(reader).lines() {
+            let line = line.with_context(|| format!("read {path}"))?;
+            let host = line.split('#').next().unwrap_or_default().trim();
+            if !host.is_empty() {
+                hosts.push(host.to_owned());
+            }
+        }
+    }
+    if hosts.is_empty() {
+        return Err(Failure::usage("no hosts to ping"));
+    }
+    Ok(hosts)
+}
+
+fn options(arguments: &Arguments) -> PingOptions {
+    let interval = Duration::from_secs_f64(arguments.interval);
+    let secret = probing::secret();
+    // The high half: the low one is mixed into the tags, and this is sent in the open.
+    let [high, low, ..] = secret.to_be_bytes();
+    PingOptions {
+        pace: if arguments.adaptive {
+            Pace::Adaptive {
+                at_least: interval.min(Duration::from_millis(10)),
+            }
+        } else {
+            Pace::Every(interval)
+        },
+        gap: Duration::from_secs_f64(arguments.gap),
+        count: arguments.count,
+        timeout: Duration::from_secs_f64(arguments.timeout),
+        payload_len: usize::from(arguments.size),
+        hop_limit: arguments.ttl,
+        identifier: Some(u16::from_be_bytes([high, low])),
+        ..PingOptions::new(secret)
+    }
+}
+
+/// Says what happened, for people or for programs.
+struct Report {
+    /// As the user named them, by target.
+    names: Vec<String>,
+    addresses: Vec<IpAddr>,
+    len: u16,
+}
+
+impl Report {
+    fn host(&self, target: TargetId) -> (&str, String) {
+        let name = self.names.get(target.index()).map_or("", String::as_str);
+        let address = self
+            .addresses
+            .get(target.index())
+            .map_or_else(String::new, IpAddr::to_string);
+        (name, address)
+    }
+
+    fn begin(&self, output: &mut Output, mode: Mode) -> anyhow::Result<()> {
+        let hosts: Vec<Value> = self
+            .names
+            .iter()
+            .zip(&self.addresses)
+            .map(|(name, address)| json!({ "target": name, "address": address }))
+            .collect();
+        let fields = json!({ "mode": mode.name(), "payload_bytes": self.len, "targets": hosts });
+        output.event("begin", fields)?;
+        match (self.names.as_slice(), self.addresses.as_slice()) {
+            ([name], [address]) => {
+                output.line(format_args!(
+                    "ping {name} ({address}): {} bytes, {mode}",
+                    self.len
+                ))?;
+            }
+            (names, _) => output.line(format_args!(
+                "ping {} hosts: {} bytes, {mode}",
+                names.len(),
+                self.len
+            ))?,
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, output: &mut Output, event: PingEvent) -> anyhow::Result<()> {
+        let (name, address) = self.host(event.target);
+        let sequence = event.sequence;
+        let fields = |extra: Value| {
+            let mut fields = json!({ "target": name, "address": address, "sequence": sequence });
+            if let (Value::Object(fields), Value::Object(extra)) = (&mut fields, extra) {
+                fields.extend(extra);
+            }
+            fields
+        };
+        let (event_name, extra, line) = match event.outcome {
+            PingOutcome::Reply { rtt, len, hop_limit } => {
+                let ttl = hop_limit.map_or_else(String::new, |hops| format!(" ttl={hops}"));
+                (
+                    "reply",
+                    json!({ "rtt_ns": nanoseconds(rtt), "bytes": len, "hop_limit": hop_limit }),
+                    format!(
+                        "{len} bytes from {address}: seq={sequence}{ttl} time={}",
+                        milliseconds(rtt)
+                    ),
+                )
+            }
+            PingOutcome::Duplicate { rtt } => (
+                "duplicate",
+                json!({ "rtt_ns": nanoseconds(rtt) }),
+                format!(
+                    "from {address}: seq={sequence} time={} (duplicate)",
+                    milliseconds(rtt)
+                ),
+            ),
+            PingOutcome::Late { rtt } => (
+                "late",
+                json!({ "rtt_ns": rtt.map(nanoseconds) }),
+                format!(
+                    "from {address}: seq={sequence} time={} (late, counted as lost)",
+                    rtt.map_or_else(|| "unknown".to_owned(), milliseconds)
+                ),
+            ),
+            PingOutcome::Corrupt { at } => (
+                "corrupt",
+                json!({ "at": at }),
+                format!("from {address}: seq={sequence} payload changed at byte {at}"),
+            ),
+            PingOutcome::Failed { offender, cause } => {
+                let who = offender.map_or_else(|| "this host".to_owned(), |offender| offender.to_string());
+                (
+                    "failed",
+                    json!({ "offender": offender, "cause": cause.to_string() }),
+                    format!("from {who}: seq={sequence} to {address}: {cause}"),
+                )
+            }
+            PingOutcome::Lost => (
+                "lost",
+                json!({}),
+                format!("no reply from {address}: seq={sequence}"),
+            ),
+            _ => return Ok(()),
+        };
+        output.event(event_name, fields(extra))?;
+        output.line(line)?;
+        Ok(())
+    }
+
+    /// The summary; 1 where a host has not answered at all.
+    fn end(&self, output: &mut Output, pinger: &Pinger, interrupted: bool) -> anyhow::Result<Exit> {
+        let mut results = Vec::new();
+        let mut silent = 0;
+        for (target, _) in pinger.targets() {
+            let (name, address) = self.host(target);
+            let counts = pinger.counts(target);
+            let rtt = pinger.rtt(target).cloned().unwrap_or_default();
+            silent += usize::from(counts.received == 0);
+            let mut result = counts_json(counts);
+            if let Value::Object(fields) = &mut result {
+                fields.insert("target".to_owned(), json!(name));
+                fields.insert("address".to_owned(), json!(address));
+                fields.insert("rtt_ns".to_owned(), rtt_json(&rtt));
+            }
+            results.push(result);
+            for line in summary(name, counts, &rtt) {
+                output.line(line)?;
+            }
+        }
+        let fields =
+            json!({ "interrupted": interrupted, "strangers": pinger.strangers(), "results": results });
+        output.event("end", fields)?;
+        Ok(if silent == 0 {
+            Exit::Success
+        } else {
+            Exit::Negative
+        })
+    }
+}
+
+fn counts_json(counts: PingCounts) -> Value {
+    json!({
+        "sent": counts.sent, "received": counts.received, "lost": counts.lost, "failed": counts.failed,
+        "pending": counts.pending, "late": counts.late, "duplicates": counts.duplicates, "corrupt": counts.corrupt,
+        "loss": counts.loss(),
+    })
+}
+
+fn rtt_json(rtt: &RttStats) -> Value {
+    let percentile = |percent| rtt.percentile(percent).map(nanoseconds);
+    json!({
+        "min": rtt.min().map(nanoseconds), "avg": rtt.mean().map(nanoseconds), "max": rtt.max().map(nanoseconds),
+        "mdev": rtt.deviation().map(nanoseconds),
+        "p50": percentile(50.0), "p90": percentile(90.0), "p99": percentile(99.0),
+    })
+}
+
+fn summary(name: &str, counts: PingCounts, rtt: &RttStats) -> Vec<String> {
+    let PingCounts {
+        sent,
+        received,
+        failed,
+        late,
+        duplicates,
+        corrupt,
+        pending,
+        ..
+    } = counts;
+    let loss = counts.loss().map_or_else(
+        || "no result yet".to_owned(),
+        |loss| format!("{:.1}% loss", loss * 100.0),
+    );
+    let mut line = format!("{name}: {sent} sent, {received} received, {loss}");
+    let more = [
+        (failed, "failed"),
+        (late, "late"),
+        (duplicates, "duplicates"),
+        (corrupt, "corrupt"),
+        (pending, "in flight"),
+    ];
+    for (count, what) in more {
+        if count > 0 {
+            line.push_str(&format!(", {count} {what}"));
+        }
+    }
+    let mut lines = vec![line];
+    if let (Some(min), Some(mean), Some(max), Some(deviation), Some(median), Some(p99)) = (
+        rtt.min(),
+        rtt.mean(),
+        rtt.max(),
+        rtt.deviation(),
+        rtt.percentile(50.0),
+        rtt.percentile(99.0),
+    ) {
+        let ms = |duration: Duration| format!("{:.3}", duration.as_secs_f64() * 1e3);
+        lines.push(format!(
+            "  rtt min/avg/max/mdev {}/{}/{}/{} ms, p50 {} ms, p99 {} ms",
+            ms(min),
+            ms(mean),
+            ms(max),
+            ms(deviation),
+            ms(median),
+            ms(p99)
+        ));
+    }
+    lines
+}

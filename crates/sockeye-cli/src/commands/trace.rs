@@ -1,0 +1,363 @@
+//! `sockeye trace HOST`: the routers on the way there.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use sockeye::endpoint::Transport;
+use sockeye::event_loop::EventLoop;
+use sockeye::probe::services::{self, Mode};
+use sockeye::probe::{
+    Answer, AnswerKind, Extensions, Flow, ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions, Tracer,
+};
+
+use crate::exit::{Exit, Failure};
+use crate::output::{Format, Output};
+use crate::probing::{self, Family, Inbox, TRACE_PORT, interval, milliseconds, nanoseconds};
+use crate::signals::stop_on_signals;
+
+/// Source ports of TCP probes begin somewhere from here on, below the end by more than a trace needs.
+const FIRST_SOURCE_PORT: u16 = 49_152;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to: a name or an address, or with the method before it: icmp://HOST, udp://HOST:PORT, tcp://HOST:PORT
+    #[arg(value_name = "HOST")]
+    host: String,
+    /// ICMP echo requests
+    #[arg(short = 'I', long, group = "method")]
+    icmp: bool,
+    /// UDP datagrams [default]
+    #[arg(short = 'U', long, group = "method")]
+    udp: bool,
+    /// TCP SYNs (needs CAP_NET_RAW)
+    #[arg(short = 'T', long, group = "method")]
+    tcp: bool,
+    /// The first UDP port, or the TCP port [default: 33434, TCP 80]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Each probe a flow of its own, not all of them one (Paris)
+    #[arg(long)]
+    classic: bool,
+    #[command(flatten)]
+    family: Family,
+    /// Probes to each hop
+    #[arg(short, long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=20))]
+    count: u8,
+    /// Seconds between two probes
+    #[arg(short, long, default_value_t = 0.0, value_name = "SECONDS", value_parser = interval)]
+    interval: f64,
+    /// Seconds to wait for an answer
+    #[arg(short = 'W', long, default_value_t = 1.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
+    timeout: f64,
+    /// Bytes of payload of ICMP and UDP probes, at least 10
+    #[arg(short, long, default_value_t = 32, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(0..=65_507))]
+    size: u16,
+    /// The hop limit of the last probes
+    #[arg(short, long, default_value_t = 30, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    ttl: u8,
+    /// The hop limit of the first probes
+    #[arg(short, long, default_value_t = 1, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    first: u8,
+    /// Probes in flight at once
+    #[arg(short = 'N', long, default_value_t = 16, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=255))]
+    in_flight: u16,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Traces until the target answers, the hops run out, or a signal comes.
+///
+/// # Errors
+/// When the name has no address, or the system does not allow the method.
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let (method, destination) = destination(arguments)?;
+    let tracer = Tracer::new(destination, options(arguments, method))
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let mut events = EventLoop::new().context("make an event loop")?;
+    stop_on_signals(&mut events).context("take signals")?;
+    let inbox = Inbox::new();
+    let sink = inbox.clone();
+    let service = services::trace(&mut events, tracer, move |_, tracer, event| match event {
+        TraceEvent::Hop(hop) => sink.put(Told::Hop(hop, tracer.probes(hop).cloned().collect())),
+        TraceEvent::Done(end) => sink.put(Told::Done(end)),
+        _ => {}
+    })?;
+    let mode = events
+        .service(service)
+        .context("the service has left the loop")?
+        .mode();
+    let mut report = Report {
+        arguments,
+        method,
+        destination,
+        hops: Vec::new(),
+        answered: false,
+    };
+    report.begin(output, mode)?;
+    let mut end = TraceEnd::Stopped;
+    probing::run(&mut events, &inbox, |told| match told {
+        Told::Hop(hop, probes) => report.hop(output, hop, &probes).map(|()| false),
+        Told::Done(how) => {
+            end = how;
+            Ok(true)
+        }
+    })?;
+    report.end(output, end)
+}
+
+/// What the loop tells the printer.
+enum Told {
+    Hop(u8, Vec<ProbeState>),
+    Done(TraceEnd),
+}
+
+fn destination(arguments: &Arguments) -> anyhow::Result<(TraceMethod, SocketAddr)> {
+    let asked = if arguments.tcp {
+        Transport::Tcp
+    } else if arguments.icmp {
+        Transport::ICMP
+    } else {
+        Transport::Udp
+    };
+    let port = arguments
+        .port
+        .unwrap_or(if asked == Transport::Tcp { 80 } else { TRACE_PORT });
+    let target = probing::target(&arguments.host, asked, port)?;
+    let transport = target.transport();
+    if (arguments.tcp || arguments.icmp || arguments.udp) && transport != asked {
+        return Err(Failure::usage(format!(
+            "{}: the host says another method than the option",
+            arguments.host
+        )));
+    }
+    let address = probing::address(&target, arguments.family)?;
+    let method = match transport {
+        Transport::ICMP | Transport::ICMPV6 => TraceMethod::Icmp,
+        Transport::Udp => TraceMethod::Udp,
+        Transport::Tcp => TraceMethod::Tcp {
+            source: source(address)?,
+        },
+        other => return Err(Failure::usage(format!("{other}: trace speaks icmp, udp and tcp"))),
+    };
+    Ok((method, address))
+}
+
+/// The address that packets to `destination` leave from, and a port.
+fn source(destination: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let any: SocketAddr = if destination.is_ipv6() {
+        ([0u16; 8], 0).into()
+    } else {
+        ([0u8; 4], 0).into()
+    };
+    // Connecting a UDP socket sends nothing, and asks the routing table.
+    let mut source = UdpSocket::bind(any)
+        .and_then(|socket| socket.connect(destination).and_then(|()| socket.local_addr()))
+        .with_context(|| format!("find a route to {}", destination.ip()))?;
+    let [_, low, ..] = probing::secret().to_be_bytes();
+    source.set_port(FIRST_SOURCE_PORT + 16 * u16::from(low));
+    Ok(source)
+}
+
+fn options(arguments: &Arguments, method: TraceMethod) -> TraceOptions {
+    let secret = probing::secret();
+    let [high, low, ..] = secret.to_be_bytes();
+    TraceOptions {
+        flow: if arguments.classic {
+            Flow::Classic
+        } else {
+            Flow::Paris
+        },
+        first_hop: arguments.first,
+        max_hops: arguments.ttl,
+        probes_per_hop: arguments.count,
+        in_flight: arguments.in_flight,
+        timeout: Duration::from_secs_f64(arguments.timeout),
+        gap: Duration::from_secs_f64(arguments.interval),
+        payload_len: usize::from(arguments.size),
+        identifier: Some(u16::from_be_bytes([high, low])),
+        ..TraceOptions::new(method, secret)
+    }
+}
+
+/// Says what was found, for people or for programs.
+struct Report<'a> {
+    arguments: &'a Arguments,
+    method: TraceMethod,
+    destination: SocketAddr,
+    hops: Vec<Value>,
+    answered: bool,
+}
+
+impl Report<'_> {
+    const fn method(&self) -> &'static str {
+        match self.method {
+            TraceMethod::Icmp => "icmp",
+            TraceMethod::Udp => "udp",
+            TraceMethod::Tcp { .. } => "tcp",
+        }
+    }
+
+    fn begin(&self, output: &mut Output, mode: Mode) -> anyhow::Result<()> {
+        let (host, address) = (&self.arguments.host, self.destination.ip());
+        let flow = if self.arguments.classic {
+            "classic"
+        } else {
+            "paris"
+        };
+        let fields = json!({
+            "target": host, "address": address, "method": self.method(), "flow": flow, "mode": mode.name(),
+            "max_hops": self.arguments.ttl,
+        });
+        output.event("begin", fields)?;
+        let (method, max) = (self.method(), self.arguments.ttl);
+        output.line(format_args!(
+            "trace to {host} ({address}), at most {max} hops, {method} {flow}, {mode}"
+        ))?;
+        Ok(())
+    }
+
+    fn hop(&mut self, output: &mut Output, hop: u8, probes: &[ProbeState]) -> anyhow::Result<()> {
+        self.answered |= probes
+            .iter()
+            .any(|probe| matches!(probe, ProbeState::Answered(_)));
+        let fields = json!({ "hop": hop, "probes": probes.iter().map(probe_json).collect::<Vec<_>>() });
+        output.event("hop", fields.clone())?;
+        self.hops.push(fields);
+        output.line(hop_line(hop, probes))?;
+        for extensions in distinct_extensions(probes) {
+            for line in extension_lines(extensions) {
+                output.line(format_args!("      {line}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self, output: &mut Output, end: TraceEnd) -> anyhow::Result<Exit> {
+        let (outcome, hop, cause) = match end {
+            TraceEnd::Reached { hop } => ("reached", Some(hop), None),
+            TraceEnd::Failed { hop, cause } => ("failed", Some(hop), Some(cause.to_string())),
+            TraceEnd::MaxHops => ("max_hops", None, None),
+            _ => ("interrupted", None, None),
+        };
+        let interrupted = end == TraceEnd::Stopped;
+        let fields = json!({
+            "outcome": outcome, "hop": hop, "cause": cause, "interrupted": interrupted, "hops": self.hops,
+        });
+        output.event("end", fields)?;
+        let address = self.destination.ip();
+        match (end, cause) {
+            (TraceEnd::Reached { hop }, _) => output.line(format_args!("{address} is {hop} hops away"))?,
+            (TraceEnd::Failed { hop, .. }, Some(cause)) => {
+                output.line(format_args!("{address} was not reached: {cause} at hop {hop}"))?;
+            }
+            (TraceEnd::MaxHops, _) => {
+                output.line(format_args!(
+                    "{address} was not reached within {} hops",
+                    self.arguments.ttl
+                ))?;
+            }
+            _ => output.line(format_args!("interrupted after {} hops", self.hops.len()))?,
+        }
+        Ok(match end {
+            TraceEnd::Reached { .. } => Exit::Success,
+            TraceEnd::Stopped if !self.answered => Exit::Interrupted,
+            _ => Exit::Negative,
+        })
+    }
+}
+
+fn probe_json(probe: &ProbeState) -> Value {
+    let ProbeState::Answered(answer) = probe else {
+        return json!({ "kind": "lost" });
+    };
+    let (kind, cause) = match answer.kind {
+        AnswerKind::Router => ("router", None),
+        AnswerKind::Reached => ("reached", None),
+        AnswerKind::Failed(cause) => ("failed", Some(cause.to_string())),
+        _ => ("other", None),
+    };
+    json!({
+        "kind": kind, "from": answer.from, "rtt_ns": nanoseconds(answer.rtt), "hop_limit": answer.hop_limit,
+        "cause": cause, "mpls": labels_json(&answer.extensions), "interfaces": interfaces_json(&answer.extensions),
+    })
+}
+
+fn labels_json(extensions: &Extensions) -> Value {
+    let label = |label: &sockeye::probe::MplsLabel| json!({ "label": label.label, "traffic_class": label.traffic_class, "bottom": label.bottom, "ttl": label.ttl });
+    extensions.labels.iter().map(label).collect()
+}
+
+fn interfaces_json(extensions: &Extensions) -> Value {
+    let interface = |interface: &sockeye::probe::Interface| {
+        json!({
+            "role": format!("{:?}", interface.role).to_lowercase(), "index": interface.index,
+            "address": interface.address, "name": interface.name, "mtu": interface.mtu,
+        })
+    };
+    extensions.interfaces.iter().map(interface).collect()
+}
+
+/// ` 2  192.0.2.1  0.123 ms  0.110 ms  *`: an address where it changes, a time or a star for each probe.
+fn hop_line(hop: u8, probes: &[ProbeState]) -> String {
+    let mut line = format!("{hop:2} ");
+    let mut last: Option<&Answer> = None;
+    for probe in probes {
+        let ProbeState::Answered(answer) = probe else {
+            line.push_str(" *");
+            continue;
+        };
+        if last.is_none_or(|last| last.from != answer.from) {
+            match answer.from {
+                Some(from) => line.push_str(&format!(" {from}")),
+                None => line.push_str(" this host"),
+            }
+        }
+        last = Some(answer);
+        line.push_str(&format!("  {}", milliseconds(answer.rtt)));
+        if let AnswerKind::Failed(cause) = answer.kind
+            && !cause.mark().is_empty()
+        {
+            line.push_str(&format!(" {}", cause.mark()));
+        }
+    }
+    line
+}
+
+fn distinct_extensions(probes: &[ProbeState]) -> Vec<&Extensions> {
+    let mut found: Vec<&Extensions> = Vec::new();
+    for probe in probes {
+        if let ProbeState::Answered(answer) = probe
+            && !answer.extensions.is_empty()
+            && !found.contains(&&answer.extensions)
+        {
+            found.push(&answer.extensions);
+        }
+    }
+    found
+}
+
+fn extension_lines(extensions: &Extensions) -> Vec<String> {
+    let labels = extensions.labels.iter().map(|label| {
+        format!(
+            "MPLS label {} class {} ttl {}",
+            label.label, label.traffic_class, label.ttl
+        )
+    });
+    let interfaces = extensions.interfaces.iter().map(|interface| {
+        let mut line = format!("interface ({:?})", interface.role).to_lowercase();
+        let parts = [
+            interface.name.clone(),
+            interface.address.map(|address| address.to_string()),
+            interface.index.map(|index| format!("index {index}")),
+            interface.mtu.map(|mtu| format!("mtu {mtu}")),
+        ];
+        for part in parts.into_iter().flatten() {
+            line.push(' ');
+            line.push_str(&part);
+        }
+        line
+    });
+    labels.chain(interfaces).collect()
+}
