@@ -68,6 +68,8 @@ pub use classify::{
 };
 pub use endpoint::{Endpoint, FlowInfoLost, UnresolvedZone};
 pub use error::{ParseError, ParseErrorKind};
+/// The crate whose types [`Network`] converts to and from.
+pub use ipnet;
 #[cfg(feature = "lpm")]
 pub use lpm::NetMap;
 pub use net_set::NetSet;

@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn operations_are_those_of_the_members(a in sets(), b in sets(), point in 0u16..130) {
+        fn prop_operations_are_those_of_the_members(a in sets(), b in sets(), point in 0u16..130) {
             let (in_a, in_b) = (a.contains(point), b.contains(point));
             prop_assert_eq!(a.union(&b).contains(point), in_a || in_b);
             prop_assert_eq!(a.intersection(&b).contains(point), in_a && in_b);

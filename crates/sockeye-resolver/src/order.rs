@@ -581,7 +581,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sorting_never_panics_loses_or_invents(given in candidates()) {
+        fn prop_sorting_never_panics_loses_or_invents(given in candidates()) {
             let sorted = sort(&given, &PolicyTable::default());
             prop_assert_eq!(sorted.len(), given.len());
             for candidate in &given {

@@ -236,7 +236,7 @@ proptest! {
     /// Whatever happens: attempts start at least the delay apart unless one failed, are cancelled at most once and only
     /// while they run, never more run than allowed, a wait is never for the past, and the end is final and clean.
     #[test]
-    fn no_script_breaks_the_rules(script in acts()) {
+    fn prop_no_script_breaks_the_rules(script in acts()) {
         let config = Config { max_attempts: 3, deadline: Some(ms(5_000)), ..Config::default() };
         let mut race = HappyEyeballs::new(config, ms(0));
         let (mut now, mut running, mut done) = (ms(0), Vec::new(), None);
