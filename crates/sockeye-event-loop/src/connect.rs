@@ -37,6 +37,8 @@ pub struct ConnectRequest {
     pub(crate) attempt_delay: Duration,
     pub(crate) filter: Option<AddressFilter>,
     pub(crate) tag: u64,
+    #[cfg(feature = "resolver")]
+    pub(crate) target: Option<sockeye_endpoint::Target>,
 }
 
 impl ConnectRequest {
@@ -56,6 +58,19 @@ impl ConnectRequest {
             attempt_delay: ATTEMPT_DELAY,
             filter: None,
             tag: 0,
+            #[cfg(feature = "resolver")]
+            target: None,
+        }
+    }
+
+    /// To a name or an address. Names are looked up off the loop, IPv6 and IPv4 apart, and their addresses are tried
+    /// by Happy Eyeballs (RFC 8305) as they come. In a simulation too it is the real system that is asked for names.
+    #[cfg(feature = "resolver")]
+    #[must_use]
+    pub fn to_target(target: sockeye_endpoint::Target) -> Self {
+        Self {
+            target: Some(target),
+            ..Self::any_of([])
         }
     }
 
@@ -122,6 +137,9 @@ pub(crate) struct Attempts {
     pub(crate) timer: Option<TimerId>,
     /// When the next address is tried beside those that run.
     pub(crate) next_attempt: Option<crate::Time>,
+    /// The lookup of a name and the race of its addresses.
+    #[cfg(feature = "resolver")]
+    pub(crate) race: Option<Box<crate::core::race::Race>>,
 }
 
 /// All connects of a loop that are not decided yet.

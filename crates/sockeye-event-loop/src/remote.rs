@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Close(StreamId),
     With(u16, Action),
     Post(Post),
+    #[cfg(feature = "resolver")]
+    Resolved(crate::connect::ConnectId),
     Stop,
     Drain(Duration),
     #[cfg(feature = "tcp")]
@@ -88,6 +90,11 @@ impl RemoteQueue {
         Ok(())
     }
 
+    /// A command that is not refused by a full queue. That the loop is gone is no news to who sends it.
+    pub(crate) fn force(&self, command: Command) {
+        let _ = self.push_up_to(command, usize::MAX);
+    }
+
     pub(crate) fn pop(&self) -> Option<Command> {
         let mut commands = self.lock();
         let command = commands.pop_front();
@@ -112,6 +119,8 @@ impl fmt::Debug for Command {
             Self::Close(_) => "Close",
             Self::With(..) => "With",
             Self::Post(_) => "Post",
+            #[cfg(feature = "resolver")]
+            Self::Resolved(_) => "Resolved",
             Self::Stop => "Stop",
             Self::Drain(_) => "Drain",
             #[cfg(feature = "tcp")]
@@ -179,7 +188,7 @@ impl Remote {
 
     /// A drain that is not refused by a full queue.
     pub(crate) fn force_drain(&self, within: Duration) {
-        let _ = self.queue.push_up_to(Command::Drain(within), usize::MAX);
+        self.queue.force(Command::Drain(within));
     }
 
     /// Hands an accepted connection to a service of the loop.

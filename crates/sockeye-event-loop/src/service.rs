@@ -146,6 +146,8 @@ pub enum ConnectFault {
     TimedOut,
     /// There was no address to try, or the filter let none through.
     NoAddress,
+    /// The name could not be looked up.
+    Unresolved(io::Error),
     /// It was cancelled.
     Cancelled,
     /// The loop has as many connections as it may have.
@@ -161,6 +163,7 @@ impl fmt::Display for ConnectFailure {
             },
             ConnectFault::TimedOut => f.write_str("connect: the deadline passed"),
             ConnectFault::NoAddress => f.write_str("connect: no address to try"),
+            ConnectFault::Unresolved(error) => write!(f, "connect: {error}"),
             ConnectFault::Cancelled => f.write_str("connect: cancelled"),
             ConnectFault::TooManyConnections => {
                 f.write_str("connect: the loop has no room for another connection")

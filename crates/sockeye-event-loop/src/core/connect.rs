@@ -41,7 +41,7 @@ impl<B: Backend> Core<B> {
                 };
                 attempts.running.retain(|&running| running != token);
                 attempts.failed.extend(address.map(|address| (address, error)));
-                self.inner.next_attempt(id);
+                self.inner.attempt_failed(id, token);
             }
         }
     }
@@ -67,9 +67,16 @@ impl<B: Backend> Inner<B> {
             deadline: request.deadline.or(own).map(|after| now + after),
             timer: None,
             next_attempt: None,
+            #[cfg(feature = "resolver")]
+            race: None,
         };
         let nowhere = attempts.waiting.is_empty();
         let id = self.shared.connects.insert(attempts);
+        #[cfg(feature = "resolver")]
+        if let Some(target) = &request.target {
+            self.start_race(id, target, request.filter.clone());
+            return id;
+        }
         if nowhere {
             self.connect_failed(id, Some(ConnectFault::NoAddress));
         } else if self.shared.open_streams >= self.options.max_connections {
@@ -84,6 +91,16 @@ impl<B: Backend> Inner<B> {
         let known = self.shared.connects.entry(id).is_some();
         self.connect_failed(id, Some(ConnectFault::Cancelled));
         known
+    }
+
+    fn attempt_failed(&mut self, id: ConnectId, token: Token) {
+        #[cfg(feature = "resolver")]
+        if self.race_lost(id, token) {
+            return;
+        }
+        // Without a race nobody asks which one it was.
+        let _ = token;
+        self.next_attempt(id);
     }
 
     /// Starts the next address, or gives up when none is left and none runs.
@@ -115,7 +132,7 @@ impl<B: Backend> Inner<B> {
         self.arm_connect(id);
     }
 
-    fn start_attempt(
+    pub(super) fn start_attempt(
         &mut self,
         id: ConnectId,
         service: u16,
@@ -135,7 +152,7 @@ impl<B: Backend> Inner<B> {
         Ok(token)
     }
 
-    fn arm_connect(&mut self, id: ConnectId) {
+    pub(super) fn arm_connect(&mut self, id: ConnectId) {
         let Some(attempts) = self.shared.connects.entry(id) else {
             return;
         };
@@ -159,10 +176,18 @@ impl<B: Backend> Inner<B> {
         if attempts.deadline.is_some_and(|at| at <= now) {
             self.connect_failed(id, Some(ConnectFault::TimedOut));
         } else if attempts.next_attempt.is_some_and(|at| at <= now) {
-            self.next_attempt(id);
+            self.go_on_connecting(id);
         } else {
             self.arm_connect(id);
         }
+    }
+
+    fn go_on_connecting(&mut self, id: ConnectId) {
+        #[cfg(feature = "resolver")]
+        if self.drive_race(id) {
+            return;
+        }
+        self.next_attempt(id);
     }
 
     /// One address answered: the others are dropped.
@@ -182,7 +207,7 @@ impl<B: Backend> Inner<B> {
     }
 
     /// The whole connect failed; without a fault given, by the last address's error.
-    fn connect_failed(&mut self, id: ConnectId, fault: Option<ConnectFault>) {
+    pub(super) fn connect_failed(&mut self, id: ConnectId, fault: Option<ConnectFault>) {
         let Some(mut attempts) = self.shared.connects.remove(id) else {
             return;
         };
@@ -214,7 +239,7 @@ impl<B: Backend> Inner<B> {
     }
 
     /// Closes the socket of an attempt that nobody heard of.
-    fn drop_attempt(&mut self, token: Token) {
+    pub(super) fn drop_attempt(&mut self, token: Token) {
         if let Some(Entry {
             socket: Socket::Stream(_),
             ..

@@ -12,7 +12,7 @@
 //! | `write` | writes, queue, watermarks |
 //! | `life` | opening, closing, deadlines of a connection |
 //! | `clock` | when something happened, without asking the clock |
-//! | `accept`, `connect` | how connections come about |
+//! | `accept`, `connect`, `race` | how connections come about |
 //! | `relay` | two connections joined |
 //! | `message` | datagrams and packets |
 //! | `host` | what handles may ask |
@@ -41,6 +41,8 @@ mod host;
 mod life;
 pub(crate) mod link;
 pub(crate) mod message;
+#[cfg(feature = "resolver")]
+pub(crate) mod race;
 mod read;
 pub(crate) mod relay;
 mod turn;
@@ -160,6 +162,9 @@ pub(crate) struct Inner<B: Backend> {
     pub(crate) table: Table<B>,
     pub(crate) shared: Shared,
     pub(crate) options: LoopOptions,
+    /// For lookups, whose answers come from other threads.
+    #[cfg(feature = "resolver")]
+    pub(crate) remote: std::sync::Arc<RemoteQueue>,
     /// Scratch space for sending batches.
     pub(crate) sender: Option<Box<SendBatch>>,
     /// Bytes that the callbacks of one batch may have sent by copy.
@@ -228,6 +233,8 @@ impl<B: Backend> Core<B> {
                 table: Table::new(),
                 shared,
                 options,
+                #[cfg(feature = "resolver")]
+                remote: std::sync::Arc::clone(&remote),
                 sender: None,
                 max_lent: MAX_LENT,
             },

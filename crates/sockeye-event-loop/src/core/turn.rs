@@ -298,6 +298,10 @@ impl<B: Backend> Core<B> {
             }
             Command::Close(id) => self.inner.close_in_order(id.0),
             Command::With(service, action) => self.with(service, action),
+            #[cfg(feature = "resolver")]
+            Command::Resolved(id) => {
+                self.inner.drive_race(id);
+            }
             Command::Post(action) => {
                 self.inner.shared.calling = Calling::Service;
                 action(&mut Context::new(&mut self.inner, u16::MAX));
