@@ -6,7 +6,11 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+
+use sockeye_socket::os::thread_cpu_ns;
 
 /// A kind of stream.
 pub trait Kind {
@@ -240,22 +244,31 @@ impl<K: Kind> Door<K> {
     }
 }
 
-/// A file, and a connection to send it through: the sender's cost alone, the receiver being another thread.
+/// A file, and a connection to send it through.
+///
+/// One thread has both ends here too, and counts the CPU of the calls that send alone: were the reader another thread,
+/// the kernel would do the one's work in the other's time, now more, now less.
 #[derive(Debug)]
 pub struct FileServer {
     file: File,
-    len: usize,
+    len: u64,
     stream: sockeye_tcp_stream::TcpStream,
+    peer: sockeye_tcp_stream::TcpStream,
     buffer: Vec<u8>,
 }
 
+/// Bytes a call.
+const PIECE: usize = 64 * 1024;
+
 impl FileServer {
-    /// A file of `len` bytes under the system's temporary folder, unlinked at once, and a peer that reads and drops.
+    /// A file of `len` bytes in the system's temporary folder, unlinked at once, and a connection.
     ///
     /// # Errors
     /// The system's.
     pub fn new(len: usize) -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("sockeye-bench-{}", std::process::id()));
+        static FILES: AtomicU32 = AtomicU32::new(0);
+        let (process, number) = (std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("sockeye-bench-{process}-{number}"));
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -263,62 +276,53 @@ impl FileServer {
             .open(&path)?;
         std::fs::remove_file(&path)?;
         file.write_all(&vec![0x5a; len])?;
-        let (stream, mut sink) = Door::<Ours>::new()?.enter()?;
-        thread::spawn(move || {
-            let mut buffer = vec![0; 256 * 1024];
-            while sink.wait_readable(std::time::Duration::MAX).is_ok() {
-                match sink.read(&mut buffer) {
-                    Ok(0) => break,
-                    Err(error) if error.kind() != ErrorKind::WouldBlock => break,
-                    _ => {}
-                }
-            }
-        });
+        let (stream, peer) = Door::<Ours>::new()?.enter()?;
         Ok(Self {
             file,
-            len,
+            len: len as u64,
             stream,
-            buffer: vec![0; 64 * 1024],
+            peer,
+            buffer: vec![0; PIECE],
         })
     }
 
-    /// The whole file by sendfile.
+    /// The whole file by sendfile; the nanoseconds of CPU that sending took.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn sendfile(&mut self) -> io::Result<()> {
+    pub fn sendfile(&mut self) -> io::Result<u64> {
         let mut offset = 0;
-        while offset < self.len as u64 {
-            match self.stream.send_file(&self.file, &mut offset, self.len) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stream.wait_writable(std::time::Duration::MAX)?;
-                }
-                answer => drop(answer?),
-            }
+        let mut spent_ns = 0;
+        while offset < self.len {
+            let begun_ns = thread_cpu_ns();
+            let sent = self.stream.send_file(&self.file, &mut offset, PIECE)?;
+            spent_ns += thread_cpu_ns() - begun_ns;
+            self.drain(sent)?;
         }
-        Ok(())
+        Ok(spent_ns)
     }
 
-    /// The whole file by reads and writes of 64 KiB.
+    /// The whole file by reads and writes; the nanoseconds of CPU that both took.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn read_and_write(&mut self) -> io::Result<()> {
-        use std::os::unix::fs::FileExt as _;
+    pub fn read_and_write(&mut self) -> io::Result<u64> {
         let mut offset = 0;
-        while offset < self.len as u64 {
+        let mut spent_ns = 0;
+        while offset < self.len {
+            let begun_ns = thread_cpu_ns();
             let read = self.file.read_at(&mut self.buffer, offset)?;
-            let mut rest = self.buffer.get(..read).unwrap_or_default();
-            while !rest.is_empty() {
-                match self.stream.write(rest) {
-                    Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.stream.wait_writable(std::time::Duration::MAX)?;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            offset += read as u64;
+            let sent = self.stream.write(self.buffer.get(..read).unwrap_or_default())?;
+            spent_ns += thread_cpu_ns() - begun_ns;
+            offset += sent as u64;
+            self.drain(sent)?;
+        }
+        Ok(spent_ns)
+    }
+
+    fn drain(&mut self, mut len: usize) -> io::Result<()> {
+        while len > 0 {
+            len -= until_ready(|| self.peer.read(&mut self.buffer))?;
         }
         Ok(())
     }

@@ -40,8 +40,12 @@ pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize, more:
 }
 
 /// Runs a call that has no flag against `SIGPIPE` with the signal blocked in this thread, and takes away the one it has
-/// raised. A signal that was blocked before stays the caller's.
+/// raised. A signal that was blocked before stays the caller's. Where the program ignores the signal, as Rust's do unless
+/// they change it, there is nothing to block.
 fn without_sigpipe(call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    if is_sigpipe_ignored() {
+        return call();
+    }
     let mut sigpipe = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: the call initialises the set it is given.
     unsafe { libc::sigemptyset(sigpipe.as_mut_ptr()) };
@@ -66,6 +70,16 @@ fn without_sigpipe(call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize
     // SAFETY: reads the set that pthread_sigmask has written; a null old set is allowed.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     answer
+}
+
+/// Asked each time: one cheap call, and right whoever changes it.
+fn is_sigpipe_ignored() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action changes nothing; the call writes one sigaction.
+    let answer = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroed before, and a sigaction may be all zero bits.
+    let action = unsafe { action.assume_init() };
+    answer == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// A pipe, nonblocking and close-on-exec: the end to read from, the end to write to.
