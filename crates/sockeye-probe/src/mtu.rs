@@ -26,7 +26,7 @@ mod search;
 use options::Family;
 pub use options::{MtuMethod, MtuOptions};
 pub use search::Limit;
-use search::{Next, Search};
+use search::{Next, Report, Search};
 
 /// Probes whose answers are still recognised.
 const REMEMBERED: usize = 64;
@@ -497,9 +497,13 @@ impl PmtuProbe {
         match cause {
             Cause::TooBig { mtu } => {
                 let limit = offender.map_or(Limit::Local, Limit::Router);
-                if !self.search.too_big(sent.size, mtu, limit) {
-                    self.strangers += 1;
-                    return None;
+                match self.search.too_big(sent.size, mtu, limit) {
+                    Report::News => {}
+                    Report::Known => return None,
+                    Report::Lie => {
+                        self.strangers += 1;
+                        return None;
+                    }
                 }
                 self.trial = None;
                 Some(MtuEvent::TooBig {

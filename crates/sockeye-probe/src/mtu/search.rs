@@ -53,6 +53,16 @@ pub(super) enum Next {
     Nothing,
 }
 
+/// What a report of a size that is too big is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    News,
+    /// Said before: routers tell each of several probes.
+    Known,
+    /// It contradicts what has passed, or itself.
+    Lie,
+}
+
 impl Search {
     pub(super) fn new(floor: u32, base: u32, ceiling: u32) -> Self {
         let ceiling = ceiling.max(floor);
@@ -82,22 +92,28 @@ impl Search {
         self.add(size, Limit::Silence);
     }
 
-    /// A probe of this size was reported too big. `false` where the report contradicts what has passed, or itself.
-    pub(super) fn too_big(&mut self, size: u32, mtu: Option<u32>, limit: Limit) -> bool {
+    /// A probe of this size was reported too big.
+    pub(super) fn too_big(&mut self, size: u32, mtu: Option<u32>, limit: Limit) -> Report {
         if self.good.is_some_and(|good| size <= good) {
-            return false;
+            return Report::Lie;
         }
-        match mtu {
-            Some(mtu) if mtu >= size || self.good.is_some_and(|good| mtu < good) => return false,
-            Some(mtu) if mtu >= self.floor => {
-                self.add(mtu + 1, limit);
-                self.hint = (self.good != Some(mtu)).then_some(mtu);
-            }
+        let bound = match mtu {
+            Some(mtu) if mtu >= size || self.good.is_some_and(|good| mtu < good) => return Report::Lie,
+            Some(mtu) if mtu >= self.floor => mtu + 1,
             // Below the minimum: for IPv6 no such link may be (RFC 8201 section 4), for IPv4 the figure is nonsense.
-            Some(_) if self.floor > 68 => return false,
-            _ => self.add(size, limit),
+            Some(_) if self.floor > 68 => return Report::Lie,
+            _ => size,
+        };
+        if self
+            .bad
+            .iter()
+            .any(|bad| bad.size <= bound && bad.limit != Limit::Silence)
+        {
+            return Report::Known;
         }
-        true
+        self.add(bound, limit);
+        self.hint = mtu.filter(|&mtu| mtu + 1 == bound && self.good != Some(mtu));
+        Report::News
     }
 
     pub(super) fn next(&self) -> Next {
@@ -184,7 +200,9 @@ mod tests {
             match search.next() {
                 Next::Try(size) if size <= mtu => search.passed(size),
                 Next::Try(size) => match report {
-                    Some(figure) => assert!(search.too_big(size, figure.then_some(mtu), ROUTER)),
+                    Some(figure) => {
+                        assert_eq!(search.too_big(size, figure.then_some(mtu), ROUTER), Report::News)
+                    }
                     None => search.silent(size),
                 },
                 end => return (end, probes),
@@ -213,17 +231,18 @@ mod tests {
     fn a_report_below_what_has_passed_is_a_lie() {
         let mut search = Search::new(68, 1200, 65_535);
         search.passed(1400);
-        assert!(!search.too_big(1500, Some(600), ROUTER));
-        assert!(!search.too_big(1300, None, ROUTER));
-        assert!(!search.too_big(1500, Some(1500), ROUTER));
-        assert!(search.too_big(1500, Some(1400), ROUTER));
+        assert_eq!(search.too_big(1500, Some(600), ROUTER), Report::Lie);
+        assert_eq!(search.too_big(1300, None, ROUTER), Report::Lie);
+        assert_eq!(search.too_big(1500, Some(1500), ROUTER), Report::Lie);
+        assert_eq!(search.too_big(1500, Some(1400), ROUTER), Report::News);
+        assert_eq!(search.too_big(1500, Some(1400), ROUTER), Report::Known);
         assert_eq!(search.next(), Next::Found(1400, ROUTER));
     }
 
     #[test]
     fn ipv6_reports_below_1280_are_ignored() {
         let mut search = Search::new(1280, 1280, 65_535);
-        assert!(!search.too_big(1500, Some(576), ROUTER));
+        assert_eq!(search.too_big(1500, Some(576), ROUTER), Report::Lie);
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub trait Engine: 'static {
     /// What it tells.
     type Event;
 
+    /// Probes that leave in a row before what came in is looked at. More cost less; fewer measure better, because an
+    /// answer that waits behind the sending of others looks late.
+    const BURST: usize = 1;
+
     /// The next probe that is due, written to `message`.
     fn poll_transmit(&mut self, now: Duration, message: &mut Vec<u8>) -> Option<Transmit>;
 
@@ -49,6 +53,8 @@ pub trait Engine: 'static {
 
 impl Engine for Pinger {
     type Event = PingEvent;
+
+    const BURST: usize = 8;
 
     fn poll_transmit(&mut self, now: Duration, message: &mut Vec<u8>) -> Option<Transmit> {
         let request = Self::poll_transmit(self, now, message)?;

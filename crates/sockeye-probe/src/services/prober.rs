@@ -12,8 +12,6 @@ use super::convert;
 use super::engine::{Engine, Transmit};
 use crate::input::{Input, Message};
 
-/// Probes sent before the loop gets its turn: a batch of the kernel's.
-const BURST: usize = 64;
 /// The key of the one timer.
 const TICK: u64 = 0;
 /// Raw sockets show their protocol number where ping sockets show their identifier, which is a port above the
@@ -145,18 +143,18 @@ where
 
     /// Everything that is due: events out, probes out, and the timer for the next time.
     fn pump(&mut self, socket: &mut Datagrams<'_>) {
-        let now = since_origin(socket.now());
+        let now = since_origin(socket.exact_now());
         while let Some(event) = self.engine.poll_event(now) {
             (self.on_event)(&mut socket.context(), &mut self.engine, event);
         }
-        for _ in 0..BURST {
-            let Some(transmit) = self
+        for _ in 0..E::BURST {
+            // Each probe's time is its own: what went before it took its time too.
+            let now = since_origin(socket.exact_now());
+            let due = self
                 .held
                 .take()
-                .or_else(|| self.engine.poll_transmit(now, &mut self.message))
-            else {
-                break;
-            };
+                .or_else(|| self.engine.poll_transmit(now, &mut self.message));
+            let Some(transmit) = due else { break };
             if self.send(socket, transmit) == Sent::Full {
                 // `on_writable` follows.
                 self.held = Some(transmit);
@@ -182,8 +180,7 @@ where
             .iter()
             .find(|member| member.role != Role::Errors && member.v6 == destination.is_ipv6());
         match sender {
-            Some(member) if member.id == socket.id() => socket.send(&message),
-            Some(member) => socket.other(member.id).send(&message),
+            Some(member) => socket.other(member.id).send_at_once(&message),
             None => Sent::Gone,
         }
     }
@@ -196,8 +193,10 @@ where
             }
             socket.other(owner).cancel_timer(timer);
         }
-        let now = since_origin(socket.now());
-        let timer = socket.set_timer(deadline.saturating_sub(now), TICK);
+        // What is due at once is due with the next turn: first comes what was received, whose time is running.
+        let deadline = deadline.max(since_origin(socket.exact_now()));
+        let turn = since_origin(socket.now());
+        let timer = socket.set_timer(deadline.saturating_sub(turn), TICK);
         self.timer = Some((socket.id(), timer, deadline));
     }
 
@@ -247,7 +246,7 @@ where
     }
 
     fn take(&mut self, socket: &mut Datagrams<'_>, input: Input<'_>) {
-        let now = since_origin(socket.now());
+        let now = since_origin(socket.exact_now());
         if let Some(event) = self.engine.handle_input(now, input) {
             (self.on_event)(&mut socket.context(), &mut self.engine, event);
         }
@@ -258,7 +257,7 @@ where
             return;
         };
         let cause = convert::of_failure(failure);
-        let now = since_origin(socket.now());
+        let now = since_origin(socket.exact_now());
         if let Some(event) = self
             .engine
             .handle_send_failure(now, destination, failure.len, cause)
