@@ -5,6 +5,7 @@
 
 mod load;
 mod report;
+mod udp_modes;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
@@ -26,6 +27,7 @@ use crate::services::Echo;
 use crate::signals::stop_on_signals;
 use load::{HEADER_LEN, MessageLoad, Span, StreamLoad, Tally};
 use report::{Measured, Outcome, Row};
+use udp_modes::Mode;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -91,6 +93,12 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         };
         output.event("result", row.json())?;
         rows.push(row);
+        if arguments.has_udp_modes() {
+            for row in udp_modes(arguments)? {
+                output.event("result", row.json())?;
+                rows.push(row);
+            }
+        }
     }
     progress.finish();
     output.line(report::table(&rows).trim_end())?;
@@ -99,6 +107,37 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         json!({ "results": rows.iter().map(Row::json).collect::<Vec<_>>() }),
     )?;
     Ok(Exit::Success)
+}
+
+impl Arguments {
+    /// UDP alone shows its ways of moving datagrams too; the run of all has one row for each socket type.
+    fn has_udp_modes(&self) -> bool {
+        self.socket == Some(SocketType::Udp)
+    }
+}
+
+/// The ways of moving datagrams, each at two sizes. They share half of UDP's time.
+///
+/// # Errors
+/// When a socket cannot be made or breaks.
+fn udp_modes(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
+    let entries = Mode::ALL.len() * udp_modes::SIZES.len();
+    let time = Duration::from_secs_f64(arguments.seconds / 2.0 / entries as f64);
+    let mut rows = Vec::with_capacity(entries);
+    for size_bytes in udp_modes::SIZES {
+        for mode in Mode::ALL {
+            let rate = mode
+                .measure(size_bytes, time)
+                .with_context(|| format!("bench udp {}", mode.name()))?;
+            rows.push(Row {
+                socket: SocketType::Udp.name(),
+                mode: mode.name(),
+                size_bytes,
+                outcome: Outcome::Rate(rate),
+            });
+        }
+    }
+    Ok(rows)
 }
 
 impl SocketType {
@@ -148,9 +187,15 @@ struct Plan {
 }
 
 impl Plan {
-    /// Half of the time goes to the round trips, half to the rate; a tenth of each warms up.
+    /// Half of the time goes to the round trips, half to the rate; a tenth of each warms up. UDP alone keeps
+    /// half of all for its modes without the loop.
     fn new(arguments: &Arguments, socket: SocketType) -> Self {
-        let half = Duration::from_secs_f64(arguments.seconds / 2.0);
+        let seconds = if arguments.has_udp_modes() {
+            arguments.seconds / 2.0
+        } else {
+            arguments.seconds
+        };
+        let half = Duration::from_secs_f64(seconds / 2.0);
         let warm_up = half / 10;
         let span = Span {
             warm_up,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) struct Row {
     /// `tcp`, `udp` or `raw`.
     pub(crate) socket: &'static str,
-    /// What was done: `echo`.
+    /// What was done: `echo`, or for UDP without the loop `single`, `batch`, `gso`, `gso+gro`.
     pub(crate) mode: &'static str,
     /// Bytes of a message, headers apart.
     pub(crate) size_bytes: usize,
@@ -22,8 +22,25 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Measured(Measured),
+    /// One way only, without round trips.
+    Rate(Rate),
     /// In the words of the system, with what to do about it.
     Skipped(String),
+}
+
+/// What moved one way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rate {
+    pub(crate) messages: u64,
+    pub(crate) time: Duration,
+    /// Messages that never arrived.
+    pub(crate) lost: u64,
+}
+
+impl Rate {
+    fn messages_per_s(&self) -> f64 {
+        self.messages as f64 / self.time.as_secs_f64()
+    }
 }
 
 /// The figures of one row.
@@ -55,6 +72,17 @@ impl Row {
     pub(crate) fn json(&self) -> Value {
         match &self.outcome {
             Outcome::Skipped(why) => json!({ "socket": self.socket, "skipped": why }),
+            Outcome::Rate(moved) => {
+                let rate = moved.messages_per_s();
+                json!({
+                    "socket": self.socket,
+                    "mode": self.mode,
+                    "size_bytes": self.size_bytes,
+                    "messages_per_s": rate.round() as u64,
+                    "bytes_per_s": (rate * self.size_bytes as f64).round() as u64,
+                    "lost": moved.lost,
+                })
+            }
             Outcome::Measured(measured) => {
                 let rate = measured.messages_per_s();
                 json!({
@@ -108,6 +136,18 @@ pub(crate) fn table(rows: &[Row]) -> String {
                 &bytes_per_s(rate * row.size_bytes as f64),
             ]);
         }
+        if let Outcome::Rate(moved) = &row.outcome {
+            let rate = moved.messages_per_s();
+            line([
+                row.socket,
+                &format!("{} B", row.size_bytes),
+                row.mode,
+                "-",
+                "-",
+                &format!("{rate:.0}"),
+                &bytes_per_s(rate * row.size_bytes as f64),
+            ]);
+        }
     }
     for row in rows {
         match &row.outcome {
@@ -119,7 +159,14 @@ pub(crate) fn table(rows: &[Row]) -> String {
                     row.socket, measured.lost
                 );
             }
-            Outcome::Measured(_) => {}
+            Outcome::Rate(moved) if moved.lost > 0 => {
+                let _ = writeln!(
+                    text,
+                    "{:<7} {} messages were lost ({})",
+                    row.socket, moved.lost, row.mode
+                );
+            }
+            Outcome::Measured(_) | Outcome::Rate(_) => {}
         }
     }
     text
