@@ -13,11 +13,6 @@ use crate::bytes::low16;
 
 /// Below this the set-up of the wide loop costs more than it saves.
 const SHORT: usize = 128;
-/// Lanes of the wide loop: enough independent additions for two SSE2, AVX2 or NEON units.
-const LANES: usize = 8;
-/// Bytes of one round of the wide loop.
-const ROUND: usize = LANES * 8;
-
 /// Sum of `data` as 32-bit pieces in native order, folded under 2^33. An odd last byte counts as if followed by zero.
 #[inline]
 fn sum_words(data: &[u8]) -> u64 {
@@ -64,25 +59,17 @@ fn sum_short(data: &[u8], start: u64) -> u64 {
 
 #[inline(never)]
 fn sum_long(data: &[u8]) -> u64 {
-    let mut whole = [0_u64; LANES];
-    let mut upper = [0_u64; LANES];
-    let (rounds, rest) = data.as_chunks::<ROUND>();
-    for round in rounds {
-        let (words, _) = round.as_chunks::<8>();
-        for ((whole, upper), word) in whole.iter_mut().zip(&mut upper).zip(words) {
-            let word = u64::from_ne_bytes(*word);
-            *whole = whole.wrapping_add(word);
-            *upper += word >> 32;
-        }
+    // One plain reduction of two sums: the shape that compilers turn into vector lanes by themselves.
+    let (words, rest) = data.as_chunks::<8>();
+    let (mut whole, mut upper) = (0_u64, 0_u64);
+    for word in words {
+        let word = u64::from_ne_bytes(*word);
+        whole = whole.wrapping_add(word);
+        upper = upper.wrapping_add(word >> 32);
     }
-    let mut sum = 0_u64;
-    for (whole, upper) in whole.iter().zip(&upper) {
-        // The lower halves: exact, because fewer than 2^32 of them were added.
-        let lower = whole.wrapping_sub(upper << 32);
-        sum = add_carry(sum, fold_64(*upper));
-        sum = add_carry(sum, lower);
-    }
-    sum_short(rest, sum)
+    // The lower halves: exact, because fewer than 2^32 of them were added.
+    let lower = whole.wrapping_sub(upper << 32);
+    sum_short(rest, add_carry(fold_64(upper), lower))
 }
 
 /// Folds a sum to 16 bits, still in native order and not complemented.
