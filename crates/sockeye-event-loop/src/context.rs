@@ -9,7 +9,7 @@ use sockeye_socket::OpError;
 
 use crate::Time;
 use crate::connect::{ConnectId, ConnectRequest};
-use crate::host::{Due, Host};
+use crate::host::{Due, Host, Writer};
 use crate::id::{ListenerId, StreamId, TimerId};
 use crate::options::ListenOptions;
 use crate::service::{Message, Sent};
@@ -47,13 +47,13 @@ impl<'a> Context<'a> {
     /// Writes the same bytes to many connections; what has to wait is shared, not copied. Says how many took them.
     pub fn broadcast(&mut self, data: &Arc<[u8]>, to: impl IntoIterator<Item = StreamId>) -> usize {
         to.into_iter()
-            .filter(|id| self.host.send_shared(id.0, data).is_taken())
+            .filter(|id| self.host.send_shared(id.0, data, Writer::Other).is_taken())
             .count()
     }
 
     /// Writes to one connection: [`Sent::Gone`] if it is not there.
     pub fn write(&mut self, to: StreamId, data: &[u8]) -> Sent {
-        self.host.send(to.0, data)
+        self.host.send(to.0, data, Writer::Other)
     }
 
     /// Sends a message to a connection: its `on_message` follows. `false` if it is gone.

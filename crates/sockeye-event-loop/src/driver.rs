@@ -24,6 +24,7 @@ use crate::stream::Stream;
 /// What a connection is told, data apart.
 pub(crate) enum StreamEvent<'a> {
     Writable,
+    ReadComplete,
     Eof,
     Drain,
     Timer(Timer),
@@ -142,6 +143,7 @@ impl<S: StreamService> StreamDriver for Streams<S> {
         let stream = &mut Stream::of_callback(host, out, token);
         match event {
             StreamEvent::Writable => self.service.on_writable(stream, conn),
+            StreamEvent::ReadComplete => self.service.on_read_complete(stream, conn),
             StreamEvent::Eof => self.service.on_eof(stream, conn),
             StreamEvent::Drain => self.service.on_drain(stream, conn),
             StreamEvent::Timer(timer) => self.service.on_timer(stream, conn, timer),

@@ -1,7 +1,7 @@
 //! Small writes of one callback, gathered so that they leave in one call when it has returned.
 
 /// Up to so many bytes.
-const ROOM: usize = 4096;
+pub(crate) const ROOM: usize = 4096;
 
 /// The gathering buffer of a loop. It belongs to the handle of the connection whose callback runs; whatever
 /// that handle does beside writing small pieces settles it first, so that order and answers hold.

@@ -13,7 +13,7 @@ use crate::backend::Token;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::id::TimerId;
 use crate::options::{Deadlines, ListenOptions, StreamOption, Watermarks};
-use crate::service::{Message, Sent};
+use crate::service::{Deadline, Message, Sent};
 use crate::stats::Stats;
 
 /// Whom a timer is for.
@@ -30,6 +30,8 @@ pub(crate) enum Due {
         token: Token,
         /// The turn in which it was set: if nothing happened since, it holds.
         set_in: u64,
+        /// Which of them was first then.
+        which: Deadline,
     },
     /// The loop looks at the clock.
     Sample,
@@ -37,6 +39,17 @@ pub(crate) enum Due {
     Accept,
     /// A connect: its deadline, or time for the next address.
     Connect(ConnectId),
+}
+
+/// Who writes to a connection: what wraps sees the bytes of everybody else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Writer {
+    /// The connection's own service, through the handle of its callback.
+    Own,
+    /// The same, with what it has captured and sealed: the marks were asked when it was captured.
+    Sealed,
+    /// Anybody else.
+    Other,
 }
 
 /// The loop, as its handles see it.
@@ -52,9 +65,9 @@ pub(crate) trait Host {
 
     fn is_stream(&self, token: Token) -> bool;
     fn service_of(&self, token: Token) -> Option<u16>;
-    fn send(&mut self, token: Token, data: &[u8]) -> Sent;
-    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent;
-    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent;
+    fn send(&mut self, token: Token, data: &[u8], by: Writer) -> Sent;
+    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>, by: Writer) -> Sent;
+    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64, by: Writer) -> Sent;
     fn queued(&self, token: Token) -> usize;
     fn watermarks(&self, token: Token) -> Watermarks;
     fn set_watermarks(&mut self, token: Token, watermarks: Watermarks);

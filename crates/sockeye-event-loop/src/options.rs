@@ -59,6 +59,13 @@ pub struct Watermarks {
     pub max_tail: usize,
 }
 
+impl Watermarks {
+    /// Whether small writes have to ask: gathering them could pass a mark unseen.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.high.min(self.max_write) < crate::gather::ROOM
+    }
+}
+
 impl Default for Watermarks {
     fn default() -> Self {
         Self {

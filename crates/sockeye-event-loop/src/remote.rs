@@ -75,10 +75,11 @@ impl RemoteQueue {
     }
 
     fn push_up_to(&self, command: Command, capacity: usize) -> Result<(), RemoteError> {
+        let mut commands = self.lock();
+        // Under the lock: what is pushed before the end is dropped by it, and nothing comes after it.
         if self.gone.load(Ordering::Acquire) {
             return Err(RemoteError::Gone);
         }
-        let mut commands = self.lock();
         if commands.len() >= capacity {
             return Err(RemoteError::Full);
         }
@@ -106,8 +107,12 @@ impl RemoteQueue {
     }
 
     pub(crate) fn end(&self) {
+        let mut commands = self.lock();
         self.gone.store(true, Ordering::Release);
-        self.lock().clear();
+        let dropped = std::mem::take(&mut *commands);
+        // Not under the lock: dropping a message runs whatever code it has.
+        drop(commands);
+        drop(dropped);
     }
 }
 

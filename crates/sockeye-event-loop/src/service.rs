@@ -224,8 +224,8 @@ pub trait StreamService: 'static {
     /// Bytes that somebody else wants sent on the connection of a service that [wraps](Self::WRAPS).
     fn on_outgoing(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, data: &[u8]) {
         let _ = conn;
-        // The queue was asked before the bytes were taken, so this is not refused.
-        let _ = stream.write(data);
+        // The queue was asked before the bytes were taken.
+        let _ = stream.write_sealed(data);
     }
 
     /// The loop is to end. Everything that had arrived was offered before. Closes in order by default.

@@ -12,7 +12,7 @@ use crate::backend::Token;
 use crate::codec::{Capture, End};
 use crate::context::Context;
 use crate::gather::Gather;
-use crate::host::{Due, Host};
+use crate::host::{Due, Host, Writer};
 use crate::id::{StreamId, TimerId};
 use crate::options::{Deadlines, StreamOption, Watermarks};
 use crate::service::{Message, Sent};
@@ -65,7 +65,7 @@ impl<'a> Stream<'a> {
             && !out.bytes().is_empty()
         {
             // Taken when it was gathered, and nothing was queued before it: it is written or queued now.
-            let _ = self.host.send(self.token, out.bytes());
+            let _ = self.host.send(self.token, out.bytes(), Writer::Own);
             out.clear();
         }
     }
@@ -81,7 +81,11 @@ impl<'a> Stream<'a> {
     /// The same connection for the service that a wrapper wraps: what it writes goes into `capture`, and its
     /// timers are its own. A wrapper seals what was captured when the inner callback has returned.
     pub fn captured<'b>(&'b mut self, capture: &'b mut Capture) -> Stream<'b> {
-        capture.begin(self.room());
+        let max_write = match &self.sink {
+            Sink::Captured(outer) => outer.max_write(),
+            _ => self.host.watermarks(self.token).max_write,
+        };
+        capture.begin(self.room(), max_write);
         Stream {
             host: &mut *self.host,
             token: self.token,
@@ -152,7 +156,7 @@ impl<'a> Stream<'a> {
             return sent;
         }
         self.settle();
-        let sent = self.host.send(self.token, data);
+        let sent = self.host.send(self.token, data, self.writer());
         if sent != Sent::Sent {
             // Something waits: what follows has to wait behind it.
             self.settle_for_good();
@@ -166,7 +170,28 @@ impl<'a> Stream<'a> {
             return self.write(data);
         }
         self.settle_for_good();
-        self.host.send_shared(self.token, data)
+        self.host.send_shared(self.token, data, self.writer())
+    }
+
+    /// Writes what a wrapper has captured and sealed: never refused for its length or the high watermark, which
+    /// were asked when it was captured. Not for anything else: it has no bound of its own.
+    pub fn write_sealed(&mut self, data: &[u8]) -> Sent {
+        if let Sink::Captured(capture) = &mut self.sink {
+            // A wrapper inside a wrapper.
+            return capture.write_sealed(data);
+        }
+        if data.is_empty() {
+            return Sent::Sent;
+        }
+        self.settle_for_good();
+        self.host.send(self.token, data, Writer::Sealed)
+    }
+
+    fn writer(&self) -> Writer {
+        match self.sink {
+            Sink::Gathered(_) => Writer::Own,
+            _ => Writer::Other,
+        }
     }
 
     /// Sends `len` bytes of a file from `offset`, after everything written before and before everything
@@ -177,7 +202,7 @@ impl<'a> Stream<'a> {
             return Sent::TooLarge;
         }
         self.settle_for_good();
-        self.host.send_file(self.token, file, offset, len)
+        self.host.send_file(self.token, file, offset, len, self.writer())
     }
 
     /// Bytes written and not yet taken by the kernel.
@@ -286,7 +311,13 @@ impl<'a> Stream<'a> {
 
     /// Replaces the memory bounds of this connection. `max_tail` stays within the service's.
     pub fn set_watermarks(&mut self, watermarks: Watermarks) {
+        self.settle();
         self.host.set_watermarks(self.token, watermarks);
+        if let Sink::Gathered(out) = &mut self.sink
+            && watermarks.is_tight()
+        {
+            out.close();
+        }
     }
 
     /// Sets a socket option.

@@ -18,6 +18,7 @@ pub(crate) enum End {
 pub struct Capture {
     bytes: Vec<u8>,
     limit: usize,
+    max_write: usize,
     pub(crate) end: End,
 }
 
@@ -28,8 +29,9 @@ impl Capture {
         Self::default()
     }
 
-    pub(crate) fn begin(&mut self, room: usize) {
+    pub(crate) fn begin(&mut self, room: usize, max_write: usize) {
         self.limit = self.bytes.len() + room;
+        self.max_write = max_write;
         self.end = End::Open;
     }
 
@@ -42,11 +44,25 @@ impl Capture {
         if self.end != End::Open {
             return Sent::Gone;
         }
+        if data.len() > self.max_write {
+            return Sent::TooLarge;
+        }
         if self.room() == 0 {
             return Sent::Full;
         }
+        self.write_sealed(data)
+    }
+
+    pub(crate) fn write_sealed(&mut self, data: &[u8]) -> Sent {
+        if self.end != End::Open {
+            return Sent::Gone;
+        }
         self.bytes.extend_from_slice(data);
         Sent::Queued
+    }
+
+    pub(crate) fn max_write(&self) -> usize {
+        self.max_write
     }
 
     /// What was written since the last [`clear`](Self::clear), to be sealed in place or elsewhere.

@@ -2,7 +2,8 @@
 //!
 //! A wrapper is a [`StreamService`](crate::StreamService) that has another one inside. It gives its inner
 //! service [`Stream::captured`](crate::Stream::captured): what that writes lands in a [`Capture`], bounded by
-//! the connection's high watermark, and the wrapper seals it and writes it on. Timers that the inner one sets
+//! the connection's high watermark, and the wrapper seals it and writes it on with
+//! [`Stream::write_sealed`](crate::Stream::write_sealed). Timers that the inner one sets
 //! are told apart by [`Timer::is_of`](crate::Timer::is_of), its close by [`Capture::finish`]. With
 //! [`WRAPS`](crate::StreamService::WRAPS) set, what others write to the connection comes through the wrapper's
 //! `on_outgoing` too. TLS has this shape.

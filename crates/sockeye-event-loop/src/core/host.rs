@@ -11,8 +11,9 @@ use super::link::{Entry, Socket, state};
 use super::{Inner, Pending, duty};
 use crate::Time;
 use crate::backend::{Backend, ListenerIo, MessageIo, StreamIo, Token};
+use crate::codec::End;
 use crate::connect::{ConnectId, ConnectRequest};
-use crate::host::{Due, Host};
+use crate::host::{Due, Host, Writer};
 use crate::id::TimerId;
 use crate::options::{Deadlines, ListenOptions, StreamOption, Watermarks};
 use crate::service::{Message, Sent};
@@ -58,16 +59,16 @@ impl<B: Backend> Host for Inner<B> {
         self.table.link(token).map(|link| link.service)
     }
 
-    fn send(&mut self, token: Token, data: &[u8]) -> Sent {
-        self.write(token, data)
+    fn send(&mut self, token: Token, data: &[u8], by: Writer) -> Sent {
+        self.write(token, data, by)
     }
 
-    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent {
-        self.write_shared(token, data)
+    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>, by: Writer) -> Sent {
+        self.write_shared(token, data, by)
     }
 
-    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent {
-        self.write_file(token, file, offset, len)
+    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64, by: Writer) -> Sent {
+        self.write_file(token, file, offset, len, by)
     }
 
     fn queued(&self, token: Token) -> usize {
@@ -79,8 +80,21 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn set_watermarks(&mut self, token: Token, watermarks: Watermarks) {
-        if let Some(link) = self.table.link_mut(token) {
-            link.extra().watermarks = Some(watermarks);
+        let longest = self
+            .options_of(token)
+            .map_or(0, |options| options.watermarks.max_tail);
+        if let Some((link, _)) = self.table.stream(token) {
+            // The read buffer was made for the service's longest tail.
+            let max_tail = watermarks.max_tail.min(longest);
+            link.extra().watermarks = Some(Watermarks {
+                max_tail,
+                ..watermarks
+            });
+            if watermarks.is_tight() {
+                link.set(state::TIGHT);
+            } else {
+                link.clear(state::TIGHT);
+            }
         }
     }
 
@@ -119,15 +133,20 @@ impl<B: Backend> Host for Inner<B> {
             // The peer was not asked for anything while we did not listen.
             link.last_read = turn;
             self.read_on(token);
+            self.rearm_deadline(token);
         }
     }
 
     fn shutdown_write(&mut self, token: Token) {
-        self.shutdown_write_now(token);
+        if !self.end_behind_outgoing(token, End::ShutdownWrite) {
+            self.shutdown_write_now(token);
+        }
     }
 
     fn close(&mut self, token: Token) {
-        self.close_in_order(token);
+        if !self.end_behind_outgoing(token, End::Close) {
+            self.close_in_order(token);
+        }
     }
 
     fn abort(&mut self, token: Token) {
@@ -181,7 +200,7 @@ impl<B: Backend> Host for Inner<B> {
         let there = self
             .table
             .link(token)
-            .is_some_and(|link| !link.is(state::DEAD | state::CLOSING));
+            .is_some_and(|link| !link.is(state::DEAD | state::CLOSING | state::JOINED));
         if there {
             self.shared.pending.push_back(Pending::Message(token, message));
         }
@@ -198,7 +217,7 @@ impl<B: Backend> Host for Inner<B> {
     #[cfg(feature = "tcp")]
     fn detach(&mut self, token: Token) -> Option<sockeye_tcp_stream::TcpStream> {
         let Entry { link, socket } = self.table.get_mut(token)?;
-        if link.is(state::QUEUED | state::NO_WRITE | state::CONNECTING) {
+        if link.is(state::NO_DIRECT_WRITE | state::ENDING) || link.queued() > 0 {
             return None;
         }
         let Socket::Stream(mut stream) = std::mem::replace(socket, Socket::Vacant) else {

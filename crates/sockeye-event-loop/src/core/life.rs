@@ -7,6 +7,7 @@ use super::link::{Entry, NO_CONN, NO_TIMER, Socket, state};
 use super::{Calling, Core, Inner, Pending};
 use crate::Time;
 use crate::backend::{Backend, SocketRef, StreamIo, Token};
+use crate::codec::End;
 use crate::host::Due;
 use crate::options::{Deadlines, StreamOption, StreamOptions};
 use crate::service::{CloseReason, Deadline};
@@ -25,7 +26,7 @@ impl<B: Backend> Core<B> {
             return;
         };
         self.inner.shared.current = token;
-        self.out.begin(true);
+        self.out.begin(!link.is(state::TIGHT));
         let conn = driver.open(&mut self.inner, &mut self.out, token);
         if let Some(link) = self.inner.table.link_mut(token) {
             link.conn = conn;
@@ -79,10 +80,14 @@ impl<B: Backend> Inner<B> {
             let _ = stream.set_option(option);
         }
         let wraps = settings.wraps;
+        let tight = settings.options.watermarks.is_tight();
         let token = self.table.insert(Socket::Stream(stream), service)?;
         let (link, stream) = self.table.stream(token)?;
         if wraps {
             link.set(state::WRAPS);
+        }
+        if tight {
+            link.set(state::TIGHT);
         }
         if self.backend.register(SocketRef::Stream(stream), token).is_err() {
             self.table.remove(token);
@@ -179,6 +184,29 @@ impl<B: Backend> Inner<B> {
                 self.finish_if_over(token);
             }
             Err(error) => self.finish(token, CloseReason::Error(error)),
+        }
+    }
+
+    /// While bytes of others wait for a wrapper, the end waits behind them. `false` if none do.
+    pub(super) fn end_behind_outgoing(&mut self, token: Token, how: End) -> bool {
+        let Some((link, _)) = self.table.stream(token) else {
+            return false;
+        };
+        let waits = link
+            .extra
+            .as_ref()
+            .is_some_and(|extra| !extra.outgoing.is_empty());
+        if waits && !link.is(state::NO_WRITE) {
+            link.set(state::ENDING);
+            self.shared.pending.push_back(Pending::End(token, how));
+        }
+        waits
+    }
+
+    pub(super) fn end_now(&mut self, token: Token, how: End) {
+        match how {
+            End::ShutdownWrite => self.shutdown_write_now(token),
+            _ => self.close_in_order(token),
         }
     }
 
@@ -295,16 +323,24 @@ impl<B: Backend> Inner<B> {
             return;
         };
         let old = std::mem::replace(&mut link.timer, NO_TIMER);
-        if let Some((at, _)) = first {
-            link.timer = self.shared.timers.set(at, Due::Deadline { token, set_in });
+        if let Some((at, which)) = first {
+            let due = Due::Deadline { token, set_in, which };
+            link.timer = self.shared.timers.set(at, due);
         }
         if old != NO_TIMER {
             self.shared.timers.cancel(old);
         }
     }
 
-    /// The connection's timer, set in that turn, fired.
-    pub(super) fn deadline_fired(&mut self, token: Token, set_in: u64) {
+    /// Reading goes on: a read deadline holds again, where no timer is set that would find out.
+    pub(super) fn rearm_deadline(&mut self, token: Token) {
+        if self.deadlines_of(token).read.is_some() {
+            self.arm_deadline(token);
+        }
+    }
+
+    /// The connection's timer, set in that turn for that deadline, fired.
+    pub(super) fn deadline_fired(&mut self, token: Token, set_in: u64, set_for: Deadline) {
         let now = self.now();
         let Some(link) = self.table.link_mut(token) else {
             return;
@@ -314,7 +350,8 @@ impl<B: Backend> Inner<B> {
         match self.first_deadline(token) {
             Some((at, which)) if at <= now => self.finish(token, CloseReason::TimedOut(which)),
             // Nothing happened since it was set, so it was right then: what is known of turns long ago is coarser.
-            Some((_, which)) if quiet => self.finish(token, CloseReason::TimedOut(which)),
+            // It may be another one that is first now: a pause, the peer's end and an empty queue move no byte.
+            Some((_, which)) if quiet && which == set_for => self.finish(token, CloseReason::TimedOut(which)),
             _ => self.arm_deadline(token),
         }
     }

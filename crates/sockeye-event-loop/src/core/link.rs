@@ -55,6 +55,12 @@ pub(crate) mod state {
     pub(crate) const BROKEN: u32 = 1 << 18;
     /// The loop drains: `on_drain` follows once everything that had arrived was offered.
     pub(crate) const DRAINING: u32 = 1 << 19;
+    /// Data was offered of which `on_read_complete` has not been told yet.
+    pub(crate) const INCOMPLETE: u32 = 1 << 20;
+    /// The watermarks are below what is gathered without asking them: each write asks.
+    pub(crate) const TIGHT: u32 = 1 << 21;
+    /// Half-closed or closed by somebody else while bytes wait for a wrapper: done once it has them.
+    pub(crate) const ENDING: u32 = 1 << 22;
 
     /// The user saw the descriptor and may have duplicated it: deregister before closing.
     pub(crate) const EXPOSED: u32 = 1 << 24;

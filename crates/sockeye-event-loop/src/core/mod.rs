@@ -24,6 +24,7 @@ use sockeye_socket::{RecvBatch, SendBatch};
 
 use crate::Time;
 use crate::backend::{Backend, Token};
+use crate::codec::End;
 use crate::connect::Connects;
 use crate::driver::{BatchPlace, Driver};
 use crate::gather::Gather;
@@ -61,6 +62,8 @@ pub(crate) enum Pending {
     /// A connection was handed to the loop: register and open it.
     #[cfg(feature = "tcp")]
     Opened(Token),
+    /// The end of a connection, behind bytes of others that waited for a wrapper.
+    End(Token, End),
     /// The socket is closed: `on_close`, then the place is free.
     Finish(Token),
 }

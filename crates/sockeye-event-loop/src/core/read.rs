@@ -4,7 +4,7 @@ use std::io;
 
 use super::link::{Link, Socket, state};
 use super::{Core, NOBODY, Pending};
-use crate::backend::{Backend, Readiness, Ready, StreamIo, Token};
+use crate::backend::{Backend, ConnectProgress, Readiness, Ready, StreamIo, Token};
 use crate::driver::StreamEvent;
 use crate::service::CloseReason;
 
@@ -91,6 +91,9 @@ impl<B: Backend> Core<B> {
         if flags.any(EXCEPTIONAL) {
             link.set(state::END_SEEN);
         }
+        if flags.any(Readiness::ERROR) && link.is(state::EOF) {
+            return self.error_after_end(token);
+        }
         if flags.any(
             Readiness::WRITABLE
                 .with(Readiness::WRITE_CLOSED)
@@ -109,6 +112,21 @@ impl<B: Backend> Core<B> {
         } else {
             self.pump(token);
         }
+        self.run_pending();
+    }
+
+    /// An error after the peer's end: reads give the end for ever, so the socket is asked for it.
+    fn error_after_end(&mut self, token: Token) {
+        if let Some((link, stream)) = self.inner.table.stream(token)
+            && let ConnectProgress::Failed(error) = stream.connect_progress()
+        {
+            if link.is(state::JOINED) {
+                self.inner.finish(token, CloseReason::Error(error));
+            } else {
+                self.inner.broken(token, error);
+            }
+        }
+        self.pump(token);
         self.run_pending();
     }
 
@@ -132,8 +150,14 @@ impl<B: Backend> Core<B> {
                 self.redeliver(token);
                 continue;
             }
+            if link.is(state::INCOMPLETE) && (link.is(state::EOF) || !link.is(state::READABLE)) {
+                link.clear(state::INCOMPLETE);
+                self.call(token, StreamEvent::ReadComplete);
+                continue;
+            }
             if link.is(state::EOF) {
-                return self.tell_eof(token);
+                self.tell_eof(token);
+                return self.tell_drain(token);
             }
             if !link.is(state::READABLE) {
                 self.inner.finish_if_broken(token);
@@ -187,6 +211,11 @@ impl<B: Backend> Core<B> {
                     link.clear(state::TAIL | state::REDELIVER);
                 }
                 let complete = !link.is(state::READABLE);
+                if complete {
+                    link.clear(state::INCOMPLETE);
+                } else {
+                    link.set(state::INCOMPLETE);
+                }
                 self.deliver(token, tail + len, complete);
                 Step::Again
             }
@@ -209,7 +238,7 @@ impl<B: Backend> Core<B> {
             return;
         };
         let conn = link.conn;
-        let plain = !link.is(state::NO_DIRECT_WRITE);
+        let plain = !link.is(state::NO_DIRECT_WRITE | state::TIGHT);
         let Some(driver) = self.drivers.get_mut(usize::from(link.service)) else {
             return;
         };
@@ -312,7 +341,7 @@ impl<B: Backend> Core<B> {
         let Some(driver) = self.drivers.get_mut(usize::from(service)) else {
             return;
         };
-        let plain = !link.is(state::NO_DIRECT_WRITE);
+        let plain = !link.is(state::NO_DIRECT_WRITE | state::TIGHT);
         self.inner.shared.current = token;
         self.out.begin(plain);
         driver.event(&mut self.inner, &mut self.out, token, conn, event);

@@ -11,7 +11,7 @@ use crate::Time;
 use crate::backend::{Backend, Readiness, Token};
 use crate::context::Context;
 use crate::driver::{ServiceEvent, SocketEvent, StreamEvent};
-use crate::host::Due;
+use crate::host::{Due, Host, Writer};
 use crate::options::PanicPolicy;
 use crate::remote::Command;
 use crate::service::{CloseReason, Timer};
@@ -246,7 +246,7 @@ impl<B: Backend> Core<B> {
 
     fn fire(&mut self, due: Due) {
         match due {
-            Due::Deadline { token, set_in } => return self.inner.deadline_fired(token, set_in),
+            Due::Deadline { token, set_in, which } => return self.inner.deadline_fired(token, set_in, which),
             Due::Sample => return self.inner.sampled(),
             Due::Connect(id) => return self.inner.connect_timer(id),
             Due::Accept => {
@@ -272,23 +272,25 @@ impl<B: Backend> Core<B> {
         if !self.inner.shared.has(duty::COMMANDS) {
             return;
         }
-        self.inner.shared.duties &= !duty::COMMANDS;
         let remote = std::sync::Arc::clone(&self.remote);
         while self.budgets.commands > 0 {
-            let Some(command) = remote.pop() else { return };
+            // The duty stays until the queue is empty: a panic in a command must not strand those behind it.
+            let Some(command) = remote.pop() else {
+                self.inner.shared.duties &= !duty::COMMANDS;
+                return;
+            };
             self.budgets.commands -= 1;
             self.inner.shared.stats.remote_commands += 1;
             self.obey(command);
             self.run_pending();
         }
-        self.inner.shared.duties |= duty::COMMANDS;
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Send(id, data) => {
                 // Whoever needs to know asks by a message, and answers from the loop.
-                let _ = self.inner.write(id.0, &data);
+                let _ = self.inner.write(id.0, &data, Writer::Other);
             }
             Command::Message(id, message) => {
                 self.inner
@@ -296,7 +298,7 @@ impl<B: Backend> Core<B> {
                     .pending
                     .push_back(Pending::Message(id.0, message));
             }
-            Command::Close(id) => self.inner.close_in_order(id.0),
+            Command::Close(id) => self.inner.close(id.0),
             Command::With(service, action) => self.with(service, action),
             #[cfg(feature = "resolver")]
             Command::Resolved(id) => {
@@ -372,6 +374,7 @@ impl<B: Backend> Core<B> {
                 }
                 #[cfg(feature = "tcp")]
                 Pending::Opened(token) => self.open(token),
+                Pending::End(token, how) => self.inner.end_now(token, how),
             }
         }
     }
@@ -389,10 +392,12 @@ impl<B: Backend> Core<B> {
     }
 
     fn tell_writable(&mut self, token: Token) {
+        let low = self.inner.watermarks_of(token).low;
         let Some(link) = self.inner.table.link_mut(token) else {
             return;
         };
-        if link.is(state::NOTIFY) {
+        // Something else may have filled the queue since: then the next flush owes it again.
+        if link.is(state::NOTIFY) && link.queued() <= low {
             link.clear(state::NOTIFY);
             self.call(token, StreamEvent::Writable);
         }
@@ -405,6 +410,8 @@ impl<B: Backend> Core<B> {
         };
         let data = std::mem::take(&mut link.extra().outgoing);
         self.call(token, StreamEvent::Outgoing(&data));
+        // What was refused while the bytes waited is owed an answer, though nothing may be queued.
+        self.inner.flush(token);
     }
 
     /// Ends what runs in order: no new connections, every connection told, the rest reset after `within`.
@@ -422,6 +429,9 @@ impl<B: Backend> Core<B> {
                 continue;
             };
             link.set(state::DRAINING | state::READABLE);
+            if link.is(state::PAUSED) && link.is(state::TAIL) {
+                link.set(state::REDELIVER);
+            }
             link.clear(state::PAUSED);
             self.inner.relist(token);
         }

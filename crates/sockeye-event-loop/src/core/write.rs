@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::link::{Socket, state};
 use super::{Inner, Pending};
 use crate::backend::{Backend, StreamIo, Token};
+use crate::host::Writer;
 use crate::options::Watermarks;
 use crate::queue::Flush;
 use crate::service::{CloseReason, Sent};
@@ -27,12 +28,12 @@ impl Payload<'_> {
 }
 
 impl<B: Backend> Inner<B> {
-    pub(super) fn write(&mut self, token: Token, data: &[u8]) -> Sent {
-        self.write_now(token, &Payload::Copied(data))
+    pub(super) fn write(&mut self, token: Token, data: &[u8], by: Writer) -> Sent {
+        self.write_now(token, &Payload::Copied(data), by)
     }
 
-    pub(super) fn write_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent {
-        self.write_now(token, &Payload::Shared(data))
+    pub(super) fn write_shared(&mut self, token: Token, data: &Arc<[u8]>, by: Writer) -> Sent {
+        self.write_now(token, &Payload::Shared(data), by)
     }
 
     /// Writes what a callback of `token` gathered.
@@ -61,25 +62,26 @@ impl<B: Backend> Inner<B> {
         let _ = self.after_write(token, outcome, &Payload::Copied(data));
     }
 
-    fn write_now(&mut self, token: Token, data: &Payload<'_>) -> Sent {
-        let own = token == self.shared.current;
+    fn write_now(&mut self, token: Token, data: &Payload<'_>, by: Writer) -> Sent {
         let marks = self.watermarks_of(token);
         let Some((link, stream)) = self.table.stream(token) else {
             return Sent::Gone;
         };
-        let len = data.bytes().len();
-        if link.is(state::NO_WRITE) {
+        if link.is(state::NO_WRITE) || link.is(state::ENDING) && by == Writer::Other {
             return Sent::Gone;
         }
-        if len > marks.max_write {
-            return Sent::TooLarge;
+        if by != Writer::Sealed {
+            if data.bytes().len() > marks.max_write {
+                return Sent::TooLarge;
+            }
+            if link.queued() >= marks.high {
+                // What cannot be answered is not read.
+                link.set(state::NOTIFY | state::CONGESTED);
+                self.shared.stats.full += 1;
+                return Sent::Full;
+            }
         }
-        if link.queued() >= marks.high {
-            link.set(state::NOTIFY);
-            self.shared.stats.full += 1;
-            return Sent::Full;
-        }
-        if link.is(state::WRAPS) && !own {
+        if link.is(state::WRAPS) && by == Writer::Other {
             let outgoing = &mut link.extra().outgoing;
             if outgoing.is_empty() {
                 self.shared.pending.push_back(Pending::Outgoing(token));
@@ -151,7 +153,14 @@ impl<B: Backend> Inner<B> {
     }
 
     /// A part of a file, behind everything that waits.
-    pub(super) fn write_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent {
+    pub(super) fn write_file(
+        &mut self,
+        token: Token,
+        file: &Arc<File>,
+        offset: u64,
+        len: u64,
+        by: Writer,
+    ) -> Sent {
         let high = self.watermarks_of(token).high;
         let Some((link, _)) = self.table.stream(token) else {
             return Sent::Gone;
@@ -159,8 +168,12 @@ impl<B: Backend> Inner<B> {
         if link.is(state::NO_WRITE) {
             return Sent::Gone;
         }
+        if link.is(state::WRAPS) && by == Writer::Other {
+            // Whoever wraps has to see the bytes.
+            return Sent::TooLarge;
+        }
         if link.queued() >= high {
-            link.set(state::NOTIFY);
+            link.set(state::NOTIFY | state::CONGESTED);
             self.shared.stats.full += 1;
             return Sent::Full;
         }
@@ -170,10 +183,10 @@ impl<B: Backend> Inner<B> {
             self.queued(token, began);
             self.flush(token);
         }
-        if self.table.link(token).is_some_and(|link| link.is(state::QUEUED)) {
-            Sent::Queued
-        } else {
-            Sent::Sent
+        match self.table.link(token) {
+            Some(link) if link.is(state::QUEUED) => Sent::Queued,
+            Some(link) if !link.is(state::BROKEN | state::DEAD) => Sent::Sent,
+            _ => Sent::Gone,
         }
     }
 
@@ -216,7 +229,10 @@ impl<B: Backend> Inner<B> {
         if link.queued() <= marks.low {
             if link.is(state::CONGESTED) {
                 link.clear(state::CONGESTED);
+                // The peer was not asked for anything while we did not listen.
+                link.last_read = turn;
                 self.read_on(token);
+                self.rearm_deadline(token);
             }
             let Some(link) = self.table.link(token) else {
                 return;

@@ -1,0 +1,22 @@
+//! What an event loop does for its services, on the kernel and in the simulated network alike.
+
+#![allow(unreachable_pub, reason = "the modules of one test target")]
+
+#[path = "event_loop/world.rs"]
+#[macro_use]
+mod world;
+#[path = "event_loop/probe.rs"]
+mod probe;
+
+#[path = "event_loop/deadlines.rs"]
+mod deadlines;
+#[path = "event_loop/order.rs"]
+mod order;
+#[path = "event_loop/panics.rs"]
+mod panics;
+#[path = "event_loop/reading.rs"]
+mod reading;
+#[path = "event_loop/wrapping.rs"]
+mod wrapping;
+#[path = "event_loop/writing.rs"]
+mod writing;

@@ -1,0 +1,172 @@
+//! The two worlds that a behaviour is shown in: the kernel and the simulated network, behind one trait.
+//!
+//! A world is two event loops, a server's and a client's, that can reach each other. What a test waits for is
+//! a condition on what its services wrote down, and has a deadline: in wall-clock time on the kernel, in
+//! virtual time in the simulation.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use sockeye_event_loop::backend::Backend;
+use sockeye_event_loop::{
+    EventLoop, ListenOptions, ListenerId, LoopOptions, Mio, ServiceHandle, StreamService,
+};
+use sockeye_sim::{HostId, Sim, SimBackend};
+use sockeye_tests::wait::PATIENCE;
+
+/// Two loops that can reach each other.
+pub trait World: Sized + 'static {
+    type Backend: Backend;
+
+    /// A world whose server's loop has these options.
+    fn with(options: LoopOptions) -> Self;
+    fn server(&mut self) -> &mut EventLoop<Self::Backend>;
+    fn client(&mut self) -> &mut EventLoop<Self::Backend>;
+    /// Where the server's sockets are.
+    fn server_ip(&self) -> IpAddr;
+    /// Where the client's sockets are.
+    fn client_ip(&self) -> IpAddr;
+    /// Turns both loops until `done`.
+    ///
+    /// # Panics
+    /// When it is not done within the world's patience.
+    #[track_caller]
+    fn until(&mut self, what: &str, done: impl FnMut() -> bool);
+    /// Turns both loops for that long on the world's clock.
+    fn pass(&mut self, time: Duration);
+
+    fn new() -> Self {
+        Self::with(LoopOptions::default())
+    }
+
+    /// A listener of the server's loop, and its address.
+    fn listen<S: StreamService>(&mut self, service: ServiceHandle<S>) -> SocketAddr {
+        self.listen_with(service, &ListenOptions::default()).1
+    }
+
+    fn listen_with<S: StreamService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        options: &ListenOptions,
+    ) -> (ListenerId, SocketAddr) {
+        let at = SocketAddr::new(self.server_ip(), 0);
+        let id = self.server().listen(service, at, options).unwrap();
+        let port = self.server().local_addr(id).unwrap().port();
+        (id, SocketAddr::new(self.server_ip(), port))
+    }
+}
+
+/// Both loops on the kernel's loopback, turned by one thread.
+pub struct OnKernel {
+    server: EventLoop<Mio>,
+    client: EventLoop<Mio>,
+}
+
+impl OnKernel {
+    fn turn(&mut self) {
+        self.server.turn(Some(Duration::ZERO)).unwrap();
+        let busy = self.server.has_work() || self.client.has_work();
+        let rest = if busy { Duration::ZERO } else { Duration::from_micros(200) };
+        self.client.turn(Some(rest)).unwrap();
+    }
+}
+
+impl World for OnKernel {
+    type Backend = Mio;
+
+    fn with(options: LoopOptions) -> Self {
+        Self { server: EventLoop::with_options(options).unwrap(), client: EventLoop::new().unwrap() }
+    }
+
+    fn server(&mut self) -> &mut EventLoop<Mio> {
+        &mut self.server
+    }
+
+    fn client(&mut self) -> &mut EventLoop<Mio> {
+        &mut self.client
+    }
+
+    fn server_ip(&self) -> IpAddr {
+        Ipv4Addr::LOCALHOST.into()
+    }
+
+    fn client_ip(&self) -> IpAddr {
+        Ipv4Addr::LOCALHOST.into()
+    }
+
+    fn until(&mut self, what: &str, mut done: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !done() {
+            assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+            self.turn();
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            self.turn();
+        }
+    }
+}
+
+/// Both loops on hosts of a simulated network.
+pub struct Simulated {
+    sim: Sim,
+    server: HostId,
+    client: HostId,
+}
+
+const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+
+impl World for Simulated {
+    type Backend = SimBackend;
+
+    fn with(options: LoopOptions) -> Self {
+        let mut sim = Sim::new(7);
+        let server = sim.host_with(SERVER, options);
+        let client = sim.host(CLIENT);
+        Self { sim, server, client }
+    }
+
+    fn server(&mut self) -> &mut EventLoop<SimBackend> {
+        self.sim.on(self.server)
+    }
+
+    fn client(&mut self) -> &mut EventLoop<SimBackend> {
+        self.sim.on(self.client)
+    }
+
+    fn server_ip(&self) -> IpAddr {
+        SERVER
+    }
+
+    fn client_ip(&self) -> IpAddr {
+        CLIENT
+    }
+
+    fn until(&mut self, what: &str, done: impl FnMut() -> bool) {
+        // A day of virtual time costs nothing while nothing happens.
+        if let Err(error) = self.sim.run_until(Duration::from_secs(86_400), done) {
+            panic!("{what}: {error}");
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.sim.run_for(time).unwrap();
+    }
+}
+
+/// Runs each behaviour in both worlds, as two tests.
+#[macro_export]
+macro_rules! in_both_worlds {
+    ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {
+        mod on_the_kernel {
+            $($(#[$meta])* #[test] fn $name() { super::$name::<$crate::world::OnKernel>(); })+
+        }
+        mod simulated {
+            $($(#[$meta])* #[test] fn $name() { super::$name::<$crate::world::Simulated>(); })+
+        }
+    };
+}
