@@ -39,6 +39,37 @@ fn a_connection_that_succeeds_is_a_stream() {
 }
 
 #[test]
+fn a_loop_waits_for_a_connection_and_has_it_when_it_is_one() {
+    let (listener, address) = listener();
+    let mut poll = mio::Poll::new().unwrap();
+    let mut events = mio::Events::with_capacity(8);
+    for (to, connects) in [(address, true), (closed(), false)] {
+        let mut connecting = TcpStream::start_connect(to).unwrap();
+        let writable = mio::Interest::WRITABLE;
+        poll.registry()
+            .register(&mut connecting, mio::Token(0), writable)
+            .unwrap();
+        poll.poll(&mut events, Some(PATIENCE)).unwrap();
+        assert!(events.iter().any(mio::event::Event::is_writable));
+        match connecting.outcome() {
+            ConnectOutcome::Connected(mut stream) => {
+                assert!(connects);
+                // The same descriptor, registered already.
+                poll.registry()
+                    .reregister(&mut stream, mio::Token(1), writable)
+                    .unwrap();
+            }
+            ConnectOutcome::Failed(error) => {
+                assert!(!connects);
+                assert_eq!(error.cause(), ConnectCause::Refused);
+            }
+            ConnectOutcome::Pending(_) => panic!("an event, and no outcome"),
+        }
+    }
+    drop(listener);
+}
+
+#[test]
 fn refused_is_refused_once_and_says_where() {
     let to = closed();
     let error = failure(to);
