@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! This is the only crate of the workspace with `unsafe` code, all of it in the private module `sys`; what the other
+//! This is the only crate of the workspace with `unsafe` code, in the private module `sys` (and where `FromRawFd` passes its caller's promise on); what the other
 //! crates need of the operating system beyond sockets they find, safe, in [`os`].
 //!
 //! | module | what it holds |
@@ -31,7 +31,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "the one crate that talks to the kernel; every block is in the module sys"
+    reason = "the one crate that talks to the kernel: in the module sys, and where a raw descriptor is taken over"
 )]
 
 mod accept_fault;
