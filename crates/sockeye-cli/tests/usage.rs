@@ -1,5 +1,6 @@
 //! What the program says about arguments that make no sense, and how it ends then.
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "what a test expects and does not get fails it")]
 
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};

@@ -1,17 +1,18 @@
 //! `sockeye serve echo|discard|chargen --listen ENDPOINT...`: small services for tests and measurements.
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::ValueEnum;
 use serde_json::json;
 use sockeye::endpoint::{Endpoint, Transport};
 use sockeye::event_loop::{
-    DatagramOptions, DatagramService, EventLoop, ListenOptions, Remote, StreamOptions, StreamService,
+    DatagramOptions, DatagramService, EventLoop, ListenOptions, ShardOptions, Shards, StreamOptions,
+    StreamService,
 };
 
 use crate::exit::{Exit, Failure};
@@ -71,21 +72,40 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         // Port 0 has become a real one, which the other shards need too.
         *endpoint = open(&mut events, arguments.service, *endpoint, is_shared)?;
     }
-    let shards = (1..arguments.shards.get())
-        .map(|_| Shard::start(arguments.service, endpoints.clone()))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let shards = is_shared
+        .then(|| start_shards(arguments, &endpoints))
+        .transpose()?;
     for endpoint in &endpoints {
         output.line(format_args!("listening on {endpoint}"))?;
         output.event("listening", json!({ "endpoint": endpoint.to_string() }))?;
     }
     events.run().context("run the event loop")?;
-    for shard in &shards {
-        // A shard that is gone needs no stop.
-        let _ = shard.remote.drain(DRAIN);
-    }
+    // All at once: the connections of one loop must not wait for those of another.
+    let others = shards.map(|shards| thread::spawn(move || shards.drain(DRAIN)));
     events.drain(DRAIN).context("end the connections")?;
-    shards.into_iter().try_for_each(Shard::finish)?;
+    if let Some(others) = others {
+        let ended = others
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+        ended.context("end the shards")?;
+    }
     Ok(Exit::Success)
+}
+
+/// The other loops, a thread each; the first one, which takes the signals, is the main thread's.
+fn start_shards(arguments: &Arguments, endpoints: &[Endpoint]) -> anyhow::Result<Shards> {
+    let options = ShardOptions {
+        count: arguments.shards.get() - 1,
+        ..ShardOptions::default()
+    };
+    let (service, endpoints) = (arguments.service, endpoints.to_vec());
+    let shards = Shards::start(&options, move |_shard, events| {
+        for endpoint in &endpoints {
+            open(events, service, *endpoint, true).map_err(io::Error::other)?;
+        }
+        Ok(())
+    });
+    shards.context("start the shards")
 }
 
 fn listenable(service: Service, endpoint: &Endpoint) -> anyhow::Result<Endpoint> {
@@ -148,41 +168,4 @@ fn bind(
     };
     let socket = events.bind(service, at, &options)?;
     Ok(events.local_addr(socket)?)
-}
-
-/// A further loop on a thread of its own.
-struct Shard {
-    remote: Remote,
-    thread: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Shard {
-    /// Starts it, and waits until it listens.
-    fn start(service: Service, endpoints: Vec<Endpoint>) -> anyhow::Result<Self> {
-        let (started, start) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            let mut events = EventLoop::new().context("make an event loop")?;
-            for endpoint in endpoints {
-                open(&mut events, service, endpoint, true)?;
-            }
-            // The receiver waits for this line, or for the error that ends the thread before it.
-            let _ = started.send(events.remote());
-            events.run().context("run the event loop")
-        });
-        match start.recv() {
-            Ok(remote) => Ok(Self { remote, thread }),
-            Err(mpsc::RecvError) => match join(thread) {
-                Ok(()) => Err(anyhow!("a shard ended before it began")),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
-    fn finish(self) -> anyhow::Result<()> {
-        join(self.thread)
-    }
-}
-
-fn join(thread: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
-    thread.join().unwrap_or_else(|_| Err(anyhow!("a shard panicked")))
 }
