@@ -60,19 +60,25 @@ impl<T: AsRef<[u8]>> Udp<T> {
             return Err(PacketError::truncated(Layer::Udp, 0, UDP_HEADER_LEN, data.len()));
         };
         let len = usize::from(be16(header, 4));
-        if len < UDP_HEADER_LEN && !(len == 0 && data.len() > usize::from(u16::MAX)) {
-            return Ok(Some(PacketError::new(
-                Layer::Udp,
-                Fault::LengthField,
-                4,
-                UDP_HEADER_LEN,
-                len,
-            )));
+        if UDP_HEADER_LEN <= len && len <= data.len() {
+            return Ok(None);
         }
-        if len > data.len() {
-            return Ok(Some(PacketError::truncated(Layer::Udp, 0, len, data.len())));
+        Ok(Self::lying(len, data.len()))
+    }
+
+    #[cold]
+    fn lying(len: usize, actual: usize) -> Option<PacketError> {
+        if len >= UDP_HEADER_LEN {
+            return Some(PacketError::truncated(Layer::Udp, 0, len, actual));
         }
-        Ok(None)
+        let is_jumbo = len == 0 && actual > usize::from(u16::MAX);
+        (!is_jumbo).then_some(PacketError::new(
+            Layer::Udp,
+            Fault::LengthField,
+            4,
+            UDP_HEADER_LEN,
+            len,
+        ))
     }
 
     /// Source port.

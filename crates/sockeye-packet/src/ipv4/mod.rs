@@ -89,52 +89,41 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
             ));
         };
         let [first, _, total_high, total_low, ..] = *header;
-        if first >> 4 != 4 {
-            return Err(PacketError::new(
-                Layer::Ipv4,
-                Fault::Version,
-                0,
-                4,
-                usize::from(first >> 4),
-            ));
-        }
         let header_len = usize::from(first & 0xf) * 4;
-        if header_len < IPV4_HEADER_LEN {
-            return Err(PacketError::new(
-                Layer::Ipv4,
-                Fault::HeaderLength,
-                0,
-                IPV4_HEADER_LEN,
-                header_len,
-            ));
+        // Version 4 and an IHL of 5 to 15 in one comparison.
+        if !matches!(first, 0x45..=0x4f) {
+            return Err(Self::no_header(first));
         }
         let total_len = usize::from(u16::from_be_bytes([total_high, total_low]));
-        if header_len > data.len() {
-            return Ok(Some(PacketError::truncated(
-                Layer::Ipv4Options,
-                IPV4_HEADER_LEN,
-                header_len,
-                data.len(),
-            )));
+        if header_len <= total_len && total_len <= data.len() {
+            return Ok(None);
+        }
+        Ok(Some(Self::lying(header_len, total_len, data.len())))
+    }
+
+    #[cold]
+    fn no_header(first: u8) -> PacketError {
+        if first >> 4 != 4 {
+            return PacketError::new(Layer::Ipv4, Fault::Version, 0, 4, usize::from(first >> 4));
+        }
+        PacketError::new(
+            Layer::Ipv4,
+            Fault::HeaderLength,
+            0,
+            IPV4_HEADER_LEN,
+            usize::from(first & 0xf) * 4,
+        )
+    }
+
+    #[cold]
+    fn lying(header_len: usize, total_len: usize, actual: usize) -> PacketError {
+        if header_len > actual {
+            return PacketError::truncated(Layer::Ipv4Options, IPV4_HEADER_LEN, header_len, actual);
         }
         if total_len < header_len {
-            return Ok(Some(PacketError::new(
-                Layer::Ipv4,
-                Fault::LengthField,
-                TOTAL_LEN,
-                header_len,
-                total_len,
-            )));
+            return PacketError::new(Layer::Ipv4, Fault::LengthField, TOTAL_LEN, header_len, total_len);
         }
-        if total_len > data.len() {
-            return Ok(Some(PacketError::truncated(
-                Layer::Ipv4,
-                0,
-                total_len,
-                data.len(),
-            )));
-        }
-        Ok(None)
+        PacketError::truncated(Layer::Ipv4, 0, total_len, actual)
     }
 
     /// Length of the header with its options, in bytes: the IHL times 4.
