@@ -120,7 +120,11 @@ impl Backend for SimBackend {
     }
 
     fn random(&mut self) -> u64 {
-        self.world.borrow_mut().hosts[usize::from(self.host)].random.bits()
+        let mut world = self.world.borrow_mut();
+        if world.mutated(Mutant::RandomIsConstant) {
+            return 4;
+        }
+        world.hosts[usize::from(self.host)].random.bits()
     }
 
     fn poll(&mut self, events: &mut SimEvents, block: bool) -> io::Result<()> {
@@ -210,7 +214,10 @@ impl Backend for SimBackend {
             _ => return Err(op_error(icmp, Failed::Open(errno::EOPNOTSUPP), Some(at), None)),
         };
         let refused = match kind {
-            MessageKind::Ip(0) | MessageKind::Header(0) => Some(errno::EPROTONOSUPPORT),
+            MessageKind::Ip(0) | MessageKind::Header(0)
+                if !self.world.borrow().mutated(Mutant::ProtocolZeroIsFine) => {
+                Some(errno::EPROTONOSUPPORT)
+            }
             MessageKind::Header(_) if v6 => Some(errno::EOPNOTSUPP),
             MessageKind::Ip(_) | MessageKind::Header(_) if !raw_allowed => Some(errno::EPERM),
             _ => None,
@@ -442,6 +449,7 @@ impl MessageIo for SimSocket {
                 Ok(flight) => flight,
                 // What came before the error is told first; the error is told at the next call.
                 Err(errno::EAGAIN) if !batch.is_empty() => break,
+                Err(0) => break,
                 Err(number) if !batch.is_empty() => {
                     world.messages[self.index as usize].error = number;
                     break;

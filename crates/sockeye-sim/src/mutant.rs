@@ -160,4 +160,26 @@ mutants! {
     BufferSizesIgnored,
     /// Accept goes on with no descriptor left.
     NoDescriptorLimit,
+    /// Groups and broadcasts can be connected to.
+    GroupsConnect,
+    /// Addresses of both families are taken everywhere.
+    FamiliesMix,
+    /// An empty backlog is an error.
+    EmptyBacklogFails,
+    /// A datagram without a destination is taken.
+    NoDestinationIsFine,
+    /// Receiving nothing is a success.
+    EmptyReceiveIsFine,
+    /// A hop limit of 0 is taken.
+    HopLimitZeroIsFine,
+    /// Raw sockets do not hear what the own host sends.
+    OwnPacketsUnheard,
+    /// Protocol 0 is a protocol.
+    ProtocolZeroIsFine,
+    /// An alarm that was cleared comes.
+    ClearedAlarmComes,
+    /// A poll that need not wait tells something that is not so.
+    PollInvents,
+    /// Random numbers are always the same.
+    RandomIsConstant,
 }

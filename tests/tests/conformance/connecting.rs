@@ -486,3 +486,51 @@ pub fn a_write_before_the_connection_stands<B: Backend>(g: &mut Ground<'_, B>) {
     g.peer(second);
     g.progress(second);
 }
+
+pub fn accept_tells_who_connected<B: Backend>(g: &mut Ground<'_, B>) {
+    let listener = g.listen("127.0.0.1:0");
+    let to = g.addr(listener);
+    let Some(client) = g.connect(to) else { return };
+    g.outcome(client);
+    g.settle();
+    let (told, here) = (g.accept_peer(listener), g.addr(client));
+    g.say(format!("the one who connected: {}", told == Some(here)));
+}
+
+pub fn with_no_descriptor_left_accept_fails_and_keeps_the_connection<B: Backend>(g: &mut Ground<'_, B>) {
+    let listener = g.listen("127.0.0.1:0");
+    let to = g.addr(listener);
+    let Some(client) = g.connect(to) else { return };
+    g.outcome(client);
+    g.expect(listener, READABLE);
+    g.limit_descriptors(Some(0));
+    g.try_accept(listener);
+    // Descriptors are free again, and nobody says so.
+    g.limit_descriptors(None);
+    g.expect_quiet(listener, READABLE);
+    g.try_accept(listener);
+}
+
+pub fn with_no_descriptor_left_an_empty_backlog_fails_too<B: Backend>(g: &mut Ground<'_, B>) {
+    let listener = g.listen("127.0.0.1:0");
+    g.limit_descriptors(Some(0));
+    g.try_accept(listener);
+    g.limit_descriptors(None);
+    g.try_accept(listener);
+}
+
+pub fn with_no_descriptor_left_nothing_opens<B: Backend>(g: &mut Ground<'_, B>) {
+    let listener = g.listen("127.0.0.1:0");
+    let to = g.addr(listener);
+    g.limit_descriptors(Some(1));
+    let first = g.connect(to);
+    let second = g.connect(to);
+    g.listen_with("127.0.0.1:0", &ListenOptions::default());
+    g.bind_with("127.0.0.1:0", &sockeye_event_loop::DatagramOptions::default());
+    if let Some(first) = first {
+        g.drop(first);
+    }
+    let third = g.connect(to);
+    g.limit_descriptors(None);
+    g.say(format!("{} {}", second.is_some(), third.is_some()));
+}

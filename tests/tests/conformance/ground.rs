@@ -22,6 +22,9 @@ pub const QUIET: Duration = Duration::from_millis(40);
 pub trait Pass<B: Backend> {
     /// Waits for the next event or for `limit`; `false` when `limit` has passed.
     fn pass(&mut self, backend: &mut B, events: &mut B::Events, limit: Duration) -> bool;
+
+    /// Lets the program open so many descriptors more and no others; `None` is as many as before.
+    fn limit_descriptors(&mut self, more: Option<usize>);
 }
 
 /// A listener, stream, datagram or packet socket of the scenario, by the order in which it was made.
@@ -167,6 +170,11 @@ impl<'a, B: Backend> Ground<'a, B> {
         }
     }
 
+    /// Lets the scenario open so many descriptors more; `None` ends the limit.
+    pub fn limit_descriptors(&mut self, more: Option<usize>) {
+        self.pass.limit_descriptors(more);
+    }
+
     // Events.
 
     /// Polls once and remembers what is ready.
@@ -296,6 +304,12 @@ impl<'a, B: Backend> Ground<'a, B> {
                 None
             }
         }
+    }
+
+    /// Whom accept names.
+    pub fn accept_peer(&mut self, listener: Name) -> Option<SocketAddr> {
+        let Socket::Listener(socket) = &mut self.sockets[listener] else { return None };
+        socket.accept().ok().map(|(_, peer)| peer)
     }
 
     pub fn accept(&mut self, listener: Name) -> Option<Name> {
@@ -666,7 +680,7 @@ impl<'a, B: Backend> Ground<'a, B> {
             for incoming in batch.iter() {
                 all.extend(incoming.segments().map(<[u8]>::to_vec));
             }
-            if all.len() > 100_000 {
+            if batch.is_empty() || all.len() > 100_000 {
                 break;
             }
         }

@@ -6,6 +6,7 @@
 //! scenario must notice some of them. The table is in docs/TESTING.md.
 
 mod connecting;
+mod descriptors;
 mod ground;
 mod looping;
 mod messaging;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use ground::{Ground, Pass};
 use sockeye_event_loop::Mio;
 use sockeye_event_loop::backend::Backend;
-use sockeye_sim::{Mutant, Sim, SimBackend};
+use sockeye_sim::{HostId, Mutant, Sim, SimBackend};
 use sockeye_tests::skip::{self, Need};
 
 /// Waits on the kernel.
@@ -39,10 +40,14 @@ impl Pass<Mio> for OnKernel {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
+
+    fn limit_descriptors(&mut self, more: Option<usize>) {
+        descriptors::limit(more);
+    }
 }
 
 /// Lets virtual time pass.
-struct InSimulation(Sim);
+struct InSimulation(Sim, HostId);
 
 impl Pass<SimBackend> for InSimulation {
     fn pass(
@@ -61,6 +66,11 @@ impl Pass<SimBackend> for InSimulation {
                 return false;
             }
         }
+    }
+
+    fn limit_descriptors(&mut self, more: Option<usize>) {
+        let limit = more.map_or(20_000, |more| self.0.descriptors(self.1) + more);
+        self.0.set_descriptor_limit(self.1, limit);
     }
 }
 
@@ -85,7 +95,7 @@ fn in_simulation(scenario: fn(&mut Ground<'_, SimBackend>), mutant: Option<Mutan
     sim.add_address(host, std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
     sim.plant(mutant);
     let backend = sim.backend(host);
-    let mut pass = InSimulation(sim);
+    let mut pass = InSimulation(sim, host);
     let mut ground = Ground::new(backend, &mut pass);
     scenario(&mut ground);
     std::mem::take(&mut ground.log)
@@ -156,6 +166,10 @@ scenarios! {
         a_connect_can_be_dropped,
         who_listens_on_an_address_is_not_heard_on_another,
         a_write_before_the_connection_stands,
+        accept_tells_who_connected,
+        with_no_descriptor_left_accept_fails_and_keeps_the_connection,
+        with_no_descriptor_left_an_empty_backlog_fails_too,
+        with_no_descriptor_left_nothing_opens,
     }
     streaming {
         bytes_arrive,
@@ -364,6 +378,8 @@ fn every_mutant_is_noticed_and_every_scenario_notices_one() {
     let _ = std::panic::take_hook();
     let blind: Vec<_> = all.iter().zip(&notices).filter(|(_, count)| **count == 0).map(|(s, _)| s.name).collect();
     println!("{} mutants, {} unnoticed; {} scenarios, {} blind", Mutant::ALL.len(), unnoticed.len(), all.len(), blind.len());
-    assert!(unnoticed.is_empty(), "no scenario notices {unnoticed:?}");
-    assert!(blind.is_empty(), "no mutant is noticed by {blind:?}");
+    assert!(
+        unnoticed.is_empty() && blind.is_empty(),
+        "no scenario notices {unnoticed:?}, no mutant is noticed by {blind:?}"
+    );
 }

@@ -132,6 +132,12 @@ impl Sim {
         self.world.borrow().hosts[usize::from(host.0)].state == crate::world::HostState::Up
     }
 
+    /// Whether the host has crashed and not booted again.
+    #[must_use]
+    pub fn is_crashed(&self, host: HostId) -> bool {
+        self.world.borrow().hosts[usize::from(host.0)].state == crate::world::HostState::Crashed
+    }
+
     /// How many descriptors the host's program may have open.
     pub fn set_descriptor_limit(&mut self, host: HostId, limit: usize) {
         self.world.borrow_mut().hosts[usize::from(host.0)].descriptor_limit = limit;

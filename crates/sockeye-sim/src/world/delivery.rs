@@ -136,8 +136,12 @@ impl World {
         let slot = &self.messages[index as usize];
         let to = match sending.to.or(slot.peer) {
             Some(to) => to,
+            None if self.mutated(Mutant::NoDestinationIsFine) => return Ok(SocketAddr::from(([127, 0, 0, 1], 9))),
             None => return Err(errno::EDESTADDRREQ),
         };
+        if self.mutated(Mutant::FamiliesMix) {
+            return Ok(canonical(to));
+        }
         if to.is_ipv6() && !slot.is_v6() {
             return Err(errno::EAFNOSUPPORT);
         }
@@ -152,7 +156,7 @@ impl World {
         if sending.payload.len() > most && !self.mutated(Mutant::AnyDatagramLength) {
             return Err(errno::EMSGSIZE);
         }
-        if to.is_ipv4() && sending.hop_limit == Some(0) {
+        if to.is_ipv4() && sending.hop_limit == Some(0) && !self.mutated(Mutant::HopLimitZeroIsFine) {
             return Err(errno::EINVAL);
         }
         if to.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) && !slot.broadcast && !self.mutated(Mutant::BroadcastAllowed) {

@@ -113,8 +113,12 @@ impl World {
 
     pub(crate) fn set_alarm(&mut self, host: u16, at: Option<u64>) {
         let now = self.now;
+        let comes = self.mutated(crate::mutant::Mutant::ClearedAlarmComes);
         let slot = &mut self.hosts[usize::from(host)];
         if slot.alarm_at == at && at.is_some() && !slot.alarm_due {
+            return;
+        }
+        if at.is_none() && comes {
             return;
         }
         slot.alarm_generation = slot.alarm_generation.wrapping_add(1);

@@ -279,7 +279,9 @@ impl World {
             slot.error = 0;
             return Err(error);
         }
-        let flight = slot.rx.pop_front().ok_or(errno::EAGAIN)?;
+        let Some(flight) = slot.rx.pop_front() else {
+            return Err(if self.mutated(Mutant::EmptyReceiveIsFine) { 0 } else { errno::EAGAIN });
+        };
         let bytes = self.flight(flight).payload.len();
         let slot = &mut self.messages[index as usize];
         slot.rx_bytes -= bytes + OVERHEAD;

@@ -132,7 +132,7 @@ impl World {
         self.take_descriptor(host)?;
         let Some(child) = self.listeners[listener as usize].waiting.pop_front() else {
             self.give_descriptor(host);
-            return Err(errno::EAGAIN);
+            return Err(if self.mutated(Mutant::EmptyBacklogFails) { errno::EINVAL } else { errno::EAGAIN });
         };
         self.step(Step::Accept, child, u64::from(listener));
         let slot = &mut self.streams[child as usize];
@@ -218,6 +218,7 @@ impl World {
         match remote.ip() {
             IpAddr::V4(v4) if v4.is_unspecified() => remote.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             IpAddr::V6(v6) if v6.is_unspecified() => remote.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            _ if self.mutated(Mutant::GroupsConnect) => {}
             IpAddr::V4(v4) if v4.is_multicast() || v4.is_broadcast() => {
                 return Err(Failed::Connect(errno::ENETUNREACH));
             }
@@ -252,7 +253,7 @@ impl World {
     }
 
     fn connect_source(&mut self, host: u16, to: SocketAddr, bound: SocketAddr) -> Result<SocketAddr, Failed> {
-        if bound.is_ipv4() != canonical(to).is_ipv4() {
+        if bound.is_ipv4() != canonical(to).is_ipv4() && !self.mutated(Mutant::FamiliesMix) {
             return Err(Failed::Bind(errno::EAFNOSUPPORT));
         }
         if !self.is_local(host, bound.ip()) {

@@ -38,6 +38,10 @@ impl World {
         }
         let to = canonical(sending.to.or(slot.peer).ok_or(errno::EDESTADDRREQ)?);
         if to.is_ipv6() != slot.is_v6() {
+            if self.mutated(Mutant::FamiliesMix) {
+                return Ok(());
+            }
+            let slot = &self.messages[index as usize];
             return Err(if slot.is_v6() { errno::EINVAL } else { errno::EAFNOSUPPORT });
         }
         let (kind, bound) = (slot.kind, canonical(slot.local));
@@ -132,6 +136,9 @@ impl World {
 
     /// Every raw socket that fits gets a copy.
     pub(crate) fn copies_for_raw_sockets(&mut self, host: u16, flight: u32) {
+        if self.mutated(Mutant::OwnPacketsUnheard) && self.flight(flight).payload.first() == Some(&ECHO_REQUEST_V4) {
+            return;
+        }
         // Most simulations have none.
         for index in 0..self.messages.len() {
             let socket = &self.messages[index];

@@ -41,6 +41,9 @@ impl World {
         }
         ready.drain(..taken);
         self.hosts[usize::from(host)].ready = ready;
+        if !block && out.is_empty() && self.mutated(Mutant::PollInvents) {
+            out.push(Ready { token: Token::from_u64(0), flags: Readiness::READABLE });
+        }
         if self.mutated(Mutant::LevelTriggered) {
             self.tell_all(host, out);
         }
