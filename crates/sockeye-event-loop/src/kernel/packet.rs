@@ -151,9 +151,10 @@ impl MessageIo for KernelPacket {
     /// A ping socket's port is its identifier; a raw socket's is 0.
     fn local_addr(&self) -> io::Result<SocketAddr> {
         let mut local = each!(&self.socket, socket => socket.local_addr())?;
-        if !matches!(&self.socket, Kind::Icmp(socket) if !socket.is_raw()) {
-            // The kernel shows the protocol number there.
-            local.set_port(0);
+        if let Kind::Icmp(socket) = &self.socket
+            && !socket.is_raw()
+        {
+            local.set_port(socket.identifier());
         }
         Ok(local)
     }
