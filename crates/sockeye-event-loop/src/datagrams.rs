@@ -51,12 +51,23 @@ impl Datagram<'_> {
 pub struct Datagrams<'a> {
     host: &'a mut dyn Host,
     token: Token,
+    closed: bool,
 }
 
 impl<'a> Datagrams<'a> {
     #[inline]
     pub(crate) fn new(host: &'a mut dyn Host, token: Token) -> Self {
-        Self { host, token }
+        Self {
+            host,
+            token,
+            closed: false,
+        }
+    }
+
+    /// Whether it was closed through this very handle.
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Who this is.
@@ -122,8 +133,9 @@ impl<'a> Datagrams<'a> {
         self.host.cancel_timer(timer)
     }
 
-    /// Closes the socket. Nothing is called for it any more.
+    /// Closes the socket. What this callback has sent before still leaves; nothing is called any more.
     pub fn close(&mut self) {
+        self.closed = true;
         self.host.close_socket(self.token);
     }
 

@@ -211,6 +211,8 @@ pub(crate) trait MessageDriver {
 pub(crate) struct BatchPlace {
     pub(crate) message: usize,
     pub(crate) offset: usize,
+    /// Datagrams offered so far.
+    pub(crate) datagrams: u64,
 }
 
 /// Which trait a service has: the two differ in names only.

@@ -33,6 +33,11 @@ const ERRORS: usize = 256;
 /// Receive errors in a row after which a socket is of no use.
 const MAX_ERRORS: u32 = 1000;
 
+/// What a waiting message counts for: empty ones are real, and take room too.
+fn cost(len: usize) -> usize {
+    len.max(64)
+}
+
 /// A datagram or packet socket, and what waits for the kernel's buffer.
 pub(crate) struct MessageSocket<M> {
     pub(crate) io: M,
@@ -103,7 +108,7 @@ impl<M: MessageIo> MessageSocket<M> {
         }
         for record in &records[next.min(records.len())..] {
             let payload = payloads.of(record);
-            self.queued += payload.len();
+            self.queued += cost(payload.len());
             self.queue.push_back((record.message, payload.to_vec()));
         }
     }
@@ -117,14 +122,14 @@ impl<M: MessageIo> MessageSocket<M> {
                 .send_batch(sender, 0..queue.len(), |i| queue[i].0.with_payload(&queue[i].1));
             report.sent += outcome.count;
             for (_, payload) in self.queue.drain(..outcome.count) {
-                self.queued -= payload.len();
+                self.queued -= cost(payload.len());
             }
             let Some(error) = outcome.error else { continue };
             if error.fault() == Fault::WouldBlock {
                 return false;
             }
             if let Some((message, payload)) = self.queue.pop_front() {
-                self.queued -= payload.len();
+                self.queued -= cost(payload.len());
                 report.failed.push(SendFailure {
                     destination: message.destination(),
                     len: payload.len(),
@@ -158,17 +163,7 @@ impl<R: Receiver + ServiceOf> MessageDriver for Messages<R> {
                 let start = next.offset;
                 let end = (start + size).min(total);
                 let last = end == total;
-                *next = if last {
-                    BatchPlace {
-                        message: slot + 1,
-                        offset: 0,
-                    }
-                } else {
-                    BatchPlace {
-                        message: slot,
-                        offset: end,
-                    }
-                };
+                (next.message, next.offset) = if last { (slot + 1, 0) } else { (slot, end) };
                 let data = batch.payload_mut(slot).get_mut(start..end).unwrap_or_default();
                 let datagram = Datagram {
                     data,
@@ -176,12 +171,18 @@ impl<R: Receiver + ServiceOf> MessageDriver for Messages<R> {
                     truncated,
                     meta,
                 };
-                self.0.receive(&mut Datagrams::new(host, token), datagram);
+                next.datagrams += 1;
+                let mut socket = Datagrams::new(host, token);
+                self.0.receive(&mut socket, datagram);
+                if socket.is_closed() {
+                    return;
+                }
                 if last {
                     break;
                 }
             }
-            if host.must_flush() {
+            // Behind the last one there is no other call that would tell of the end of the batch.
+            if host.must_flush() && next.message < batch.len() {
                 return;
             }
         }
@@ -291,7 +292,9 @@ impl<B: Backend> Core<B> {
         if flags.any(Readiness::WRITABLE) {
             self.flush_socket(token);
         }
-        if flags.any(Readiness::READABLE) {
+        // An error that is not in the queue is told by the next call, whichever: a receive, so that it is not
+        // taken for the fault of a datagram to be sent.
+        if flags.any(Readiness::READABLE.with(Readiness::ERROR)) {
             self.receive(token);
         }
     }
@@ -315,6 +318,8 @@ impl<B: Backend> Core<B> {
                 Err(error) => return self.tell_socket(token, SocketEvent::RecvError(error)),
             }
         }
+        // The queue holds more: no event will say so again.
+        self.inner.relist(token);
     }
 
     fn flush_socket(&mut self, token: Token) {
@@ -434,7 +439,7 @@ impl<B: Backend> Core<B> {
     pub(super) fn finish_batch(&mut self) {
         while let Some((token, place)) = self.open_batch {
             let Some(inbox) = &mut self.inbox else { break };
-            if place.message >= inbox.len() {
+            if place.message >= inbox.len() || self.inner.shared.outbox.closing {
                 break;
             }
             let Some(link) = self.inner.table.link(token) else {
@@ -457,7 +462,8 @@ impl<B: Backend> Core<B> {
                 .flush_outbox(token, self.inbox.as_ref().map_or(&[], |inbox| inbox.storage()));
             self.report(token, report);
         }
-        if let Some((token, _)) = self.open_batch.take() {
+        if let Some((token, place)) = self.open_batch.take() {
+            self.inner.shared.stats.datagrams_in += place.datagrams;
             // After a panic in its last callback something may still be recorded.
             let report = self
                 .inner
@@ -536,6 +542,9 @@ impl<B: Backend> Inner<B> {
         if outbox.socket != Some(token) {
             return self.send_apart(token, message);
         }
+        if outbox.closing {
+            return Sent::Gone;
+        }
         if outbox.full {
             return self.refuse(token);
         }
@@ -607,7 +616,7 @@ impl<B: Backend> Inner<B> {
                 socket: Socket::Datagram(socket),
                 ..
             }) => {
-                let full = socket.queued + len > socket.max_queue && !socket.queue.is_empty();
+                let full = socket.queued + cost(len) > socket.max_queue && !socket.queue.is_empty();
                 if !full {
                     socket.send(sender, &[record], &payloads, &mut report);
                 }
@@ -617,7 +626,7 @@ impl<B: Backend> Inner<B> {
                 socket: Socket::Packet(socket),
                 ..
             }) => {
-                let full = socket.queued + len > socket.max_queue && !socket.queue.is_empty();
+                let full = socket.queued + cost(len) > socket.max_queue && !socket.queue.is_empty();
                 if !full {
                     socket.send(sender, &[record], &payloads, &mut report);
                 }
@@ -637,7 +646,11 @@ impl<B: Backend> Inner<B> {
     pub(super) fn lend_now(&mut self, token: Token, max_len: usize) -> Option<&mut [u8]> {
         let outbox = &mut self.shared.outbox;
         // Outside of its callbacks there is no flush that would take it up.
-        if outbox.socket != Some(token) || outbox.full || outbox.lent.len() + max_len > self.max_lent {
+        if outbox.socket != Some(token)
+            || outbox.full
+            || outbox.closing
+            || outbox.lent.len() + max_len > self.max_lent
+        {
             return None;
         }
         let at = outbox.lent.len();
@@ -665,12 +678,13 @@ impl<B: Backend> Inner<B> {
     fn flush_outbox(&mut self, token: Token, received: &[u8]) -> Report {
         let mut report = Report::default();
         if self.shared.outbox.records.is_empty() {
-            self.shared.outbox.lent.clear();
+            self.forget_outbox(token);
             return report;
         }
         let Outbox {
             mut records,
             mut lent,
+            closing,
             ..
         } = std::mem::take(&mut self.shared.outbox);
         let payloads = Payloads {
@@ -695,9 +709,23 @@ impl<B: Backend> Inner<B> {
         self.shared.outbox = Outbox {
             records,
             lent,
+            closing,
             ..Outbox::default()
         };
+        self.forget_outbox(token);
         report
+    }
+
+    /// Nothing is recorded any more; a socket that was closed meanwhile goes.
+    pub(super) fn forget_outbox(&mut self, token: Token) {
+        let outbox = &mut self.shared.outbox;
+        outbox.records.clear();
+        outbox.lent.clear();
+        outbox.socket = None;
+        outbox.full = false;
+        if std::mem::take(&mut outbox.closing) {
+            self.table.remove(token);
+        }
     }
 
     pub(super) fn close_socket_now(&mut self, token: Token) {
@@ -705,10 +733,12 @@ impl<B: Backend> Inner<B> {
             return;
         };
         if let Socket::Datagram(_) | Socket::Packet(_) = entry.socket {
-            self.table.remove(token);
-        }
-        if self.shared.outbox.socket == Some(token) {
-            self.shared.outbox.records.clear();
+            if self.shared.outbox.socket == Some(token) {
+                // What its callback has sent before still leaves.
+                self.shared.outbox.closing = true;
+            } else {
+                self.table.remove(token);
+            }
         }
     }
 }

@@ -129,6 +129,8 @@ pub(crate) struct Outbox {
     pub(crate) lending: usize,
     /// The socket's queue is at its bound: nothing is taken.
     pub(crate) full: bool,
+    /// The socket was closed by its own callback: it goes once what was recorded has left.
+    pub(crate) closing: bool,
 }
 
 /// The part of the loop that does not depend on the backend.

@@ -153,6 +153,10 @@ impl<B: Backend> Core<B> {
             Calling::Service => {}
         }
         if let Some(token) = socket {
+            if self.open_batch.is_none() {
+                // Outside of a batch what it recorded is undone; it must not leave by another socket.
+                self.inner.forget_outbox(token);
+            }
             self.inner.relist(token);
         }
     }
@@ -221,7 +225,10 @@ impl<B: Backend> Core<B> {
             Socket::Stream(_) => self.pump(token),
             Socket::Listener(_) => self.accept_event(token),
             Socket::Datagram(_) | Socket::Packet(_) => {
-                self.message_event(token, Readiness::READABLE.with(Readiness::WRITABLE));
+                let any = Readiness::READABLE
+                    .with(Readiness::WRITABLE)
+                    .with(Readiness::ERROR);
+                self.message_event(token, any);
             }
             Socket::Vacant => {}
         }
