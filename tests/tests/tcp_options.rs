@@ -7,13 +7,14 @@ mod tcp_common;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye::socket::os::Pipe;
 use sockeye::tcp::{
     CongestionControl, ConnectOptions, Done, FastOpen, Keepalive, ListenOptions, Mptcp, MptcpState,
-    StreamOptions, TcpState, Urgent, ZeroCopy,
+    StreamOptions, TcpState, TcpStream, Urgent, ZeroCopy,
 };
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::{netns, pattern, wait};
@@ -467,73 +468,54 @@ fn a_minimum_ttl_hears_only_peers_that_are_near() {
     );
 }
 
-#[test]
-fn a_user_timeout_ends_a_connection_whose_peer_fell_silent() {
-    if !skip::require(&[Need::Namespaces, Need::program("nft")]) {
-        return;
-    }
-    let name = "a_user_timeout_ends_a_connection_whose_peer_fell_silent";
-    if !netns::enter(name, |namespace| drop(namespace.ip("link set lo up"))) {
-        return;
+/// Inside a namespace of the test called `name`: what `client` meets once every packet on the loopback is dropped.
+/// `None` outside, and where the machine cannot.
+fn with_a_silent_peer(name: &str, meet: impl FnOnce(&TcpStream)) -> Option<(ErrorKind, TcpStream)> {
+    if !skip::require(&[Need::Namespaces, Need::program("nft")])
+        || !netns::enter(name, |namespace| drop(namespace.ip("link set lo up")))
+    {
+        return None;
     }
     let (client, _server) = pair();
-    client.set_user_timeout(Duration::from_millis(300)).unwrap();
     for rule in [
         "add table inet t",
         "add chain inet t in { type filter hook input priority 0; policy drop; }",
     ] {
-        assert!(
-            std::process::Command::new("nft")
-                .arg(rule)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("nft").arg(rule).status().unwrap().success());
     }
-    write_all(&client, b"into the void");
+    meet(&client);
     assert!(client.wait_readable(PATIENCE).unwrap());
-    assert_eq!(
-        (&client).read(&mut [0; 8]).unwrap_err().kind(),
-        ErrorKind::TimedOut
-    );
-    assert!(client.info().unwrap().retransmissions().unwrap() > 0);
+    let error = (&client).read(&mut [0; 8]).unwrap_err();
+    Some((error.kind(), client))
+}
+
+#[test]
+fn a_user_timeout_ends_a_connection_whose_peer_fell_silent() {
+    let name = "a_user_timeout_ends_a_connection_whose_peer_fell_silent";
+    let met = with_a_silent_peer(name, |client| {
+        client.set_user_timeout(Duration::from_millis(300)).unwrap();
+        write_all(client, b"into the void");
+    });
+    if let Some((error, client)) = met {
+        assert_eq!(error, ErrorKind::TimedOut);
+        assert!(client.info().unwrap().retransmissions().unwrap() > 0);
+    }
 }
 
 #[test]
 fn keepalive_finds_a_peer_that_is_gone() {
-    if !skip::require(&[Need::Namespaces, Need::program("nft")]) {
-        return;
-    }
-    let name = "keepalive_finds_a_peer_that_is_gone";
-    if !netns::enter(name, |namespace| drop(namespace.ip("link set lo up"))) {
-        return;
-    }
-    let (client, _server) = pair();
-    let second = Duration::from_secs(1);
-    client
-        .set_keepalive(Some(Keepalive {
+    let met = with_a_silent_peer("keepalive_finds_a_peer_that_is_gone", |client| {
+        let second = Duration::from_secs(1);
+        let keepalive = Keepalive {
             idle: second,
             interval: second,
             count: 1,
-        }))
-        .unwrap();
-    for rule in [
-        "add table inet t",
-        "add chain inet t in { type filter hook input priority 0; policy drop; }",
-    ] {
-        assert!(
-            std::process::Command::new("nft")
-                .arg(rule)
-                .status()
-                .unwrap()
-                .success()
-        );
+        };
+        client.set_keepalive(Some(keepalive)).unwrap();
+    });
+    if let Some((error, _)) = met {
+        assert_eq!(error, ErrorKind::TimedOut);
     }
-    assert!(client.wait_readable(PATIENCE).unwrap());
-    assert_eq!(
-        (&client).read(&mut [0; 8]).unwrap_err().kind(),
-        ErrorKind::TimedOut
-    );
 }
 
 #[test]
