@@ -138,7 +138,7 @@ where
             Role::Icmp | Role::Tcp | Role::Errors => {}
         }
         // The first probes leave with the first turn, when all sockets are open.
-        self.arm(socket, Duration::ZERO);
+        self.arm(socket, socket.id(), Duration::ZERO);
     }
 
     /// Everything that is due: events out, probes out, and the timer for the next time.
@@ -155,6 +155,15 @@ where
                 .take()
                 .or_else(|| self.engine.poll_transmit(now, &mut self.message));
             let Some(transmit) = due else { break };
+            let Some(sender) = self.sender(transmit.destination.is_ipv6()) else {
+                continue;
+            };
+            if sender != socket.id() {
+                // In a callback of its own socket, whose failures are told and whose times are right.
+                self.held = Some(transmit);
+                self.arm(socket, sender, Duration::ZERO);
+                return;
+            }
             if self.send(socket, transmit) == Sent::Full {
                 // `on_writable` follows.
                 self.held = Some(transmit);
@@ -162,42 +171,37 @@ where
             }
         }
         if let Some(deadline) = self.engine.poll_timeout() {
-            self.arm(socket, deadline);
+            self.arm(socket, socket.id(), deadline);
         }
     }
 
-    fn send(&mut self, socket: &mut Datagrams<'_>, transmit: Transmit) -> Sent {
-        let Transmit {
-            destination,
-            hop_limit,
-        } = transmit;
-        let mut message = Outgoing::to(destination, &self.message);
-        if let Some(hops) = hop_limit {
+    /// The socket that sends to a family.
+    fn sender(&self, v6: bool) -> Option<DatagramId> {
+        let sends = |member: &&Member| member.role != Role::Errors && member.v6 == v6;
+        self.members.iter().find(sends).map(|member| member.id)
+    }
+
+    fn send(&self, socket: &mut Datagrams<'_>, transmit: Transmit) -> Sent {
+        let mut message = Outgoing::to(transmit.destination, &self.message);
+        if let Some(hops) = transmit.hop_limit {
             message = message.hop_limit(hops);
         }
-        let sender = self
-            .members
-            .iter()
-            .find(|member| member.role != Role::Errors && member.v6 == destination.is_ipv6());
-        match sender {
-            Some(member) => socket.other(member.id).send_at_once(&message),
-            None => Sent::Gone,
-        }
+        socket.send(&message)
     }
 
-    /// Sees to it that the timer fires no later than `deadline`.
-    fn arm(&mut self, socket: &mut Datagrams<'_>, deadline: Duration) {
-        if let Some((owner, timer, at)) = self.timer {
-            if at <= deadline {
+    /// Sees to it that the timer fires no later than `deadline`, for that socket where it is set anew.
+    fn arm(&mut self, socket: &mut Datagrams<'_>, owner: DatagramId, deadline: Duration) {
+        if let Some((previous, timer, at)) = self.timer {
+            if at <= deadline && self.held.is_none() {
                 return;
             }
-            socket.other(owner).cancel_timer(timer);
+            socket.other(previous).cancel_timer(timer);
         }
         // What is due at once is due with the next turn: first comes what was received, whose time is running.
         let deadline = deadline.max(since_origin(socket.exact_now()));
         let turn = since_origin(socket.now());
-        let timer = socket.set_timer(deadline.saturating_sub(turn), TICK);
-        self.timer = Some((socket.id(), timer, deadline));
+        let timer = socket.other(owner).set_timer(deadline.saturating_sub(turn), TICK);
+        self.timer = Some((owner, timer, deadline));
     }
 
     fn received(&mut self, socket: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
