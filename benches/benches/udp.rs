@@ -4,6 +4,10 @@
 //! After criterion's own figures come ratios: the contenders of a group take turns, so that whatever else the machine
 //! does falls on all of them; CPU time is counted, and the median is taken of each round's ratio to the group's first.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+#![expect(clippy::print_stdout, reason = "ratios are for whoever runs it")]
+#![expect(clippy::cast_possible_truncation, reason = "sizes are constants that fit")]
+
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};

@@ -3,6 +3,8 @@
 //! The table in `docs/peers-udp.md` says in words what these tests assert. Where a later quinn-udp has mended a fault,
 //! its assertion fails here: then the table is to be corrected.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
 mod udp_common;
 
 use std::io::IoSliceMut;

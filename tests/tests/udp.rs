@@ -1,5 +1,7 @@
 //! UDP sockets: what the standard library means by its names, and what messages carry beside their payload.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
 mod udp_common;
 
 use std::io::ErrorKind;

@@ -1,5 +1,7 @@
 //! Options of UDP sockets: sharing ports, groups, broadcast, devices, foreign addresses, buffers.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
 mod udp_common;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

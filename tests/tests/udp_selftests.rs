@@ -3,6 +3,8 @@
 //!
 //! Facts from `tools/testing/selftests/net` of Linux: `udpgso.c`, `cmsg_sender.c`, `rxtimestamp.c`, `reuseport_bpf.c`.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
 mod udp_common;
 
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{BURST, Contender, segment_messages};
 
 /// A UDP socket on loopback, nonblocking, with room for bursts.
-pub fn socket() -> UdpSocket {
+pub(crate) fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let options = socket2::SockRef::from(&socket);
@@ -20,7 +20,7 @@ pub fn socket() -> UdpSocket {
 }
 
 /// CPU time that this thread has used: what other programs do meanwhile is not in it.
-pub fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -123,7 +123,9 @@ impl Receiver {
                 let len = header.msg_len as usize;
                 if self.control && header.msg_hdr.msg_controllen >= 20 {
                     // SAFETY: the kernel wrote a header and an int there.
-                    let segment = unsafe { *header.msg_hdr.msg_control.cast::<libc::c_int>().add(4) };
+                    let data = unsafe { header.msg_hdr.msg_control.cast::<libc::c_int>().add(4) };
+                    // SAFETY: likewise.
+                    let segment = unsafe { *data };
                     datagrams += len.div_ceil(segment.unsigned_abs() as usize);
                 } else {
                     datagrams += 1;
@@ -135,7 +137,7 @@ impl Receiver {
 }
 
 /// `sendmmsg` and `recvmmsg`.
-pub fn mmsg(size: usize) -> Contender {
+pub(crate) fn mmsg(size: usize) -> Contender {
     let mut receiver = Receiver::new(false);
     let sender = socket();
     let mut to = address(&receiver.socket);
@@ -169,7 +171,7 @@ pub fn mmsg(size: usize) -> Contender {
 }
 
 /// `sendmsg` with `UDP_SEGMENT`, `recvmmsg` with `UDP_GRO`.
-pub fn segments(size: usize) -> Contender {
+pub(crate) fn segments(size: usize) -> Contender {
     let mut receiver = Receiver::new(true);
     let sender = socket();
     let mut to = address(&receiver.socket);
@@ -190,13 +192,17 @@ pub fn segments(size: usize) -> Contender {
             header.msg_iovlen = 1;
             header.msg_control = control.as_mut_ptr().cast();
             header.msg_controllen = 24;
-            // SAFETY: the buffer has room for one control message.
-            let message = unsafe { &mut *libc::CMSG_FIRSTHDR(&raw const header) };
+            // SAFETY: the header leads to a control buffer of its length.
+            let message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+            // SAFETY: the buffer has room for one control message and is aligned for it.
+            let message = unsafe { &mut *message };
             message.cmsg_level = libc::SOL_UDP;
             message.cmsg_type = libc::UDP_SEGMENT;
             message.cmsg_len = 18;
             // SAFETY: and for two bytes of data in it.
-            unsafe { *libc::CMSG_DATA(message).cast::<u16>() = size as u16 };
+            let data = unsafe { libc::CMSG_DATA(message) };
+            // SAFETY: likewise.
+            unsafe { *data.cast::<u16>() = size as u16 };
             // SAFETY: the header leads to an address, a payload and control messages, all alive.
             let sent = unsafe { libc::sendmsg(sender.as_raw_fd(), &raw const header, 0) };
             assert_eq!(sent, *len as isize);

@@ -8,7 +8,7 @@ use super::bare::socket;
 use super::{BURST, Contender, segment_messages};
 
 /// `send_to` and `recv_from` of the standard library.
-pub fn std_single(size: usize) -> Contender {
+pub(crate) fn std_single(size: usize) -> Contender {
     let (receiver, sender) = (socket(), socket());
     let to = receiver.local_addr().unwrap();
     let (payload, mut buffer) = (vec![7u8; size], vec![0; 65_536]);
@@ -23,7 +23,7 @@ pub fn std_single(size: usize) -> Contender {
 }
 
 /// tokio's, on its single-threaded runtime.
-pub fn tokio_single(size: usize) -> Contender {
+pub(crate) fn tokio_single(size: usize) -> Contender {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -47,7 +47,7 @@ pub fn tokio_single(size: usize) -> Contender {
 }
 
 /// quinn-udp with segments and GRO.
-pub fn quinn_segments(size: usize) -> Contender {
+pub(crate) fn quinn_segments(size: usize) -> Contender {
     let (receiver, sender) = (socket(), socket());
     let receiver_state = UdpSocketState::new(UdpSockRef::from(&receiver)).unwrap();
     let sender_state = UdpSocketState::new(UdpSockRef::from(&sender)).unwrap();

@@ -34,7 +34,7 @@ fn burst(receiver: &UdpSocket, inbox: &mut RecvBatch) {
 }
 
 /// `SendBatch` and `RecvBatch`, coalescing as asked.
-pub fn batch(size: usize, coalescing: bool) -> Contender {
+pub(crate) fn batch(size: usize, coalescing: bool) -> Contender {
     let (receiver, sender, to) = pair(coalescing);
     let payloads = vec![7u8; size * BURST];
     let mut inbox = RecvBatch::new(BURST, 65_536);
@@ -53,7 +53,7 @@ pub fn batch(size: usize, coalescing: bool) -> Contender {
 }
 
 /// One payload cut by the kernel, as the reference does it.
-pub fn segments(size: usize) -> Contender {
+pub(crate) fn segments(size: usize) -> Contender {
     let (receiver, sender, to) = pair(true);
     let payload = vec![7u8; size * BURST];
     let messages = segment_messages(size);
@@ -69,7 +69,7 @@ pub fn segments(size: usize) -> Contender {
 }
 
 /// `send_to` and `recv_from`.
-pub fn single(size: usize) -> Contender {
+pub(crate) fn single(size: usize) -> Contender {
     let (receiver, sender, to) = pair(false);
     let (payload, mut buffer) = (vec![7u8; size], vec![0; 65_536]);
     Contender::new("sockeye recv_from", move || {
@@ -83,7 +83,7 @@ pub fn single(size: usize) -> Contender {
 }
 
 /// `send_msg` and `recv_msg`, without metadata.
-pub fn single_message(size: usize) -> Contender {
+pub(crate) fn single_message(size: usize) -> Contender {
     let (receiver, sender, to) = pair(false);
     let (payload, mut buffer) = (vec![7u8; size], vec![0; 65_536]);
     Contender::new("sockeye recv_msg", move || {

@@ -1,6 +1,7 @@
 //! What the UDP tests share: sockets on loopback in every shape, and receives that have a deadline.
 
 #![allow(dead_code, reason = "each test target uses its own part of it")]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,22 +10,22 @@ use sockeye::udp::{Incoming, OpError, QueueEntry, QueuedError, RecvBatch, UdpOpt
 use sockeye_tests::wait;
 
 /// How long anything on loopback may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_MS: i32 = 10_000;
 
 /// A way of carrying UDP: the family, and IPv4 over a socket of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
+pub(crate) enum Path {
     V4,
     V6,
     Mapped,
 }
 
 impl Path {
-    pub const ALL: [Self; 3] = [Self::V4, Self::V6, Self::Mapped];
+    pub(crate) const ALL: [Self; 3] = [Self::V4, Self::V6, Self::Mapped];
 
     /// Where sockets are bound.
-    pub fn any(self) -> SocketAddr {
+    pub(crate) fn any(self) -> SocketAddr {
         match self {
             Self::V4 => (Ipv4Addr::UNSPECIFIED, 0).into(),
             Self::V6 | Self::Mapped => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -32,7 +33,7 @@ impl Path {
     }
 
     /// The loopback address that this way leads to, with `port`.
-    pub fn loopback(self, port: u16) -> SocketAddr {
+    pub(crate) fn loopback(self, port: u16) -> SocketAddr {
         match self {
             Self::V4 => (Ipv4Addr::LOCALHOST, port).into(),
             Self::V6 => (Ipv6Addr::LOCALHOST, port).into(),
@@ -41,12 +42,12 @@ impl Path {
     }
 
     /// Whether packets are of IPv6.
-    pub fn is_v6(self) -> bool {
+    pub(crate) fn is_v6(self) -> bool {
         self == Self::V6
     }
 
     /// A socket bound on this way.
-    pub fn bind(self, options: &UdpOptions) -> UdpSocket {
+    pub(crate) fn bind(self, options: &UdpOptions) -> UdpSocket {
         let options = if self == Self::Mapped {
             options.clone().v6_only(false)
         } else {
@@ -56,7 +57,11 @@ impl Path {
     }
 
     /// Two sockets, and the address that leads to the first.
-    pub fn pair(self, receiver: &UdpOptions, sender: &UdpOptions) -> (UdpSocket, UdpSocket, SocketAddr) {
+    pub(crate) fn pair(
+        self,
+        receiver: &UdpOptions,
+        sender: &UdpOptions,
+    ) -> (UdpSocket, UdpSocket, SocketAddr) {
         let receiver = self.bind(receiver);
         let to = self.loopback(receiver.local_addr().unwrap().port());
         (receiver, self.bind(sender), to)
@@ -64,31 +69,31 @@ impl Path {
 }
 
 /// Two IPv4 sockets on loopback without options.
-pub fn v4_pair() -> (UdpSocket, UdpSocket, SocketAddr) {
+pub(crate) fn v4_pair() -> (UdpSocket, UdpSocket, SocketAddr) {
     Path::V4.pair(&UdpOptions::new(), &UdpOptions::new())
 }
 
-pub fn bind(text: &str) -> Result<UdpSocket, OpError> {
+pub(crate) fn bind(text: &str) -> Result<UdpSocket, OpError> {
     UdpSocket::bind(text.parse().unwrap())
 }
 
-pub fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub fn addr(text: &str) -> SocketAddr {
+pub(crate) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
 /// An address of loopback at which nobody listens.
-pub fn closed_port() -> SocketAddr {
+pub(crate) fn closed_port() -> SocketAddr {
     let socket = UdpSocket::bind(addr("127.0.0.1:0")).unwrap();
     socket.local_addr().unwrap()
 }
 
 /// The next message, within the deadline.
 #[track_caller]
-pub fn recv<'b>(socket: &UdpSocket, buffer: &'b mut [u8]) -> Incoming<'b> {
+pub(crate) fn recv<'b>(socket: &UdpSocket, buffer: &'b mut [u8]) -> Incoming<'b> {
     assert!(
         socket.wait_readable(PATIENCE_MS).unwrap(),
         "nothing came to {socket:?}"
@@ -98,14 +103,14 @@ pub fn recv<'b>(socket: &UdpSocket, buffer: &'b mut [u8]) -> Incoming<'b> {
 
 /// The payload of the next message, within the deadline.
 #[track_caller]
-pub fn recv_payload(socket: &UdpSocket) -> Vec<u8> {
+pub(crate) fn recv_payload(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = vec![0; 65_536];
     recv(socket, &mut buffer).payload.to_vec()
 }
 
 /// All datagrams up to `count`, GRO undone, within the deadline.
 #[track_caller]
-pub fn recv_datagrams(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn recv_datagrams(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
     let mut batch = RecvBatch::new(64, 65_536);
     let mut datagrams = Vec::new();
     while datagrams.len() < count {
@@ -125,14 +130,14 @@ pub fn recv_datagrams(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
 
 /// Asserts that nothing is queued. On loopback a datagram is queued before its send returns.
 #[track_caller]
-pub fn assert_empty(socket: &UdpSocket) {
+pub(crate) fn assert_empty(socket: &UdpSocket) {
     let error = socket.recv_msg(&mut [0; 64]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 /// The next error of the error queue, within the deadline.
 #[track_caller]
-pub fn recv_error(socket: &UdpSocket) -> QueuedError {
+pub(crate) fn recv_error(socket: &UdpSocket) -> QueuedError {
     match recv_entry(socket) {
         QueueEntry::Error(error) => error,
         other => panic!("{other:?} is no error"),
@@ -141,7 +146,7 @@ pub fn recv_error(socket: &UdpSocket) -> QueuedError {
 
 /// The next entry of the error queue, within the deadline.
 #[track_caller]
-pub fn recv_entry(socket: &UdpSocket) -> QueueEntry {
+pub(crate) fn recv_entry(socket: &UdpSocket) -> QueueEntry {
     wait::value("an entry in the error queue", PATIENCE, || {
         socket.recv_error().unwrap()
     })
