@@ -198,7 +198,7 @@ mod tests {
     proptest! {
         /// Any bytes at all: the walk ends, and every message lies inside the buffer.
         #[test]
-        fn hostile_control_buffers_are_walked_to_an_end(buffer in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn prop_hostile_control_buffers_are_walked_to_an_end(buffer in proptest::collection::vec(any::<u8>(), 0..600)) {
             let range = buffer.as_ptr_range();
             let mut seen = 0;
             for message in messages(&buffer) {
@@ -212,7 +212,7 @@ mod tests {
 
         /// Headers whose lengths are near the truth: off by a little, padded or cut.
         #[test]
-        fn fabricated_lengths_never_reach_past_the_end(
+        fn prop_fabricated_lengths_never_reach_past_the_end(
             lengths in proptest::collection::vec(0usize..80, 1..6),
             cut in 0usize..300,
         ) {
@@ -230,7 +230,7 @@ mod tests {
 
         /// What the writer wrote is what the reader reads, in order.
         #[test]
-        fn written_messages_read_back(values in proptest::collection::vec((any::<i32>(), any::<i32>(), any::<[u8; 5]>()), 0..8)) {
+        fn prop_written_messages_read_back(values in proptest::collection::vec((any::<i32>(), any::<i32>(), any::<[u8; 5]>()), 0..8)) {
             let mut buffer = [0xffu8; 8 * space(5)];
             let mut writer = ControlWriter::new(&mut buffer);
             for (level, kind, data) in &values {

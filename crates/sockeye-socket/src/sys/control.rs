@@ -363,7 +363,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_control_messages_never_panic(
+        fn prop_hostile_control_messages_never_panic(
             entries in proptest::collection::vec(
                 (
                     prop::sample::select(vec![libc::SOL_IP, libc::SOL_IPV6, libc::SOL_SOCKET, libc::SOL_UDP]),
