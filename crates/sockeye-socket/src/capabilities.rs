@@ -11,7 +11,7 @@ use crate::sys;
 
 /// Segments a message of every kernel that knows `UDP_SEGMENT`.
 const SEGMENTS_AT_LEAST: usize = 64;
-/// Segments a message since Linux 6.9.
+/// Segments a message of newer kernels.
 const SEGMENTS_AT_MOST: usize = 128;
 
 /// What is really there: asked from the kernel and the socket, not concluded from a version number.
