@@ -102,7 +102,8 @@ fn ipnet_is_laxer(kind: Kind) -> bool {
     matches!(
         kind,
         // `010.0.0.0/8`, `10.0.0.0/08`; `10.0.0.1/8`, which is an interface's address.
-        Kind::LeadingZero | Kind::HostBits
+        // `1:2:3::4:5:6:7:8/64`: `::` beside eight groups, which stands for none.
+        Kind::LeadingZero | Kind::HostBits | Kind::TooManyGroups
     )
 }
 

@@ -43,6 +43,7 @@
 
 extern crate alloc;
 
+mod address;
 mod classify;
 mod endpoint;
 mod error;
@@ -62,6 +63,7 @@ mod target;
 mod transport;
 mod zone;
 
+pub use address::{parse_ip, parse_scoped_ip, parse_socket_addr};
 pub use classify::{
     Embedded, MulticastScope, Reachability, embedded_ipv4, is_globally_reachable, multicast_scope,
     nat64_ipv4, reachability,
@@ -74,7 +76,6 @@ pub use ipnet;
 pub use lpm::NetMap;
 pub use net_set::NetSet;
 pub use network::Network;
-pub use parse::{parse_ip, parse_scoped_ip, parse_socket_addr};
 pub use port_set::{PortRange, PortSet};
 pub use public_only::{NotPublic, PublicOnly, Refusal};
 pub use services::ServiceName;

@@ -5,7 +5,7 @@
 //! Nothing is accepted that another parser is known to read differently: no leading zeros (octal to `inet_aton`), no
 //! `0x`, no short forms, no signs, no blanks.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::endpoint::Endpoint;
 use crate::transport::Transport;
@@ -74,6 +74,8 @@ pub(crate) const fn decimal(text: &[u8], from: usize, max: u32) -> Result<(u32, 
     }
     Ok((value, at))
 }
+
+pub(crate) use tri;
 
 /// A dotted quad, and the offset behind its fourth part.
 #[inline]
@@ -188,18 +190,8 @@ pub(crate) const fn ipv6(text: &[u8], from: usize) -> Result<(u128, usize), Pars
     }
     loop {
         let start = at;
-        let mut group: u32 = 0;
-        loop {
-            let digit = hex_digit(peek(text, at));
-            if digit > 15 {
-                break;
-            }
-            if at - start == 4 {
-                return fail(Kind::GroupTooLong, start);
-            }
-            group = group << 4 | digit;
-            at += 1;
-        }
+        let (group, next) = tri!(hex_group(text, start));
+        at = next;
         if at == start {
             // Nothing behind `::` is how an address may end; anywhere else a group is missing.
             if ellipsis && groups == head_groups && peek(text, at) != b':' {
@@ -237,21 +229,56 @@ pub(crate) const fn ipv6(text: &[u8], from: usize) -> Result<(u128, usize), Pars
             at += 1;
         }
     }
-    if !ellipsis {
-        return if groups == 8 {
-            Ok((tail, at))
-        } else {
-            fail(Kind::TooFewGroups, at)
-        };
+    let groups_read = Groups {
+        head,
+        tail,
+        groups,
+        head_groups,
+        ellipsis,
+    };
+    Ok((tri!(groups_read.join(at)), at))
+}
+
+/// At most four hexadecimal digits, and the offset behind them. There may be none.
+#[inline]
+const fn hex_group(text: &[u8], from: usize) -> Result<(u32, usize), ParseError> {
+    let mut group: u32 = 0;
+    let mut at = from;
+    loop {
+        let digit = hex_digit(peek(text, at));
+        if digit > 15 {
+            return Ok((group, at));
+        }
+        if at - from == 4 {
+            return fail(Kind::GroupTooLong, from);
+        }
+        group = group << 4 | digit;
+        at += 1;
     }
-    if groups == 8 {
-        return fail(Kind::TooManyGroups, at);
+}
+
+/// What has been read of an IPv6 address: the groups before `::`, and those behind it, or all of them.
+struct Groups {
+    head: u128,
+    tail: u128,
+    groups: u32,
+    head_groups: u32,
+    ellipsis: bool,
+}
+
+impl Groups {
+    /// The address; `at` is where its text ends.
+    #[inline]
+    const fn join(self, at: usize) -> Result<u128, ParseError> {
+        match (self.ellipsis, self.groups) {
+            (false, 8) => Ok(self.tail),
+            (false, _) => fail(Kind::TooFewGroups, at),
+            (true, 8) => fail(Kind::TooManyGroups, at),
+            // With none before `::`, `head` is zero and must not be shifted by its whole width.
+            (true, _) if self.head_groups == 0 => Ok(self.tail),
+            (true, _) => Ok(self.tail | self.head << (128 - 16 * self.head_groups)),
+        }
     }
-    // Here `head_groups <= 7`; with none, `head` is zero and must not be shifted by its whole width.
-    if head_groups > 0 {
-        tail |= head << (128 - 16 * head_groups);
-    }
-    Ok((tail, at))
 }
 
 #[cold]
@@ -474,81 +501,6 @@ const fn examine_port(text: &[u8], from: usize) -> Result<u16, ParseError> {
         reason = "`decimal` keeps it at or below 65,535"
     )]
     Ok(port as u16)
-}
-
-/// Parses a socket address by the strict rules: `127.0.0.1:80`, `[::1]:80`, `[fe80::1%2]:80`.
-///
-/// What it accepts, std's parser accepts too, and reads alike. The zone is an index: a socket address has no place for
-/// a name.
-///
-/// # Errors
-///
-/// What is wrong and at which byte; [`Kind::UnresolvedZone`] for a zone by name.
-pub const fn parse_socket_addr(text: &str) -> Result<SocketAddr, ParseError> {
-    let text = text.as_bytes();
-    if text.is_empty() {
-        return fail(Kind::Empty, 0);
-    }
-    let (ip, zone, at) = tri!(host(text, 0));
-    if peek(text, at) != b':' {
-        return Err(if at < text.len() {
-            surprise(text, at)
-        } else {
-            ParseError::new(Kind::MissingPort, at)
-        });
-    }
-    let port = tri!(port(text, at + 1));
-    let scope_id = match zone {
-        None => 0,
-        Some(Zone::Index(index)) => index.get(),
-        Some(Zone::Name(_)) => return fail(Kind::UnresolvedZone, at),
-    };
-    Ok(match ip {
-        IpAddr::V4(ip) => SocketAddr::V4(SocketAddrV4::new(ip, port)),
-        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope_id)),
-    })
-}
-
-/// Parses an address by the strict rules, without brackets and zone.
-///
-/// # Errors
-///
-/// What is wrong and at which byte.
-pub const fn parse_ip(text: &str) -> Result<IpAddr, ParseError> {
-    let text = text.as_bytes();
-    if text.is_empty() {
-        return fail(Kind::Empty, 0);
-    }
-    let (ip, at) = if looks_like_ipv6(text) {
-        let (groups, at) = tri!(ipv6(text, 0));
-        (IpAddr::V6(Ipv6Addr::from_bits(groups)), at)
-    } else {
-        let (quad, at) = tri!(ipv4(text, 0));
-        (IpAddr::V4(Ipv4Addr::from_bits(quad)), at)
-    };
-    if at < text.len() {
-        return Err(surprise(text, at));
-    }
-    Ok(ip)
-}
-
-/// Parses an address with a zone, where there is one, and without brackets: `10.0.0.1`, `fe80::1%eth0`.
-///
-/// # Errors
-///
-/// What is wrong and at which byte.
-pub const fn parse_scoped_ip(text: &str) -> Result<(IpAddr, Option<Zone>), ParseError> {
-    let bytes = text.as_bytes();
-    if !looks_like_ipv6(bytes) {
-        return Ok((tri!(parse_ip(text)), None));
-    }
-    let (groups, at) = tri!(ipv6(bytes, 0));
-    let zone = match peek(bytes, at) {
-        b'%' => Some(tri!(zone(bytes, at + 1, bytes.len()))),
-        _ if at == bytes.len() => None,
-        _ => return Err(surprise(bytes, at)),
-    };
-    Ok((IpAddr::V6(Ipv6Addr::from_bits(groups)), zone))
 }
 
 /// A whole endpoint; `default` stands in where the text names no transport.

@@ -61,6 +61,12 @@ fn a_network_with_leading_zeros_signs_or_host_bits_is_an_error() {
     assert_eq!(fails("fe80::1%lo/10"), (Kind::UnexpectedZone, 7));
     assert_eq!(fails("2001:db8::/129"), (Kind::NumberTooBig, 11));
     assert_eq!(fails("[::]/0"), (Kind::UnexpectedCharacter, 0));
+    // `::` beside eight groups.
+    assert!(
+        "1:2:3::4:5:6:7:8/128".parse::<ipnet::IpNet>().is_ok(),
+        "the trap is gone"
+    );
+    assert_eq!(fails("1:2:3::4:5:6:7:8/128"), (Kind::TooManyGroups, 16));
     let (ip, network) = Network::parse_interface("10.0.0.1/8").unwrap();
     assert_eq!(
         (ip.to_string(), network.to_string()),
