@@ -27,7 +27,7 @@ impl Sim {
     #[must_use]
     pub fn is_healed(&self) -> bool {
         let healed_at_us = self.plan.as_ref().map_or(0, |plan| plan.healed_at_us);
-        self.world.borrow().now > healed_at_us * 1000
+        self.world.borrow().now >= healed_at_us * 1000
     }
 
     pub(super) fn faults_are_due(&mut self) {

@@ -245,7 +245,7 @@ impl Sim {
                 return Ok(());
             }
             if !self.step(until)? {
-                return Err(SimError::TimedOut(self.now()));
+                return if done(self) { Ok(()) } else { Err(SimError::TimedOut(self.now())) };
             }
         }
     }
@@ -340,6 +340,26 @@ impl Sim {
             world.make_runnable(host);
         }
         Ok(())
+    }
+
+    /// The first end of a connection that is still there, and how it stands.
+    #[must_use]
+    pub fn describe_leftover(&self) -> Option<String> {
+        let world = self.world.borrow();
+        let left = world.streams.iter().find(|stream| stream.in_use)?;
+        Some(format!(
+            "{} to {}, {:?}, open {}, sent {} of its end, heard {} of the other, {} + {} bytes, stalled {}, retries {}",
+            left.local,
+            left.remote,
+            left.state,
+            left.open,
+            left.fin_sent,
+            left.fin_received,
+            left.rx.len(),
+            left.tx.len(),
+            left.stalled,
+            left.retries
+        ))
     }
 
     /// What is still there, in loops and in kernels.

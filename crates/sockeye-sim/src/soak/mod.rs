@@ -68,7 +68,7 @@ pub enum Failure {
     /// Bytes were not what they had to be.
     Wrong(String),
     /// Something was left when all was closed.
-    Left(Leftovers),
+    Left(Leftovers, Option<String>),
     /// A loop failed.
     Loop(SimError),
 }
@@ -78,7 +78,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Unfinished { done, of, first } => write!(f, "{done} of {of} clients finished; {first}"),
             Self::Wrong(what) => write!(f, "wrong bytes: {what}"),
-            Self::Left(left) => write!(f, "left over: {left:?}"),
+            Self::Left(left, which) => write!(f, "left over: {left:?}, {which:?}"),
             Self::Loop(error) => write!(f, "{error}"),
         }
     }
@@ -241,7 +241,7 @@ pub fn run_in(sim: &mut Sim, plan: &Plan) -> Result<Outcome, Failure> {
     let empty = |left: &Leftovers| left.connections == 0 && left.timers == 0 && left.streams == 0 && left.bytes == 0;
     match sim.run_until_with(LINGER, |sim| empty(&sim.leftovers())) {
         Ok(()) => {}
-        Err(SimError::TimedOut(_)) => return Err(Failure::Left(sim.leftovers())),
+        Err(SimError::TimedOut(_)) => return Err(Failure::Left(sim.leftovers(), sim.describe_leftover())),
         Err(other) => return Err(Failure::Loop(other)),
     }
     let board = board.borrow();

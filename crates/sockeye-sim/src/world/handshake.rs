@@ -13,6 +13,8 @@ use crate::trace::Step;
 const SYN_RTO_NS: u64 = 1_000_000_000;
 /// net.ipv4.tcp_syn_retries.
 const SYN_RETRIES: u8 = 6;
+/// What the repetitions of an answer take together, with net.ipv4.tcp_synack_retries.
+const HALF_OPEN_NS: u64 = 63_000_000_000;
 
 impl World {
     /// Sends a connect request, and arms its repetition where it may be needed.
@@ -102,6 +104,8 @@ impl World {
         far.listener = listener;
         far.holds_pair = true;
         self.hosts[usize::from(host)].ports.add_pair(remote, local);
+        // Half open for a minute at most: whoever asked may be gone without a word.
+        self.queue.push(self.now + HALF_OPEN_NS, Event::Orphan { stream: child, generation: child_generation });
         self.answer_syn(stream);
     }
 

@@ -383,9 +383,10 @@ impl World {
         }
     }
 
+    /// The time of an orphan, or of a half-open connection, is up.
     pub(crate) fn orphan_expires(&mut self, stream: u32) {
         let slot = &self.streams[stream as usize];
-        if !slot.open && slot.fin_delivered {
+        if slot.state == ConnectState::SynReceived || (!slot.open && slot.listener == NONE && slot.fin_delivered) {
             self.forget_stream(stream);
         }
     }
@@ -461,6 +462,11 @@ impl World {
     pub(crate) fn die(&mut self, stream: u32, error: i32) {
         let silent = self.mutated(Mutant::ResetIsSilent);
         let slot = &mut self.streams[stream as usize];
+        if slot.state == ConnectState::SynReceived {
+            // It never stood, so nobody is to hear of it.
+            self.forget_stream(stream);
+            return;
+        }
         slot.state = ConnectState::Dead;
         slot.error = error;
         let in_flight = slot.in_flight;
