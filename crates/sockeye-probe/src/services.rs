@@ -40,6 +40,7 @@ use crate::trace::{TraceEvent, TraceMethod, Tracer};
 mod convert;
 mod engine;
 mod prober;
+mod wall;
 
 pub use engine::{Engine, Transmit};
 use prober::Role;
@@ -165,6 +166,7 @@ where
 {
     let options = PacketOptions {
         hop_limit: true,
+        timestamps: true,
         // What comes back about a raw socket's packets comes as ICMP messages too; a ping socket has only this.
         error_queue: role == Role::Icmp,
         recv_buffer: Some(1 << 20),
@@ -191,6 +193,7 @@ where
     let options = DatagramOptions {
         error_queue: true,
         hop_limit: true,
+        timestamps: true,
         // Each probe is a packet of its own, there and back.
         gro: false,
         gso: false,

@@ -54,7 +54,7 @@ pub trait Engine: 'static {
 impl Engine for Pinger {
     type Event = PingEvent;
 
-    const BURST: usize = 8;
+    const BURST: usize = 4;
 
     fn poll_transmit(&mut self, now: Duration, message: &mut Vec<u8>) -> Option<Transmit> {
         let request = Self::poll_transmit(self, now, message)?;

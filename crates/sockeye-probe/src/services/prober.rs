@@ -1,7 +1,7 @@
 //! The service that drives an engine.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sockeye_event_loop::{
     Context, Datagram, DatagramId, DatagramService, Datagrams, Outgoing, Packet, PacketService, Packets,
@@ -10,6 +10,7 @@ use sockeye_event_loop::{
 
 use super::convert;
 use super::engine::{Engine, Transmit};
+use super::wall::WallClock;
 use crate::input::{Input, Message};
 
 /// The key of the one timer.
@@ -82,6 +83,7 @@ pub struct Prober<E: Engine, F> {
     next_role: Role,
     mode: Mode,
     message: Vec<u8>,
+    wall: WallClock,
     /// A probe that found the queue full; its message is in the buffer.
     held: Option<Transmit>,
     /// The timer that is set, where, and for when.
@@ -101,6 +103,7 @@ where
             next_role: Role::Icmp,
             mode: Mode::Raw,
             message: Vec::new(),
+            wall: WallClock::NEW,
             held: None,
             timer: None,
         }
@@ -229,7 +232,7 @@ where
             hop_limit: datagram.meta.hop_limit,
             message,
         };
-        self.take(socket, input);
+        self.take(socket, input, datagram.meta.timestamp);
     }
 
     fn queued(&mut self, socket: &mut Datagrams<'_>, entry: &QueueEntry) {
@@ -245,12 +248,13 @@ where
             cause,
             quoted: &error.quoted,
         };
-        self.take(socket, Input::new(message));
+        self.take(socket, Input::new(message), error.timestamp);
         self.pump(socket);
     }
 
-    fn take(&mut self, socket: &mut Datagrams<'_>, input: Input<'_>) {
+    fn take(&mut self, socket: &mut Datagrams<'_>, mut input: Input<'_>, stamp: Option<SystemTime>) {
         let now = since_origin(socket.exact_now());
+        input.received_at = stamp.and_then(|stamp| self.wall.received_at(stamp, now));
         if let Some(event) = self.engine.handle_input(now, input) {
             (self.on_event)(&mut socket.context(), &mut self.engine, event);
         }
