@@ -78,6 +78,7 @@ fn file() -> io::Result<f64> {
     ratio(|| server.sendfile(), || same.read_and_write())
 }
 
+#[expect(clippy::print_stdout, reason = "the table is this program's data")]
 fn run() -> io::Result<bool> {
     let beside = format!("{} / {}", Ours::NAME, Mio::NAME);
     let rows = [
