@@ -8,6 +8,8 @@ mod world;
 #[path = "event_loop/probe.rs"]
 mod probe;
 
+#[path = "event_loop/connecting.rs"]
+mod connecting;
 #[path = "event_loop/deadlines.rs"]
 mod deadlines;
 #[path = "event_loop/order.rs"]

@@ -187,6 +187,12 @@ impl<B: Backend> Inner<B> {
         {
             self.shared.waiting_listeners.retain(|&waiting| waiting != token);
             self.table.remove(token);
+            // Its connections stay; whoever takes its place must not be given theirs back.
+            for entry in &mut self.table.entries {
+                if entry.link.listener == token.index() {
+                    entry.link.listener = super::link::NO_LISTENER;
+                }
+            }
         }
     }
 

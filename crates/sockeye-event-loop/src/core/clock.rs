@@ -3,8 +3,9 @@
 //! A read of the clock each turn costs a loop with one busy connection more than all its own bookkeeping. So
 //! activity is stamped with the number of the turn, and the time of a turn is looked up only when a deadline
 //! fires: from samples taken whenever the clock is read, and by a timer of the loop's own, sixteen times in the
-//! shortest deadline. The time found is never before the real one and at most one sample after it: a deadline is
-//! never early, and late by a sixteenth at most.
+//! shortest deadline. The time found is never before the real one and at most one sample after it. The older
+//! samples are, the further they are apart, in proportion to their age: so a deadline is never early, and late
+//! by about a sixteenth, however much shorter another one on the loop is.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::Time;
 use crate::backend::Backend;
 use crate::host::Due;
 
-/// Samples kept: four times the shortest deadline.
-const SAMPLES: usize = 64;
+/// Samples kept: with a millisecond between the youngest, those of an hour are a sixteenth of their age apart.
+const SAMPLES: usize = 256;
 /// Samples in one deadline.
 const FRACTION: u32 = 16;
 /// No more often than this.
@@ -32,16 +33,37 @@ pub(crate) struct Samples {
 
 impl Samples {
     fn take(&mut self, turn: u64, now: Time) {
+        // Without deadlines nobody asks.
+        let Some(every) = self.every else { return };
         match self.taken.back_mut() {
             // Activity later in the same turn is still at or before this.
             Some(last) if last.0 == turn => last.1 = now,
+            // A loop that reads its clock each turn has no use for them all.
+            Some(last) if now.since(last.1) < every / 2 => {}
             _ => {
                 if self.taken.len() == SAMPLES {
-                    self.taken.pop_front();
+                    self.thin(now);
                 }
                 self.taken.push_back((turn, now));
             }
         }
+    }
+
+    /// Drops the sample whose neighbours are closest together for their age.
+    fn thin(&mut self, now: Time) {
+        let gap_and_age = |at: usize| {
+            let before = self.taken.get(at - 1).map_or(now, |&(_, time)| time);
+            let after = self.taken.get(at + 1).map_or(now, |&(_, time)| time);
+            (
+                after.since(before).as_nanos(),
+                now.since(before).as_nanos().max(1),
+            )
+        };
+        let closest = (1..self.taken.len() - 1).min_by(|&a, &b| {
+            let ((gap_a, age_a), (gap_b, age_b)) = (gap_and_age(a), gap_and_age(b));
+            (gap_a * age_b).cmp(&(gap_b * age_a))
+        });
+        self.taken.remove(closest.unwrap_or(0));
     }
 
     /// A moment at or after what happened in `turn`.
@@ -110,17 +132,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_never_too_early_and_at_most_a_sample_late() {
-        let mut samples = Samples::default();
-        for turn in (0..2000).step_by(10) {
-            samples.take(turn, Time::from_nanos(turn * 100));
+    fn a_time_is_never_too_early_and_late_in_proportion() {
+        const MS: u64 = 1_000_000;
+        let mut samples = Samples {
+            every: Some(Duration::from_millis(1)),
+            ..Samples::default()
+        };
+        // A turn each tenth of a millisecond, for a hundred seconds.
+        let at = |turn: u64| Time::from_nanos(turn * MS / 10);
+        for turn in 0..=1_000_000 {
+            samples.take(turn, at(turn));
         }
-        let now = Time::from_nanos(300_000);
-        assert_eq!(samples.time_of(1985, now), Time::from_nanos(199_000));
-        assert_eq!(samples.time_of(1990, now), Time::from_nanos(199_000));
-        assert_eq!(samples.time_of(1991, now), now);
-        // Before all that is kept: the oldest sample, which is later.
-        assert_eq!(samples.time_of(3, now), Time::from_nanos(136_000));
+        let now = at(1_000_000);
         assert_eq!(samples.taken.len(), SAMPLES);
+        for turn in (0..=1_000_000).step_by(997) {
+            let late = samples.time_of(turn, now).since(at(turn));
+            assert!(samples.time_of(turn, now) >= at(turn));
+            let age = now.since(at(turn));
+            assert!(
+                late <= age / 8 + Duration::from_millis(1),
+                "{late:?} late after {age:?}"
+            );
+        }
     }
 }

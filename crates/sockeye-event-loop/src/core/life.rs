@@ -143,11 +143,11 @@ impl<B: Backend> Inner<B> {
         link.set(state::DEAD);
         link.clear(state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
         let timer = std::mem::replace(&mut link.timer, NO_TIMER);
-        let mut partner = None;
+        let mut relay = None;
         if !matches!(reason, CloseReason::Closed) || link.extra.is_some() {
             let extra = link.extra();
             extra.queue = crate::queue::Queue::default();
-            partner = extra.relay.take().map(|relay| relay.partner);
+            relay = extra.relay.take();
             if extra.reason.is_none() {
                 extra.reason = Some(reason);
             }
@@ -156,8 +156,8 @@ impl<B: Backend> Inner<B> {
             self.shared.timers.cancel(timer);
         }
         self.shared.pending.push_back(Pending::Finish(token));
-        if let Some(partner) = partner {
-            self.partner_gone(partner);
+        if let Some(relay) = relay {
+            self.partner_gone(relay);
         }
     }
 
@@ -230,8 +230,11 @@ impl<B: Backend> Inner<B> {
         let Some((link, _)) = self.table.stream(token) else {
             return;
         };
-        if link.is(state::CLOSING | state::JOINED | state::CONNECTING) {
+        if link.is(state::CLOSING | state::CONNECTING) {
             return;
+        }
+        if link.is(state::JOINED) {
+            return self.close_joined(token);
         }
         link.clear(state::PAUSED | state::CONGESTED | state::TAIL | state::REDELIVER | state::NOTIFY);
         link.set(state::CLOSING);

@@ -3,7 +3,8 @@
 //! Where both have descriptors the bytes go from one to the other through a pipe and never into this
 //! process; else through a buffer. Each direction ends on its own: FIN is passed on as FIN.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::Shutdown;
 
 use sockeye_socket::os::Pipe;
@@ -304,14 +305,62 @@ impl<B: Backend> Inner<B> {
     }
 
     /// The other one of a joined pair is gone: what it had sent still leaves, then this one is closed in order.
-    pub(super) fn partner_gone(&mut self, token: Token) {
-        let Some((link, _)) = self.table.stream(token) else {
+    pub(super) fn partner_gone(&mut self, gone: Relay) {
+        let token = gone.partner;
+        self.part(gone);
+        if let Some((link, _)) = self.table.stream(token) {
+            link.clear(state::JOINED);
+            if let Some(extra) = &mut link.extra {
+                extra.relay = None;
+            }
+            self.close_in_order(token);
+        }
+    }
+
+    /// Closes a joined pair in order, from one of its sides.
+    pub(super) fn close_joined(&mut self, token: Token) {
+        let mut pair = [token, token];
+        if let Some(relay) = self
+            .table
+            .link(token)
+            .and_then(|link| link.extra.as_ref()?.relay.as_ref())
+        {
+            pair[1] = relay.partner;
+        }
+        for token in pair {
+            let relay = self
+                .table
+                .link_mut(token)
+                .and_then(|link| link.extra.as_mut()?.relay.take());
+            if let Some(relay) = relay {
+                self.part(relay);
+            }
+            if let Some(link) = self.table.link_mut(token) {
+                link.clear(state::JOINED);
+            }
+        }
+        for token in pair {
+            self.close_in_order(token);
+        }
+    }
+
+    /// What is still in a relay's pipe goes into the queue of whom it was for.
+    fn part(&mut self, relay: Relay) {
+        let Some(pipe) = relay.pipe.filter(|pipe| !pipe.is_empty()) else {
             return;
         };
-        link.clear(state::JOINED);
-        if let Some(extra) = &mut link.extra {
-            extra.relay = None;
+        let mut left = vec![0; pipe.len()];
+        let Ok(end) = pipe.read_end().try_clone_to_owned() else {
+            return;
+        };
+        let len = File::from(end).read(&mut left).unwrap_or(0);
+        left.truncate(len);
+        if let Some((link, _)) = self.table.stream(relay.partner)
+            && !link.is(state::FIN_SENT | state::BROKEN)
+            && !left.is_empty()
+        {
+            link.extra().queue.push(&left);
+            link.set(state::QUEUED);
         }
-        self.close_in_order(token);
     }
 }
