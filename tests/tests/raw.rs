@@ -1,6 +1,7 @@
 //! Raw IP and ICMP sockets against the kernel: each trap of theirs is a test with its name.
 //!
 //! Every test runs in a network namespace of its own: as root, or as an ordinary user through a user namespace.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 #![expect(
     unsafe_code,
     reason = "one option is set at a level that no crate offers, to see it refused"
