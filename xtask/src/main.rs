@@ -6,6 +6,7 @@
 //! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
 //! | [`build`], [`test`], [`bench`] | cargo's own commands with the workspace's selections |
 //! | [`instructions`] | instructions a message, counted under callgrind |
+//! | [`sim`] | seeds, plans and mutants of the simulated network |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
 //! | [`workspace`] | the packages, read from their manifests |
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ mod ci;
 mod iana;
 mod instructions;
 mod process;
+mod sim;
 mod step;
 mod test;
 mod tidy;
@@ -60,6 +62,8 @@ enum Command {
     Fuzz(test::FuzzArguments),
     /// Run the tests of the one crate with unsafe code under AddressSanitizer
     Asan,
+    /// Run seeds on the simulated network, or a plan, or the mutants of the simulator
+    Sim(sim::Arguments),
     /// Generate the service tables of sockeye-endpoint from IANA's registry
     Iana(iana::Args),
 }
@@ -80,6 +84,7 @@ fn run(command: Command) -> Result<()> {
         Command::Ci(arguments) => return ci::run(&arguments, &workspace),
         Command::Tidy(arguments) => return tidy::run(&arguments),
         Command::Bench(arguments) if arguments.instructions => return instructions::run(&arguments),
+        Command::Sim(arguments) => return sim::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),
         Command::Lint => build::lint(&workspace),
