@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long an estimate holds: the wall clock may be set at any time.
-const VALID: Duration = Duration::from_secs(1);
+const VALID: Duration = Duration::from_secs(10);
 
 /// By how much the wall clock is ahead of the loop's, as far as received messages tell.
 ///
 /// A message is looked at some time after the kernel has received it, so each says a bit less than the truth: the
-/// largest of the last second is nearest. Neither clock has to be asked for it.
+/// largest of the last ten seconds is nearest. Neither clock has to be asked for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WallClock {
     /// Nanoseconds, and when it was found.
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_is_set_misleads_for_a_second_at_most() {
+    fn a_wall_clock_that_is_set_misleads_for_ten_seconds_at_most() {
         let mut clock = WallClock::NEW;
         clock.received_at(wall(0), at(0));
         // Set forward: never later than now.
