@@ -10,6 +10,8 @@ mod probe;
 
 #[path = "event_loop/connecting.rs"]
 mod connecting;
+#[path = "event_loop/datagrams.rs"]
+mod datagrams;
 #[path = "event_loop/deadlines.rs"]
 mod deadlines;
 #[path = "event_loop/order.rs"]
