@@ -32,12 +32,20 @@ in_both_worlds!(
 );
 
 fn failed(log: &Log) -> Option<String> {
-    log.all().into_iter().find_map(|told| if let Told::ConnectFailed(why) = told { Some(why) } else { None })
+    log.all().into_iter().find_map(|told| {
+        if let Told::ConnectFailed(why) = told {
+            Some(why)
+        } else {
+            None
+        }
+    })
 }
 
 /// An address at which nobody listens.
 fn nobody<W: World>(world: &mut W) -> SocketAddr {
-    let handle = world.server().add_stream_service(Probe::new(), StreamOptions::default());
+    let handle = world
+        .server()
+        .add_stream_service(Probe::new(), StreamOptions::default());
     let (id, at) = world.listen_with(handle, &ListenOptions::default());
     world.server().close_listener(id);
     at
@@ -50,7 +58,10 @@ fn a_refused_connect_says_which_address_and_why<W: World>() {
     let log = client.log.clone();
     world.until("refused", || failed(&log).is_some());
     let why = failed(&client.log).unwrap();
-    assert!(why.starts_with(&format!("connect {at}: Connection refused")), "{why}");
+    assert!(
+        why.starts_with(&format!("connect {at}: Connection refused")),
+        "{why}"
+    );
     assert_eq!(world.client().open_streams(), 0);
     assert_eq!(world.client().stats().connect_errors, 1);
 }
@@ -90,7 +101,9 @@ fn the_first_address_that_answers_wins<W: World>() {
 fn a_cancelled_connect_is_told_once<W: World>() {
     let mut world = W::new();
     let (_, at) = Probe::new().serve(&mut world, StreamOptions::default());
-    let client = world.client().add_stream_service(Probe::new(), StreamOptions::default());
+    let client = world
+        .client()
+        .add_stream_service(Probe::new(), StreamOptions::default());
     let log = world.client().service(client).unwrap().log.clone();
     world.client().with(client, |_, context| {
         let id = context.connect(ConnectRequest::new(at));
@@ -109,7 +122,10 @@ fn a_connect_that_nobody_answers_ends_at_its_deadline<W: World>() {
     let mut world = W::new();
     let (_, at) = Probe::new().serve(&mut world, StreamOptions::default());
     let options = StreamOptions {
-        deadlines: Deadlines { connect: Some(Duration::ZERO), ..Deadlines::default() },
+        deadlines: Deadlines {
+            connect: Some(Duration::ZERO),
+            ..Deadlines::default()
+        },
         ..StreamOptions::default()
     };
     // Its own loop looks at the clock before it looks at the answer: nothing has answered yet.
@@ -127,25 +143,42 @@ fn a_listener_holds_its_limit<W: World>() {
     let probe = Probe::new();
     let log = probe.log.clone();
     let handle = world.server().add_stream_service(probe, StreamOptions::default());
-    let (_, at) = world.listen_with(handle, &ListenOptions { max_connections: 3, ..ListenOptions::default() });
+    let (_, at) = world.listen_with(
+        handle,
+        &ListenOptions {
+            max_connections: 3,
+            ..ListenOptions::default()
+        },
+    );
     let clients: Vec<Served> = (0..6).map(|_| Probe::new().connect(&mut world, at)).collect();
-    world.until("all connect, to the backlog at least", || clients.iter().all(|c| c.log.opened() == 1));
+    world.until("all connect, to the backlog at least", || {
+        clients.iter().all(|c| c.log.opened() == 1)
+    });
     world.pass(Duration::from_millis(5));
     assert_eq!(log.opened(), 3);
     let id = log.id(0);
-    world.server().with(handle, |_, context| context.stream(id).unwrap().abort());
+    world
+        .server()
+        .with(handle, |_, context| context.stream(id).unwrap().abort());
     world.until("one goes, one comes", || log.opened() == 4);
     world.pass(Duration::from_millis(2));
     assert_eq!((log.opened(), world.server().open_streams()), (4, 3));
 }
 
 fn a_loop_holds_its_limit<W: World>() {
-    let mut world = W::with(LoopOptions { max_connections: 2, ..LoopOptions::default() });
+    let mut world = W::with(LoopOptions {
+        max_connections: 2,
+        ..LoopOptions::default()
+    });
     let (a, at_a) = Probe::new().serve(&mut world, StreamOptions::default());
     let (b, at_b) = Probe::new().serve(&mut world, StreamOptions::default());
-    let clients: Vec<Served> =
-        [at_a, at_b, at_a, at_b].iter().map(|&at| Probe::new().connect(&mut world, at)).collect();
-    world.until("all connect, to the backlog at least", || clients.iter().all(|c| c.log.opened() == 1));
+    let clients: Vec<Served> = [at_a, at_b, at_a, at_b]
+        .iter()
+        .map(|&at| Probe::new().connect(&mut world, at))
+        .collect();
+    world.until("all connect, to the backlog at least", || {
+        clients.iter().all(|c| c.log.opened() == 1)
+    });
     world.pass(Duration::from_millis(5));
     assert_eq!(a.log.opened() + b.log.opened(), 2);
     // Connects count too.
@@ -154,9 +187,18 @@ fn a_loop_holds_its_limit<W: World>() {
     let handle = world.server().add_stream_service(probe, StreamOptions::default());
     world.server().connect(handle, ConnectRequest::new(at_a));
     world.until("no room", || failed(&log).is_some());
-    assert_eq!(failed(&log).unwrap(), "connect: the loop has no room for another connection");
-    let (served, id) = if a.log.opened() > 0 { (&a, a.log.id(0)) } else { (&b, b.log.id(0)) };
-    world.server().with(served.handle, |_, context| context.stream(id).unwrap().abort());
+    assert_eq!(
+        failed(&log).unwrap(),
+        "connect: the loop has no room for another connection"
+    );
+    let (served, id) = if a.log.opened() > 0 {
+        (&a, a.log.id(0))
+    } else {
+        (&b, b.log.id(0))
+    };
+    world
+        .server()
+        .with(served.handle, |_, context| context.stream(id).unwrap().abort());
     world.until("one goes, one comes", || a.log.opened() + b.log.opened() == 3);
     assert_eq!(world.server().open_streams(), 2);
 }
@@ -166,7 +208,10 @@ fn a_closed_listener_leaves_its_connections<W: World>() {
     let probe = Probe::new();
     let log = probe.log.clone();
     let handle = world.server().add_stream_service(probe, StreamOptions::default());
-    let limit = ListenOptions { max_connections: 1, ..ListenOptions::default() };
+    let limit = ListenOptions {
+        max_connections: 1,
+        ..ListenOptions::default()
+    };
     let (id, at) = world.listen_with(handle, &limit);
     let first = Probe::new().connect(&mut world, at);
     world.until("open", || log.opened() == 1 && first.log.opened() == 1);
@@ -176,9 +221,13 @@ fn a_closed_listener_leaves_its_connections<W: World>() {
     let (_, at) = world.listen_with(handle, &limit);
     let second = Probe::new().connect(&mut world, at);
     let third = Probe::new().connect(&mut world, at);
-    world.until("the second", || log.opened() == 2 && second.log.opened() == 1 && third.log.opened() == 1);
+    world.until("the second", || {
+        log.opened() == 2 && second.log.opened() == 1 && third.log.opened() == 1
+    });
     let old = log.id(0);
-    world.server().with(handle, |_, context| context.stream(old).unwrap().abort());
+    world
+        .server()
+        .with(handle, |_, context| context.stream(old).unwrap().abort());
     world.until("the first ends", || log.closes().len() == 1);
     world.pass(Duration::from_millis(5));
     assert_eq!(log.opened(), 2, "the limit of the new listener holds");
@@ -222,14 +271,20 @@ fn pump_all(data: &Arc<[u8]>) -> Probe {
         stream.shutdown_write();
     });
     let again = Rc::clone(&push);
-    Probe::new().open(move |stream| push(stream)).writable(move |stream| again(stream)).eof(|_| {})
+    Probe::new()
+        .open(move |stream| push(stream))
+        .writable(move |stream| again(stream))
+        .eof(|_| {})
 }
 
 fn a_relay_carries_ten_megabytes_each_way<W: World>() {
     let mut world = W::new();
     // The two ends must not stop reading because their own output waits.
     let options = StreamOptions {
-        watermarks: sockeye_event_loop::Watermarks { high: 64 << 20, ..Default::default() },
+        watermarks: sockeye_event_loop::Watermarks {
+            high: 64 << 20,
+            ..Default::default()
+        },
         ..StreamOptions::default()
     };
     let (up, down): (Arc<[u8]>, Arc<[u8]>) = (pattern(10 << 20).into(), pattern((10 << 20) + 1)[1..].into());
@@ -339,8 +394,12 @@ fn a_reset_on_one_side_of_a_relay_ends_the_other<W: World>() {
     let s = server.log.clone();
     world.until("relayed", || s.received_len(0) == 6);
     let id = client.log.id(0);
-    world.client().with(client.handle, |_, context| context.stream(id).unwrap().abort());
-    world.until("both ended", || relayed.count(&Told::Dropped) == 2 && s.has(&Told::Dropped));
+    world
+        .client()
+        .with(client.handle, |_, context| context.stream(id).unwrap().abort());
+    world.until("both ended", || {
+        relayed.count(&Told::Dropped) == 2 && s.has(&Told::Dropped)
+    });
     let mut closes = relayed.closes();
     closes.sort();
     assert_eq!(closes, ["closed", "error"]);
@@ -365,7 +424,10 @@ fn a_joined_connection_can_be_closed<W: World>() {
         relayed.count(&Told::Dropped) == 2 && s.has(&Told::Dropped) && c.has(&Told::Dropped)
     });
     assert_eq!(relayed.closes(), ["closed", "closed"]);
-    assert_eq!((server.log.closes(), client.log.closes()), (vec!["closed".into()], vec!["closed".into()]));
+    assert_eq!(
+        (server.log.closes(), client.log.closes()),
+        (vec!["closed".into()], vec!["closed".into()])
+    );
 }
 
 fn what_cannot_be_joined_is_refused<W: World>() {
@@ -381,7 +443,9 @@ fn what_cannot_be_joined_is_refused<W: World>() {
         .serve(&mut world, StreamOptions::default());
     let clients: Vec<_> = (0..2).map(|_| Probe::new().connect(&mut world, at)).collect();
     let log = server.log.clone();
-    world.until("open", || log.opened() == 2 && clients.iter().all(|c| c.log.opened() == 1));
+    world.until("open", || {
+        log.opened() == 2 && clients.iter().all(|c| c.log.opened() == 1)
+    });
     let (a, b) = (log.id(0), log.id(1));
     world.server().with(server.handle, |_, context| {
         context.stream(b).unwrap().close();

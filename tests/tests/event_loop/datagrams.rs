@@ -61,11 +61,18 @@ impl Probe {
         self
     }
 
-    fn on_server<W: World>(self, world: &mut W, options: &DatagramOptions) -> (Diary, DatagramId, SocketAddr) {
+    fn on_server<W: World>(
+        self,
+        world: &mut W,
+        options: &DatagramOptions,
+    ) -> (Diary, DatagramId, SocketAddr) {
         let diary = self.diary.clone();
         let service = world.server().add_datagram_service(self);
         let ip = world.server_ip();
-        let id = world.server().bind(service, SocketAddr::new(ip, 0), options).unwrap();
+        let id = world
+            .server()
+            .bind(service, SocketAddr::new(ip, 0), options)
+            .unwrap();
         let port = world.server().local_addr(id).unwrap().port();
         (diary, id, SocketAddr::new(ip, port))
     }
@@ -124,8 +131,12 @@ impl DatagramService for Probe {
 
 /// Datagrams of many sizes, runs of one size among them, numbered.
 fn burst() -> Vec<Vec<u8>> {
-    let sizes = [100, 100, 100, 100, 1, 1200, 1200, 1200, 700, 1200, 9, 9, 9, 0, 9, 1400, 2];
-    (0..60_u8).map(|number| vec![number; sizes[usize::from(number) % sizes.len()]]).collect()
+    let sizes = [
+        100, 100, 100, 100, 1, 1200, 1200, 1200, 700, 1200, 9, 9, 9, 0, 9, 1400, 2,
+    ];
+    (0..60_u8)
+        .map(|number| vec![number; sizes[usize::from(number) % sizes.len()]])
+        .collect()
 }
 
 fn echo_bursts<W: World>(options: &DatagramOptions) {
@@ -153,10 +164,21 @@ fn echo_bursts<W: World>(options: &DatagramOptions) {
         .on_client(&mut world, options);
     world.until("ten bursts", || back.get() == 600);
     let expected: Vec<Vec<u8>> = (0..10).flat_map(|_| burst()).collect();
-    assert!(*server.received.borrow() == expected, "in order, each with its size");
+    assert!(
+        *server.received.borrow() == expected,
+        "in order, each with its size"
+    );
     assert!(*client.received.borrow() == expected, "and back");
     let stats = world.server().stats();
-    assert_eq!((stats.datagrams_in, stats.datagrams_out, stats.send_errors, stats.panics), (600, 600, 0, 0));
+    assert_eq!(
+        (
+            stats.datagrams_in,
+            stats.datagrams_out,
+            stats.send_errors,
+            stats.panics
+        ),
+        (600, 600, 0, 0)
+    );
     assert!(server.batches.get() > 0 && server.batches.get() as u64 == stats.batches);
 }
 
@@ -165,7 +187,11 @@ fn an_echo_of_bursts_keeps_order_and_sizes<W: World>() {
 }
 
 fn without_offloads_it_is_the_same<W: World>() {
-    echo_bursts::<W>(&DatagramOptions { gro: false, gso: false, ..DatagramOptions::default() });
+    echo_bursts::<W>(&DatagramOptions {
+        gro: false,
+        gso: false,
+        ..DatagramOptions::default()
+    });
 }
 
 fn a_lent_buffer_is_sent_as_it_was_filled<W: World>() {
@@ -193,7 +219,17 @@ fn a_lent_buffer_is_sent_as_it_was_filled<W: World>() {
         })
         .on_client(&mut world, &DatagramOptions::default());
     world.until("nine answers", || client.received.borrow().len() == 9);
-    let words = [&b"one"[..], b"", b"one", b"three", b"", b"three", b"seventeen", b"", b"seventeen"];
+    let words = [
+        &b"one"[..],
+        b"",
+        b"one",
+        b"three",
+        b"",
+        b"three",
+        b"seventeen",
+        b"",
+        b"seventeen",
+    ];
     assert_eq!(*client.received.borrow(), words);
 }
 
@@ -227,12 +263,21 @@ fn a_failure_is_told_for_its_datagram_only<W: World>() {
         })
         .on_client(&mut world, &DatagramOptions::default());
     world.until("the others", || server.received.borrow().len() == 8);
-    let numbers: Vec<u8> = server.received.borrow().iter().map(|payload| payload[0]).collect();
+    let numbers: Vec<u8> = server
+        .received
+        .borrow()
+        .iter()
+        .map(|payload| payload[0])
+        .collect();
     assert_eq!(numbers, [0, 1, 2, 3, 5, 6, 7, 8]);
     let failures = client.send_failures.borrow();
     assert_eq!(failures.len(), 1);
     assert_eq!((failures[0].destination, failures[0].len), (Some(at), 65_535));
-    assert!(failures[0].error.concerns_this_datagram(), "{:?}", failures[0].error);
+    assert!(
+        failures[0].error.concerns_this_datagram(),
+        "{:?}",
+        failures[0].error
+    );
     assert_eq!(world.client().stats().send_errors, 1);
 }
 
@@ -247,15 +292,24 @@ fn an_error_of_a_connected_socket_is_told<W: World>() {
         .open(move |socket| socket.other(id).close())
         .on_server(&mut world, &DatagramOptions::default());
     assert_ne!(other, id);
-    assert!(world.server().local_addr(id).is_err(), "closed by another socket, at once");
-    let options = DatagramOptions { connect: Some(at), ..DatagramOptions::default() };
+    assert!(
+        world.server().local_addr(id).is_err(),
+        "closed by another socket, at once"
+    );
+    let options = DatagramOptions {
+        connect: Some(at),
+        ..DatagramOptions::default()
+    };
     let client = Probe::default()
         .open(move |socket| {
             let _ = socket.send_to(b"anybody?", at);
         })
         .on_client(&mut world, &options);
     world.until("told", || !client.receive_errors.borrow().is_empty());
-    assert_eq!(*client.receive_errors.borrow(), [std::io::ErrorKind::ConnectionRefused]);
+    assert_eq!(
+        *client.receive_errors.borrow(),
+        [std::io::ErrorKind::ConnectionRefused]
+    );
     assert!(client.send_failures.borrow().is_empty());
 }
 

@@ -48,7 +48,10 @@ fn timers_fire_in_order_and_not_early<W: World>() {
     let keys: Vec<u64> = fired.borrow().iter().map(|(key, _)| *key).collect();
     assert_eq!(keys, [0, 1, 3, 5, 7, 9]);
     for &(key, when) in fired.borrow().iter() {
-        assert!(when.since(begun.get()) >= Duration::from_millis(key), "timer {key} is early");
+        assert!(
+            when.since(begun.get()) >= Duration::from_millis(key),
+            "timer {key} is early"
+        );
     }
 }
 
@@ -85,7 +88,15 @@ fn timers_of_a_closed_connection_do_not_fire<W: World>() {
     let _second = Probe::new().connect(&mut world, at);
     world.until("the new one's own", || s.has(&Told::Timer(1)));
     world.pass(MS * 10);
-    assert_eq!(server.log.of(0).iter().filter(|told| **told == Told::Timer(1)).count(), 0);
+    assert_eq!(
+        server
+            .log
+            .of(0)
+            .iter()
+            .filter(|told| **told == Told::Timer(1))
+            .count(),
+        0
+    );
     assert_eq!(server.log.of(1), [Told::Open, Told::Timer(1)]);
 }
 
@@ -107,7 +118,13 @@ fn many_timers_are_all_called<W: World>() {
     let mut keys: Vec<u64> = log
         .all()
         .into_iter()
-        .map(|told| if let Told::ServiceTimer(key) = told { key } else { panic!("{told:?}") })
+        .map(|told| {
+            if let Told::ServiceTimer(key) = told {
+                key
+            } else {
+                panic!("{told:?}")
+            }
+        })
         .collect();
     keys.sort_unstable();
     assert!(keys.into_iter().eq(0..MANY));
@@ -115,7 +132,10 @@ fn many_timers_are_all_called<W: World>() {
 }
 
 fn with(deadlines: Deadlines) -> StreamOptions {
-    StreamOptions { deadlines, ..StreamOptions::default() }
+    StreamOptions {
+        deadlines,
+        ..StreamOptions::default()
+    }
 }
 
 /// When the server's only connection was opened and closed.
@@ -150,7 +170,10 @@ fn closes<W: World>(world: &mut W, server: &Served, reason: &str) {
 fn an_idle_connection_is_closed_not_early<W: World>() {
     let mut world = W::new();
     let life = Life::default();
-    let options = with(Deadlines { idle: Some(MS * 40), ..Deadlines::default() });
+    let options = with(Deadlines {
+        idle: Some(MS * 40),
+        ..Deadlines::default()
+    });
     let (server, at) = life.watch(Probe::new(), |_| {}).serve(&mut world, options);
     let client = Probe::new().connect(&mut world, at);
     closes(&mut world, &server, "idle deadline");
@@ -164,7 +187,10 @@ fn an_idle_connection_is_closed_not_early<W: World>() {
 fn activity_puts_the_idle_deadline_off<W: World>() {
     let mut world = W::new();
     let life = Life::default();
-    let options = with(Deadlines { idle: Some(MS * 200), ..Deadlines::default() });
+    let options = with(Deadlines {
+        idle: Some(MS * 200),
+        ..Deadlines::default()
+    });
     let (server, at) = life.watch(Probe::new(), |_| {}).serve(&mut world, options);
     let _client = Probe::new()
         .open(|stream| {
@@ -179,14 +205,21 @@ fn activity_puts_the_idle_deadline_off<W: World>() {
         .connect(&mut world, at);
     closes(&mut world, &server, "idle deadline");
     if server.log.received_len(0) == 20 {
-        assert!(life.lasted() >= MS * 600, "400 ms of activity, then 200 without: {:?}", life.lasted());
+        assert!(
+            life.lasted() >= MS * 600,
+            "400 ms of activity, then 200 without: {:?}",
+            life.lasted()
+        );
     }
 }
 
 fn a_read_deadline_is_not_put_off_by_writing<W: World>() {
     let mut world = W::new();
     let life = Life::default();
-    let options = with(Deadlines { read: Some(MS * 50), ..Deadlines::default() });
+    let options = with(Deadlines {
+        read: Some(MS * 50),
+        ..Deadlines::default()
+    });
     let (server, at) = life
         .watch(Probe::new(), |stream| {
             stream.set_timer(MS, 0);
@@ -227,17 +260,28 @@ fn a_pause_suspends_the_read_deadline_and_no_other_fires_for_it<W: World>() {
         .serve(&mut world, options);
     let _client = Probe::new().connect(&mut world, at);
     closes(&mut world, &server, "read deadline");
-    assert!(server.log.has(&Told::Timer(2)), "it was still there when it resumed");
+    assert!(
+        server.log.has(&Told::Timer(2)),
+        "it was still there when it resumed"
+    );
     assert!(life.ended.get().since(resumed.get()) >= MS * 30);
 }
 
 fn the_peers_end_takes_the_read_deadline_away_and_leaves_the_idle_one<W: World>() {
     let mut world = W::new();
     let life = Life::default();
-    let options =
-        with(Deadlines { read: Some(MS * 30), idle: Some(MS * 150), ..Deadlines::default() });
-    let (server, at) = life.watch(Probe::new(), |_| {}).eof(|_| {}).serve(&mut world, options);
-    let _client = Probe::new().open(|stream| stream.shutdown_write()).connect(&mut world, at);
+    let options = with(Deadlines {
+        read: Some(MS * 30),
+        idle: Some(MS * 150),
+        ..Deadlines::default()
+    });
+    let (server, at) = life
+        .watch(Probe::new(), |_| {})
+        .eof(|_| {})
+        .serve(&mut world, options);
+    let _client = Probe::new()
+        .open(|stream| stream.shutdown_write())
+        .connect(&mut world, at);
     closes(&mut world, &server, "idle deadline");
     assert!(life.lasted() >= MS * 150, "{:?}", life.lasted());
 }
@@ -246,8 +290,15 @@ fn a_write_stall_is_noticed<W: World>() {
     let mut world = W::new();
     let life = Life::default();
     let options = StreamOptions {
-        deadlines: Deadlines { write_stall: Some(MS * 60), ..Deadlines::default() },
-        watermarks: Watermarks { high: 1 << 30, max_write: 1 << 30, ..Watermarks::default() },
+        deadlines: Deadlines {
+            write_stall: Some(MS * 60),
+            ..Deadlines::default()
+        },
+        watermarks: Watermarks {
+            high: 1 << 30,
+            max_write: 1 << 30,
+            ..Watermarks::default()
+        },
         ..StreamOptions::default()
     };
     let fill = |stream: &mut Stream<'_>| assert!(stream.write(&vec![0; 32 << 20]).is_taken());
@@ -260,8 +311,15 @@ fn a_write_stall_is_noticed<W: World>() {
 fn a_slow_reader_is_no_stall<W: World>() {
     let mut world = W::new();
     let options = StreamOptions {
-        deadlines: Deadlines { write_stall: Some(Duration::from_secs(5)), ..Deadlines::default() },
-        watermarks: Watermarks { high: 1 << 30, max_write: 1 << 30, ..Watermarks::default() },
+        deadlines: Deadlines {
+            write_stall: Some(Duration::from_secs(5)),
+            ..Deadlines::default()
+        },
+        watermarks: Watermarks {
+            high: 1 << 30,
+            max_write: 1 << 30,
+            ..Watermarks::default()
+        },
         ..StreamOptions::default()
     };
     let (server, at) = Probe::new()
@@ -269,7 +327,13 @@ fn a_slow_reader_is_no_stall<W: World>() {
             assert!(stream.write(&vec![0; 12 << 20]).is_taken());
             stream.close();
         })
-        .serve(&mut world, StreamOptions { close_timeout: Duration::from_secs(600), ..options });
+        .serve(
+            &mut world,
+            StreamOptions {
+                close_timeout: Duration::from_secs(600),
+                ..options
+            },
+        );
     let client = Probe::new()
         .data(|stream, data| {
             stream.pause();
@@ -286,8 +350,13 @@ fn a_slow_reader_is_no_stall<W: World>() {
 fn a_close_that_the_peer_does_not_answer_ends<W: World>() {
     let mut world = W::new();
     let life = Life::default();
-    let options = StreamOptions { close_timeout: MS * 50, ..StreamOptions::default() };
-    let (server, at) = life.watch(Probe::new(), |stream| stream.close()).serve(&mut world, options);
+    let options = StreamOptions {
+        close_timeout: MS * 50,
+        ..StreamOptions::default()
+    };
+    let (server, at) = life
+        .watch(Probe::new(), |stream| stream.close())
+        .serve(&mut world, options);
     // It hears the end and keeps its own side open.
     let client = Probe::new().eof(|_| {}).connect(&mut world, at);
     closes(&mut world, &server, "close deadline");
@@ -299,7 +368,10 @@ fn a_close_that_the_peer_does_not_answer_ends<W: World>() {
 
 fn deadlines_of_one_connection_are_its_own<W: World>() {
     let mut world = W::new();
-    let options = with(Deadlines { idle: Some(MS * 20), ..Deadlines::default() });
+    let options = with(Deadlines {
+        idle: Some(MS * 20),
+        ..Deadlines::default()
+    });
     let (server, at) = Probe::new()
         .open(|stream| {
             if stream.queued() == 0 {
@@ -307,7 +379,12 @@ fn deadlines_of_one_connection_are_its_own<W: World>() {
             }
             stream.set_timer(MS * 200, 1);
         })
-        .timer(|stream, _| stream.set_deadlines(Deadlines { idle: Some(MS * 10), ..Deadlines::default() }))
+        .timer(|stream, _| {
+            stream.set_deadlines(Deadlines {
+                idle: Some(MS * 10),
+                ..Deadlines::default()
+            })
+        })
         .serve(&mut world, options);
     let _client = Probe::new().connect(&mut world, at);
     closes(&mut world, &server, "idle deadline");
@@ -317,12 +394,20 @@ fn deadlines_of_one_connection_are_its_own<W: World>() {
 /// One service's deadline is two milliseconds, another one's is long: the long one is held to a sixteenth too.
 fn a_short_deadline_elsewhere_does_not_coarsen_a_long_one<W: World>() {
     let mut world = W::new();
-    let (_, short_at) = Probe::new()
-        .serve(&mut world, with(Deadlines { idle: Some(MS * 2), ..Deadlines::default() }));
+    let (_, short_at) = Probe::new().serve(
+        &mut world,
+        with(Deadlines {
+            idle: Some(MS * 2),
+            ..Deadlines::default()
+        }),
+    );
     let life = Life::default();
     let last = Rc::new(Cell::new(Time::ZERO));
     let heard = Rc::clone(&last);
-    let options = with(Deadlines { idle: Some(Duration::from_secs(1)), ..Deadlines::default() });
+    let options = with(Deadlines {
+        idle: Some(Duration::from_secs(1)),
+        ..Deadlines::default()
+    });
     let (server, at) = life
         .watch(Probe::new(), |_| {})
         .data(move |stream, data| {

@@ -38,9 +38,18 @@ fn a_connection_is_opened_first_and_closed_last<W: World>() {
     let told = server.log.all();
     assert_eq!(told.first(), Some(&Told::Open));
     assert_eq!(server.log.received(0), b"hello");
-    assert_eq!(&told[told.len() - 3..], [Told::Eof, Told::Close("closed".into()), Told::Dropped]);
-    assert_eq!(client.log.all(), [Told::Open, Told::Close("closed".into()), Told::Dropped]);
-    assert_eq!((world.server().open_streams(), world.client().open_streams()), (0, 0));
+    assert_eq!(
+        &told[told.len() - 3..],
+        [Told::Eof, Told::Close("closed".into()), Told::Dropped]
+    );
+    assert_eq!(
+        client.log.all(),
+        [Told::Open, Told::Close("closed".into()), Told::Dropped]
+    );
+    assert_eq!(
+        (world.server().open_streams(), world.client().open_streams()),
+        (0, 0)
+    );
 }
 
 /// How a callback ends its connection.
@@ -78,10 +87,17 @@ impl Ending {
 
 /// Every way to end a connection, from every callback: one `on_close`, last, and nothing left.
 fn ended_inside_every_callback<W: World>() {
-    let endings =
-        [Ending::Close, Ending::Abort, Ending::HalfClose, Ending::CloseTwice, Ending::CloseThenAbort];
+    let endings = [
+        Ending::Close,
+        Ending::Abort,
+        Ending::HalfClose,
+        Ending::CloseTwice,
+        Ending::CloseThenAbort,
+    ];
     for ending in endings {
-        for callback in ["open", "data", "complete", "writable", "eof", "timer", "message", "drain"] {
+        for callback in [
+            "open", "data", "complete", "writable", "eof", "timer", "message", "drain",
+        ] {
             let mut world = W::new();
             let act = move |at: &str, stream: &mut Stream<'_>| {
                 if at == callback {
@@ -137,11 +153,16 @@ fn ended_inside_every_callback<W: World>() {
             let (s, c) = (server.log.clone(), client.log.clone());
             // A reset may come before the client has noticed that it is connected.
             let failed = |told: &Told| matches!(told, Told::ConnectFailed(_));
-            world.until(&what, || s.has(&Told::Dropped) && (c.has(&Told::Dropped) || c.all().iter().any(failed)));
+            world.until(&what, || {
+                s.has(&Told::Dropped) && (c.has(&Told::Dropped) || c.all().iter().any(failed))
+            });
             let told = server.log.all();
             assert_eq!(told[0], Told::Open, "{what}");
             assert_eq!(server.log.closes().len(), 1, "{what}: {told:?}");
-            assert!(matches!(told[told.len() - 2..], [Told::Close(_), Told::Dropped]), "{what}: {told:?}");
+            assert!(
+                matches!(told[told.len() - 2..], [Told::Close(_), Told::Dropped]),
+                "{what}: {told:?}"
+            );
             assert_eq!(world.server().open_streams(), 0, "{what}");
             assert_eq!(world.server().stats().panics, 0, "{what}");
         }
@@ -165,9 +186,15 @@ fn data_and_end_together_are_told_in_order<W: World>() {
     let told = server.log.all();
     let eof = told.iter().position(|told| *told == Told::Eof).unwrap();
     // What is gathered until the read is complete can be sent before the end is told.
-    let complete = told.iter().rposition(|told| *told == Told::ReadComplete).expect("the read is completed");
+    let complete = told
+        .iter()
+        .rposition(|told| *told == Told::ReadComplete)
+        .expect("the read is completed");
     assert!(complete < eof, "{told:?}");
-    assert!(told[eof..].iter().all(|told| !matches!(told, Told::Data(_))), "{told:?}");
+    assert!(
+        told[eof..].iter().all(|told| !matches!(told, Told::Data(_))),
+        "{told:?}"
+    );
 }
 
 fn half_close_keeps_the_other_half<W: World>() {
@@ -209,7 +236,10 @@ fn an_abort_is_a_reset_for_the_peer<W: World>() {
     let s = server.log.clone();
     world.until("open", || s.opened() == 1);
     let id = server.log.id(0);
-    let sent = world.server().with(server.handle, |_, context| context.write(id, b"now")).unwrap();
+    let sent = world
+        .server()
+        .with(server.handle, |_, context| context.write(id, b"now"))
+        .unwrap();
     assert_eq!(sent, Sent::Sent);
     let c = client.log.clone();
     world.until("reset", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
@@ -221,12 +251,18 @@ fn an_abort_is_a_reset_for_the_peer<W: World>() {
 /// The peer ended its side, and then the connection was reset: it is over, though nothing is written.
 fn a_reset_after_the_peers_end_is_told<W: World>() {
     let mut world = W::new();
-    let (server, at) = Probe::new().eof(|_| {}).serve(&mut world, StreamOptions::default());
-    let client = Probe::new().open(|stream| stream.shutdown_write()).connect(&mut world, at);
+    let (server, at) = Probe::new()
+        .eof(|_| {})
+        .serve(&mut world, StreamOptions::default());
+    let client = Probe::new()
+        .open(|stream| stream.shutdown_write())
+        .connect(&mut world, at);
     let log = server.log.clone();
     world.until("the end", || log.has(&Told::Eof));
     let id = client.log.id(0);
-    world.client().with(client.handle, |_, context| context.stream(id).unwrap().abort());
+    world
+        .client()
+        .with(client.handle, |_, context| context.stream(id).unwrap().abort());
     world.until("the reset", || log.has(&Told::Dropped));
     assert_eq!(server.log.closes(), ["error"]);
 }
@@ -236,7 +272,9 @@ fn a_stale_id_is_gone<W: World>() {
     let (server, at) = Probe::new().serve(&mut world, StreamOptions::default());
     let first = Probe::new().open(|stream| stream.close()).connect(&mut world, at);
     let (s, c) = (server.log.clone(), first.log.clone());
-    world.until("the first gone", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
+    world.until("the first gone", || {
+        s.has(&Told::Dropped) && c.has(&Told::Dropped)
+    });
     let stale = server.log.id(0);
     // The next connection takes the same place.
     let second = Probe::new().connect(&mut world, at);
@@ -258,7 +296,13 @@ fn a_stale_id_is_gone<W: World>() {
     remote.send(live, *b"you").unwrap();
     world.until("the living one hears", || second.log.received_len(0) == 3);
     assert_eq!(second.log.received(0), b"you");
-    assert!(!server.log.all().iter().any(|told| matches!(told, Told::Message(_))));
+    assert!(
+        !server
+            .log
+            .all()
+            .iter()
+            .any(|told| matches!(told, Told::Message(_)))
+    );
 }
 
 /// Acts on others at once; what they are told waits until the callback has returned.
@@ -280,7 +324,10 @@ fn what_one_connection_does_to_another_waits_to_be_told<W: World>() {
                 other.notify_writable();
                 other.abort();
                 assert_eq!(other.write(b"x"), Sent::Gone);
-                assert!(stream.other(id).is_none(), "an aborted connection is not there any more");
+                assert!(
+                    stream.other(id).is_none(),
+                    "an aborted connection is not there any more"
+                );
                 assert!(!stream.send_message(id, Box::new(1_u64)));
             }
             assert!(stream.other(own).is_none());
@@ -292,9 +339,14 @@ fn what_one_connection_does_to_another_waits_to_be_told<W: World>() {
     probe.log = log.clone();
     let (_, at) = probe.serve(&mut world, StreamOptions::default());
     let clients: Vec<_> = (0..3).map(|_| Probe::new().connect(&mut world, at)).collect();
-    world.until("all open", || log.opened() == 3 && clients.iter().all(|c| c.log.opened() == 1));
+    world.until("all open", || {
+        log.opened() == 3 && clients.iter().all(|c| c.log.opened() == 1)
+    });
     let id = clients[0].log.id(0);
-    world.client().with(clients[0].handle, |_, context| context.write(id, b"go")).unwrap();
+    world
+        .client()
+        .with(clients[0].handle, |_, context| context.write(id, b"go"))
+        .unwrap();
     world.until("two aborted", || log.closes().len() == 2);
     assert_eq!(log.closes(), ["aborted", "aborted"]);
     assert_eq!(world.server().stats().panics, 0);
@@ -342,8 +394,12 @@ fn messages_come_in_order_and_not_to_the_dead<W: World>() {
     });
     let c = client.log.clone();
     world.until("gone", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
-    let numbers: Vec<_> =
-        server.log.all().into_iter().filter(|told| matches!(told, Told::Message(_))).collect();
+    let numbers: Vec<_> = server
+        .log
+        .all()
+        .into_iter()
+        .filter(|told| matches!(told, Told::Message(_)))
+        .collect();
     assert_eq!(numbers, [Told::Message(1), Told::Message(2), Told::Message(3)]);
 }
 
@@ -395,9 +451,23 @@ fn stats_count_what_happened<W: World>() {
         s.closes().len() == 3 && clients.iter().all(|client| client.log.has(&Told::Dropped))
     });
     let stats = world.server().stats();
-    assert_eq!((stats.accepted, stats.closed, stats.connected, stats.panics), (3, 3, 0, 0));
-    assert_eq!((stats.bytes_in, stats.bytes_out, stats.reads, stats.writes), (15, 15, 3, 3));
+    assert_eq!(
+        (stats.accepted, stats.closed, stats.connected, stats.panics),
+        (3, 3, 0, 0)
+    );
+    assert_eq!(
+        (stats.bytes_in, stats.bytes_out, stats.reads, stats.writes),
+        (15, 15, 3, 3)
+    );
     let stats = world.client().stats();
-    assert_eq!((stats.accepted, stats.closed, stats.connected, stats.connect_errors), (0, 3, 3, 0));
+    assert_eq!(
+        (
+            stats.accepted,
+            stats.closed,
+            stats.connected,
+            stats.connect_errors
+        ),
+        (0, 3, 3, 0)
+    );
     assert_eq!((stats.bytes_in, stats.bytes_out), (15, 15));
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    ConnectRequest, Datagram, DatagramOptions, DatagramService, Datagrams, LoopOptions, Outgoing, PanicPolicy,
-    StreamOptions,
+    ConnectRequest, Datagram, DatagramOptions, DatagramService, Datagrams, LoopOptions, Outgoing,
+    PanicPolicy, StreamOptions,
 };
 use std::net::SocketAddr;
 
@@ -36,19 +36,27 @@ fn is_alive<W: World>(world: &mut W, at: SocketAddr) {
     let log = client.log.clone();
     world.until("the loop serves on", || log.received_len(0) == 6);
     let id = client.log.id(0);
-    world.client().with(client.handle, |_, context| context.stream(id).unwrap().close());
+    world
+        .client()
+        .with(client.handle, |_, context| context.stream(id).unwrap().close());
     world.until("and closes", || log.has(&Told::Dropped));
 }
 
 fn echo<W: World>(world: &mut W) -> (Served, SocketAddr) {
     let echo = Probe::new().data(|stream, data| {
-        if stream.write(data).is_taken() { data.len() } else { 0 }
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
     });
     echo.serve(world, StreamOptions::default())
 }
 
 fn in_every_callback_of_a_connection<W: World>() {
-    for callback in ["open", "data", "complete", "writable", "eof", "timer", "message", "drain"] {
+    for callback in [
+        "open", "data", "complete", "writable", "eof", "timer", "message", "drain",
+    ] {
         let mut world = W::new();
         let (_, echo_at) = echo(&mut world);
         let bang = move |at: &str| assert!(at != callback, "bang in {callback}");
@@ -112,7 +120,9 @@ fn in_every_callback_of_a_connection<W: World>() {
 fn in_the_last_callback<W: World>() {
     let mut world = W::new();
     let (_, echo_at) = echo(&mut world);
-    let (server, at) = Probe::new().close(|_, _| panic!("bang")).serve(&mut world, StreamOptions::default());
+    let (server, at) = Probe::new()
+        .close(|_, _| panic!("bang"))
+        .serve(&mut world, StreamOptions::default());
     let client = Probe::new().open(|stream| stream.close()).connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("both gone", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
@@ -125,7 +135,9 @@ fn in_the_last_callback<W: World>() {
 fn in_the_drop_of_a_connections_state<W: World>() {
     let mut world = W::new();
     let (_, echo_at) = echo(&mut world);
-    let (server, at) = Probe::new().dropped(|| panic!("bang")).serve(&mut world, StreamOptions::default());
+    let (server, at) = Probe::new()
+        .dropped(|| panic!("bang"))
+        .serve(&mut world, StreamOptions::default());
     let client = Probe::new().open(|stream| stream.close()).connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("both gone", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
@@ -147,7 +159,9 @@ fn in_a_connect_error_and_a_service_timer<W: World>() {
     });
     let log = client.log.clone();
     let failed = |told: &Told| matches!(told, Told::ConnectFailed(_));
-    world.until("all told", || log.has(&Told::ServiceTimer(2)) && log.all().iter().any(failed));
+    world.until("all told", || {
+        log.has(&Told::ServiceTimer(2)) && log.all().iter().any(failed)
+    });
     assert_eq!(world.client().stats().panics, 2);
     assert_eq!(world.client().open_streams(), 0);
 }
@@ -157,17 +171,19 @@ fn in_a_remote_action_nothing_behind_it_is_lost<W: World>() {
     let (server, _) = Probe::new().serve(&mut world, StreamOptions::default());
     let remote = world.server().remote();
     remote.with(server.handle, |_, _| panic!("bang")).unwrap();
-    remote.with(server.handle, |_, context| {
-        context.set_timer(Duration::ZERO, 5);
-    })
-    .unwrap();
+    remote
+        .with(server.handle, |_, context| {
+            context.set_timer(Duration::ZERO, 5);
+        })
+        .unwrap();
     let log = server.log.clone();
     world.until("the action behind it", || log.has(&Told::ServiceTimer(5)));
     // And a burst that comes later finds a queue that still wakes the loop.
-    remote.with(server.handle, |_, context| {
-        context.set_timer(Duration::ZERO, 6);
-    })
-    .unwrap();
+    remote
+        .with(server.handle, |_, context| {
+            context.set_timer(Duration::ZERO, 6);
+        })
+        .unwrap();
     world.until("the next burst", || log.has(&Told::ServiceTimer(6)));
     assert_eq!(world.server().stats().panics, 1);
 }
@@ -222,16 +238,30 @@ impl DatagramService for Burst {
 fn in_the_middle_of_a_batch_the_rest_is_offered<W: World>() {
     let mut world = W::new();
     let (seen, batches) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let touchy = Touchy { seen: Rc::clone(&seen), batches: Rc::clone(&batches) };
+    let touchy = Touchy {
+        seen: Rc::clone(&seen),
+        batches: Rc::clone(&batches),
+    };
     let service = world.server().add_datagram_service(touchy);
     let at = SocketAddr::new(world.server_ip(), 0);
-    let id = world.server().bind(service, at, &DatagramOptions::default()).unwrap();
+    let id = world
+        .server()
+        .bind(service, at, &DatagramOptions::default())
+        .unwrap();
     let port = world.server().local_addr(id).unwrap().port();
     let back = Rc::new(Cell::new(0));
     let to = SocketAddr::new(world.server_ip(), port);
-    let burst = world.client().add_datagram_service(Burst { to, bang_at: 10, count: 40, back: Rc::clone(&back) });
+    let burst = world.client().add_datagram_service(Burst {
+        to,
+        bang_at: 10,
+        count: 40,
+        back: Rc::clone(&back),
+    });
     let from = SocketAddr::new(world.client_ip(), 0);
-    world.client().bind(burst, from, &DatagramOptions::default()).unwrap();
+    world
+        .client()
+        .bind(burst, from, &DatagramOptions::default())
+        .unwrap();
     world.until("all answered", || back.get() == 40);
     assert_eq!((seen.get(), world.server().stats().panics), (40, 1));
     assert_eq!(world.server().stats().datagrams_in, 40);
@@ -260,14 +290,20 @@ fn outside_of_a_batch_what_was_recorded_is_undone<W: World>() {
     let mut world = W::new();
     let service = world.server().add_datagram_service(Starter);
     let at = SocketAddr::new(world.server_ip(), 0);
-    world.server().bind(service, at, &DatagramOptions::default()).unwrap();
+    world
+        .server()
+        .bind(service, at, &DatagramOptions::default())
+        .unwrap();
     world.pass(Duration::from_millis(30));
     let stats = world.server().stats();
     assert_eq!((stats.panics, stats.datagrams_out), (1, 1));
 }
 
 fn propagated_it_leaves_the_turn_and_the_loop_goes_on<W: World>() {
-    let mut world = W::with(LoopOptions { panic_policy: PanicPolicy::Propagate, ..LoopOptions::default() });
+    let mut world = W::with(LoopOptions {
+        panic_policy: PanicPolicy::Propagate,
+        ..LoopOptions::default()
+    });
     let (_, echo_at) = echo(&mut world);
     let (server, at) = Probe::new()
         .data(|_, data| {
@@ -281,10 +317,14 @@ fn propagated_it_leaves_the_turn_and_the_loop_goes_on<W: World>() {
         })
         .connect(&mut world, at);
     let log = client.log.clone();
-    let caught = catch_unwind(AssertUnwindSafe(|| world.until("a panic", || log.has(&Told::Dropped))));
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        world.until("a panic", || log.has(&Told::Dropped))
+    }));
     let message = *caught.expect_err("it is propagated").downcast::<&str>().unwrap();
     assert_eq!(message, "bang");
-    world.until("the connection is closed all the same", || log.has(&Told::Dropped));
+    world.until("the connection is closed all the same", || {
+        log.has(&Told::Dropped)
+    });
     assert_eq!(server.log.closes(), ["panicked"]);
     is_alive(&mut world, echo_at);
 }
@@ -297,14 +337,18 @@ fn ten_thousand_panics_close_ten_thousand_connections<W: World>() {
     let mut world = W::new();
     let (echo, echo_at) = echo(&mut world);
     let bystander = Probe::new().connect(&mut world, echo_at);
-    let (server, at) = Probe::new().data(|_, _| panic!("bang")).serve(&mut world, StreamOptions::default());
+    let (server, at) = Probe::new()
+        .data(|_, _| panic!("bang"))
+        .serve(&mut world, StreamOptions::default());
     let log = bystander.log.clone();
     world.until("the bystander", || log.opened() == 1 && echo.log.opened() == 1);
     let clients = Probe::new().open(|stream| {
         let _ = stream.write(b"x");
     });
     let log = clients.log.clone();
-    let clients = world.client().add_stream_service(clients, StreamOptions::default());
+    let clients = world
+        .client()
+        .add_stream_service(clients, StreamOptions::default());
     let files = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let before = files();
     for round in 1..=ROUNDS {
@@ -316,9 +360,16 @@ fn ten_thousand_panics_close_ten_thousand_connections<W: World>() {
     }
     std::panic::set_hook(hook);
     let stats = world.server().stats();
-    assert_eq!((stats.panics, stats.closed), ((ROUNDS * EACH) as u64, (ROUNDS * EACH) as u64));
+    assert_eq!(
+        (stats.panics, stats.closed),
+        ((ROUNDS * EACH) as u64, (ROUNDS * EACH) as u64)
+    );
     assert_eq!(server.log.count(&Told::Close("panicked".into())), ROUNDS * EACH);
-    assert_eq!((world.server().open_streams(), world.client().open_streams()), (1, 1), "the bystander");
+    assert_eq!(
+        (world.server().open_streams(), world.client().open_streams()),
+        (1, 1),
+        "the bystander"
+    );
     // Other tests of this process open and close descriptors meanwhile: a leak would be ten thousand.
     assert!(files() < before + 5_000, "descriptors leaked");
 }

@@ -49,18 +49,35 @@ impl Log {
 
     /// What everybody was told, in order.
     pub fn all(&self) -> Vec<Told> {
-        self.0.borrow().told.iter().map(|(_, told)| told.clone()).collect()
+        self.0
+            .borrow()
+            .told
+            .iter()
+            .map(|(_, told)| told.clone())
+            .collect()
     }
 
     /// What the n-th connection was told, in order.
     pub fn of(&self, nth: usize) -> Vec<Told> {
         let diary = self.0.borrow();
-        let Some(id) = diary.opened.get(nth).map(|id| id.to_u64()) else { return Vec::new() };
-        diary.told.iter().filter(|(of, _)| *of == id).map(|(_, told)| told.clone()).collect()
+        let Some(id) = diary.opened.get(nth).map(|id| id.to_u64()) else {
+            return Vec::new();
+        };
+        diary
+            .told
+            .iter()
+            .filter(|(of, _)| *of == id)
+            .map(|(_, told)| told.clone())
+            .collect()
     }
 
     pub fn count(&self, what: &Told) -> usize {
-        self.0.borrow().told.iter().filter(|(_, told)| told == what).count()
+        self.0
+            .borrow()
+            .told
+            .iter()
+            .filter(|(_, told)| told == what)
+            .count()
     }
 
     pub fn has(&self, what: &Told) -> bool {
@@ -77,14 +94,22 @@ impl Log {
 
     /// Why connections ended, in order.
     pub fn closes(&self) -> Vec<String> {
-        let close = |told| if let Told::Close(reason) = told { Some(reason) } else { None };
+        let close = |told| {
+            if let Told::Close(reason) = told {
+                Some(reason)
+            } else {
+                None
+            }
+        };
         self.all().into_iter().filter_map(close).collect()
     }
 
     /// What the n-th connection received.
     pub fn received(&self, nth: usize) -> Vec<u8> {
         let diary = self.0.borrow();
-        let Some(id) = diary.opened.get(nth) else { return Vec::new() };
+        let Some(id) = diary.opened.get(nth) else {
+            return Vec::new();
+        };
         diary.received.get(&id.to_u64()).cloned().unwrap_or_default()
     }
 
@@ -208,7 +233,11 @@ impl StreamService for Probe {
         let id = stream.id().to_u64();
         self.log.0.borrow_mut().opened.push(stream.id());
         self.log.note(id, Told::Open);
-        let conn = ProbeConn { log: self.log.clone(), id, dropped: self.dropped.clone() };
+        let conn = ProbeConn {
+            log: self.log.clone(),
+            id,
+            dropped: self.dropped.clone(),
+        };
         if let Some(open) = &mut self.open {
             open(stream);
         }
@@ -223,7 +252,11 @@ impl StreamService for Probe {
             None => data.len(),
         };
         let mut diary = self.log.0.borrow_mut();
-        diary.received.entry(conn.id).or_default().extend_from_slice(&before[..consumed]);
+        diary
+            .received
+            .entry(conn.id)
+            .or_default()
+            .extend_from_slice(&before[..consumed]);
         consumed
     }
 

@@ -78,15 +78,23 @@ fn what_is_not_consumed_is_offered_again_with_more<W: World>() {
 
 fn a_pause_keeps_the_data<W: World>() {
     let mut world = W::new();
-    let (server, at) = Probe::new().open(|stream| stream.pause()).serve(&mut world, StreamOptions::default());
+    let (server, at) = Probe::new()
+        .open(|stream| stream.pause())
+        .serve(&mut world, StreamOptions::default());
     let data = pattern(300_000);
     let _client = sender(&mut world, at, data.clone(), true);
     let log = server.log.clone();
     world.until("open", || log.opened() == 1);
     world.pass(Duration::from_millis(20));
-    assert_eq!(server.log.all(), [Told::Open], "nothing is told while paused, not even the end");
+    assert_eq!(
+        server.log.all(),
+        [Told::Open],
+        "nothing is told while paused, not even the end"
+    );
     let id = server.log.id(0);
-    world.server().with(server.handle, |_, context| context.stream(id).unwrap().resume());
+    world
+        .server()
+        .with(server.handle, |_, context| context.stream(id).unwrap().resume());
     world.until("the end", || log.has(&Told::Dropped));
     assert!(server.log.received(0) == data);
 }
@@ -112,8 +120,17 @@ fn a_pause_from_inside_keeps_the_tail_and_a_resume_offers_it<W: World>() {
     let log = server.log.clone();
     world.until("all of it", || log.received_len(0) == 10);
     assert_eq!(server.log.received(0), b"0123456789");
-    let sizes: Vec<_> = server.log.all().into_iter().filter(|told| matches!(told, Told::Data(_))).collect();
-    assert_eq!(sizes, [10, 8, 6, 4, 2].map(Told::Data), "two bytes each time, no byte read anew");
+    let sizes: Vec<_> = server
+        .log
+        .all()
+        .into_iter()
+        .filter(|told| matches!(told, Told::Data(_)))
+        .collect();
+    assert_eq!(
+        sizes,
+        [10, 8, 6, 4, 2].map(Told::Data),
+        "two bytes each time, no byte read anew"
+    );
     assert_eq!(client.log.closes().len(), 0);
 }
 
@@ -142,8 +159,14 @@ fn a_tail_is_offered_again_at_the_end<W: World>() {
 
 fn a_tail_beyond_its_bound_closes_the_connection<W: World>() {
     let mut world = W::new();
-    let watermarks = Watermarks { max_tail: 1000, ..Watermarks::default() };
-    let options = StreamOptions { watermarks, ..StreamOptions::default() };
+    let watermarks = Watermarks {
+        max_tail: 1000,
+        ..Watermarks::default()
+    };
+    let options = StreamOptions {
+        watermarks,
+        ..StreamOptions::default()
+    };
     let (server, at) = Probe::new().data(|_, _| 0).serve(&mut world, options);
     let client = sender(&mut world, at, vec![1; 1000], false);
     let log = server.log.clone();
@@ -151,7 +174,9 @@ fn a_tail_beyond_its_bound_closes_the_connection<W: World>() {
     world.pass(Duration::from_millis(5));
     assert!(server.log.closes().is_empty(), "a tail at its bound is kept");
     let id = client.log.id(0);
-    let _ = world.client().with(client.handle, |_, context| context.write(id, b"!"));
+    let _ = world
+        .client()
+        .with(client.handle, |_, context| context.write(id, b"!"));
     world.until("closed", || log.has(&Told::Dropped));
     assert_eq!(server.log.closes(), ["tail too long"]);
     assert!(log.has(&Told::Data(1001)));
@@ -160,7 +185,10 @@ fn a_tail_beyond_its_bound_closes_the_connection<W: World>() {
 /// The read buffer is made for the services' tails: a longer one for one connection must not break it.
 fn a_tail_bound_of_one_connection_stays_within_the_services<W: World>() {
     let mut world = W::new();
-    let watermarks = Watermarks { max_tail: 1 << 20, ..Watermarks::default() };
+    let watermarks = Watermarks {
+        max_tail: 1 << 20,
+        ..Watermarks::default()
+    };
     let (server, at) = Probe::new()
         .open(move |stream| stream.set_watermarks(watermarks))
         .data(|_, _| 0)
@@ -177,7 +205,11 @@ fn data_may_be_changed_in_place<W: World>() {
     let (_, at) = Probe::new()
         .data(|stream, data| {
             data.make_ascii_uppercase();
-            if stream.write(data).is_taken() { data.len() } else { 0 }
+            if stream.write(data).is_taken() {
+                data.len()
+            } else {
+                0
+            }
         })
         .serve(&mut world, StreamOptions::default());
     let client = Probe::new()
@@ -193,13 +225,17 @@ fn data_may_be_changed_in_place<W: World>() {
 /// A read that fills the buffer says nothing about what follows; `on_read_complete` comes all the same.
 fn whole_buffers_are_completed_too<W: World>() {
     let mut world = W::new();
-    let (server, at) = Probe::new().open(|stream| stream.pause()).serve(&mut world, StreamOptions::default());
+    let (server, at) = Probe::new()
+        .open(|stream| stream.pause())
+        .serve(&mut world, StreamOptions::default());
     let _client = sender(&mut world, at, pattern(64 * 1024), false);
     let log = server.log.clone();
     world.until("open", || log.opened() == 1);
     world.pass(Duration::from_millis(20));
     let id = server.log.id(0);
-    world.server().with(server.handle, |_, context| context.stream(id).unwrap().resume());
+    world
+        .server()
+        .with(server.handle, |_, context| context.stream(id).unwrap().resume());
     world.until("a buffer full", || log.received_len(0) == 64 * 1024);
     world.until("and completed", || log.all().last() == Some(&Told::ReadComplete));
 }
@@ -207,13 +243,17 @@ fn whole_buffers_are_completed_too<W: World>() {
 fn a_megabyte_byte_by_byte_and_in_one_go<W: World>() {
     for step in [7, 4096, usize::MAX] {
         let mut world = W::new();
-        let (server, at) = Probe::new()
-            .data(move |_, data| data.len().min(step))
-            .serve(&mut world, StreamOptions {
+        let (server, at) = Probe::new().data(move |_, data| data.len().min(step)).serve(
+            &mut world,
+            StreamOptions {
                 // What is left of a read is a tail.
-                watermarks: Watermarks { max_tail: 1 << 21, ..Watermarks::default() },
+                watermarks: Watermarks {
+                    max_tail: 1 << 21,
+                    ..Watermarks::default()
+                },
                 ..StreamOptions::default()
-            });
+            },
+        );
         let data = pattern(if step == 7 { 20_000 } else { 1_000_000 });
         let _client = sender(&mut world, at, data.clone(), true);
         let log = server.log.clone();
@@ -231,14 +271,20 @@ fn a_megabyte_byte_by_byte_and_in_one_go<W: World>() {
 
 fn the_read_deadline_is_not_needed_to_notice_an_end_while_paused<W: World>() {
     let mut world = W::new();
-    let (server, at) = Probe::new().open(|stream| stream.pause()).serve(&mut world, StreamOptions::default());
-    let client = Probe::new().open(|stream| stream.shutdown_write()).connect(&mut world, at);
+    let (server, at) = Probe::new()
+        .open(|stream| stream.pause())
+        .serve(&mut world, StreamOptions::default());
+    let client = Probe::new()
+        .open(|stream| stream.shutdown_write())
+        .connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("open", || s.opened() == 1 && c.opened() == 1);
     world.pass(Duration::from_millis(5));
     assert_eq!(server.log.all(), [Told::Open]);
     let id = server.log.id(0);
-    world.server().with(server.handle, |_, context| context.stream(id).unwrap().resume());
+    world
+        .server()
+        .with(server.handle, |_, context| context.stream(id).unwrap().resume());
     world.until("the end", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
 }
 
@@ -289,7 +335,10 @@ fn a_firehose_does_not_starve_others<W: World>() {
     let log = asker.log.clone();
     world.until("two hundred answers", || log.received_len(0) >= 800);
     assert!(hose.log.closes().is_empty());
-    assert!(world.server().stats().bytes_in > 1_000_000, "the firehose was served too");
+    assert!(
+        world.server().stats().bytes_in > 1_000_000,
+        "the firehose was served too"
+    );
 }
 
 fn a_drain_serves_what_had_arrived<W: World>() {
@@ -304,7 +353,9 @@ fn a_drain_serves_what_had_arrived<W: World>() {
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("open", || s.opened() == 1 && c.opened() == 1);
     let id = client.log.id(0);
-    let _ = world.client().with(client.handle, |_, context| context.write(id, b"the last question"));
+    let _ = world.client().with(client.handle, |_, context| {
+        context.write(id, b"the last question")
+    });
     world.pass(Duration::from_micros(1));
     world.server().start_drain(Duration::from_secs(20));
     let late = Probe::new().connect(&mut world, at);
@@ -312,7 +363,10 @@ fn a_drain_serves_what_had_arrived<W: World>() {
     let answered = client.log.received(0);
     assert_eq!(answered, server.log.received(0), "what was read was answered");
     let told = server.log.all();
-    assert_eq!(told[told.len() - 3..told.len() - 1], [Told::Drain, Told::Close("closed".into())]);
+    assert_eq!(
+        told[told.len() - 3..told.len() - 1],
+        [Told::Drain, Told::Close("closed".into())]
+    );
     let late_log = late.log.clone();
     let refused = |told: &Told| matches!(told, Told::ConnectFailed(_));
     world.until("late ones are refused", || late_log.all().iter().any(refused));
@@ -354,7 +408,9 @@ fn a_drain_tells_half_closed_connections<W: World>() {
             stream.close();
         })
         .serve(&mut world, StreamOptions::default());
-    let client = Probe::new().open(|stream| stream.shutdown_write()).connect(&mut world, at);
+    let client = Probe::new()
+        .open(|stream| stream.shutdown_write())
+        .connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("the end is told", || s.has(&Told::Eof));
     world.server().start_drain(Duration::from_secs(20));
@@ -365,7 +421,9 @@ fn a_drain_tells_half_closed_connections<W: World>() {
 
 fn a_drain_that_takes_too_long_resets<W: World>() {
     let mut world = W::new();
-    let (server, at) = Probe::new().drain(|_| {}).serve(&mut world, StreamOptions::default());
+    let (server, at) = Probe::new()
+        .drain(|_| {})
+        .serve(&mut world, StreamOptions::default());
     let client = Probe::new().connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("open", || s.opened() == 1 && c.opened() == 1);

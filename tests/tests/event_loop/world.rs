@@ -66,7 +66,11 @@ impl OnKernel {
     fn turn(&mut self) {
         self.server.turn(Some(Duration::ZERO)).unwrap();
         let busy = self.server.has_work() || self.client.has_work();
-        let rest = if busy { Duration::ZERO } else { Duration::from_micros(200) };
+        let rest = if busy {
+            Duration::ZERO
+        } else {
+            Duration::from_micros(200)
+        };
         self.client.turn(Some(rest)).unwrap();
     }
 }
@@ -75,7 +79,10 @@ impl World for OnKernel {
     type Backend = Mio;
 
     fn with(options: LoopOptions) -> Self {
-        Self { server: EventLoop::with_options(options).unwrap(), client: EventLoop::new().unwrap() }
+        Self {
+            server: EventLoop::with_options(options).unwrap(),
+            client: EventLoop::new().unwrap(),
+        }
     }
 
     fn server(&mut self) -> &mut EventLoop<Mio> {

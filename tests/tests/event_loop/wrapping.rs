@@ -71,15 +71,25 @@ impl FrameService for Reverse {
 }
 
 /// Sends `input` cut into pieces of `step` bytes to a framed service, and gives back what it answered.
-fn through<W: World, C: Codec + Copy>(codec: C, input: &[u8], step: usize, answer: usize) -> (Vec<Vec<u8>>, Vec<u8>) {
+fn through<W: World, C: Codec + Copy>(
+    codec: C,
+    input: &[u8],
+    step: usize,
+    answer: usize,
+) -> (Vec<Vec<u8>>, Vec<u8>) {
     let mut world = W::new();
     let service = Reverse::default();
     let seen = Rc::clone(&service.seen);
     let options = StreamOptions {
-        watermarks: Watermarks { max_tail: 1 << 20, ..Watermarks::default() },
+        watermarks: Watermarks {
+            max_tail: 1 << 20,
+            ..Watermarks::default()
+        },
         ..StreamOptions::default()
     };
-    let handle = world.server().add_stream_service(Framed::new(codec, service), options);
+    let handle = world
+        .server()
+        .add_stream_service(Framed::new(codec, service), options);
     let at = world.listen(handle);
     let pieces: Vec<Vec<u8>> = input.chunks(step).map(<[u8]>::to_vec).collect();
     let mut next = 0;
@@ -107,8 +117,10 @@ fn through<W: World, C: Codec + Copy>(codec: C, input: &[u8], step: usize, answe
 fn lines_come_whole_however_they_are_cut<W: World>() {
     let long = "x".repeat(90_000);
     let input = format!("hello\nworld\r\n\n{long}\nend\n").into_bytes();
-    let lines: Vec<Vec<u8>> =
-        ["hello", "world", "", &long, "end"].iter().map(|line| line.as_bytes().to_vec()).collect();
+    let lines: Vec<Vec<u8>> = ["hello", "world", "", &long, "end"]
+        .iter()
+        .map(|line| line.as_bytes().to_vec())
+        .collect();
     let answer = format!("olleh\ndlrow\n\n{long}\ndne\n").into_bytes();
     for step in [977, 65_536, usize::MAX] {
         let (seen, answered) = through::<W, _>(Lines::new(100_000), &input, step, answer.len());
@@ -127,12 +139,23 @@ fn length_prefixed_frames_come_whole<W: World>() {
     let input = [frame(b"abc"), frame(b""), frame(&huge), frame(b"z")].concat();
     let answer = [frame(b"cba"), frame(b""), frame(&reversed), frame(b"z")].concat();
     for step in [3001, 65_536, usize::MAX] {
-        let (seen, answered) =
-            through::<W, _>(LengthPrefixed::new(Width::Four, 400_000), &input, step, answer.len());
-        assert!(seen.len() == 4 && seen[2] == huge && answered == answer, "cut by {step}");
+        let (seen, answered) = through::<W, _>(
+            LengthPrefixed::new(Width::Four, 400_000),
+            &input,
+            step,
+            answer.len(),
+        );
+        assert!(
+            seen.len() == 4 && seen[2] == huge && answered == answer,
+            "cut by {step}"
+        );
     }
-    let (seen, answered) =
-        through::<W, _>(LengthPrefixed::new(Width::Two, 10), &[0, 2, 7, 8, 0, 0, 0, 1, 9], 1, 9);
+    let (seen, answered) = through::<W, _>(
+        LengthPrefixed::new(Width::Two, 10),
+        &[0, 2, 7, 8, 0, 0, 0, 1, 9],
+        1,
+        9,
+    );
     assert_eq!(seen, [vec![7, 8], vec![], vec![9]]);
     assert_eq!(answered, [0, 2, 8, 7, 0, 0, 0, 1, 9]);
 }
@@ -149,8 +172,9 @@ fn a_frame_that_is_too_long_is_an_error<W: World>() {
     let mut world = W::new();
     let service = Reverse::default();
     let (errors, closes) = (Rc::clone(&service.errors), Rc::clone(&service.closes));
-    let handle =
-        world.server().add_stream_service(Framed::new(Lines::new(10), service), StreamOptions::default());
+    let handle = world
+        .server()
+        .add_stream_service(Framed::new(Lines::new(10), service), StreamOptions::default());
     let at = world.listen(handle);
     let client = Probe::new()
         .open(|stream| {
@@ -167,8 +191,9 @@ fn a_frame_handler_that_closes_gets_no_more_frames<W: World>() {
     let mut world = W::new();
     let service = Reverse::default();
     let (seen, closes) = (Rc::clone(&service.seen), Rc::clone(&service.closes));
-    let handle =
-        world.server().add_stream_service(Framed::new(Lines::new(10), service), StreamOptions::default());
+    let handle = world
+        .server()
+        .add_stream_service(Framed::new(Lines::new(10), service), StreamOptions::default());
     let at = world.listen(handle);
     let client = Probe::new()
         .open(|stream| {
@@ -176,7 +201,9 @@ fn a_frame_handler_that_closes_gets_no_more_frames<W: World>() {
         })
         .connect(&mut world, at);
     let log = client.log.clone();
-    world.until("closed", || log.has(&Told::Dropped) && !closes.borrow().is_empty());
+    world.until("closed", || {
+        log.has(&Told::Dropped) && !closes.borrow().is_empty()
+    });
     assert_eq!(*seen.borrow(), [&b"one"[..], b"quit"]);
     assert_eq!(client.log.received(0), b"eno\n");
     assert_eq!(*closes.borrow(), ["closed"]);
@@ -199,7 +226,11 @@ struct XorConn<T> {
 
 impl<S> Xor<S> {
     fn new(key: u8, inner: S) -> Self {
-        Self { inner, key, capture: Capture::new() }
+        Self {
+            inner,
+            key,
+            capture: Capture::new(),
+        }
     }
 
     fn apply(key: u8, counter: &mut u8, data: &mut [u8]) {
@@ -235,31 +266,43 @@ impl<S: StreamService> StreamService for Xor<S> {
     fn on_open(&mut self, stream: &mut Stream<'_>) -> Self::Conn {
         let mut sent = 0;
         let inner = self.run(stream, &mut sent, |inner, stream| inner.on_open(stream));
-        XorConn { inner, sent, received: 0, plain: Vec::new() }
+        XorConn {
+            inner,
+            sent,
+            received: 0,
+            plain: Vec::new(),
+        }
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, data: &mut [u8]) -> usize {
         Self::apply(self.key, &mut conn.received, data);
         conn.plain.extend_from_slice(data);
         let mut plain = std::mem::take(&mut conn.plain);
-        let used =
-            self.run(stream, &mut conn.sent, |inner, stream| inner.on_data(stream, &mut conn.inner, &mut plain));
+        let used = self.run(stream, &mut conn.sent, |inner, stream| {
+            inner.on_data(stream, &mut conn.inner, &mut plain)
+        });
         plain.drain(..used);
         conn.plain = plain;
         data.len()
     }
 
     fn on_writable(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {
-        self.run(stream, &mut conn.sent, |inner, stream| inner.on_writable(stream, &mut conn.inner));
+        self.run(stream, &mut conn.sent, |inner, stream| {
+            inner.on_writable(stream, &mut conn.inner)
+        });
     }
 
     fn on_eof(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {
-        self.run(stream, &mut conn.sent, |inner, stream| inner.on_eof(stream, &mut conn.inner));
+        self.run(stream, &mut conn.sent, |inner, stream| {
+            inner.on_eof(stream, &mut conn.inner)
+        });
     }
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, timer: Timer) {
         assert!(!timer.is_of(stream), "this wrapper has no timers of its own");
-        self.run(stream, &mut conn.sent, |inner, stream| inner.on_timer(stream, &mut conn.inner, timer));
+        self.run(stream, &mut conn.sent, |inner, stream| {
+            inner.on_timer(stream, &mut conn.inner, timer)
+        });
     }
 
     fn on_outgoing(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, data: &[u8]) {
@@ -314,7 +357,9 @@ fn a_cipher_seals_everything_the_service_writes<W: World>() {
     let service = Reverse::default();
     let closes = Rc::clone(&service.closes);
     let wrapped = Xor::new(0x5a, Framed::new(Lines::new(100), Greeter(service)));
-    let handle = world.server().add_stream_service(wrapped, StreamOptions::default());
+    let handle = world
+        .server()
+        .add_stream_service(wrapped, StreamOptions::default());
     let at = world.listen(handle);
     let client = Probe::new()
         .open(|stream| {
@@ -325,8 +370,13 @@ fn a_cipher_seals_everything_the_service_writes<W: World>() {
         })
         .connect(&mut world, at);
     let log = client.log.clone();
-    world.until("closed", || log.has(&Told::Dropped) && !closes.borrow().is_empty());
-    assert_eq!(xor(0x5a, &client.log.received(0)), b"welcome\ntimer 17\ncba\ned\n");
+    world.until("closed", || {
+        log.has(&Told::Dropped) && !closes.borrow().is_empty()
+    });
+    assert_eq!(
+        xor(0x5a, &client.log.received(0)),
+        b"welcome\ntimer 17\ncba\ned\n"
+    );
     assert_eq!(*closes.borrow(), ["closed"]);
     assert_eq!(world.server().stats().panics, 0);
 }
@@ -335,7 +385,9 @@ fn a_cipher_in_a_cipher<W: World>() {
     let mut world = W::new();
     let service = Greeter(Reverse::default());
     let wrapped = Xor::new(1, Xor::new(2, Framed::new(Lines::new(100), service)));
-    let handle = world.server().add_stream_service(wrapped, StreamOptions::default());
+    let handle = world
+        .server()
+        .add_stream_service(wrapped, StreamOptions::default());
     let at = world.listen(handle);
     let both = |data: &[u8]| xor(1, &xor(2, data));
     let client = Probe::new()
@@ -356,7 +408,9 @@ fn others_write_through_the_cipher_and_close_behind_it<W: World>() {
     let mut world = W::new();
     let probe = Probe::new();
     let inner = probe.log.clone();
-    let handle = world.server().add_stream_service(Xor::new(9, probe), StreamOptions::default());
+    let handle = world
+        .server()
+        .add_stream_service(Xor::new(9, probe), StreamOptions::default());
     let at = world.listen(handle);
     let client = Probe::new().connect(&mut world, at);
     let log = client.log.clone();
@@ -371,7 +425,11 @@ fn others_write_through_the_cipher_and_close_behind_it<W: World>() {
         assert_eq!(stream.write_shared(&Arc::from(&b"shared"[..])), Sent::Queued);
         assert_eq!(stream.queued(), 17);
         stream.close();
-        assert_eq!(stream.write(b"too late"), Sent::Gone, "it is closing, though the wrapper still has to send");
+        assert_eq!(
+            stream.write(b"too late"),
+            Sent::Gone,
+            "it is closing, though the wrapper still has to send"
+        );
     });
     world.until("closed", || log.has(&Told::Dropped) && inner.has(&Told::Dropped));
     assert_eq!(xor(9, &client.log.received(0)), b"from afar, from near, shared");
@@ -386,7 +444,9 @@ fn what_the_wrapped_service_reaches_through_the_context_is_sealed_too<W: World>(
         assert!(stream.context().write(own, b"by the context").is_taken());
         data.len()
     });
-    let handle = world.server().add_stream_service(Xor::new(33, probe), StreamOptions::default());
+    let handle = world
+        .server()
+        .add_stream_service(Xor::new(33, probe), StreamOptions::default());
     let at = world.listen(handle);
     let client = Probe::new()
         .open(|stream| {
@@ -407,20 +467,32 @@ fn a_file_does_not_pass_a_cipher<W: World>() {
     let probe =
         Probe::new().open(move |stream| assert_eq!(stream.send_file(&for_inner, 0, 5), Sent::TooLarge));
     let inner = probe.log.clone();
-    let handle = world.server().add_stream_service(Xor::new(9, probe), StreamOptions::default());
+    let handle = world
+        .server()
+        .add_stream_service(Xor::new(9, probe), StreamOptions::default());
     let at = world.listen(handle);
     let _client = Probe::new().connect(&mut world, at);
     world.until("open", || inner.opened() == 1);
     let id = inner.id(0);
-    let sent = world.server().with(handle, |_, context| context.stream(id).unwrap().send_file(&file, 0, 5));
+    let sent = world.server().with(handle, |_, context| {
+        context.stream(id).unwrap().send_file(&file, 0, 5)
+    });
     assert_eq!(sent, Some(Sent::TooLarge));
     assert_eq!(world.server().stats().panics, 0);
 }
 
 fn captured_output_is_bounded_and_complete<W: World>() {
     let mut world = W::new();
-    let watermarks = Watermarks { high: 100_000, low: 10_000, max_write: 60_000, ..Watermarks::default() };
-    let options = StreamOptions { watermarks, ..StreamOptions::default() };
+    let watermarks = Watermarks {
+        high: 100_000,
+        low: 10_000,
+        max_write: 60_000,
+        ..Watermarks::default()
+    };
+    let options = StreamOptions {
+        watermarks,
+        ..StreamOptions::default()
+    };
     let data = pattern(3_000_000);
     let expected = data.clone();
     let mut sent = 0;
@@ -439,7 +511,9 @@ fn captured_output_is_bounded_and_complete<W: World>() {
         }
         stream.close();
     };
-    let probe = Probe::new().open(|stream| stream.notify_writable()).writable(move |stream| fill(stream));
+    let probe = Probe::new()
+        .open(|stream| stream.notify_writable())
+        .writable(move |stream| fill(stream));
     let inner = probe.log.clone();
     let handle = world.server().add_stream_service(Xor::new(77, probe), options);
     let at = world.listen(handle);
@@ -452,8 +526,15 @@ fn captured_output_is_bounded_and_complete<W: World>() {
 
 fn room_asked_for_while_bytes_wait_for_the_wrapper_is_answered<W: World>() {
     let mut world = W::new();
-    let watermarks = Watermarks { high: 10_000, low: 0, ..Watermarks::default() };
-    let options = StreamOptions { watermarks, ..StreamOptions::default() };
+    let watermarks = Watermarks {
+        high: 10_000,
+        low: 0,
+        ..Watermarks::default()
+    };
+    let options = StreamOptions {
+        watermarks,
+        ..StreamOptions::default()
+    };
     let probe = Probe::new();
     let inner = probe.log.clone();
     let handle = world.server().add_stream_service(Xor::new(5, probe), options);
@@ -470,6 +551,8 @@ fn room_asked_for_while_bytes_wait_for_the_wrapper_is_answered<W: World>() {
     world.until("everything", || log.received_len(0) == 20_000);
     // And reading has gone on too.
     let peer = client.log.id(0);
-    let _ = world.client().with(client.handle, |_, context| context.write(peer, b"hello"));
+    let _ = world
+        .client()
+        .with(client.handle, |_, context| context.write(peer, b"hello"));
     world.until("it reads", || inner.received_len(0) == 5);
 }

@@ -29,8 +29,16 @@ in_both_worlds!(
 );
 
 fn marks(high: usize, low: usize, max_write: usize) -> StreamOptions {
-    let watermarks = Watermarks { high, low, max_write, ..Watermarks::default() };
-    StreamOptions { watermarks, ..StreamOptions::default() }
+    let watermarks = Watermarks {
+        high,
+        low,
+        max_write,
+        ..Watermarks::default()
+    };
+    StreamOptions {
+        watermarks,
+        ..StreamOptions::default()
+    }
 }
 
 /// A client that is connected, and reads only when it is told to.
@@ -40,7 +48,9 @@ fn reluctant<W: World>(world: &mut W, at: std::net::SocketAddr) -> Served {
 
 fn let_read<W: World>(world: &mut W, client: &Served) {
     let id = client.log.id(0);
-    world.client().with(client.handle, |_, context| context.stream(id).unwrap().resume());
+    world
+        .client()
+        .with(client.handle, |_, context| context.stream(id).unwrap().resume());
 }
 
 /// Writes until it is refused, checking each answer against the queue.
@@ -79,7 +89,11 @@ fn answers_are_true_at_the_marks<W: World>() {
             assert_eq!(stream.write(&[0; 30_001]), Sent::TooLarge);
             assert_eq!(stream.queued(), 0);
             sum.set(fill(stream, &[1; 30_000], &bounds));
-            assert_eq!(stream.write(&[0; 30_001]), Sent::TooLarge, "it never will be taken, full or not");
+            assert_eq!(
+                stream.write(&[0; 30_001]),
+                Sent::TooLarge,
+                "it never will be taken, full or not"
+            );
             assert_eq!(stream.write(b""), Sent::Full);
             assert!(!stream.is_reading());
         })
@@ -93,7 +107,11 @@ fn answers_are_true_at_the_marks<W: World>() {
     world.until("everything", || c.received_len(0) == total.get());
     world.until("told of room", || s.has(&Told::Writable));
     world.pass(Duration::from_millis(5));
-    assert_eq!(server.log.count(&Told::Writable), 1, "once for any number of refusals");
+    assert_eq!(
+        server.log.count(&Told::Writable),
+        1,
+        "once for any number of refusals"
+    );
     assert_eq!(world.server().stats().panics, 0);
 }
 
@@ -118,9 +136,13 @@ fn small_marks_hold_for_gathered_writes_too<W: World>() {
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("open", || s.opened() == 1 && c.opened() == 1);
     let_read(&mut world, &client);
-    world.until("everything", || c.received_len(0) == total.get() && s.has(&Told::Writable));
+    world.until("everything", || {
+        c.received_len(0) == total.get() && s.has(&Told::Writable)
+    });
     let id = client.log.id(0);
-    let _ = world.client().with(client.handle, |_, context| context.write(id, b"x"));
+    let _ = world
+        .client()
+        .with(client.handle, |_, context| context.write(id, b"x"));
     world.until("data", || s.has(&Told::Data(1)));
     // The same for one connection, set in a callback that has gathered something already.
     let (tight, at) = Probe::new()
@@ -159,7 +181,9 @@ fn writable_is_told_exactly_when_owed<W: World>() {
     world.pass(Duration::from_millis(10));
     assert_eq!(server.log.count(&Told::Writable), 0, "there is no room yet");
     let_read(&mut world, &client);
-    world.until("ten megabytes", || c.received_len(0) >= 10_000_000 && c.received_len(0) == written.get());
+    world.until("ten megabytes", || {
+        c.received_len(0) >= 10_000_000 && c.received_len(0) == written.get()
+    });
     let stats = world.server().stats();
     world.pass(Duration::from_millis(5));
     let told = u64::try_from(server.log.count(&Told::Writable)).unwrap();
@@ -207,8 +231,16 @@ fn a_peer_that_never_reads_costs_no_more_than_the_marks<W: World>() {
     world.pass(Duration::from_millis(200));
     let in_before = world.server().stats().bytes_in;
     world.pass(Duration::from_millis(50));
-    assert_eq!(world.server().stats().bytes_in, in_before, "it has stopped reading");
-    assert!(most.get() > 0 && most.get() < 128 * 1024, "{} bytes wait", most.get());
+    assert_eq!(
+        world.server().stats().bytes_in,
+        in_before,
+        "it has stopped reading"
+    );
+    assert!(
+        most.get() > 0 && most.get() < 128 * 1024,
+        "{} bytes wait",
+        most.get()
+    );
     let c = client.log.clone();
     let_read(&mut world, &client);
     world.until("it goes on", || c.received_len(0) as u64 > in_before);
@@ -276,7 +308,16 @@ fn a_write_from_another_connection_is_as_true<W: World>() {
     let_read(&mut world, &target);
     world.until("sent and closed", || t.has(&Told::Dropped));
     assert_eq!(target.log.received_len(0), total.get());
-    assert_eq!(server.log.of(0).iter().filter(|told| **told == Told::Writable).count(), 0, "it was closed");
+    assert_eq!(
+        server
+            .log
+            .of(0)
+            .iter()
+            .filter(|told| **told == Told::Writable)
+            .count(),
+        0,
+        "it was closed"
+    );
     assert_eq!(world.server().stats().panics, 0);
 }
 
@@ -318,7 +359,9 @@ fn shared_bytes_are_broadcast_without_copies<W: World>() {
     let (server, at) = Probe::new().serve(&mut world, StreamOptions::default());
     let clients: Vec<_> = (0..20).map(|_| reluctant(&mut world, at)).collect();
     let s = server.log.clone();
-    world.until("all open", || s.opened() == 20 && clients.iter().all(|client| client.log.opened() == 1));
+    world.until("all open", || {
+        s.opened() == 20 && clients.iter().all(|client| client.log.opened() == 1)
+    });
     let ids: Vec<_> = (0..20).map(|nth| server.log.id(nth)).collect();
     let data: Arc<[u8]> = pattern(1 << 20).into();
     let taken = world.server().with(server.handle, |_, context| {
@@ -328,7 +371,10 @@ fn shared_bytes_are_broadcast_without_copies<W: World>() {
                 assert!(context.write(id, &vec![0; 1 << 20]).is_taken());
             }
         }
-        let marks = Watermarks { high: usize::MAX, ..Watermarks::default() };
+        let marks = Watermarks {
+            high: usize::MAX,
+            ..Watermarks::default()
+        };
         for &id in &ids {
             context.stream(id).unwrap().set_watermarks(marks);
         }
@@ -341,9 +387,16 @@ fn shared_bytes_are_broadcast_without_copies<W: World>() {
     }
     world.until("all has left", || Arc::strong_count(&data) == 1);
     let id = server.log.id(3);
-    world.server().with(server.handle, |_, context| context.stream(id).unwrap().close());
-    world.until("one is closed", || clients.iter().any(|client| client.log.has(&Told::Dropped)));
-    let closed = clients.iter().find(|client| client.log.has(&Told::Dropped)).unwrap();
+    world
+        .server()
+        .with(server.handle, |_, context| context.stream(id).unwrap().close());
+    world.until("one is closed", || {
+        clients.iter().any(|client| client.log.has(&Told::Dropped))
+    });
+    let closed = clients
+        .iter()
+        .find(|client| client.log.has(&Told::Dropped))
+        .unwrap();
     assert!(closed.log.received(0).ends_with(&data));
 }
 

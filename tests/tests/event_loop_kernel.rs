@@ -1,0 +1,577 @@
+//! What the event loop does on the real kernel only: descriptors used up, sockets that come and go, threads.
+
+#![allow(
+    unreachable_pub,
+    dead_code,
+    reason = "the modules of one test target, and it uses a part of them"
+)]
+
+#[path = "event_loop/probe.rs"]
+mod probe;
+#[path = "event_loop/world.rs"]
+mod world;
+
+use std::cell::{Cell, RefCell};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use sockeye_event_loop::{
+    ConnectRequest, Datagram, DatagramOptions, DatagramService, Datagrams, Deadlines, EventLoop,
+    ListenOptions, LoopOptions, QueueEntry, RemoteError, StreamOptions,
+};
+use sockeye_tests::pattern;
+use sockeye_tests::wait::{self, PATIENCE};
+
+use probe::{Probe, Told};
+use world::{OnKernel, World as _};
+
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn echo() -> Probe {
+    Probe::new().data(|stream, data| {
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
+    })
+}
+
+/// Runs this test again as a process of its own, so that it may change what a process has: its limits.
+fn in_a_child(test: &str, body: fn()) {
+    const CHILD: &str = "SOCKEYE_EVENT_LOOP_CHILD";
+    if std::env::var_os(CHILD).is_some_and(|which| which == test) {
+        return body();
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .env(CHILD, test)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn limit_descriptors(count: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: count,
+        rlim_max: count,
+    };
+    // SAFETY: setrlimit reads one struct that lives for the call.
+    #[expect(unsafe_code, reason = "std has no setrlimit")]
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(done, 0);
+}
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    Duration::from_nanos(sockeye_socket::os::thread_cpu_ns())
+}
+
+/// 64 descriptors, 100 clients: those without one wait, the loop rests meanwhile, and a descriptor that this
+/// process frees somewhere else is used within 100 ms though no SYN comes any more.
+#[test]
+fn descriptors_used_up() {
+    in_a_child("descriptors_used_up", || {
+        // The clients belong to another process: this one has no descriptors for them.
+        let mut events = EventLoop::new().unwrap();
+        let probe = echo();
+        let log = probe.log.clone();
+        let service = events.add_stream_service(probe, StreamOptions::default());
+        let listener = events
+            .listen(service, loopback(), &ListenOptions::default())
+            .unwrap();
+        let at = events.local_addr(listener).unwrap();
+        let mut spare: Vec<_> = (0..4)
+            .map(|_| std::fs::File::open("/dev/null").unwrap())
+            .collect();
+        let mut clients = std::process::Command::new("bash")
+            .arg("-c")
+            .arg(format!(
+                "for i in $(seq 10 109); do eval \"exec $i<>/dev/tcp/127.0.0.1/{}\"; done; echo ready; read _",
+                at.port()
+            ))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        clients.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        limit_descriptors(64);
+        let begun = Instant::now();
+        while events.stats().accept_back_offs == 0 {
+            assert!(begun.elapsed() < PATIENCE);
+            events.turn(Some(Duration::from_millis(10))).unwrap();
+        }
+        let full = log.opened();
+        assert!((40..64).contains(&full), "{full} accepted");
+        let (from, used) = (Instant::now(), cpu());
+        while from.elapsed() < Duration::from_secs(1) {
+            events.turn(Some(Duration::from_millis(500))).unwrap();
+        }
+        let busy = cpu() - used;
+        assert!(
+            busy < from.elapsed() / 50,
+            "{busy:?} of CPU in {:?}",
+            from.elapsed()
+        );
+        assert_eq!(log.opened(), full);
+        // Freed by somebody else in the process: nothing tells the loop.
+        spare.pop();
+        let freed = Instant::now();
+        while log.opened() == full {
+            assert!(freed.elapsed() < PATIENCE);
+            events.turn(Some(Duration::from_millis(500))).unwrap();
+        }
+        assert!(
+            freed.elapsed() < Duration::from_millis(100),
+            "{:?}",
+            freed.elapsed()
+        );
+        // Freed by a connection of the loop: at once.
+        let id = log.id(0);
+        events.with(service, |_, context| context.stream(id).unwrap().abort());
+        let freed = Instant::now();
+        while log.opened() == full + 1 {
+            assert!(freed.elapsed() < PATIENCE);
+            events.turn(Some(Duration::from_millis(500))).unwrap();
+        }
+        assert!(
+            freed.elapsed() < Duration::from_millis(100),
+            "{:?}",
+            freed.elapsed()
+        );
+        drop(clients.stdin.take());
+        clients.wait().unwrap();
+        let begun = Instant::now();
+        while log.closes().len() < 100 {
+            assert!(begun.elapsed() < PATIENCE, "{} of 100 served", log.closes().len());
+            events.turn(Some(Duration::from_millis(10))).unwrap();
+        }
+    });
+}
+
+/// Thousands that say nothing beside one that works: each of its messages is answered, and the silent ones cost
+/// no CPU.
+#[test]
+fn thousands_of_silent_connections_beside_a_healthy_one() {
+    const SILENT: usize = 6_000;
+    sockeye_socket::os::raise_nofile_limit(20_000).unwrap();
+    let mut world = OnKernel::new();
+    let idle = Deadlines {
+        idle: Some(Duration::from_secs(60)),
+        ..Deadlines::default()
+    };
+    let options = StreamOptions {
+        deadlines: idle,
+        ..StreamOptions::default()
+    };
+    let (server, at) = echo().serve(&mut world, options);
+    let silent = Probe::new();
+    let log = silent.log.clone();
+    let handle = world
+        .client()
+        .add_stream_service(silent, StreamOptions::default());
+    for batch in 1..=SILENT / 500 {
+        for _ in 0..500 {
+            world.client().connect(handle, ConnectRequest::new(at));
+        }
+        let s = server.log.clone();
+        world.until("five hundred more", || {
+            log.opened() == batch * 500 && s.opened() == batch * 500
+        });
+    }
+    let round_trips = |world: &mut OnKernel| {
+        let client = Probe::new()
+            .open(|stream| {
+                let _ = stream.write(b"ping");
+            })
+            .data(|stream, data| {
+                let _ = stream.write(data);
+                data.len()
+            })
+            .connect(world, at);
+        let log = client.log.clone();
+        let used = cpu();
+        world.until("two thousand answers", || log.received_len(0) >= 8_000);
+        let used = cpu() - used;
+        let id = client.log.id(0);
+        world
+            .client()
+            .with(client.handle, |_, context| context.stream(id).unwrap().abort());
+        used
+    };
+    let beside_many = round_trips(&mut world);
+    for nth in 0..SILENT {
+        let id = log.id(nth);
+        world
+            .client()
+            .with(handle, |_, context| context.stream(id).unwrap().abort());
+    }
+    let s = server.log.clone();
+    world.until("the silent ones gone", || s.closes().len() >= SILENT);
+    let alone = round_trips(&mut world);
+    // The same work: what it costs may not grow with those that do nothing. Generous, because caches differ.
+    assert!(
+        beside_many < alone * 4 + Duration::from_millis(50),
+        "{beside_many:?} beside, {alone:?} alone"
+    );
+    assert_eq!(
+        server
+            .log
+            .closes()
+            .iter()
+            .filter(|reason| *reason == "panicked")
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn an_idle_loop_uses_no_cpu() {
+    let mut world = OnKernel::new();
+    let (server, at) = Probe::new().serve(&mut world, StreamOptions::default());
+    let _client = Probe::new().connect(&mut world, at);
+    let log = server.log.clone();
+    world.until("open", || log.opened() == 1);
+    let (turns, used, begun) = (world.server().stats().turns, cpu(), Instant::now());
+    while begun.elapsed() < Duration::from_millis(300) {
+        world.server().turn(Some(Duration::from_millis(300))).unwrap();
+    }
+    let turns = world.server().stats().turns - turns;
+    assert!(turns < 10, "{turns} turns for nothing");
+    assert!(cpu() - used < Duration::from_millis(10));
+}
+
+#[test]
+fn a_detached_connection_lives_on_elsewhere_and_can_be_adopted() {
+    let mut events = EventLoop::new().unwrap();
+    let detached = Rc::new(RefCell::new(None));
+    let keep = Rc::clone(&detached);
+    let probe = Probe::new().data(move |stream, data| {
+        let _ = stream.write(b"from the loop, ");
+        *keep.borrow_mut() = stream.detach();
+        data.len()
+    });
+    let log = probe.log.clone();
+    let service = events.add_stream_service(probe, StreamOptions::default());
+    let listener = events
+        .listen(service, loopback(), &ListenOptions::default())
+        .unwrap();
+    let at = events.local_addr(listener).unwrap();
+    let mut client = TcpStream::connect(at).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"hello").unwrap();
+    while !log.has(&Told::Dropped) {
+        events.turn(Some(PATIENCE)).unwrap();
+    }
+    assert_eq!(
+        (log.closes(), events.open_streams()),
+        (vec!["detached".into()], 0)
+    );
+    let stream = detached.borrow_mut().take().expect("it was given away");
+    (&stream).write_all(b"from the new owner").unwrap();
+    let mut answer = [0; 33];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"from the loop, from the new owner");
+    // And onto another loop, by its owner and from another thread.
+    let mut other = EventLoop::new().unwrap();
+    let adopted = echo();
+    let log = adopted.log.clone();
+    let service = other.add_stream_service(adopted, StreamOptions::default());
+    let peer = client.local_addr().unwrap();
+    other.remote().adopt(service, stream, peer).unwrap();
+    client.write_all(b"again").unwrap();
+    while log.received_len(0) < 5 {
+        other.turn(Some(PATIENCE)).unwrap();
+    }
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!((&answer, other.stats().accepted), (b"again", 1));
+}
+
+#[test]
+fn a_remote_is_bounded_wakes_once_a_burst_and_knows_the_end() {
+    let options = LoopOptions {
+        remote_capacity: 100,
+        ..LoopOptions::default()
+    };
+    let mut events = EventLoop::with_options(options).unwrap();
+    let service = events.add_stream_service(Probe::new(), StreamOptions::default());
+    let remote = events.remote();
+    let ran = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let send = || {
+        let ran = std::sync::Arc::clone(&ran);
+        remote.with(service, move |_, _| {
+            ran.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        })
+    };
+    for _ in 0..100 {
+        send().unwrap();
+    }
+    assert_eq!(send(), Err(RemoteError::Full));
+    let before = events.stats();
+    events.turn(Some(PATIENCE)).unwrap();
+    assert_eq!(ran.load(std::sync::atomic::Ordering::Relaxed), 100);
+    assert_eq!(
+        events.stats().events,
+        before.events + 1,
+        "one wake-up for a burst"
+    );
+    send().unwrap();
+    // From another thread while the loop waits.
+    let waker = remote.clone();
+    let thread = std::thread::spawn(move || waker.stop());
+    events.run().unwrap();
+    thread.join().unwrap().unwrap();
+    assert_eq!(ran.load(std::sync::atomic::Ordering::Relaxed), 101);
+    drop(events);
+    assert_eq!(remote.stop(), Err(RemoteError::Gone));
+}
+
+#[test]
+fn the_end_of_a_loop_is_told_to_every_connection() {
+    let mut world = OnKernel::new();
+    let (server, at) = Probe::new().serve(&mut world, StreamOptions::default());
+    let clients: Vec<_> = (0..5).map(|_| TcpStream::connect(at).unwrap()).collect();
+    let log = server.log.clone();
+    world.until("open", || log.opened() == 5);
+    drop(world);
+    assert_eq!(log.closes(), vec!["loop ended"; 5]);
+    for mut client in clients {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_loop_inside_another_poller_is_readable_when_it_has_work() {
+    let mut world = OnKernel::new();
+    let (server, at) = echo().serve(&mut world, StreamOptions::default());
+    while world.server().has_work() {
+        world.server().turn(Some(Duration::ZERO)).unwrap();
+    }
+    world.server().turn(Some(Duration::ZERO)).unwrap();
+    assert!(!wait::ready(
+        &world.server().as_fd(),
+        wait::Readiness::Readable,
+        Duration::from_millis(5)
+    ));
+    let mut client = TcpStream::connect(at).unwrap();
+    client.write_all(b"x").unwrap();
+    while server.log.received_len(0) == 0 {
+        assert!(wait::ready(
+            &world.server().as_fd(),
+            wait::Readiness::Readable,
+            PATIENCE
+        ));
+        world.server().turn(Some(Duration::ZERO)).unwrap();
+        while world.server().has_work() {
+            world.server().turn(Some(Duration::ZERO)).unwrap();
+        }
+    }
+}
+
+/// A backlog that is full drops SYNs: nobody answers, until the deadline.
+#[test]
+fn a_connect_that_nobody_answers_ends_at_its_deadline() {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&loopback().into()).unwrap();
+    listener.listen(0).unwrap();
+    let listener = TcpListener::from(listener);
+    let at = listener.local_addr().unwrap();
+    let mut events = EventLoop::new().unwrap();
+    let probe = Probe::new();
+    let log = probe.log.clone();
+    let deadlines = Deadlines {
+        connect: Some(Duration::from_millis(150)),
+        ..Deadlines::default()
+    };
+    let service = events.add_stream_service(
+        probe,
+        StreamOptions {
+            deadlines,
+            ..StreamOptions::default()
+        },
+    );
+    let begun = Instant::now();
+    for _ in 0..4 {
+        events.connect(service, ConnectRequest::new(at));
+    }
+    let late = Told::ConnectFailed("connect: the deadline passed".into());
+    while !log.has(&late) {
+        assert!(begun.elapsed() < PATIENCE);
+        events.turn(Some(Duration::from_millis(50))).unwrap();
+    }
+    assert!(
+        begun.elapsed() >= Duration::from_millis(150),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn a_connect_to_itself_is_refused() {
+    // A port of one's own range at which nobody listens: the kernel may choose it as the source.
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let first: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let mut events = EventLoop::new().unwrap();
+    let probe = Probe::new();
+    let log = probe.log.clone();
+    let service = events.add_stream_service(probe, StreamOptions::default());
+    for port in first..first + 50 {
+        let at = SocketAddr::new(loopback().ip(), port);
+        // With the source given, it is certain.
+        let options = sockeye_event_loop::ConnectOptions {
+            source: Some(at),
+            ..Default::default()
+        };
+        events.connect(service, ConnectRequest::new(at).options(options));
+        let told = log.all().len();
+        while log.all().len() == told {
+            events.turn(Some(PATIENCE)).unwrap();
+        }
+    }
+    assert_eq!(log.opened(), 0);
+    assert!(
+        log.all()
+            .iter()
+            .all(|told| matches!(told, Told::ConnectFailed(_)))
+    );
+}
+
+/// A relay by splice: byte exact from and to peers that are no loops, one of them slow.
+#[test]
+fn a_spliced_relay_holds_back_for_a_slow_reader() {
+    let target = TcpListener::bind(loopback()).unwrap();
+    let to = target.local_addr().unwrap();
+    let mut events = EventLoop::new().unwrap();
+    let waiting: Rc<Cell<Option<sockeye_event_loop::StreamId>>> = Rc::default();
+    let first = Rc::clone(&waiting);
+    let probe = Probe::new().open(move |stream| {
+        if stream.tag() == 0 {
+            first.set(Some(stream.id()));
+            stream.pause();
+            stream.context().connect(ConnectRequest::new(to).tag(1));
+        } else {
+            assert!(stream.join(waiting.get().unwrap()));
+        }
+    });
+    let log = probe.log.clone();
+    let service = events.add_stream_service(probe, StreamOptions::default());
+    let listener = events
+        .listen(service, loopback(), &ListenOptions::default())
+        .unwrap();
+    let at = events.local_addr(listener).unwrap();
+    let (up, down) = (pattern(10 << 20), pattern(3 << 20));
+    let expected = (up.clone(), down.clone());
+    let near = std::thread::spawn(move || {
+        let stream = TcpStream::connect(at).unwrap();
+        let mut writer = stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            writer.write_all(&up).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut received = Vec::new();
+        (&stream).read_to_end(&mut received).unwrap();
+        sender.join().unwrap();
+        received
+    });
+    let far = std::thread::spawn(move || {
+        let (stream, _) = target.accept().unwrap();
+        let mut writer = stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            writer.write_all(&down).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut received = Vec::new();
+        let mut chunk = vec![0; 100_000];
+        loop {
+            match (&stream).read(&mut chunk).unwrap() {
+                0 => break,
+                len => received.extend_from_slice(&chunk[..len]),
+            }
+            std::thread::yield_now();
+        }
+        sender.join().unwrap();
+        received
+    });
+    let begun = Instant::now();
+    while log.closes().len() < 2 {
+        assert!(begun.elapsed() < PATIENCE);
+        events.turn(Some(Duration::from_millis(100))).unwrap();
+    }
+    assert!(far.join().unwrap() == expected.0 && near.join().unwrap() == expected.1);
+    assert_eq!(log.closes(), ["closed", "closed"]);
+}
+
+/// Counts what it gets, from senders with segmentation, and what the error queue says.
+#[derive(Default)]
+struct Counter {
+    received: Rc<RefCell<Vec<usize>>>,
+    refused: Rc<Cell<usize>>,
+}
+
+impl DatagramService for Counter {
+    fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        self.received.borrow_mut().push(datagram.data.len());
+        let _ = socket.send(&datagram.echo());
+    }
+
+    fn on_error(&mut self, _: &mut Datagrams<'_>, entry: QueueEntry) {
+        if let QueueEntry::Error(_) = entry {
+            self.refused.set(self.refused.get() + 1);
+        }
+    }
+}
+
+#[test]
+fn the_error_queue_tells_each_error_and_the_socket_goes_on() {
+    let mut events = EventLoop::new().unwrap();
+    let counter = Counter::default();
+    let (refused, received) = (Rc::clone(&counter.refused), Rc::clone(&counter.received));
+    let service = events.add_datagram_service(counter);
+    let options = DatagramOptions {
+        error_queue: true,
+        ..DatagramOptions::default()
+    };
+    let id = events.bind(service, loopback(), &options).unwrap();
+    let at = events.local_addr(id).unwrap();
+    let gone = UdpSocket::bind(loopback()).unwrap();
+    let nobody = gone.local_addr().unwrap();
+    // Asked from a port that is closed before the answer comes: the answer is refused.
+    for _ in 0..20 {
+        gone.send_to(b"hello?", at).unwrap();
+    }
+    drop(gone);
+    let begun = Instant::now();
+    while refused.get() < 1 || received.borrow().len() < 20 {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{} refused by {nobody}",
+            refused.get()
+        );
+        events.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    let client = UdpSocket::bind(loopback()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    client.send_to(b"still there?", at).unwrap();
+    let begun = Instant::now();
+    loop {
+        events.turn(Some(Duration::from_millis(20))).unwrap();
+        match client.recv(&mut [0; 100]) {
+            Ok(12) => break,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => assert!(begun.elapsed() < PATIENCE),
+            other => panic!("{other:?}"),
+        }
+    }
+}
