@@ -30,7 +30,11 @@ impl StreamService for Greeter {
             None => &data[..],
         };
         let answer = [b"hello ", line].concat();
-        if stream.write(&answer).is_taken() { line.len() } else { 0 }
+        if stream.write(&answer).is_taken() {
+            line.len()
+        } else {
+            0
+        }
     }
 }
 

@@ -19,7 +19,7 @@ impl StreamService for Echo {
     fn on_open(&mut self, _: &mut Stream<'_>) {}
 
     fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
-        stream.write(data);
+        let _ = stream.write(data);
         data.len()
     }
 }
@@ -31,7 +31,7 @@ impl StreamService for PingPong {
     type Conn = usize;
 
     fn on_open(&mut self, stream: &mut Stream<'_>) -> usize {
-        stream.write(&[7; 64]);
+        let _ = stream.write(&[7; 64]);
         0
     }
 
@@ -40,7 +40,7 @@ impl StreamService for PingPong {
         if *got >= 64 {
             *got -= 64;
             self.0.set(self.0.get() + 1);
-            stream.write(&[7; 64]);
+            let _ = stream.write(&[7; 64]);
         }
         data.len()
     }
@@ -54,9 +54,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bandwidth: Some(40_000_000_000),
         ..LinkOptions::default()
     };
-    for (name, link, wanted) in
-        [("ideal", LinkOptions::default(), 20_000_000), ("latency, jitter, loss, bandwidth", rough, 5_000_000)]
-    {
+    for (name, link, wanted) in [
+        ("ideal", LinkOptions::default(), 20_000_000),
+        ("latency, jitter, loss, bandwidth", rough, 5_000_000),
+    ] {
         let done = Rc::new(Cell::new(0_u64));
         let mut sim = Sim::new(1);
         sim.set_lan(link);
@@ -74,7 +75,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let seconds = begun.elapsed().as_secs_f64();
         let rate = (done.get() - before) as f64 / seconds / 1e6;
         let virtual_time = sim.now() - virtual_before;
-        println!("{name}: {rate:.2} million round trips a second ({CONNECTIONS} connections, {virtual_time:?} of virtual time)");
+        println!(
+            "{name}: {rate:.2} million round trips a second ({CONNECTIONS} connections, {virtual_time:?} of virtual time)"
+        );
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 use std::env;
 use std::fs;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -27,7 +27,13 @@ struct Arguments {
 impl Arguments {
     fn parse() -> Option<Self> {
         let jobs = thread::available_parallelism().map_or(1, usize::from);
-        let mut parsed = Self { seeds: 1, first: 0, plan: None, jobs, hashes: false };
+        let mut parsed = Self {
+            seeds: 1,
+            first: 0,
+            plan: None,
+            jobs,
+            hashes: false,
+        };
         let mut words = env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -47,7 +53,11 @@ impl Arguments {
 fn twice(plan: &Plan) -> Result<Outcome, String> {
     let first = run(plan).map_err(|failure| failure.to_string())?;
     let second = run(plan).map_err(|failure| failure.to_string())?;
-    if first == second { Ok(first) } else { Err(format!("two runs differ: {first:?} and {second:?}")) }
+    if first == second {
+        Ok(first)
+    } else {
+        Err(format!("two runs differ: {first:?} and {second:?}"))
+    }
 }
 
 /// A plan that is there already, as something proptest can shrink.
@@ -68,7 +78,11 @@ impl Strategy for Given {
 
     fn new_tree(&self, _: &mut TestRunner) -> NewTree<Self> {
         let plan = self.0.clone();
-        Ok(Tree { failing: plan.clone(), steps: smaller(&plan).into_iter(), now: plan })
+        Ok(Tree {
+            failing: plan.clone(),
+            steps: smaller(&plan).into_iter(),
+            now: plan,
+        })
     }
 }
 
@@ -110,9 +124,15 @@ impl Tree {
 }
 
 fn shrink(plan: &Plan) -> Plan {
-    let config = Config { max_shrink_iters: 400, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        max_shrink_iters: 400,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let mut runner = TestRunner::new(config);
-    let Ok(tree) = Given(plan.clone()).new_tree(&mut runner) else { return plan.clone() };
+    let Ok(tree) = Given(plan.clone()).new_tree(&mut runner) else {
+        return plan.clone();
+    };
     let result = runner.run_one(tree, |plan| twice(&plan).map(|_| ()).map_err(TestCaseError::fail));
     match result {
         Err(TestError::Fail(_, smallest)) => smallest,
@@ -133,9 +153,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     if let Some(path) = &arguments.plan {
-        let plan = match fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
-            text.parse::<Plan>().map_err(|error| error.to_string())
-        }) {
+        let plan = match fs::read_to_string(path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| text.parse::<Plan>().map_err(|error| error.to_string()))
+        {
             Ok(plan) => plan,
             Err(error) => {
                 println!("{path}: {error}");
@@ -196,7 +217,9 @@ fn seeds(arguments: &Arguments) -> ExitCode {
     let seconds = begun.elapsed().as_secs_f64();
     let (seeds, messages, reconnects, steps) = totals.into_inner().unwrap_or_default();
     if !arguments.hashes {
-        println!("{seeds} seeds, each twice with the same trace, in {seconds:.1} s: {messages} messages, {reconnects} reconnects, {steps} steps");
+        println!(
+            "{seeds} seeds, each twice with the same trace, in {seconds:.1} s: {messages} messages, {reconnects} reconnects, {steps} steps"
+        );
     }
     match failed.into_inner() {
         Ok(Some((seed, failure))) => {

@@ -14,7 +14,9 @@ use sockeye_event_loop::backend::{
 use sockeye_event_loop::{
     ConnectOptions, DatagramOptions, ListenOptions, PacketKind, PacketOptions, StreamOption, Time,
 };
-use sockeye_socket::{Dscp, Ecn, Meta, Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendError, SendReport};
+use sockeye_socket::{
+    Dscp, Ecn, Meta, Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendError, SendReport,
+};
 
 use crate::errno::{self, error};
 use crate::mutant::Mutant;
@@ -82,7 +84,12 @@ impl Drop for SimBackend {
     }
 }
 
-fn op_error(transport: Transport, failed: Failed, local: Option<SocketAddr>, peer: Option<SocketAddr>) -> OpError {
+fn op_error(
+    transport: Transport,
+    failed: Failed,
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+) -> OpError {
     let (op, number) = match failed {
         Failed::Open(number) => (Op::Open, number),
         Failed::Bind(number) => (Op::Bind, number),
@@ -108,7 +115,10 @@ impl Backend for SimBackend {
     type EventIter<'a> = std::iter::Copied<std::slice::Iter<'a, Ready>>;
 
     fn events(&self, capacity: usize) -> SimEvents {
-        SimEvents { ready: Vec::with_capacity(capacity.min(64)), capacity: capacity.max(1) }
+        SimEvents {
+            ready: Vec::with_capacity(capacity.min(64)),
+            capacity: capacity.max(1),
+        }
     }
 
     fn iter(events: &SimEvents) -> Self::EventIter<'_> {
@@ -128,12 +138,16 @@ impl Backend for SimBackend {
     }
 
     fn poll(&mut self, events: &mut SimEvents, block: bool) -> io::Result<()> {
-        self.world.borrow_mut().poll(self.host, block, &mut events.ready, events.capacity);
+        self.world
+            .borrow_mut()
+            .poll(self.host, block, &mut events.ready, events.capacity);
         Ok(())
     }
 
     fn set_alarm(&mut self, at: Option<Time>) -> io::Result<()> {
-        self.world.borrow_mut().set_alarm(self.host, at.map(Time::as_nanos));
+        self.world
+            .borrow_mut()
+            .set_alarm(self.host, at.map(Time::as_nanos));
         Ok(())
     }
 
@@ -142,7 +156,10 @@ impl Backend for SimBackend {
     }
 
     fn register(&mut self, socket: SocketRef<'_, Self>, token: Token) -> io::Result<()> {
-        self.world.borrow_mut().register(place(&socket), token.to_u64()).map_err(error)
+        self.world
+            .borrow_mut()
+            .register(place(&socket), token.to_u64())
+            .map_err(error)
     }
 
     fn deregister(&mut self, socket: SocketRef<'_, Self>) -> io::Result<()> {
@@ -154,9 +171,15 @@ impl Backend for SimBackend {
         let backlog = usize::try_from(options.backlog).unwrap_or(usize::MAX).min(4096);
         let reuse = (options.reuse_address, options.reuse_port);
         let v6_only = options.v6_only.unwrap_or(false);
-        let opened = self.world.borrow_mut().listen(self.host, at, backlog, reuse, v6_only);
+        let opened = self
+            .world
+            .borrow_mut()
+            .listen(self.host, at, backlog, reuse, v6_only);
         match opened {
-            Ok(index) => Ok(SimListener { world: self.world.clone(), index }),
+            Ok(index) => Ok(SimListener {
+                world: self.world.clone(),
+                index,
+            }),
             Err(failed) => Err(op_error(Transport::Tcp, failed, Some(at), None)),
         }
     }
@@ -172,7 +195,10 @@ impl Backend for SimBackend {
         }
         world.send_syn(index);
         drop(world);
-        Ok(SimStream { world: self.world.clone(), index })
+        Ok(SimStream {
+            world: self.world.clone(),
+            index,
+        })
     }
 
     fn bind(&mut self, at: SocketAddr, options: &DatagramOptions) -> Result<SimSocket, OpError> {
@@ -215,7 +241,8 @@ impl Backend for SimBackend {
         };
         let refused = match kind {
             MessageKind::Ip(0) | MessageKind::Header(0)
-                if !self.world.borrow().mutated(Mutant::ProtocolZeroIsFine) => {
+                if !self.world.borrow().mutated(Mutant::ProtocolZeroIsFine) =>
+            {
                 Some(errno::EPROTONOSUPPORT)
             }
             MessageKind::Header(_) if v6 => Some(errno::EOPNOTSUPP),
@@ -250,7 +277,11 @@ impl Backend for SimBackend {
 impl SimBackend {
     fn open(&mut self, transport: Transport, opening: Opening, wants: Wants) -> Result<SimSocket, OpError> {
         match self.world.borrow_mut().open_message(self.host, opening) {
-            Ok(index) => Ok(SimSocket { world: self.world.clone(), index, wants }),
+            Ok(index) => Ok(SimSocket {
+                world: self.world.clone(),
+                index,
+                wants,
+            }),
             Err(failed) => Err(op_error(transport, failed, Some(opening.at), opening.connect)),
         }
     }
@@ -269,7 +300,13 @@ impl ListenerIo for SimListener {
 
     fn accept(&mut self) -> io::Result<(SimStream, SocketAddr)> {
         let (index, peer) = self.world.borrow_mut().accept(self.index).map_err(error)?;
-        Ok((SimStream { world: self.world.clone(), index }, peer))
+        Ok((
+            SimStream {
+                world: self.world.clone(),
+                index,
+            },
+            peer,
+        ))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -377,8 +414,13 @@ impl World {
             StreamOption::RecvBuffer(bytes) => slot.rx_limit = (2 * bytes).max(2304),
             StreamOption::NotSentLowat(_) => {}
             StreamOption::UserTimeout(limit) => slot.user_timeout_ns = limit.map(crate::link::nanos),
-            StreamOption::KeepAlive { idle, interval, count } => {
-                let (idle, interval, count) = (crate::link::nanos(*idle), crate::link::nanos(*interval), *count);
+            StreamOption::KeepAlive {
+                idle,
+                interval,
+                count,
+            } => {
+                let (idle, interval, count) =
+                    (crate::link::nanos(*idle), crate::link::nanos(*interval), *count);
                 self.set_keepalive(stream, idle.max(1), interval.max(1), count.max(1));
             }
             _ => return Err(io::ErrorKind::Unsupported.into()),
@@ -470,7 +512,12 @@ impl MessageIo for SimSocket {
         Ok(batch.len())
     }
 
-    fn send_batch<'a, F>(&mut self, _storage: &mut SendBatch, range: Range<usize>, mut message: F) -> SendReport
+    fn send_batch<'a, F>(
+        &mut self,
+        _storage: &mut SendBatch,
+        range: Range<usize>,
+        mut message: F,
+    ) -> SendReport
     where
         F: FnMut(usize) -> Outgoing<'a>,
     {
@@ -478,14 +525,21 @@ impl MessageIo for SimSocket {
         let (start, count) = (range.start, range.len());
         for index in range {
             if let Err(number) = self.send_one(&mut world, &message(index)) {
-                return SendReport { count: index - start, error: Some(SendError::from_errno(number)) };
+                return SendReport {
+                    count: index - start,
+                    error: Some(SendError::from_errno(number)),
+                };
             }
         }
         SendReport { count, error: None }
     }
 
     fn recv_error(&mut self) -> io::Result<Option<QueueEntry>> {
-        Ok(self.world.borrow_mut().receive_error(self.index).map(QueueEntry::Error))
+        Ok(self
+            .world
+            .borrow_mut()
+            .receive_error(self.index)
+            .map(QueueEntry::Error))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -28,8 +28,20 @@ pub(crate) struct Capture {
 const MOST: usize = 60_000;
 const WINDOW: u16 = 65_535;
 
-fn segment(from: SocketAddr, to: SocketAddr, (sent, received): (u32, u32), flags: TcpFlags, data: &[u8]) -> Vec<u8> {
-    let header = Header { source: from.ip(), destination: to.ip(), protocol: 6, hop_limit: 64, class: 0 };
+fn segment(
+    from: SocketAddr,
+    to: SocketAddr,
+    (sent, received): (u32, u32),
+    flags: TcpFlags,
+    data: &[u8],
+) -> Vec<u8> {
+    let header = Header {
+        source: from.ip(),
+        destination: to.ip(),
+        protocol: 6,
+        hop_limit: 64,
+        class: 0,
+    };
     let tcp = TcpBuilder::new(from.port(), to.port(), data)
         .sequence(sent)
         .acknowledgment(received)
@@ -61,7 +73,11 @@ impl World {
         // The handshake and the end take a number each.
         let starts = flags.contains(TcpFlags::SYN);
         let sent = if starts { 0 } else { slot.sent };
-        let acknowledged = if flags.contains(TcpFlags::ACK) { slot.received } else { 0 };
+        let acknowledged = if flags.contains(TcpFlags::ACK) {
+            slot.received
+        } else {
+            0
+        };
         let packet = segment(slot.local, slot.remote, (sent, acknowledged), flags, data);
         let len = u32::try_from(data.len()).unwrap_or(0);
         let taken = len + u32::from(flags.contains(TcpFlags::FIN));

@@ -21,7 +21,6 @@ macro_rules! errnos {
 errnos! {
     EPERM = 1,
     EINTR = 4,
-    EIO = 5,
     EAGAIN = 11,
     ENOMEM = 12,
     EACCES = 13,
@@ -39,7 +38,6 @@ errnos! {
     EAFNOSUPPORT = 97,
     EADDRINUSE = 98,
     EADDRNOTAVAIL = 99,
-    ENETDOWN = 100,
     ENETUNREACH = 101,
     ECONNABORTED = 103,
     ECONNRESET = 104,

@@ -51,7 +51,10 @@ impl LinkOptions {
     /// An ideal link with that latency.
     #[must_use]
     pub fn latency(latency: Duration) -> Self {
-        Self { latency, ..Self::default() }
+        Self {
+            latency,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn is_ideal(&self) -> bool {
@@ -129,7 +132,9 @@ impl Link {
         self.latency_ns = nanos(options.latency);
         self.jitter_ns = nanos(options.jitter);
         self.queue_ns = nanos(options.queue);
-        self.byte_time = options.bandwidth.map_or(0, |bits| (8 * 1_000_000_000 * 1024 / bits.max(1)).max(1));
+        self.byte_time = options
+            .bandwidth
+            .map_or(0, |bits| (8 * 1_000_000_000 * 1024 / bits.max(1)).max(1));
     }
 
     pub(crate) fn is_ideal(&self, side: usize) -> bool {
@@ -217,7 +222,11 @@ mod tests {
         let near = |passage: Passage, ms: u64| matches!(passage, Passage::Arrives(at) if at.abs_diff(ms * 1_000_000) < 2_000);
         assert!(near(arrivals[0], 1) && near(arrivals[1], 2), "{arrivals:?}");
         assert_eq!(arrivals[2], Passage::Lost);
-        assert_eq!(slow.pass(1, 1500, 1, 0), arrivals[0], "the directions do not share it");
+        assert_eq!(
+            slow.pass(1, 1500, 1, 0),
+            arrivals[0],
+            "the directions do not share it"
+        );
     }
 
     #[test]
@@ -231,8 +240,13 @@ mod tests {
     #[test]
     fn loss_of_one_fragment_loses_the_whole() {
         let lost = |packets| {
-            let mut link = link(LinkOptions { loss_ppm: 100_000, ..LinkOptions::default() });
-            (0..2000).filter(|_| link.pass(0, 100, packets, 0) == Passage::Lost).count()
+            let mut link = link(LinkOptions {
+                loss_ppm: 100_000,
+                ..LinkOptions::default()
+            });
+            (0..2000)
+                .filter(|_| link.pass(0, 100, packets, 0) == Passage::Lost)
+                .count()
         };
         assert!((150..250).contains(&lost(1)), "{}", lost(1));
         assert!((750..950).contains(&lost(5)), "{}: 1 - 0.9^5 of 2000", lost(5));

@@ -26,7 +26,11 @@ impl Sim {
             other => io::Error::other(other),
         };
         let mut writer = PcapNgWriter::new(out).map_err(other)?;
-        let interface = InterfaceDescriptionBlock { linktype: DataLink::RAW, snaplen: SNAPLEN, options: Vec::new() };
+        let interface = InterfaceDescriptionBlock {
+            linktype: DataLink::RAW,
+            snaplen: SNAPLEN,
+            options: Vec::new(),
+        };
         writer.write_pcapng_block(interface).map_err(other)?;
         for (at, packet) in self.captured() {
             let block = EnhancedPacketBlock {

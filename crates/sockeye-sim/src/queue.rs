@@ -40,7 +40,10 @@ impl<E> Ord for Entry<E> {
 
 impl<E> Queue<E> {
     pub(crate) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), sequence: 0 }
+        Self {
+            heap: BinaryHeap::new(),
+            sequence: 0,
+        }
     }
 
     pub(crate) fn push(&mut self, at: u64, event: E) {
@@ -61,10 +64,6 @@ impl<E> Queue<E> {
         }
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.event))
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.heap.len()
-    }
 }
 
 #[cfg(test)]
@@ -79,8 +78,10 @@ mod tests {
         }
         assert_eq!(queue.next_at(), Some(1));
         assert_eq!(queue.pop_until(0), None);
-        let order: String = std::iter::from_fn(|| queue.pop_until(9)).map(|(_, name)| name).collect();
+        let order: String = std::iter::from_fn(|| queue.pop_until(9))
+            .map(|(_, name)| name)
+            .collect();
         assert_eq!(order, "abcd");
-        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.next_at(), None);
     }
 }

@@ -69,7 +69,10 @@ impl Ring {
     pub(crate) fn slices(&self, len: usize) -> (&[u8], &[u8]) {
         let len = len.min(self.len);
         let until_end = (self.bytes.len() - self.head).min(len);
-        (&self.bytes[self.head..self.head + until_end], &self.bytes[..len - until_end])
+        (
+            &self.bytes[self.head..self.head + until_end],
+            &self.bytes[..len - until_end],
+        )
     }
 
     /// Drops the first `len` bytes.

@@ -29,13 +29,18 @@ pub(crate) enum Step {
 
 impl Trace {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { hash: seed ^ 0x736f_636b_6579_6521, steps: 0 }
+        Self {
+            hash: seed ^ 0x736f_636b_6579_6521,
+            steps: 0,
+        }
     }
 
     #[inline]
     pub(crate) fn step(&mut self, now: u64, step: Step, who: u32, amount: u64) {
         let word = now ^ (u64::from(who) << 40) ^ ((step as u64) << 56) ^ amount.rotate_left(20);
-        self.hash = (self.hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        self.hash = (self.hash ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
         self.steps += 1;
     }
 

@@ -204,10 +204,22 @@ impl HostKnob {
 const CHAOS_US: u64 = 2_000_000;
 /// The errors that a plan of a seed injects, by call. None of them stands for success.
 const ERRORS: [(Call, &[i32]); 6] = [
-    (Call::Accept, &[errno::EMFILE, errno::ENFILE, errno::ENOBUFS, errno::ENOMEM, errno::ECONNABORTED]),
+    (
+        Call::Accept,
+        &[
+            errno::EMFILE,
+            errno::ENFILE,
+            errno::ENOBUFS,
+            errno::ENOMEM,
+            errno::ECONNABORTED,
+        ],
+    ),
     (Call::Read, &[errno::ECONNRESET, errno::ETIMEDOUT, errno::EINTR]),
     (Call::Write, &[errno::ECONNRESET, errno::EPIPE, errno::EINTR]),
-    (Call::Connect, &[errno::ENETUNREACH, errno::EADDRNOTAVAIL, errno::ETIMEDOUT]),
+    (
+        Call::Connect,
+        &[errno::ENETUNREACH, errno::EADDRNOTAVAIL, errno::ETIMEDOUT],
+    ),
     (Call::Send, &[errno::ENOBUFS, errno::EPERM, errno::EHOSTUNREACH]),
     (Call::Register, &[errno::ENOSPC, errno::ENOMEM]),
 ];
@@ -221,13 +233,23 @@ impl Plan {
         let network = Network {
             latency_us: wide(random.between(0, 400)),
             jitter_us: wide(random.between(0, 100)),
-            loss_ppm: if random.chance(500_000) { wide(random.below(5_000)) } else { 0 },
+            loss_ppm: if random.chance(500_000) {
+                wide(random.below(5_000))
+            } else {
+                0
+            },
             duplicate_ppm: wide(random.below(10_000)),
             reorder_ppm: wide(random.below(20_000)),
-            bandwidth_kbps: if random.chance(300_000) { wide(random.between(10_000, 1_000_000)) } else { 0 },
+            bandwidth_kbps: if random.chance(300_000) {
+                wide(random.between(10_000, 1_000_000))
+            } else {
+                0
+            },
             mtu: 1500,
         };
-        let faults = (0..random.between(20, 28)).map(|_| Fault::random(&mut random, hosts)).collect();
+        let faults = (0..random.between(20, 28))
+            .map(|_| Fault::random(&mut random, hosts))
+            .collect();
         Self {
             seed,
             hosts,
@@ -282,7 +304,12 @@ impl Fault {
             _ => {
                 let (call, errors) = ERRORS[pick(random, ERRORS.len())];
                 let errno = errors[pick(random, errors.len())];
-                What::Fail { host, call, nth: wide(random.between(1, 20)), errno }
+                What::Fail {
+                    host,
+                    call,
+                    nth: wide(random.between(1, 20)),
+                    errno,
+                }
             }
         };
         Self { at_us, for_us, what }
@@ -299,7 +326,12 @@ impl Fault {
             LinkKnob::Jitter => random.between(100, 50_000),
             LinkKnob::Bandwidth => random.between(100, 10_000),
         };
-        What::Link { knob, a, b, amount: wide(amount) }
+        What::Link {
+            knob,
+            a,
+            b,
+            amount: wide(amount),
+        }
     }
 
     fn random_host(random: &mut Random, host: u16) -> What {
@@ -311,7 +343,11 @@ impl Fault {
             HostKnob::Descriptors => random.between(2, 30),
             HostKnob::Ports => random.between(1, 20),
         };
-        What::Host { knob, host, amount: wide(amount) }
+        What::Host {
+            knob,
+            host,
+            amount: wide(amount),
+        }
     }
 }
 
@@ -337,7 +373,9 @@ mod tests {
     fn a_seed_has_at_least_what_is_promised() {
         for seed in 0..200 {
             let plan = Plan::of_seed(seed);
-            assert!(plan.hosts >= 4 && plan.connections >= 32 && plan.messages >= 1000 && plan.faults.len() >= 20);
+            assert!(
+                plan.hosts >= 4 && plan.connections >= 32 && plan.messages >= 1000 && plan.faults.len() >= 20
+            );
             assert_eq!(plan, Plan::of_seed(seed));
         }
     }
@@ -352,7 +390,11 @@ mod tests {
                 What::Fail { call, .. } => format!("{call:?}"),
             });
         }
-        assert_eq!(seen.len(), LinkKnob::ALL.len() + HostKnob::ALL.len() + ERRORS.len(), "{seen:?}");
+        assert_eq!(
+            seen.len(),
+            LinkKnob::ALL.len() + HostKnob::ALL.len() + ERRORS.len(),
+            "{seen:?}"
+        );
     }
 
     proptest! {

@@ -34,13 +34,27 @@ pub enum PlanFault {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Network { latency_us, jitter_us, loss_ppm, duplicate_ppm, reorder_ppm, bandwidth_kbps, mtu } = self.network;
+        let Network {
+            latency_us,
+            jitter_us,
+            loss_ppm,
+            duplicate_ppm,
+            reorder_ppm,
+            bandwidth_kbps,
+            mtu,
+        } = self.network;
         writeln!(f, "seed {}", self.seed)?;
         writeln!(f, "hosts {}", self.hosts)?;
         writeln!(f, "connections {}", self.connections)?;
         writeln!(f, "messages {}", self.messages)?;
-        write!(f, "network latency {latency_us}us jitter {jitter_us}us loss {loss_ppm}ppm duplicate {duplicate_ppm}ppm ")?;
-        writeln!(f, "reorder {reorder_ppm}ppm bandwidth {bandwidth_kbps}kbps mtu {mtu}")?;
+        write!(
+            f,
+            "network latency {latency_us}us jitter {jitter_us}us loss {loss_ppm}ppm duplicate {duplicate_ppm}ppm "
+        )?;
+        writeln!(
+            f,
+            "reorder {reorder_ppm}ppm bandwidth {bandwidth_kbps}kbps mtu {mtu}"
+        )?;
         writeln!(f, "healed at {}us", self.healed_at_us)?;
         for fault in &self.faults {
             writeln!(f, "{fault}")?;
@@ -63,7 +77,12 @@ impl fmt::Display for Fault {
                 write!(f, "{name} {host}")?;
                 unit.map_or(Ok(()), |unit| write!(f, " {amount}{unit}"))
             }
-            What::Fail { host, call, nth, errno } => {
+            What::Fail {
+                host,
+                call,
+                nth,
+                errno,
+            } => {
                 write!(f, "fail {host} {} {nth} ", call.name())?;
                 match errno::name(errno) {
                     Some(name) => f.write_str(name),
@@ -82,7 +101,10 @@ impl FromStr for Plan {
         plan.faults.clear();
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or("");
-            plan.read_line(line).map_err(|fault| PlanError { line: index + 1, fault })?;
+            plan.read_line(line).map_err(|fault| PlanError {
+                line: index + 1,
+                fault,
+            })?;
         }
         Ok(plan)
     }
@@ -110,12 +132,20 @@ impl Plan {
             }
             _ => return Err(PlanFault::Wrong("the beginning of a line")),
         }
-        if words.0.next().is_some() { Err(PlanFault::LeftOver) } else { Ok(()) }
+        if words.0.next().is_some() {
+            Err(PlanFault::LeftOver)
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn at_least_two(hosts: u16) -> Result<u16, PlanFault> {
-    if hosts >= 2 { Ok(hosts) } else { Err(PlanFault::Wrong("two hosts or more")) }
+    if hosts >= 2 {
+        Ok(hosts)
+    } else {
+        Err(PlanFault::Wrong("two hosts or more"))
+    }
 }
 
 /// The words of a line that are left.
@@ -127,7 +157,11 @@ impl<'a> Words<'a> {
     }
 
     fn exactly(&mut self, expected: &'static str) -> Result<(), PlanFault> {
-        if self.word(expected)? == expected { Ok(()) } else { Err(PlanFault::Wrong(expected)) }
+        if self.word(expected)? == expected {
+            Ok(())
+        } else {
+            Err(PlanFault::Wrong(expected))
+        }
     }
 
     fn number<T: FromStr>(&mut self, unit: &str, what: &'static str) -> Result<T, PlanFault> {
@@ -158,12 +192,23 @@ impl<'a> Words<'a> {
         self.exactly("for")?;
         let for_us = self.number("us", "a time in us")?;
         let name = self.word("a fault")?;
-        let what = if let Some((knob, _, unit)) = LinkKnob::ALL.into_iter().find(|(_, known, _)| *known == name) {
+        let what = if let Some((knob, _, unit)) =
+            LinkKnob::ALL.into_iter().find(|(_, known, _)| *known == name)
+        {
             let (a, b) = (self.number("", "a host")?, self.number("", "a host")?);
-            What::Link { knob, a, b, amount: self.amount(unit)? }
+            What::Link {
+                knob,
+                a,
+                b,
+                amount: self.amount(unit)?,
+            }
         } else if let Some((knob, _, unit)) = HostKnob::ALL.into_iter().find(|(_, known, _)| *known == name) {
             let host = self.number("", "a host")?;
-            What::Host { knob, host, amount: self.amount(unit)? }
+            What::Host {
+                knob,
+                host,
+                amount: self.amount(unit)?,
+            }
         } else if name == "fail" {
             self.failure()?
         } else {
@@ -179,11 +224,21 @@ impl<'a> Words<'a> {
     fn failure(&mut self) -> Result<What, PlanFault> {
         let host = self.number("", "a host")?;
         let name = self.word("a call")?;
-        let call = Call::ALL.into_iter().find(|call| call.name() == name).ok_or(PlanFault::Wrong("a call"))?;
+        let call = Call::ALL
+            .into_iter()
+            .find(|call| call.name() == name)
+            .ok_or(PlanFault::Wrong("a call"))?;
         let nth = self.number("", "a count")?;
         let name = self.word("an error")?;
-        let errno = errno::by_name(name).or_else(|| name.parse().ok()).ok_or(PlanFault::Wrong("an error"))?;
-        Ok(What::Fail { host, call, nth, errno })
+        let errno = errno::by_name(name)
+            .or_else(|| name.parse().ok())
+            .ok_or(PlanFault::Wrong("an error"))?;
+        Ok(What::Fail {
+            host,
+            call,
+            nth,
+            errno,
+        })
     }
 }
 
@@ -199,7 +254,11 @@ mod tests {
             ("at 5us for 5us cut 0", 1, PlanFault::Missing("a host")),
             ("at 5ms for 5us cut 0 1", 1, PlanFault::Wrong("a time in us")),
             ("at 5us for 5us bend 0 1", 1, PlanFault::Wrong("a fault")),
-            ("at 5us for 5us fail 0 accept 1 EWHAT", 1, PlanFault::Wrong("an error")),
+            (
+                "at 5us for 5us fail 0 accept 1 EWHAT",
+                1,
+                PlanFault::Wrong("an error"),
+            ),
             ("seed 1 2", 1, PlanFault::LeftOver),
             ("sed 1", 1, PlanFault::Wrong("the beginning of a line")),
         ] {
@@ -209,7 +268,9 @@ mod tests {
 
     #[test]
     fn comments_and_blank_lines_are_skipped() {
-        let plan: Plan = "# a plan\n\nseed 7 # lucky\nat 1us for 2us fail 1 read 3 ECONNRESET".parse().unwrap();
+        let plan: Plan = "# a plan\n\nseed 7 # lucky\nat 1us for 2us fail 1 read 3 ECONNRESET"
+            .parse()
+            .unwrap();
         assert_eq!((plan.seed, plan.faults.len()), (7, 1));
     }
 }

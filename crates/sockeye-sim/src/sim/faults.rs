@@ -15,9 +15,17 @@ impl Sim {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let begins = fault.at_us * 1000;
             world.queue.push(begins, Event::Fault { index, ends: false });
-            world.queue.push(begins + fault.for_us * 1000, Event::Fault { index, ends: true });
+            world
+                .queue
+                .push(begins + fault.for_us * 1000, Event::Fault { index, ends: true });
         }
-        world.queue.push(plan.healed_at_us * 1000, Event::Fault { index: u32::MAX, ends: true });
+        world.queue.push(
+            plan.healed_at_us * 1000,
+            Event::Fault {
+                index: u32::MAX,
+                ends: true,
+            },
+        );
         drop(world);
         self.in_force = vec![false; plan.faults.len()];
         self.plan = Some(plan.clone());
@@ -42,7 +50,9 @@ impl Sim {
                 continue;
             };
             if self.exists(&fault) {
-                self.world.borrow_mut().step(crate::trace::Step::Fault, index, u64::from(ends));
+                self.world
+                    .borrow_mut()
+                    .step(crate::trace::Step::Fault, index, u64::from(ends));
                 self.in_force[at] = !ends;
                 self.apply(&fault, ends);
             }
@@ -51,7 +61,11 @@ impl Sim {
 
     /// Whether the hosts it speaks of are there.
     fn exists(&self, fault: &Fault) -> bool {
-        let has = |host: u16| self.slots.get(usize::from(host)).is_some_and(|slot| slot.boot.is_some() || slot.events.is_some());
+        let has = |host: u16| {
+            self.slots
+                .get(usize::from(host))
+                .is_some_and(|slot| slot.boot.is_some() || slot.events.is_some())
+        };
         match fault.what {
             What::Link { a, b, .. } => a != b && has(a) && has(b),
             What::Host { host, .. } | What::Fail { host, .. } => has(host),
@@ -62,7 +76,12 @@ impl Sim {
         match fault.what {
             What::Link { .. } => self.refresh_links(),
             What::Host { knob, host, .. } => self.apply_to_host(knob, host, ends),
-            What::Fail { host, call, nth, errno } => {
+            What::Fail {
+                host,
+                call,
+                nth,
+                errno,
+            } => {
                 if !ends {
                     self.fail(HostId(host), call, nth, errno);
                 }
@@ -75,7 +94,9 @@ impl Sim {
         let state = self.world.borrow().hosts[usize::from(host)].state;
         match (knob, ends) {
             (HostKnob::Crash, false) if state != HostState::Crashed => self.crash(id),
-            (HostKnob::Crash, true) if state == HostState::Crashed && !self.is_in_force(host, HostKnob::Crash) => {
+            (HostKnob::Crash, true)
+                if state == HostState::Crashed && !self.is_in_force(host, HostKnob::Crash) =>
+            {
                 self.restart(id);
             }
             (HostKnob::Pause, false) => self.pause(id),
@@ -91,11 +112,21 @@ impl Sim {
     }
 
     fn host_faults(&self, host: u16) -> impl Iterator<Item = (HostKnob, u32)> + '_ {
-        let faults = self.plan.iter().flat_map(|plan| plan.faults.iter()).zip(&self.in_force);
-        faults.filter(|(_, on)| **on).filter_map(move |(fault, _)| match fault.what {
-            What::Host { knob, host: whose, amount } if whose == host => Some((knob, amount)),
-            _ => None,
-        })
+        let faults = self
+            .plan
+            .iter()
+            .flat_map(|plan| plan.faults.iter())
+            .zip(&self.in_force);
+        faults
+            .filter(|(_, on)| **on)
+            .filter_map(move |(fault, _)| match fault.what {
+                What::Host {
+                    knob,
+                    host: whose,
+                    amount,
+                } if whose == host => Some((knob, amount)),
+                _ => None,
+            })
     }
 
     fn is_in_force(&self, host: u16, knob: HostKnob) -> bool {
@@ -103,7 +134,10 @@ impl Sim {
     }
 
     fn amount(&self, host: u16, knob: HostKnob) -> Option<u32> {
-        self.host_faults(host).filter(|(other, _)| *other == knob).map(|(_, amount)| amount).max()
+        self.host_faults(host)
+            .filter(|(other, _)| *other == knob)
+            .map(|(_, amount)| amount)
+            .max()
     }
 
     fn refresh_host(&mut self, host: u16) {
@@ -112,11 +146,17 @@ impl Sim {
         self.set_spurious(id, self.amount(host, HostKnob::Spurious).unwrap_or(0));
         self.set_interrupts(id, self.amount(host, HostKnob::Interrupt).unwrap_or(0));
         self.set_permuted(id, self.is_in_force(host, HostKnob::Permute));
-        let limit = self.amount(host, HostKnob::Descriptors).map_or(20_000, |open| open as usize);
+        let limit = self
+            .amount(host, HostKnob::Descriptors)
+            .map_or(20_000, |open| open as usize);
         self.set_descriptor_limit(id, limit);
-        let ports = self.amount(host, HostKnob::Ports).and_then(|ports| u16::try_from(ports).ok());
+        let ports = self
+            .amount(host, HostKnob::Ports)
+            .and_then(|ports| u16::try_from(ports).ok());
         let (first, last) = EPHEMERAL.into_inner();
-        let last = ports.map_or(last, |ports| first.saturating_add(ports.saturating_sub(1)).min(last));
+        let last = ports.map_or(last, |ports| {
+            first.saturating_add(ports.saturating_sub(1)).min(last)
+        });
         self.set_ephemeral_ports(id, first..=last);
     }
 
@@ -133,7 +173,13 @@ impl Sim {
             }
         }
         let faults: Vec<Fault> = match &self.plan {
-            Some(plan) => plan.faults.iter().zip(&self.in_force).filter(|(_, on)| **on).map(|(fault, _)| *fault).collect(),
+            Some(plan) => plan
+                .faults
+                .iter()
+                .zip(&self.in_force)
+                .filter(|(_, on)| **on)
+                .map(|(fault, _)| *fault)
+                .collect(),
             None => Vec::new(),
         };
         for fault in faults {
@@ -181,11 +227,29 @@ fn changed(options: LinkOptions, knob: LinkKnob, amount: u32) -> LinkOptions {
     let time = Duration::from_micros(amount.into());
     match knob {
         LinkKnob::Cut | LinkKnob::OneWay => options,
-        LinkKnob::Loss => LinkOptions { loss_ppm: amount, ..options },
-        LinkKnob::Latency => LinkOptions { latency: time, ..options },
-        LinkKnob::Jitter => LinkOptions { jitter: time, ..options },
-        LinkKnob::Duplicate => LinkOptions { duplicate_ppm: amount, ..options },
-        LinkKnob::Reorder => LinkOptions { reorder_ppm: amount, ..options },
-        LinkKnob::Bandwidth => LinkOptions { bandwidth: Some(u64::from(amount.max(1)) * 1000), ..options },
+        LinkKnob::Loss => LinkOptions {
+            loss_ppm: amount,
+            ..options
+        },
+        LinkKnob::Latency => LinkOptions {
+            latency: time,
+            ..options
+        },
+        LinkKnob::Jitter => LinkOptions {
+            jitter: time,
+            ..options
+        },
+        LinkKnob::Duplicate => LinkOptions {
+            duplicate_ppm: amount,
+            ..options
+        },
+        LinkKnob::Reorder => LinkOptions {
+            reorder_ppm: amount,
+            ..options
+        },
+        LinkKnob::Bandwidth => LinkOptions {
+            bandwidth: Some(u64::from(amount.max(1)) * 1000),
+            ..options
+        },
     }
 }

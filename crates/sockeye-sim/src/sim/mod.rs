@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    ConnectRequest, EventLoop, ListenOptions, LoopOptions, OpError, ServiceHandle, StreamOptions, StreamService, Time,
+    ConnectRequest, EventLoop, ListenOptions, LoopOptions, OpError, ServiceHandle, StreamOptions,
+    StreamService, Time,
 };
 
 use crate::backend::{SimBackend, shared};
@@ -124,7 +125,11 @@ impl Sim {
         let id = self.node(address.into(), false);
         let backend = SimBackend::new(self.world.clone(), id.0);
         let events = EventLoop::with_backend(backend, options.clone());
-        self.slots.push(Slot { events: Some(events), options, boot: None });
+        self.slots.push(Slot {
+            events: Some(events),
+            options,
+            boot: None,
+        });
         id
     }
 
@@ -134,7 +139,11 @@ impl Sim {
     /// With more than 65,534 hosts.
     pub fn bare_host(&mut self, address: impl Into<IpAddr>) -> HostId {
         let id = self.node(address.into(), false);
-        self.slots.push(Slot { events: None, options: LoopOptions::default(), boot: None });
+        self.slots.push(Slot {
+            events: None,
+            options: LoopOptions::default(),
+            boot: None,
+        });
         id
     }
 
@@ -144,7 +153,11 @@ impl Sim {
     /// With more than 65,534 hosts.
     pub fn router(&mut self, address: impl Into<IpAddr>) -> HostId {
         let id = self.node(address.into(), true);
-        self.slots.push(Slot { events: None, options: LoopOptions::default(), boot: None });
+        self.slots.push(Slot {
+            events: None,
+            options: LoopOptions::default(),
+            boot: None,
+        });
         id
     }
 
@@ -154,7 +167,10 @@ impl Sim {
         assert!(index < u16::MAX, "more hosts than a simulation can have");
         let host = Host::new(world.seed, index, vec![address]);
         world.hosts.push(host);
-        world.routes.nodes.push(Node { is_router, links: Vec::new() });
+        world.routes.nodes.push(Node {
+            is_router,
+            links: Vec::new(),
+        });
         world.routes.own(address, index);
         HostId(index)
     }
@@ -163,10 +179,16 @@ impl Sim {
     ///
     /// # Panics
     /// If it is a router, or has crashed.
-    #[expect(clippy::expect_used, reason = "a host without a loop is a mistake in the test that asks for it")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a host without a loop is a mistake in the test that asks for it"
+    )]
     pub fn on(&mut self, host: HostId) -> &mut SimLoop {
         self.world.borrow_mut().make_runnable(host.0);
-        self.slots[usize::from(host.0)].events.as_mut().expect("a router or a crashed host has no event loop")
+        self.slots[usize::from(host.0)]
+            .events
+            .as_mut()
+            .expect("a router or a crashed host has no event loop")
     }
 
     /// The backend of a [`bare_host`](Self::bare_host), for those who test against the seam itself and not
@@ -192,7 +214,10 @@ impl Sim {
         port: u16,
         service: S,
     ) -> Result<ServiceHandle<S>, OpError> {
-        let v6 = self.world.borrow().hosts[usize::from(host.0)].addresses.iter().any(IpAddr::is_ipv6);
+        let v6 = self.world.borrow().hosts[usize::from(host.0)]
+            .addresses
+            .iter()
+            .any(IpAddr::is_ipv6);
         let events = self.on(host);
         let handle = events.add_stream_service(service, StreamOptions::default());
         let at = SocketAddr::new(crate::world::unspecified(v6), port);
@@ -201,7 +226,12 @@ impl Sim {
     }
 
     /// Connects `service` from a host to an address.
-    pub fn connect<S: StreamService>(&mut self, host: HostId, to: SocketAddr, service: S) -> ServiceHandle<S> {
+    pub fn connect<S: StreamService>(
+        &mut self,
+        host: HostId,
+        to: SocketAddr,
+        service: S,
+    ) -> ServiceHandle<S> {
         let events = self.on(host);
         let handle = events.add_stream_service(service, StreamOptions::default());
         events.connect(handle, ConnectRequest::new(to));
@@ -238,14 +268,22 @@ impl Sim {
     ///
     /// # Errors
     /// As [`run_until`](Self::run_until).
-    pub fn run_until_with(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), SimError> {
+    pub fn run_until_with(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> Result<(), SimError> {
         let until = self.world.borrow().now.saturating_add(nanos(limit));
         loop {
             if done(self) {
                 return Ok(());
             }
             if !self.step(until)? {
-                return if done(self) { Ok(()) } else { Err(SimError::TimedOut(self.now())) };
+                return if done(self) {
+                    Ok(())
+                } else {
+                    Err(SimError::TimedOut(self.now()))
+                };
             }
         }
     }
@@ -324,7 +362,10 @@ impl Sim {
         let Some(events) = &mut self.slots[usize::from(host)].events else {
             return Ok(());
         };
-        events.turn(None).map_err(|error| SimError::Loop { host: HostId(host), error })?;
+        events.turn(None).map_err(|error| SimError::Loop {
+            host: HostId(host),
+            error,
+        })?;
         let next = events.next_timer();
         let mut again = events.has_work();
         let mut world = self.world.borrow_mut();

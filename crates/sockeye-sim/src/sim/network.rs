@@ -89,7 +89,11 @@ impl Sim {
     /// The host's routing table refuses a range of addresses.
     pub fn refuse_route(&mut self, host: HostId, addresses: RangeInclusive<IpAddr>, why: NoRoute) {
         let (first, last) = addresses.into_inner();
-        self.world.borrow_mut().routes.refused.push((host.0, first, last, why));
+        self.world
+            .borrow_mut()
+            .routes
+            .refused
+            .push((host.0, first, last, why));
     }
 
     /// The host's program stops: its kernel goes on, its clock too.
@@ -165,27 +169,37 @@ impl Sim {
     /// The `nth` of the host's following calls of that kind (1 is the next) fails with that error, given by
     /// Linux's number.
     pub fn fail(&mut self, host: HostId, call: Call, nth: u32, errno: i32) {
-        self.world.borrow_mut().hosts[usize::from(host.0)].knobs.fail(call, nth, errno);
+        self.world.borrow_mut().hosts[usize::from(host.0)]
+            .knobs
+            .fail(call, nth, errno);
     }
 
     /// Reads and writes of the host are cut short, in so many millionths of all.
     pub fn set_short(&mut self, host: HostId, ppm: u32) {
-        self.world.borrow_mut().hosts[usize::from(host.0)].knobs.set_short(ppm);
+        self.world.borrow_mut().hosts[usize::from(host.0)]
+            .knobs
+            .set_short(ppm);
     }
 
     /// Polls of the host report readiness that is not there, in so many millionths of all.
     pub fn set_spurious(&mut self, host: HostId, ppm: u32) {
-        self.world.borrow_mut().hosts[usize::from(host.0)].knobs.set_spurious(ppm);
+        self.world.borrow_mut().hosts[usize::from(host.0)]
+            .knobs
+            .set_spurious(ppm);
     }
 
     /// Calls of the host are interrupted by signals (EINTR), in so many millionths of all.
     pub fn set_interrupts(&mut self, host: HostId, ppm: u32) {
-        self.world.borrow_mut().hosts[usize::from(host.0)].knobs.set_interrupts(ppm);
+        self.world.borrow_mut().hosts[usize::from(host.0)]
+            .knobs
+            .set_interrupts(ppm);
     }
 
     /// Events of the host come in any order.
     pub fn set_permuted(&mut self, host: HostId, on: bool) {
-        self.world.borrow_mut().hosts[usize::from(host.0)].knobs.set_permute(on);
+        self.world.borrow_mut().hosts[usize::from(host.0)]
+            .knobs
+            .set_permute(on);
     }
 
     /// Times at which something arrives are rounded up to a multiple of this, a microsecond by default.
@@ -203,7 +217,9 @@ impl Sim {
     pub fn captured(&self) -> Vec<(sockeye_event_loop::Time, Vec<u8>)> {
         let world = self.world.borrow();
         let packets = world.capture.iter().flat_map(|capture| capture.packets.iter());
-        packets.map(|(at, packet)| (sockeye_event_loop::Time::from_nanos(*at), packet.clone())).collect()
+        packets
+            .map(|(at, packet)| (sockeye_event_loop::Time::from_nanos(*at), packet.clone()))
+            .collect()
     }
 
     /// Plants a mutant in the simulator, or none.

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramOptions, DatagramService, Datagrams, Stream,
-    StreamId, StreamService, Timer, TimerId,
+    CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramOptions, DatagramService,
+    Datagrams, Stream, StreamId, StreamService, Timer, TimerId,
 };
 
 use super::servers::whole;
@@ -28,9 +28,18 @@ pub(super) fn start(events: &mut SimLoop, own: Vec<u32>, board: &Shared) -> bool
             let client = &board.borrow().clients[index as usize];
             (client.kind, client.server)
         };
-        let client = Client { index, kind, server, board: Shared::clone(board) };
+        let client = Client {
+            index,
+            kind,
+            server,
+            board: Shared::clone(board),
+        };
         if kind == Kind::Datagrams {
-            let service = events.add_datagram_service(Resend { client, retry: RETRY, timer: None });
+            let service = events.add_datagram_service(Resend {
+                client,
+                retry: RETRY,
+                timer: None,
+            });
             let at = SocketAddr::from(([0, 0, 0, 0], 0));
             fine &= events.bind(service, at, &DatagramOptions::default()).is_ok();
         } else {
@@ -74,7 +83,9 @@ impl Client {
     fn wrong(&self, what: &str, got: &[u8]) {
         let (index, number, kind) = (self.index, self.number(), self.kind);
         let len = got.len();
-        self.board.borrow_mut().wrong(|| format!("client {index} ({kind:?}), message {number}: {what}, {len} bytes"));
+        self.board
+            .borrow_mut()
+            .wrong(|| format!("client {index} ({kind:?}), message {number}: {what}, {len} bytes"));
     }
 
     fn ask(&self, stream: &mut Stream<'_>, conn: &mut Option<TimerId>) {
@@ -192,8 +203,11 @@ impl DatagramService for Resend {
             self.ask(socket);
         } else {
             // Answers to what was sent twice come twice; anything else is wrong.
-            let field = datagram.data.get(4..8).map_or(u32::MAX, |field| u32::from_be_bytes([field[0], field[1], field[2], field[3]]));
-            let known = field < number && *datagram.data == *message(self.client.index, field, Kind::Datagrams);
+            let field = datagram.data.get(4..8).map_or(u32::MAX, |field| {
+                u32::from_be_bytes([field[0], field[1], field[2], field[3]])
+            });
+            let known =
+                field < number && *datagram.data == *message(self.client.index, field, Kind::Datagrams);
             if !known {
                 self.client.wrong("a datagram that nobody sent", datagram.data);
             }

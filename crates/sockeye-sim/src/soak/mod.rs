@@ -168,7 +168,12 @@ fn options() -> StreamOptions {
             idle: Some(Duration::from_secs(8)),
             ..Deadlines::default()
         },
-        watermarks: Watermarks { high: 64 * 1024, low: 16 * 1024, max_write: 256 * 1024, max_tail: 32 * 1024 },
+        watermarks: Watermarks {
+            high: 64 * 1024,
+            low: 16 * 1024,
+            max_write: 256 * 1024,
+            max_tail: 32 * 1024,
+        },
         close_timeout: Duration::from_secs(2),
         ..StreamOptions::default()
     }
@@ -179,7 +184,13 @@ fn boot(events: &mut SimLoop, host: u16, board: &Shared) {
     let echo = events.add_stream_service(servers::Echo, options());
     let chat = events.add_stream_service(servers::Chat::default(), options());
     let ask = events.add_stream_service(servers::Answer, options());
-    let relay = events.add_stream_service(servers::Relay { to: SocketAddr::new(address(host), ECHO), pairs: Vec::new() }, options());
+    let relay = events.add_stream_service(
+        servers::Relay {
+            to: SocketAddr::new(address(host), ECHO),
+            pairs: Vec::new(),
+        },
+        options(),
+    );
     let datagrams = events.add_datagram_service(servers::Reflect);
     let any = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
     let listen = ListenOptions::default();
@@ -187,10 +198,16 @@ fn boot(events: &mut SimLoop, host: u16, board: &Shared) {
         & events.listen(chat, any(CHAT), &listen).is_ok()
         & events.listen(ask, any(ASK), &listen).is_ok()
         & events.listen(relay, any(RELAY), &listen).is_ok()
-        & events.bind(datagrams, any(DATAGRAMS), &DatagramOptions::default()).is_ok();
+        & events
+            .bind(datagrams, any(DATAGRAMS), &DatagramOptions::default())
+            .is_ok();
     let own: Vec<u32> = {
         let board = board.borrow();
-        let own = board.clients.iter().zip(0..).filter(|(client, _)| client.host == host && !client.is_done());
+        let own = board
+            .clients
+            .iter()
+            .zip(0..)
+            .filter(|(client, _)| client.host == host && !client.is_done());
         own.map(|(_, index)| index).collect()
     };
     let fine = clients::start(events, own, board) & fine;
@@ -214,10 +231,17 @@ pub fn run(plan: &Plan) -> Result<Outcome, Failure> {
 /// # Errors
 /// Why it failed.
 pub fn run_in(sim: &mut Sim, plan: &Plan) -> Result<Outcome, Failure> {
-    let board = Rc::new(RefCell::new(Board { clients: crew(plan), ..Board::default() }));
-    let loop_options = sockeye_event_loop::LoopOptions { read_buffer: 16 * 1024, ..Default::default() };
-    let hosts: Vec<HostId> =
-        (0..plan.hosts).map(|host| sim.host_with(address(host), loop_options.clone())).collect();
+    let board = Rc::new(RefCell::new(Board {
+        clients: crew(plan),
+        ..Board::default()
+    }));
+    let loop_options = sockeye_event_loop::LoopOptions {
+        read_buffer: 16 * 1024,
+        ..Default::default()
+    };
+    let hosts: Vec<HostId> = (0..plan.hosts)
+        .map(|host| sim.host_with(address(host), loop_options.clone()))
+        .collect();
     for &host in &hosts {
         let board = Rc::clone(&board);
         sim.boot(host, move |events| boot(events, host.0, &board));
@@ -238,7 +262,8 @@ pub fn run_in(sim: &mut Sim, plan: &Plan) -> Result<Outcome, Failure> {
     for &host in &hosts {
         sim.on(host).start_drain(Duration::from_secs(5));
     }
-    let empty = |left: &Leftovers| left.connections == 0 && left.timers == 0 && left.streams == 0 && left.bytes == 0;
+    let empty =
+        |left: &Leftovers| left.connections == 0 && left.timers == 0 && left.streams == 0 && left.bytes == 0;
     match sim.run_until_with(LINGER, |sim| empty(&sim.leftovers())) {
         Ok(()) => {}
         Err(SimError::TimedOut(_)) => return Err(Failure::Left(sim.leftovers(), sim.describe_leftover())),
@@ -294,14 +319,30 @@ fn crew(plan: &Plan) -> Vec<Progress> {
             };
             let small = |host: u32| u16::try_from(host).unwrap_or(0);
             let server = SocketAddr::new(address(small(server)), port);
-            Progress { host: small(host), kind, server, wanted: each, done: 0 }
+            Progress {
+                host: small(host),
+                kind,
+                server,
+                wanted: each,
+                done: 0,
+            }
         })
         .collect()
 }
 
 fn unfinished(board: &Board) -> Failure {
     let done = board.clients.iter().filter(|client| client.is_done()).count();
-    let first = board.clients.iter().zip(0..).find(|(client, _)| !client.is_done());
-    let first = first.map_or_else(String::new, |(client, index): (_, u32)| format!("client {index}: {client:?}"));
-    Failure::Unfinished { done, of: board.clients.len(), first }
+    let first = board
+        .clients
+        .iter()
+        .zip(0..)
+        .find(|(client, _)| !client.is_done());
+    let first = first.map_or_else(String::new, |(client, index): (_, u32)| {
+        format!("client {index}: {client:?}")
+    });
+    Failure::Unfinished {
+        done,
+        of: board.clients.len(),
+        first,
+    }
 }

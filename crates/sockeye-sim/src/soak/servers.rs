@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramService, Datagrams, Sent, Stream, StreamId,
-    StreamService, Timer,
+    CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramService, Datagrams, Sent, Stream,
+    StreamId, StreamService, Timer,
 };
 
 /// Writes back what fits and leaves the rest for later.
 fn echo(stream: &mut Stream<'_>, data: &[u8]) -> usize {
-    if stream.write(data).is_taken() { data.len() } else { 0 }
+    if stream.write(data).is_taken() {
+        data.len()
+    } else {
+        0
+    }
 }
 
 /// Sends everything back.
@@ -121,7 +125,9 @@ impl StreamService for Relay {
         if stream.tag() == 0 {
             // The one who came: it waits until the other side stands.
             stream.pause();
-            let request = ConnectRequest::new(self.to).tag(tag(stream.id())).deadline(Duration::from_secs(2));
+            let request = ConnectRequest::new(self.to)
+                .tag(tag(stream.id()))
+                .deadline(Duration::from_secs(2));
             stream.context().connect(request);
             self.pairs.push(stream.id());
         } else {

@@ -20,11 +20,21 @@ pub fn smaller(plan: &Plan) -> Vec<Plan> {
         chunk /= 2;
     }
     if plan.connections > 1 {
-        plans.push(Plan { connections: plan.connections / 2, messages: plan.messages / 2, ..plan.clone() });
-        plans.push(Plan { connections: plan.connections - 1, ..plan.clone() });
+        plans.push(Plan {
+            connections: plan.connections / 2,
+            messages: plan.messages / 2,
+            ..plan.clone()
+        });
+        plans.push(Plan {
+            connections: plan.connections - 1,
+            ..plan.clone()
+        });
     }
     if plan.messages > 1 {
-        plans.push(Plan { messages: plan.messages / 2, ..plan.clone() });
+        plans.push(Plan {
+            messages: plan.messages / 2,
+            ..plan.clone()
+        });
     }
     for (at, fault) in plan.faults.iter().enumerate() {
         plans.extend(weaker(fault).map(|weaker| {
@@ -37,11 +47,25 @@ pub fn smaller(plan: &Plan) -> Vec<Plan> {
 }
 
 fn weaker(fault: &Fault) -> impl Iterator<Item = Fault> {
-    let shorter = (fault.for_us > 1000).then(|| Fault { for_us: fault.for_us / 2, ..*fault });
+    let shorter = (fault.for_us > 1000).then_some(Fault {
+        for_us: fault.for_us / 2,
+        ..*fault
+    });
     let milder = match fault.what {
-        What::Fail { host, call, nth, errno } if nth > 1 => {
-            Some(Fault { what: What::Fail { host, call, nth: nth / 2, errno }, ..*fault })
-        }
+        What::Fail {
+            host,
+            call,
+            nth,
+            errno,
+        } if nth > 1 => Some(Fault {
+            what: What::Fail {
+                host,
+                call,
+                nth: nth / 2,
+                errno,
+            },
+            ..*fault
+        }),
         _ => None,
     };
     shorter.into_iter().chain(milder)
@@ -59,7 +83,9 @@ mod tests {
             faults + u64::from(plan.messages) + u64::from(plan.connections) + 100 * plan.faults.len() as u64
         };
         for _ in 0..10_000 {
-            let Some(next) = smaller(&plan).into_iter().next() else { break };
+            let Some(next) = smaller(&plan).into_iter().next() else {
+                break;
+            };
             assert!(size(&next) < size(&plan));
             plan = next;
         }

@@ -23,8 +23,6 @@ pub(crate) struct About {
     pub(crate) mtu: Option<u32>,
     /// The beginning of the payload behind the transport's header.
     pub(crate) payload: Vec<u8>,
-    /// The connect it ends, if it is about one.
-    pub(crate) stream: Option<(u32, u32)>,
 }
 
 /// A datagram or packet on its way, or waiting to be received.
@@ -109,12 +107,18 @@ impl World {
             _ => self.source_for(host, to.ip()).ok_or(errno::ENETUNREACH)?,
         };
         self.step(Step::Send, index, sending.payload.len() as u64);
-        if self.mutated(Mutant::DatagramsVanish) || (sending.payload.is_empty() && self.mutated(Mutant::EmptyDatagramsVanish)) {
+        if self.mutated(Mutant::DatagramsVanish)
+            || (sending.payload.is_empty() && self.mutated(Mutant::EmptyDatagramsVanish))
+        {
             return Ok(());
         }
         let flight = self.new_flight(host, sending.payload);
         let wrong = self.mutated(Mutant::DatagramsWrongSource);
-        let class = if self.mutated(Mutant::TrafficClassLost) { 0 } else { sending.class };
+        let class = if self.mutated(Mutant::TrafficClassLost) {
+            0
+        } else {
+            sending.class
+        };
         let slot = &mut self.flights[flight as usize];
         slot.protocol = UDP;
         slot.source = SocketAddr::new(own, bound.port() ^ u16::from(wrong));
@@ -136,7 +140,9 @@ impl World {
         let slot = &self.messages[index as usize];
         let to = match sending.to.or(slot.peer) {
             Some(to) => to,
-            None if self.mutated(Mutant::NoDestinationIsFine) => return Ok(SocketAddr::from(([127, 0, 0, 1], 9))),
+            None if self.mutated(Mutant::NoDestinationIsFine) => {
+                return Ok(SocketAddr::from(([127, 0, 0, 1], 9)));
+            }
             None => return Err(errno::EDESTADDRREQ),
         };
         if self.mutated(Mutant::FamiliesMix) {
@@ -159,7 +165,10 @@ impl World {
         if to.is_ipv4() && sending.hop_limit == Some(0) && !self.mutated(Mutant::HopLimitZeroIsFine) {
             return Err(errno::EINVAL);
         }
-        if to.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) && !slot.broadcast && !self.mutated(Mutant::BroadcastAllowed) {
+        if to.ip() == IpAddr::V4(Ipv4Addr::BROADCAST)
+            && !slot.broadcast
+            && !self.mutated(Mutant::BroadcastAllowed)
+        {
             return Err(errno::EACCES);
         }
         if to.ip().is_unspecified() {
@@ -188,7 +197,14 @@ impl World {
         slot.tx_bytes += size;
         let generation = slot.generation;
         let len = u32::try_from(size).unwrap_or(u32::MAX);
-        self.queue.push(at.max(self.now + 1), Event::Departed { socket: index, generation, len });
+        self.queue.push(
+            at.max(self.now + 1),
+            Event::Departed {
+                socket: index,
+                generation,
+                len,
+            },
+        );
     }
 
     /// Sends a flight along a way. `whole` forbids to cut it at the first link.
@@ -230,7 +246,11 @@ impl World {
     }
 
     fn arrive_at(&mut self, at: u64, flight: u32) {
-        if at <= self.now { self.flight_arrives(flight) } else { self.queue.push(at, Event::Flight { flight }) }
+        if at <= self.now {
+            self.flight_arrives(flight)
+        } else {
+            self.queue.push(at, Event::Flight { flight })
+        }
     }
 
     /// A flight like another one.
@@ -300,7 +320,8 @@ impl World {
         let mut best: Option<(u8, u32, u32)> = None;
         for &index in candidates {
             let socket = &self.messages[index as usize];
-            let v6_only = (socket.v6_only && !self.mutated(Mutant::V6OnlyIsDual)) || self.mutated(Mutant::DualStackIsV6Only);
+            let v6_only = (socket.v6_only && !self.mutated(Mutant::V6OnlyIsDual))
+                || self.mutated(Mutant::DualStackIsV6Only);
             let fits = if broadcast && socket.local.ip().is_unspecified() {
                 Some(1)
             } else {
@@ -314,7 +335,10 @@ impl World {
                 Some(_) => continue,
                 None => fit,
             };
-            let rank = u32::from(from.port()).wrapping_mul(0x9e37_79b9).wrapping_add(index).wrapping_mul(0x85eb_ca6b);
+            let rank = u32::from(from.port())
+                .wrapping_mul(0x9e37_79b9)
+                .wrapping_add(index)
+                .wrapping_mul(0x85eb_ca6b);
             // With SO_REUSEPORT the hash decides; with SO_REUSEADDR alone the last one bound.
             let rank = if socket.reuse.1 { rank } else { index };
             if best.is_none_or(|(known, highest, _)| fit > known || (fit == known && rank > highest)) {

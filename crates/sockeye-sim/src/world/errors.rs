@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use sockeye_packet::{Emit, Icmpv4Builder, Icmpv6Builder, Ipv4Builder, Ipv6Builder, Pseudo, TcpBuilder, UdpBuilder};
+use sockeye_packet::{Emit, Icmpv4Builder, Icmpv6Builder, Ipv4Builder, Ipv6Builder, Pseudo, UdpBuilder};
 use sockeye_socket::{Cause, QueuedError, Quoted};
 
 use super::delivery::About;
 use super::message::MessageKind;
-use super::packet::{ICMP, ICMPV6, TCP, UDP};
-use super::{Event, NONE, World};
+use super::packet::{ICMP, ICMPV6, UDP};
+use super::{NONE, World};
 use crate::errno;
 use crate::mutant::Mutant;
 use crate::trace::Step;
@@ -20,7 +20,6 @@ enum Report {
     Protocol,
     HopLimit,
     TooBig(usize),
-    Host,
 }
 
 impl Report {
@@ -31,12 +30,10 @@ impl Report {
             (Self::Protocol, true) => (3, 2),
             (Self::HopLimit, true) => (11, 0),
             (Self::TooBig(_), true) => (3, 4),
-            (Self::Host, true) => (3, 1),
             (Self::Port, false) => (1, 4),
             (Self::Protocol, false) => (4, 1),
             (Self::HopLimit, false) => (3, 0),
             (Self::TooBig(_), false) => (2, 0),
-            (Self::Host, false) => (1, 3),
         }
     }
 }
@@ -75,7 +72,11 @@ impl World {
                 && socket.host == host
                 && matches!(socket.kind, MessageKind::Ip(own) | MessageKind::Header(own) if own == protocol)
         });
-        if heard { self.free_flight(flight) } else { self.report(flight, host, self.now, Report::Protocol) }
+        if heard {
+            self.free_flight(flight)
+        } else {
+            self.report(flight, host, self.now, Report::Protocol)
+        }
     }
 
     pub(crate) fn time_exceeded(&mut self, flight: u32, router: u16, at: u64) {
@@ -93,12 +94,20 @@ impl World {
         let is_error = subject.about.is_some();
         let to = subject.source.ip();
         let sender = self.host_of(node, to);
-        let offender = if to.is_loopback() { Some(subject.destination.ip()) } else { self.address_of(node, v4) };
+        let offender = if to.is_loopback() {
+            Some(subject.destination.ip())
+        } else {
+            self.address_of(node, v4)
+        };
         let (Some(sender), Some(offender), false) = (sender, offender, is_error) else {
             self.free_flight(flight);
             return;
         };
-        let offender = if node == sender || self.is_local(node, subject.destination.ip()) { subject.destination.ip() } else { offender };
+        let offender = if node == sender || self.is_local(node, subject.destination.ip()) {
+            subject.destination.ip()
+        } else {
+            offender
+        };
         let (kind, code) = report.numbers(v4);
         let mtu = match report {
             Report::TooBig(mtu) => u32::try_from(mtu).ok(),
@@ -106,7 +115,15 @@ impl World {
         };
         let (protocol, local, remote) = (subject.protocol, subject.source, subject.destination);
         let quote = self.wire(flight);
-        let about = About { protocol, local, remote, kind, code, mtu, payload: std::mem::take(&mut self.flight_mut(flight).payload), stream: None };
+        let about = About {
+            protocol,
+            local,
+            remote,
+            kind,
+            code,
+            mtu,
+            payload: std::mem::take(&mut self.flight_mut(flight).payload),
+        };
         let message = error_message(offender, to, (kind, code), mtu, &quote);
         self.free_flight(flight);
         let error = self.new_flight(node, &message);
@@ -131,16 +148,21 @@ impl World {
         let offender = arrived.source.ip();
         let v4 = arrived.source.is_ipv4();
         let (number, hard) = meaning(v4, about.kind, about.code);
-        self.step(Step::Icmp, u32::from(host), u64::from(about.kind) << 8 | u64::from(about.code));
-        if let Some((stream, generation)) = about.stream {
-            self.free_flight(flight);
-            self.queue.push(self.now, Event::Refused { stream, generation, errno: number });
-            return;
-        }
+        self.step(
+            Step::Icmp,
+            u32::from(host),
+            u64::from(about.kind) << 8 | u64::from(about.code),
+        );
         let cause = if v4 {
-            Cause::Icmpv4 { kind: about.kind, code: about.code }
+            Cause::Icmpv4 {
+                kind: about.kind,
+                code: about.code,
+            }
         } else {
-            Cause::Icmpv6 { kind: about.kind, code: about.code }
+            Cause::Icmpv6 {
+                kind: about.kind,
+                code: about.code,
+            }
         };
         let mut error = QueuedError::new(Some(about.remote), cause, number);
         error.offender = Some(offender);
@@ -186,35 +208,22 @@ impl World {
     pub(crate) fn wire(&self, flight: u32) -> Vec<u8> {
         let flight = self.flight(flight);
         let (source, destination) = (flight.source, flight.destination);
-        let ip = Header { source: source.ip(), destination: destination.ip(), protocol: flight.protocol, hop_limit: flight.hop_limit, class: flight.class };
+        let ip = Header {
+            source: source.ip(),
+            destination: destination.ip(),
+            protocol: flight.protocol,
+            hop_limit: flight.hop_limit,
+            class: flight.class,
+        };
         if flight.protocol == UDP {
-            ip.packet(&UdpBuilder::new(source.port(), destination.port(), flight.payload.as_slice()))
+            ip.packet(&UdpBuilder::new(
+                source.port(),
+                destination.port(),
+                flight.payload.as_slice(),
+            ))
         } else {
             ip.packet(flight.payload.as_slice())
         }
-    }
-
-    /// An ICMP error about a connect request, from a router that has no way to its destination.
-    pub(crate) fn report_on_connect(&mut self, stream: u32, router: u16) {
-        let slot = &self.streams[stream as usize];
-        let (local, remote, host, generation) = (slot.local, slot.remote, slot.host, slot.generation);
-        let v4 = local.is_ipv4();
-        let Some(offender) = self.address_of(router, v4) else {
-            return;
-        };
-        let ip = Header { source: local.ip(), destination: remote.ip(), protocol: TCP, hop_limit: 63, class: 0 };
-        let quote = ip.packet(&TcpBuilder::new(local.port(), remote.port(), [].as_slice()));
-        let (kind, code) = Report::Host.numbers(v4);
-        let message = error_message(offender, local.ip(), (kind, code), None, &quote);
-        let flight = self.new_flight(router, &message);
-        let path = self.path(router, host).unwrap_or(NONE);
-        let slot = self.flight_mut(flight);
-        slot.protocol = if v4 { ICMP } else { ICMPV6 };
-        slot.source = SocketAddr::new(offender, 0);
-        slot.destination = SocketAddr::new(local.ip(), 0);
-        slot.hop_limit = 64;
-        slot.about = Some(About { protocol: TCP, local, remote, kind, code, mtu: None, payload: Vec::new(), stream: Some((stream, generation)) });
-        self.launch(path, flight, message.len() + 20, false);
     }
 }
 
@@ -252,7 +261,13 @@ impl Header {
 }
 
 /// An ICMP error that quotes the beginning of a packet.
-fn error_message(from: IpAddr, to: IpAddr, (kind, code): (u8, u8), mtu: Option<u32>, packet: &[u8]) -> Vec<u8> {
+fn error_message(
+    from: IpAddr,
+    to: IpAddr,
+    (kind, code): (u8, u8),
+    mtu: Option<u32>,
+    packet: &[u8],
+) -> Vec<u8> {
     let v4 = from.is_ipv4();
     let quote = &packet[..packet.len().min(if v4 { MOST_V4 } else { MOST_V6 })];
     // RFC 792 and 1191: the MTU is the low half of the second word; RFC 4443: all of it.

@@ -30,7 +30,8 @@ impl World {
     fn arm_syn_timer(&mut self, stream: u32) {
         let slot = &self.streams[stream as usize];
         let (generation, timeout) = (slot.generation, SYN_RTO_NS << slot.retries.min(8));
-        self.queue.push(self.now + timeout, Event::SynTimer { stream, generation });
+        self.queue
+            .push(self.now + timeout, Event::SynTimer { stream, generation });
     }
 
     pub(crate) fn syn_timer(&mut self, stream: u32) {
@@ -41,9 +42,18 @@ impl World {
             ConnectState::SynSent if over => {
                 // Nobody has the address: the neighbour was asked for and never answered.
                 let unknown = slot.path == NONE;
-                self.die(stream, if unknown { errno::EHOSTUNREACH } else { errno::ETIMEDOUT });
+                self.die(
+                    stream,
+                    if unknown {
+                        errno::EHOSTUNREACH
+                    } else {
+                        errno::ETIMEDOUT
+                    },
+                );
             }
-            ConnectState::SynSent if slot.path == NONE && slot.retries >= 2 => self.die(stream, errno::EHOSTUNREACH),
+            ConnectState::SynSent if slot.path == NONE && slot.retries >= 2 => {
+                self.die(stream, errno::EHOSTUNREACH)
+            }
             ConnectState::SynSent => self.send_syn(stream),
             ConnectState::SynReceived if over => self.forget_stream(stream),
             ConnectState::SynReceived => self.send_ack_of(stream),
@@ -73,7 +83,11 @@ impl World {
                 self.streams[stream as usize].state = ConnectState::Established;
                 self.wake_stream(stream);
             } else if !self.mutated(Mutant::RefusalIsSilent) {
-                let refused = Event::Refused { stream, generation, errno: errno::ECONNRESET };
+                let refused = Event::Refused {
+                    stream,
+                    generation,
+                    errno: errno::ECONNRESET,
+                };
                 if !self.send_control(self.reverse(path), refused) {
                     self.arm_syn_timer(stream);
                 }
@@ -89,7 +103,10 @@ impl World {
         let child = self.new_stream(host);
         let client = &mut self.streams[stream as usize];
         client.peer = child;
-        let (client_generation, v6) = (client.generation, self.listeners[listener as usize].local.is_ipv6());
+        let (client_generation, v6) = (
+            client.generation,
+            self.listeners[listener as usize].local.is_ipv6(),
+        );
         let reverse = self.reverse(path);
         let child_generation = self.generation(child);
         self.streams[stream as usize].peer_generation = child_generation;
@@ -105,7 +122,13 @@ impl World {
         far.holds_pair = true;
         self.hosts[usize::from(host)].ports.add_pair(remote, local);
         // Half open for a minute at most: whoever asked may be gone without a word.
-        self.queue.push(self.now + HALF_OPEN_NS, Event::Orphan { stream: child, generation: child_generation });
+        self.queue.push(
+            self.now + HALF_OPEN_NS,
+            Event::Orphan {
+                stream: child,
+                generation: child_generation,
+            },
+        );
         self.answer_syn(stream);
     }
 
@@ -154,7 +177,13 @@ impl World {
     fn send_ack_of(&mut self, child: u32) {
         let slot = &self.streams[child as usize];
         let (generation, back) = (slot.generation, self.reverse(slot.path));
-        if !self.send_control(back, Event::Ack { stream: child, generation }) {
+        if !self.send_control(
+            back,
+            Event::Ack {
+                stream: child,
+                generation,
+            },
+        ) {
             self.arm_syn_timer(child);
         }
     }
@@ -192,7 +221,9 @@ impl World {
         if !slot.queued && slot.token != u64::MAX {
             slot.queued = true;
             let host = slot.host;
-            self.hosts[usize::from(host)].ready.push(SockRef::Listener(listener));
+            self.hosts[usize::from(host)]
+                .ready
+                .push(SockRef::Listener(listener));
             self.make_runnable(host);
         }
     }

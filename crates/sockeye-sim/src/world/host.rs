@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sockeye_event_loop::backend::{Token, Wake};
+use sockeye_event_loop::backend::Wake;
 
 use super::knobs::Knobs;
 use super::ports::PortTable;
@@ -100,7 +100,11 @@ impl Host {
 
     /// Its own clock at that time of the world's.
     pub(crate) fn clock(&self, now: u64) -> u64 {
-        let now = if self.state == HostState::Suspended { self.suspended_at } else { now };
+        let now = if self.state == HostState::Suspended {
+            self.suspended_at
+        } else {
+            now
+        };
         now - self.clock_lag_ns
     }
 }
@@ -130,7 +134,11 @@ impl World {
             if self.mutated(crate::mutant::Mutant::AlarmIsSilent) {
                 return;
             }
-            let due = if self.mutated(crate::mutant::Mutant::AlarmIsEarly) { now } else { due };
+            let due = if self.mutated(crate::mutant::Mutant::AlarmIsEarly) {
+                now
+            } else {
+                due
+            };
             if due < u64::MAX {
                 self.queue.push(due, Event::Alarm { host, generation });
             }
@@ -175,7 +183,11 @@ impl World {
         let now = self.now;
         let slot = &mut self.hosts[usize::from(host)];
         if slot.state == HostState::Up {
-            slot.state = if suspend { HostState::Suspended } else { HostState::Paused };
+            slot.state = if suspend {
+                HostState::Suspended
+            } else {
+                HostState::Paused
+            };
             slot.suspended_at = now;
         }
     }
@@ -230,9 +242,5 @@ impl World {
         slot.descriptors = 0;
         slot.listeners.clear();
         slot.ports.clear();
-    }
-
-    pub(crate) fn deliver_token(token: Token) -> u64 {
-        token.to_u64()
     }
 }

@@ -162,7 +162,10 @@ impl Knobs {
         if let Some(error) = failed {
             return Err(error);
         }
-        let interruptible = matches!(call, Call::Read | Call::Write | Call::Accept | Call::Receive | Call::Send);
+        let interruptible = matches!(
+            call,
+            Call::Read | Call::Write | Call::Accept | Call::Receive | Call::Send
+        );
         if interruptible && self.interrupt.chance(self.interrupt_ppm) {
             return Err(errno::EINTR);
         }
@@ -213,9 +216,9 @@ mod tests {
     #[test]
     fn other_calls_do_not_count() {
         let mut knobs = Knobs::new(1, 0);
-        knobs.fail(Call::Read, 1, errno::EIO);
+        knobs.fail(Call::Read, 1, errno::ENOMEM);
         assert_eq!(knobs.call(Call::Write), Ok(()));
-        assert_eq!(knobs.call(Call::Read), Err(errno::EIO));
+        assert_eq!(knobs.call(Call::Read), Err(errno::ENOMEM));
     }
 
     #[test]

@@ -148,7 +148,11 @@ impl World {
             errors: VecDeque::new(),
             rx: VecDeque::new(),
             rx_bytes: 0,
-            rx_limit: if ignored { DEFAULT_BUFFER } else { sized(opening.recv_buffer) },
+            rx_limit: if ignored {
+                DEFAULT_BUFFER
+            } else {
+                sized(opening.recv_buffer)
+            },
             drops: 0,
             tx_bytes: 0,
             tx_limit: sized(opening.send_buffer),
@@ -158,7 +162,12 @@ impl World {
         self.messages.push(socket);
         let index = u32::try_from(self.messages.len() - 1).unwrap_or(NONE);
         if self.messages[index as usize].takes_ports() {
-            self.hosts[usize::from(host)].ports.messages.entry(local.port()).or_default().push(index);
+            self.hosts[usize::from(host)]
+                .ports
+                .messages
+                .entry(local.port())
+                .or_default()
+                .push(index);
         }
         Ok(index)
     }
@@ -191,7 +200,9 @@ impl World {
             return if clash { Err(errno::EADDRINUSE) } else { Ok(at) };
         }
         let slot = &mut self.hosts[usize::from(host)];
-        let port = slot.ports.pick(|ports, port| ports.messages.get(&port).is_none_or(Vec::is_empty));
+        let port = slot
+            .ports
+            .pick(|ports, port| ports.messages.get(&port).is_none_or(Vec::is_empty));
         Ok(SocketAddr::new(at.ip(), port.ok_or(errno::EADDRINUSE)?))
     }
 
@@ -280,7 +291,11 @@ impl World {
             return Err(error);
         }
         let Some(flight) = slot.rx.pop_front() else {
-            return Err(if self.mutated(Mutant::EmptyReceiveIsFine) { 0 } else { errno::EAGAIN });
+            return Err(if self.mutated(Mutant::EmptyReceiveIsFine) {
+                0
+            } else {
+                errno::EAGAIN
+            });
         };
         let bytes = self.flight(flight).payload.len();
         let slot = &mut self.messages[index as usize];

@@ -36,7 +36,6 @@ use crate::capture::Capture;
 use crate::link::Link;
 use crate::mutant::Mutant;
 use crate::queue::Queue;
-use crate::random::Random;
 use crate::trace::{Step, Trace};
 
 /// No such index.
@@ -64,7 +63,11 @@ pub(crate) enum Event {
     /// The stream's reset reaches its peer; the stream's place is free then.
     Reset { stream: u32, generation: u32 },
     /// A reset from nobody, or an ICMP error, reaches the stream itself.
-    Refused { stream: u32, generation: u32, errno: i32 },
+    Refused {
+        stream: u32,
+        generation: u32,
+        errno: i32,
+    },
     /// An orphan has waited long enough.
     Orphan { stream: u32, generation: u32 },
     /// A keepalive probe is due.
@@ -104,7 +107,6 @@ pub(crate) struct World {
     pub(crate) due_faults: Vec<(u32, bool)>,
     pub(crate) capture: Option<Capture>,
     mutant: Option<Mutant>,
-    chance: Random,
 }
 
 impl World {
@@ -128,7 +130,6 @@ impl World {
             due_faults: Vec::new(),
             capture: None,
             mutant: None,
-            chance: Random::stream(seed, 100, 0),
         }
     }
 
@@ -146,7 +147,11 @@ impl World {
     /// Rounds a future time up to the tick.
     #[inline]
     pub(crate) fn tick(&self, at: u64) -> u64 {
-        if self.tick_ns <= 1 { at } else { at.div_ceil(self.tick_ns) * self.tick_ns }
+        if self.tick_ns <= 1 {
+            at
+        } else {
+            at.div_ceil(self.tick_ns) * self.tick_ns
+        }
     }
 
     pub(crate) fn step(&mut self, step: Step, who: u32, amount: u64) {
@@ -178,14 +183,22 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Segment { stream, generation, len } => {
+            Event::Segment {
+                stream,
+                generation,
+                len,
+            } => {
                 if self.is_stream(stream, generation) {
                     self.segment_arrives(stream, len as usize);
                 }
             }
             Event::Alarm { host, generation } => self.alarm(host, generation),
             Event::Flight { flight } => self.flight_arrives(flight),
-            Event::Departed { socket, generation, len } => self.departed(socket, generation, len),
+            Event::Departed {
+                socket,
+                generation,
+                len,
+            } => self.departed(socket, generation, len),
             Event::Fault { index, ends } => self.due_faults.push((index, ends)),
             Event::Syn { stream, generation }
             | Event::SynAck { stream, generation }
@@ -195,7 +208,9 @@ impl World {
             | Event::Window { stream, generation }
             | Event::Fin { stream, generation }
             | Event::Reset { stream, generation }
-            | Event::Refused { stream, generation, .. }
+            | Event::Refused {
+                stream, generation, ..
+            }
             | Event::Orphan { stream, generation }
             | Event::Keepalive { stream, generation } => {
                 if self.is_stream(stream, generation) {
@@ -223,7 +238,9 @@ impl World {
     }
 
     fn is_stream(&self, stream: u32, generation: u32) -> bool {
-        self.streams.get(stream as usize).is_some_and(|slot| slot.generation == generation && slot.in_use)
+        self.streams
+            .get(stream as usize)
+            .is_some_and(|slot| slot.generation == generation && slot.in_use)
     }
 
     /// Hosts whose loops were woken from outside.
@@ -239,7 +256,11 @@ impl World {
 
     /// Which host has that address; a host's own loopback is itself.
     pub(crate) fn host_of(&self, from: u16, address: IpAddr) -> Option<u16> {
-        if address.is_loopback() { Some(from) } else { self.routes.owner(address) }
+        if address.is_loopback() {
+            Some(from)
+        } else {
+            self.routes.owner(address)
+        }
     }
 }
 

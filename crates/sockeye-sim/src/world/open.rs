@@ -39,7 +39,10 @@ impl World {
         self.count_call(host, Call::Socket).map_err(Failed::Open)?;
         self.take_descriptor(host).map_err(Failed::Open)?;
         let opened = self.count_call(host, Call::Listen).map_err(Failed::Listen);
-        let local = match opened.and_then(|()| self.listen_address(host, at, reuse, v6_only).map_err(Failed::Bind)) {
+        let local = match opened.and_then(|()| {
+            self.listen_address(host, at, reuse, v6_only)
+                .map_err(Failed::Bind)
+        }) {
             Ok(local) => local,
             Err(error) => {
                 self.give_descriptor(host);
@@ -81,10 +84,15 @@ impl World {
             let in_use = in_use && !self.mutated(Mutant::AddressAlwaysFree);
             return if in_use { Err(errno::EADDRINUSE) } else { Ok(at) };
         }
-        let taken: Vec<u16> =
-            self.hosts[usize::from(host)].listeners.iter().map(|&l| self.listeners[l as usize].local.port()).collect();
+        let taken: Vec<u16> = self.hosts[usize::from(host)]
+            .listeners
+            .iter()
+            .map(|&l| self.listeners[l as usize].local.port())
+            .collect();
         let slot = &mut self.hosts[usize::from(host)];
-        let port = slot.ports.pick(|ports, port| !taken.contains(&port) && !ports.has_connection(port));
+        let port = slot
+            .ports
+            .pick(|ports, port| !taken.contains(&port) && !ports.has_connection(port));
         Ok(SocketAddr::new(at.ip(), port.ok_or(errno::EADDRINUSE)?))
     }
 
@@ -117,7 +125,10 @@ impl World {
                 _ => 1,
             };
             // Listeners that share a port share its connections by a hash of the pair.
-            let rank = u32::from(from.port()).wrapping_mul(0x9e37_79b9).wrapping_add(equals).wrapping_mul(0x85eb_ca6b);
+            let rank = u32::from(from.port())
+                .wrapping_mul(0x9e37_79b9)
+                .wrapping_add(equals)
+                .wrapping_mul(0x85eb_ca6b);
             if best.is_none_or(|(known, highest, _)| score > known || rank > highest) {
                 best = Some((score, rank, index));
             }
@@ -132,7 +143,11 @@ impl World {
         self.take_descriptor(host)?;
         let Some(child) = self.listeners[listener as usize].waiting.pop_front() else {
             self.give_descriptor(host);
-            return Err(if self.mutated(Mutant::EmptyBacklogFails) { errno::EINVAL } else { errno::EAGAIN });
+            return Err(if self.mutated(Mutant::EmptyBacklogFails) {
+                errno::EINVAL
+            } else {
+                errno::EAGAIN
+            });
         };
         self.step(Step::Accept, child, u64::from(listener));
         let slot = &mut self.streams[child as usize];
@@ -156,7 +171,9 @@ impl World {
         let waiting = std::mem::take(&mut slot.waiting);
         let crashed = self.hosts[usize::from(host)].state == super::HostState::Crashed;
         if !keeps {
-            self.hosts[usize::from(host)].listeners.retain(|&other| other != listener);
+            self.hosts[usize::from(host)]
+                .listeners
+                .retain(|&other| other != listener);
         }
         for child in waiting {
             self.streams[child as usize].listener = NONE;
@@ -233,10 +250,15 @@ impl World {
         let path = self.route(host, remote.ip()).map_err(Failed::Connect)?;
         let own = match bound.map(|bound| bound.ip()).filter(|ip| !ip.is_unspecified()) {
             Some(own) => own,
-            None => self.source_for(host, remote.ip()).ok_or(Failed::Connect(errno::ENETUNREACH))?,
+            None => self
+                .source_for(host, remote.ip())
+                .ok_or(Failed::Connect(errno::ENETUNREACH))?,
         };
-        let listening: Vec<u16> =
-            self.hosts[usize::from(host)].listeners.iter().map(|&l| self.listeners[l as usize].local.port()).collect();
+        let listening: Vec<u16> = self.hosts[usize::from(host)]
+            .listeners
+            .iter()
+            .map(|&l| self.listeners[l as usize].local.port())
+            .collect();
         let ports = &mut self.hosts[usize::from(host)].ports;
         let port = match bound.map_or(0, |bound| bound.port()) {
             0 => ports.pick(|ports, port| {

@@ -12,7 +12,6 @@ use crate::mutant::Mutant;
 use crate::trace::Step;
 
 pub(crate) const ICMP: u8 = 1;
-pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const ICMPV6: u8 = 58;
 
@@ -42,7 +41,11 @@ impl World {
                 return Ok(());
             }
             let slot = &self.messages[index as usize];
-            return Err(if slot.is_v6() { errno::EINVAL } else { errno::EAFNOSUPPORT });
+            return Err(if slot.is_v6() {
+                errno::EINVAL
+            } else {
+                errno::EAFNOSUPPORT
+            });
         }
         let (kind, bound) = (slot.kind, canonical(slot.local));
         if let MessageKind::Header(_) = kind {
@@ -95,7 +98,11 @@ impl World {
             return Err(errno::EINVAL);
         }
         let path = self.route(host, to.ip())?;
-        let mtu = if path == NONE { 1500 } else { self.routes.paths[path as usize].mtu };
+        let mtu = if path == NONE {
+            1500
+        } else {
+            self.routes.paths[path as usize].mtu
+        };
         if sending.payload.len() > mtu {
             return Err(errno::EMSGSIZE);
         }
@@ -136,7 +143,9 @@ impl World {
 
     /// Every raw socket that fits gets a copy.
     pub(crate) fn copies_for_raw_sockets(&mut self, host: u16, flight: u32) {
-        if self.mutated(Mutant::OwnPacketsUnheard) && self.flight(flight).payload.first() == Some(&ECHO_REQUEST_V4) {
+        if self.mutated(Mutant::OwnPacketsUnheard)
+            && self.flight(flight).payload.first() == Some(&ECHO_REQUEST_V4)
+        {
             return;
         }
         // Most simulations have none.
@@ -170,8 +179,12 @@ impl World {
         match self.flight(flight).payload.first().copied() {
             Some(ECHO_REQUEST_V4) if self.flight(flight).protocol == ICMP => self.answer_echo(host, flight),
             Some(ECHO_REQUEST_V6) if self.flight(flight).protocol == ICMPV6 => self.answer_echo(host, flight),
-            Some(ECHO_REPLY_V4) if self.flight(flight).protocol == ICMP => self.echo_reply_arrives(host, flight),
-            Some(ECHO_REPLY_V6) if self.flight(flight).protocol == ICMPV6 => self.echo_reply_arrives(host, flight),
+            Some(ECHO_REPLY_V4) if self.flight(flight).protocol == ICMP => {
+                self.echo_reply_arrives(host, flight)
+            }
+            Some(ECHO_REPLY_V6) if self.flight(flight).protocol == ICMPV6 => {
+                self.echo_reply_arrives(host, flight)
+            }
             _ => self.free_flight(flight),
         }
     }
@@ -185,10 +198,18 @@ impl World {
         let (source, destination) = (request.source, request.destination);
         let slot = self.flight_mut(flight);
         let protocol = slot.protocol;
-        slot.payload[0] = if protocol == ICMP { ECHO_REPLY_V4 } else { ECHO_REPLY_V6 };
+        slot.payload[0] = if protocol == ICMP {
+            ECHO_REPLY_V4
+        } else {
+            ECHO_REPLY_V6
+        };
         (slot.source, slot.destination) = (destination, source);
         slot.hop_limit = 64;
-        fix_checksum(protocol, &mut slot.payload, Pseudo::between(destination.ip(), source.ip()));
+        fix_checksum(
+            protocol,
+            &mut slot.payload,
+            Pseudo::between(destination.ip(), source.ip()),
+        );
         let size = slot.payload.len() + if protocol == ICMP { 20 } else { 40 };
         let path = self.route(host, source.ip()).unwrap_or(NONE);
         self.launch(path, flight, size, false);
@@ -217,7 +238,11 @@ impl World {
 }
 
 fn is_echo_request(protocol: u8, message: &[u8]) -> bool {
-    let request = if protocol == ICMP { ECHO_REQUEST_V4 } else { ECHO_REQUEST_V6 };
+    let request = if protocol == ICMP {
+        ECHO_REQUEST_V4
+    } else {
+        ECHO_REQUEST_V6
+    };
     message.len() >= 8 && message[0] == request && message[1] == 0
 }
 
@@ -241,5 +266,9 @@ fn fix_checksum(protocol: u8, message: &mut [u8], under: Pseudo) {
 
 /// The unspecified address of a family.
 pub(crate) fn unspecified(v6: bool) -> IpAddr {
-    if v6 { IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+    if v6 {
+        IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    }
 }

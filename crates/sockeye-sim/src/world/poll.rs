@@ -20,10 +20,17 @@ impl World {
         if slot.alarm_due {
             slot.alarm_due = false;
             slot.alarm_at = None;
-            out.push(Ready { token: Token::ALARM, flags: Readiness::READABLE });
+            out.push(Ready {
+                token: Token::ALARM,
+                flags: Readiness::READABLE,
+            });
         }
-        if slot.woken.0.swap(false, std::sync::atomic::Ordering::AcqRel) && !self.mutated(Mutant::WakeIsLost) {
-            out.push(Ready { token: Token::WAKE, flags: Readiness::READABLE });
+        if slot.woken.0.swap(false, std::sync::atomic::Ordering::AcqRel) && !self.mutated(Mutant::WakeIsLost)
+        {
+            out.push(Ready {
+                token: Token::WAKE,
+                flags: Readiness::READABLE,
+            });
         }
         if self.hosts[usize::from(host)].knobs.active {
             self.disturb(host, out);
@@ -36,25 +43,35 @@ impl World {
             }
             taken += 1;
             if let Some((token, flags)) = self.tell(socket) {
-                out.push(Ready { token: Token::from_u64(token), flags });
+                out.push(Ready {
+                    token: Token::from_u64(token),
+                    flags,
+                });
             }
         }
         ready.drain(..taken);
         self.hosts[usize::from(host)].ready = ready;
         if !block && out.is_empty() && self.mutated(Mutant::PollInvents) {
-            out.push(Ready { token: Token::from_u64(0), flags: Readiness::READABLE });
+            out.push(Ready {
+                token: Token::from_u64(0),
+                flags: Readiness::READABLE,
+            });
         }
         if self.mutated(Mutant::LevelTriggered) {
             self.tell_all(host, out);
         }
         if self.mutated(Mutant::WrongToken) {
-            for event in out.iter_mut().filter(|event| event.token.to_u64() < u64::MAX - 16) {
+            for event in out
+                .iter_mut()
+                .filter(|event| event.token.to_u64() < u64::MAX - 16)
+            {
                 event.token = Token::from_u64(event.token.to_u64() ^ 1);
             }
         }
         self.hosts[usize::from(host)].knobs.shuffle(out);
         if !out.is_empty() {
-            self.trace.step(self.now, Step::Poll, u32::from(host), out.len() as u64);
+            self.trace
+                .step(self.now, Step::Poll, u32::from(host), out.len() as u64);
         }
     }
 
@@ -64,10 +81,17 @@ impl World {
         if !self.hosts[usize::from(host)].knobs.is_spurious() {
             return;
         }
-        let sockets: Vec<u64> =
-            self.streams.iter().filter(|s| s.in_use && s.host == host && s.token != u64::MAX).map(|s| s.token).collect();
+        let sockets: Vec<u64> = self
+            .streams
+            .iter()
+            .filter(|s| s.in_use && s.host == host && s.token != u64::MAX)
+            .map(|s| s.token)
+            .collect();
         if let Some(&token) = sockets.get(self.hosts[usize::from(host)].knobs.pick(sockets.len())) {
-            out.push(Ready { token: Token::from_u64(token), flags: Readiness::READABLE.with(Readiness::WRITABLE) });
+            out.push(Ready {
+                token: Token::from_u64(token),
+                flags: Readiness::READABLE.with(Readiness::WRITABLE),
+            });
         }
     }
 
@@ -80,7 +104,10 @@ impl World {
                 && slot.token != u64::MAX
                 && let Some((token, flags)) = self.tell(SockRef::Stream(stream))
             {
-                out.push(Ready { token: Token::from_u64(token), flags });
+                out.push(Ready {
+                    token: Token::from_u64(token),
+                    flags,
+                });
             }
         }
     }
@@ -98,7 +125,8 @@ impl World {
             SockRef::Listener(listener) => {
                 let slot = &mut self.listeners[listener as usize];
                 slot.queued = false;
-                (slot.token != u64::MAX && !slot.waiting.is_empty()).then_some((slot.token, Readiness::READABLE))
+                (slot.token != u64::MAX && !slot.waiting.is_empty())
+                    .then_some((slot.token, Readiness::READABLE))
             }
             SockRef::Message(index) => {
                 let slot = &mut self.messages[index as usize];
@@ -113,8 +141,16 @@ impl World {
     #[inline]
     fn stream_flags(&mut self, stream: u32) -> Readiness {
         let slot = &mut self.streams[stream as usize];
-        if slot.state == ConnectState::Established && slot.error == 0 && !slot.fin_received && !slot.write_shut {
-            let mut flags = if slot.rx.is_empty() { Readiness::NONE } else { Readiness::READABLE };
+        if slot.state == ConnectState::Established
+            && slot.error == 0
+            && !slot.fin_received
+            && !slot.write_shut
+        {
+            let mut flags = if slot.rx.is_empty() {
+                Readiness::NONE
+            } else {
+                Readiness::READABLE
+            };
             if slot.has_space() {
                 flags = flags.with(Readiness::WRITABLE);
             } else {
@@ -133,7 +169,10 @@ impl World {
 
     #[cold]
     fn unusual_flags(&mut self, stream: u32) -> Readiness {
-        let (no_error, no_eof) = (self.mutated(Mutant::ErrorUnflagged), self.mutated(Mutant::EofUnflagged));
+        let (no_error, no_eof) = (
+            self.mutated(Mutant::ErrorUnflagged),
+            self.mutated(Mutant::EofUnflagged),
+        );
         let slot = &mut self.streams[stream as usize];
         if matches!(slot.state, ConnectState::SynSent | ConnectState::SynReceived) {
             return Readiness::NONE;

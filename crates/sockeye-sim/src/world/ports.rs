@@ -85,7 +85,9 @@ impl PortTable {
     }
 
     pub(crate) fn has_pair(&self, local: SocketAddr, remote: SocketAddr) -> bool {
-        self.connections.get(&local.port()).is_some_and(|pairs| pairs.contains(&Pair { local, remote }))
+        self.connections
+            .get(&local.port())
+            .is_some_and(|pairs| pairs.contains(&Pair { local, remote }))
     }
 
     pub(crate) fn has_connection(&self, port: u16) -> bool {
@@ -93,7 +95,10 @@ impl PortTable {
     }
 
     pub(crate) fn add_pair(&mut self, local: SocketAddr, remote: SocketAddr) {
-        self.connections.entry(local.port()).or_default().push(Pair { local, remote });
+        self.connections
+            .entry(local.port())
+            .or_default()
+            .push(Pair { local, remote });
     }
 
     pub(crate) fn remove_pair(&mut self, local: SocketAddr, remote: SocketAddr) {

@@ -72,12 +72,22 @@ const LOOPBACK_MTU: usize = 65_536;
 /// What became of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Transit {
-    Arrives { at: u64, hop_limit: u8 },
+    Arrives {
+        at: u64,
+        hop_limit: u8,
+    },
     Lost,
     /// The hop limit ran out at that router.
-    Expired { at: u64, node: u16 },
+    Expired {
+        at: u64,
+        node: u16,
+    },
     /// That node may not cut it, and its next link carries no more than `mtu`.
-    TooBig { at: u64, node: u16, mtu: usize },
+    TooBig {
+        at: u64,
+        node: u16,
+        mtu: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -159,7 +169,11 @@ impl World {
             .copied()
             .filter(|&link| self.links[link as usize].ends.contains(&b))
             .collect();
-        if made.is_empty() && self.on_lan(a) && self.on_lan(b) && a != b { vec![self.lan_link(a, b)] } else { made }
+        if made.is_empty() && self.on_lan(a) && self.on_lan(b) && a != b {
+            vec![self.lan_link(a, b)]
+        } else {
+            made
+        }
     }
 
     fn on_lan(&self, node: u16) -> bool {
@@ -176,8 +190,15 @@ impl World {
             Some(other) => Ok(self.path(host, other).unwrap_or(NONE)),
             None => {
                 let slot = &self.hosts[usize::from(host)];
-                let has_family = slot.addresses.iter().any(|own| own.is_ipv4() == address.is_ipv4());
-                if has_family { Ok(NONE) } else { Err(errno::ENETUNREACH) }
+                let has_family = slot
+                    .addresses
+                    .iter()
+                    .any(|own| own.is_ipv4() == address.is_ipv4());
+                if has_family {
+                    Ok(NONE)
+                } else {
+                    Err(errno::ENETUNREACH)
+                }
             }
         }
     }
@@ -200,11 +221,23 @@ impl World {
             .rev()
             .map(|hop| {
                 let link = &self.links[hop.link as usize];
-                Hop { link: hop.link, side: 1 - hop.side, to: link.ends[usize::from(hop.side)] }
+                Hop {
+                    link: hop.link,
+                    side: 1 - hop.side,
+                    to: link.ends[usize::from(hop.side)],
+                }
             })
             .collect();
         let there = u32::try_from(self.routes.paths.len()).unwrap_or(NONE);
-        let empty = |from, to, hops, reverse| Path { hops, from, to, reverse, ideal: false, mtu: 0, one_way_ns: 0 };
+        let empty = |from, to, hops, reverse| Path {
+            hops,
+            from,
+            to,
+            reverse,
+            ideal: false,
+            mtu: 0,
+            one_way_ns: 0,
+        };
         self.routes.paths.push(empty(from, to, hops, there + 1));
         self.routes.paths.push(empty(to, from, back, there));
         self.routes.known.insert((from, to), there);
@@ -264,7 +297,11 @@ impl World {
         let hops = &path.hops;
         let link = |hop: &Hop| &self.links[hop.link as usize];
         path.ideal = hops.iter().all(|hop| link(hop).is_ideal(usize::from(hop.side)));
-        path.mtu = hops.iter().map(|hop| link(hop).options.mtu).min().unwrap_or(LOOPBACK_MTU);
+        path.mtu = hops
+            .iter()
+            .map(|hop| link(hop).options.mtu)
+            .min()
+            .unwrap_or(LOOPBACK_MTU);
         path.one_way_ns = hops.iter().map(|hop| link(hop).one_way_ns()).sum();
     }
 
@@ -291,7 +328,14 @@ impl World {
 
     /// Sends a datagram or packet along a way from `start` on: what becomes of it, and what is to be added
     /// to its arrival (held back) and whether it arrives twice.
-    pub(crate) fn transit(&mut self, path: u32, size: usize, hop_limit: u8, whole: bool, start: u64) -> (Transit, u64, bool) {
+    pub(crate) fn transit(
+        &mut self,
+        path: u32,
+        size: usize,
+        hop_limit: u8,
+        whole: bool,
+        start: u64,
+    ) -> (Transit, u64, bool) {
         let (mut at, mut left, mut held, mut twice) = (start, hop_limit, 0, false);
         if path == NONE {
             return (Transit::Lost, 0, false);
@@ -332,7 +376,11 @@ impl World {
 
     /// The address that a node answers from, as seen from another: its first of that family.
     pub(crate) fn address_of(&self, node: u16, v4: bool) -> Option<IpAddr> {
-        self.hosts[usize::from(node)].addresses.iter().copied().find(|address| address.is_ipv4() == v4)
+        self.hosts[usize::from(node)]
+            .addresses
+            .iter()
+            .copied()
+            .find(|address| address.is_ipv4() == v4)
     }
 }
 

@@ -31,7 +31,11 @@ impl World {
 
     /// The way back from the peer.
     pub(crate) fn reverse(&self, path: u32) -> u32 {
-        if path == NONE { NONE } else { self.routes.paths[path as usize].reverse }
+        if path == NONE {
+            NONE
+        } else {
+            self.routes.paths[path as usize].reverse
+        }
     }
 
     fn is_ideal(&self, path: u32) -> bool {
@@ -129,7 +133,14 @@ impl World {
                     self.segment_lands(stream, count);
                 } else {
                     let len = u32::try_from(count).unwrap_or(u32::MAX);
-                    self.queue.push(at, Event::Segment { stream, generation, len });
+                    self.queue.push(
+                        at,
+                        Event::Segment {
+                            stream,
+                            generation,
+                            len,
+                        },
+                    );
                 }
             }
         }
@@ -139,7 +150,11 @@ impl World {
     fn stall(&mut self, stream: u32) {
         self.step(Step::Loss, stream, 0);
         let path = self.streams[stream as usize].path;
-        let round_trip = if path == NONE { 0 } else { 2 * self.routes.paths[path as usize].one_way_ns };
+        let round_trip = if path == NONE {
+            0
+        } else {
+            2 * self.routes.paths[path as usize].one_way_ns
+        };
         let now = self.now;
         let slot = &mut self.streams[stream as usize];
         slot.stalled = true;
@@ -148,7 +163,10 @@ impl World {
         }
         let timeout = (RTO_MIN_NS + round_trip) << slot.retries.min(16);
         let generation = slot.generation;
-        self.queue.push(now + timeout.min(RTO_MAX_NS), Event::Retransmit { stream, generation });
+        self.queue.push(
+            now + timeout.min(RTO_MAX_NS),
+            Event::Retransmit { stream, generation },
+        );
     }
 
     pub(crate) fn retransmit(&mut self, stream: u32) {
@@ -160,7 +178,9 @@ impl World {
         slot.stalled = false;
         slot.retries += 1;
         let most = if slot.open { DATA_RETRIES } else { ORPHAN_RETRIES };
-        let patience_over = slot.user_timeout_ns.is_some_and(|limit| now - slot.first_loss_at >= limit);
+        let patience_over = slot
+            .user_timeout_ns
+            .is_some_and(|limit| now - slot.first_loss_at >= limit);
         if slot.retries > most || patience_over {
             self.die(stream, errno::ETIMEDOUT);
             return;
@@ -240,7 +260,11 @@ impl World {
             self.forget_stream(peer);
         }
         let back = self.reverse(path);
-        let refused = Event::Refused { stream, generation, errno: errno::ECONNRESET };
+        let refused = Event::Refused {
+            stream,
+            generation,
+            errno: errno::ECONNRESET,
+        };
         if !is_up || !self.send_control(back, refused) {
             let slot = &self.streams[stream as usize];
             if slot.in_use && slot.generation == generation && !slot.stalled {
@@ -348,7 +372,10 @@ impl World {
         self.streams[peer as usize].fin_received = true;
         if first {
             // Who ends first remembers the pair for a while.
-            let (host, port) = (self.streams[stream as usize].host, self.streams[stream as usize].local.port());
+            let (host, port) = (
+                self.streams[stream as usize].host,
+                self.streams[stream as usize].local.port(),
+            );
             let until = self.now + FIN_TIMEOUT_NS;
             self.hosts[usize::from(host)].ports.wait(port, until);
         }
@@ -379,14 +406,17 @@ impl World {
             self.forget_stream(stream);
         } else if slot.fin_delivered {
             let generation = slot.generation;
-            self.queue.push(self.now + FIN_TIMEOUT_NS, Event::Orphan { stream, generation });
+            self.queue
+                .push(self.now + FIN_TIMEOUT_NS, Event::Orphan { stream, generation });
         }
     }
 
     /// The time of an orphan, or of a half-open connection, is up.
     pub(crate) fn orphan_expires(&mut self, stream: u32) {
         let slot = &self.streams[stream as usize];
-        if slot.state == ConnectState::SynReceived || (!slot.open && slot.listener == NONE && slot.fin_delivered) {
+        if slot.state == ConnectState::SynReceived
+            || (!slot.open && slot.listener == NONE && slot.fin_delivered)
+        {
             self.forget_stream(stream);
         }
     }
@@ -484,21 +514,27 @@ impl World {
 
     fn leave_backlog(&mut self, stream: u32) {
         let listener = self.streams[stream as usize].listener;
-        self.listeners[listener as usize].waiting.retain(|&other| other != stream);
+        self.listeners[listener as usize]
+            .waiting
+            .retain(|&other| other != stream);
         self.forget_stream(stream);
     }
 
     /// A keepalive probe.
     pub(crate) fn keepalive(&mut self, stream: u32) {
         let slot = &self.streams[stream as usize];
-        let Some((idle_ns, interval_ns, count)) = slot.keepalive.filter(|_| slot.state == ConnectState::Established)
+        let Some((idle_ns, interval_ns, count)) =
+            slot.keepalive.filter(|_| slot.state == ConnectState::Established)
         else {
             return;
         };
         let (generation, path) = (slot.generation, slot.path);
         let silence = self.now - slot.last_heard;
         if slot.probes == 0 && silence < idle_ns {
-            self.queue.push(self.now + idle_ns - silence, Event::Keepalive { stream, generation });
+            self.queue.push(
+                self.now + idle_ns - silence,
+                Event::Keepalive { stream, generation },
+            );
             return;
         }
         if slot.probes >= count {
@@ -528,6 +564,7 @@ impl World {
             slot.probes += 1;
             interval_ns
         };
-        self.queue.push(now + next, Event::Keepalive { stream, generation });
+        self.queue
+            .push(now + next, Event::Keepalive { stream, generation });
     }
 }

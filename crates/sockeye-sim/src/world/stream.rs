@@ -139,7 +139,12 @@ impl Stream {
         rx.clear();
         tx.clear();
         let generation = self.generation;
-        *self = Self { generation, rx, tx, ..Self::empty() };
+        *self = Self {
+            generation,
+            rx,
+            tx,
+            ..Self::empty()
+        };
     }
 
     /// What reads can still expect has ended.
@@ -231,7 +236,11 @@ impl World {
     /// Counts a call of the host's program, and fails it where the plan says so.
     #[inline]
     pub(crate) fn count_call(&mut self, host: u16, call: Call) -> Result<(), i32> {
-        if self.hosts[usize::from(host)].knobs.active { self.injected(host, call) } else { Ok(()) }
+        if self.hosts[usize::from(host)].knobs.active {
+            self.injected(host, call)
+        } else {
+            Ok(())
+        }
     }
 
     #[inline]
@@ -273,7 +282,10 @@ impl World {
     /// A read with an empty buffer: the order of the answers is that of `tcp_recvmsg_locked`.
     #[cold]
     fn read_nothing(&mut self, stream: u32) -> Result<usize, i32> {
-        let (sticky, reset_is_eof) = (self.mutated(Mutant::ErrorIsSticky), self.mutated(Mutant::ResetIsEof));
+        let (sticky, reset_is_eof) = (
+            self.mutated(Mutant::ErrorIsSticky),
+            self.mutated(Mutant::ResetIsEof),
+        );
         let empty_is_eof = self.mutated(Mutant::EmptyReadIsEof);
         let slot = &mut self.streams[stream as usize];
         if slot.fin_received {
@@ -304,11 +316,19 @@ impl World {
             self.write_refused(stream)?;
         }
         let data = &data[..most];
-        let direct = if self.is_direct(stream, path) { self.deliver_directly(stream, data) } else { 0 };
+        let direct = if self.is_direct(stream, path) {
+            self.deliver_directly(stream, data)
+        } else {
+            0
+        };
         let rest = &data[direct..];
         let unbounded = self.mutated(Mutant::SendBufferUnbounded);
         let slot = &mut self.streams[stream as usize];
-        let room = if unbounded { rest.len() } else { slot.tx_limit.saturating_sub(slot.tx.len()) };
+        let room = if unbounded {
+            rest.len()
+        } else {
+            slot.tx_limit.saturating_sub(slot.tx.len())
+        };
         let buffered = rest.len().min(room);
         if buffered < rest.len() || (buffered == 0 && most < data.len()) {
             slot.no_space = true;
@@ -427,7 +447,9 @@ impl World {
     /// The peer's address, where getpeername(2) has one.
     pub(crate) fn peer_addr(&self, stream: u32) -> Result<SocketAddr, i32> {
         let slot = &self.streams[stream as usize];
-        if matches!(slot.state, ConnectState::SynSent | ConnectState::Dead) || self.mutated(Mutant::PeerAddrFails) {
+        if matches!(slot.state, ConnectState::SynSent | ConnectState::Dead)
+            || self.mutated(Mutant::PeerAddrFails)
+        {
             return Err(errno::ENOTCONN);
         }
         Ok(shaped(slot.remote, slot.v6))
@@ -449,7 +471,8 @@ impl World {
         if was.is_none() {
             let generation = slot.generation;
             slot.last_heard = self.now;
-            self.queue.push(self.now + idle_ns, Event::Keepalive { stream, generation });
+            self.queue
+                .push(self.now + idle_ns, Event::Keepalive { stream, generation });
         }
     }
 }
