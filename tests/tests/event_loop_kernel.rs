@@ -23,6 +23,7 @@ use sockeye_event_loop::{
     ListenOptions, LoopOptions, QueueEntry, RemoteError, StreamOptions,
 };
 use sockeye_tests::pattern;
+use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::{self, PATIENCE};
 
 use probe::{Probe, Told};
@@ -378,6 +379,95 @@ fn a_loop_inside_another_poller_is_readable_when_it_has_work() {
         while world.server().has_work() {
             world.server().turn(Some(Duration::ZERO)).unwrap();
         }
+    }
+}
+
+#[test]
+fn what_comes_while_a_loop_drains_is_drained_too() {
+    let mut events = EventLoop::new().unwrap();
+    let probe = echo();
+    let log = probe.log.clone();
+    let service = events.add_stream_service(probe, StreamOptions::default());
+    let own = TcpListener::bind(loopback()).unwrap();
+    let mut client = TcpStream::connect(own.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (stream, peer) = own.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    events.start_drain(PATIENCE);
+    events.remote().adopt(service, stream.into(), peer).unwrap();
+    client.write_all(b"late").unwrap();
+    let begun = Instant::now();
+    while log.closes().is_empty() {
+        assert!(begun.elapsed() < PATIENCE / 2);
+        events.turn(Some(Duration::from_millis(20))).unwrap();
+        if log.has(&Told::Drain) {
+            client.shutdown(std::net::Shutdown::Write).unwrap_or_default();
+        }
+    }
+    assert!(log.has(&Told::Drain));
+    assert_eq!(log.closes(), ["closed"]);
+}
+
+/// Serves three connections one after another while a system call of the accept path fails as `inject` says.
+fn served_although(name: &str, inject: &str) {
+    if !skip::require(&[Need::program("strace")]) {
+        return;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "signal=none",
+            "-e",
+            &format!("inject={inject}"),
+        ])
+        .arg(exe)
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env("SOCKEYE_EVENT_LOOP_INJECTED", inject)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{inject}: {}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn an_accept_that_fails_costs_that_accept() {
+    let serve = || {
+        let mut world = OnKernel::new();
+        let (_, at) = echo().serve(&mut world, StreamOptions::default());
+        for _ in 0..3 {
+            let client = Probe::new()
+                .open(|stream| {
+                    let _ = stream.write(b"hello");
+                })
+                .connect(&mut world, at);
+            let log = client.log.clone();
+            world.until("served", || log.received_len(0) == 5);
+        }
+    };
+    if std::env::var_os("SOCKEYE_EVENT_LOOP_INJECTED").is_some() {
+        return serve();
+    }
+    for error in [
+        "EMFILE",
+        "ENFILE",
+        "ENOBUFS",
+        "ENOMEM",
+        "ECONNABORTED",
+        "EINTR",
+        "EPROTO",
+        "EPERM",
+    ] {
+        let inject = format!("accept4:error={error}:when=1..2");
+        served_although("an_accept_that_fails_costs_that_accept", &inject);
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::Shutdown;
 use std::rc::Rc;
 
 use super::link::{Entry, NO_CONN, NO_TIMER, Socket, state};
-use super::{Calling, Core, Inner, Pending};
+use super::{Calling, Core, Inner, Pending, duty};
 use crate::Time;
 use crate::backend::{Backend, SocketRef, StreamIo, Token};
 use crate::codec::End;
@@ -33,6 +33,13 @@ impl<B: Backend> Core<B> {
         }
         self.leave(token);
         self.inner.arm_deadline(token);
+        if self.inner.shared.has(duty::DRAIN) {
+            // It comes after the others were told.
+            if let Some(link) = self.inner.table.link_mut(token) {
+                link.set(state::DRAINING | state::READABLE);
+            }
+            self.inner.relist(token);
+        }
     }
 
     /// The socket is closed: the last callback, then the place is free.

@@ -196,9 +196,14 @@ impl<B: Backend> Core<B> {
     fn signal(&mut self, signal: i32) {
         if let Some(mut handler) = self.on_signal.take() {
             self.inner.shared.calling = Calling::Service;
-            handler(&mut Context::new(&mut self.inner, u16::MAX), signal);
-            self.inner.shared.calling = Calling::Nobody;
+            let context = &mut Context::new(&mut self.inner, u16::MAX);
+            let outcome = catch_unwind(AssertUnwindSafe(|| handler(context, signal)));
+            // The next signal finds its handler, whatever became of this one.
             self.on_signal = Some(handler);
+            if let Err(panic) = outcome {
+                resume_unwind(panic);
+            }
+            self.inner.shared.calling = Calling::Nobody;
             self.run_pending();
         }
     }
