@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const TARGETS: u32 = 10_000;
+const TARGETS: u32 = 1_000;
 
 /// One test alone in this program: the allocator counts for all threads.
 #[test]
@@ -61,8 +61,8 @@ fn a_target_takes_less_than_a_kib_whatever_it_has_answered() {
                 message: &message,
             });
             if round % 10 != 9 {
-                pinger.handle_input(now + Duration::from_micros(u64::from(round) * 37), reply);
-                pinger.handle_input(now + Duration::from_micros(u64::from(round) * 38), reply);
+                pinger.handle_input(now, reply);
+                pinger.handle_input(now, reply);
             }
         }
         now += Duration::from_secs(1);

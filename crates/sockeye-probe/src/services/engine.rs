@@ -51,6 +51,27 @@ pub trait Engine: 'static {
     fn forget_identifier(&mut self);
 }
 
+/// The methods that each engine has under the same name.
+macro_rules! delegate {
+    () => {
+        fn handle_input(&mut self, now: Duration, input: Input<'_>) -> Option<Self::Event> {
+            Self::handle_input(self, now, input)
+        }
+
+        fn poll_event(&mut self, now: Duration) -> Option<Self::Event> {
+            Self::poll_event(self, now)
+        }
+
+        fn poll_timeout(&mut self) -> Option<Duration> {
+            Self::poll_timeout(self)
+        }
+
+        fn forget_identifier(&mut self) {
+            self.set_identifier(None);
+        }
+    };
+}
+
 impl Engine for Pinger {
     type Event = PingEvent;
 
@@ -64,10 +85,6 @@ impl Engine for Pinger {
         })
     }
 
-    fn handle_input(&mut self, now: Duration, input: Input<'_>) -> Option<PingEvent> {
-        Self::handle_input(self, now, input)
-    }
-
     fn handle_send_failure(
         &mut self,
         now: Duration,
@@ -79,17 +96,7 @@ impl Engine for Pinger {
         self.handle_send_error(now, target, sequence, cause)
     }
 
-    fn poll_event(&mut self, now: Duration) -> Option<PingEvent> {
-        Self::poll_event(self, now)
-    }
-
-    fn poll_timeout(&mut self) -> Option<Duration> {
-        Self::poll_timeout(self)
-    }
-
-    fn forget_identifier(&mut self) {
-        self.set_identifier(None);
-    }
+    delegate!();
 }
 
 impl Engine for Tracer {
@@ -103,10 +110,6 @@ impl Engine for Tracer {
         })
     }
 
-    fn handle_input(&mut self, now: Duration, input: Input<'_>) -> Option<TraceEvent> {
-        Self::handle_input(self, now, input)
-    }
-
     fn handle_send_failure(
         &mut self,
         now: Duration,
@@ -118,17 +121,7 @@ impl Engine for Tracer {
         self.handle_send_error(now, probe, cause)
     }
 
-    fn poll_event(&mut self, now: Duration) -> Option<TraceEvent> {
-        Self::poll_event(self, now)
-    }
-
-    fn poll_timeout(&mut self) -> Option<Duration> {
-        Self::poll_timeout(self)
-    }
-
-    fn forget_identifier(&mut self) {
-        self.set_identifier(None);
-    }
+    delegate!();
 }
 
 impl Engine for PmtuProbe {
@@ -142,10 +135,6 @@ impl Engine for PmtuProbe {
         })
     }
 
-    fn handle_input(&mut self, now: Duration, input: Input<'_>) -> Option<MtuEvent> {
-        Self::handle_input(self, now, input)
-    }
-
     fn handle_send_failure(
         &mut self,
         now: Duration,
@@ -157,15 +146,5 @@ impl Engine for PmtuProbe {
         self.handle_send_error(now, probe, cause)
     }
 
-    fn poll_event(&mut self, now: Duration) -> Option<MtuEvent> {
-        Self::poll_event(self, now)
-    }
-
-    fn poll_timeout(&mut self) -> Option<Duration> {
-        Self::poll_timeout(self)
-    }
-
-    fn forget_identifier(&mut self) {
-        self.set_identifier(None);
-    }
+    delegate!();
 }
