@@ -92,12 +92,6 @@ impl<'a> Datagrams<'a> {
         self.host.send_message(self.token, message)
     }
 
-    /// Sends a message by itself and at once, ahead of what this batch has gathered: for those who measure when it
-    /// left. [`send`](Self::send) costs less.
-    pub fn send_at_once(&mut self, message: &Outgoing<'_>) -> Sent {
-        self.host.send_at_once(self.token, message)
-    }
-
     /// Sends a payload to an address.
     #[inline]
     pub fn send_to(&mut self, payload: &[u8], to: SocketAddr) -> Sent {

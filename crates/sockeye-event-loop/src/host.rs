@@ -95,7 +95,6 @@ pub(crate) trait Host {
     fn listen(&mut self, service: u16, at: SocketAddr, options: &ListenOptions) -> Result<Token, OpError>;
     fn close_listener(&mut self, token: Token);
 
-    fn send_at_once(&mut self, token: Token, message: &Outgoing<'_>) -> Sent;
     fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent;
     fn lend(&mut self, token: Token, max_len: usize) -> Option<&mut [u8]>;
     fn commit(&mut self, token: Token, message: &Outgoing<'_>, len: usize) -> Sent;

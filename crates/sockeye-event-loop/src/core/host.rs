@@ -261,10 +261,6 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     #[inline]
-    fn send_at_once(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
-        self.send_apart(token, message)
-    }
-
     fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
         self.send_message_now(token, message)
     }

@@ -598,7 +598,7 @@ impl<B: Backend> Inner<B> {
     }
 
     /// A message of a socket whose callback does not run: sent now, or queued behind what waits.
-    pub(super) fn send_apart(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
+    fn send_apart(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
         let len = message.payload().len();
         let sender = self.sender.get_or_insert_with(|| Box::new(SendBatch::new(BATCH)));
         let record = Record {
