@@ -221,8 +221,8 @@ impl<'a> Stream<'a> {
         self.host.notify_writable(self.token);
     }
 
-    /// Whether data is offered as it arrives: not paused, not closing, the queue below the high watermark. A
-    /// service that handles several messages in one `on_data` asks after each.
+    /// Whether it is time to handle data: not paused, not closing, the queue below the high watermark. A service
+    /// that handles several messages in one `on_data` asks after each, and leaves the rest unconsumed.
     #[must_use]
     pub fn is_reading(&self) -> bool {
         let open = match &self.sink {

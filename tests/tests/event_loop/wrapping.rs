@@ -30,6 +30,7 @@ in_both_worlds!(
     what_the_wrapped_service_reaches_through_the_context_is_sealed_too,
     a_file_does_not_pass_a_cipher,
     captured_output_is_bounded_and_complete,
+    a_bulk_echo_through_a_cipher_is_complete,
     room_asked_for_while_bytes_wait_for_the_wrapper_is_answered,
 );
 
@@ -259,6 +260,20 @@ impl<S: StreamService> Xor<S> {
     }
 }
 
+impl<S: StreamService> Xor<S> {
+    /// Offers the inner service what it has not consumed yet.
+    fn offer(&mut self, stream: &mut Stream<'_>, conn: &mut XorConn<S::Conn>) {
+        let mut plain = std::mem::take(&mut conn.plain);
+        if !plain.is_empty() {
+            let used = self.run(stream, &mut conn.sent, |inner, stream| {
+                inner.on_data(stream, &mut conn.inner, &mut plain)
+            });
+            plain.drain(..used);
+        }
+        conn.plain = plain;
+    }
+}
+
 impl<S: StreamService> StreamService for Xor<S> {
     type Conn = XorConn<S::Conn>;
     const WRAPS: bool = true;
@@ -275,21 +290,20 @@ impl<S: StreamService> StreamService for Xor<S> {
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, data: &mut [u8]) -> usize {
+        if !conn.plain.is_empty() && !stream.is_reading() {
+            return 0;
+        }
         Self::apply(self.key, &mut conn.received, data);
         conn.plain.extend_from_slice(data);
-        let mut plain = std::mem::take(&mut conn.plain);
-        let used = self.run(stream, &mut conn.sent, |inner, stream| {
-            inner.on_data(stream, &mut conn.inner, &mut plain)
-        });
-        plain.drain(..used);
-        conn.plain = plain;
+        self.offer(stream, conn);
         data.len()
     }
 
     fn on_writable(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {
         self.run(stream, &mut conn.sent, |inner, stream| {
-            inner.on_writable(stream, &mut conn.inner)
+            inner.on_writable(stream, &mut conn.inner);
         });
+        self.offer(stream, conn);
     }
 
     fn on_eof(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {
@@ -555,4 +569,36 @@ fn room_asked_for_while_bytes_wait_for_the_wrapper_is_answered<W: World>() {
         .client()
         .with(client.handle, |_, context| context.write(peer, b"hello"));
     world.until("it reads", || inner.received_len(0) == 5);
+}
+
+fn a_bulk_echo_through_a_cipher_is_complete<W: World>() {
+    let mut world = W::new();
+    let echo = Probe::new().data(|stream, data| {
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
+    });
+    let handle = world
+        .server()
+        .add_stream_service(Xor::new(3, Xor::new(4, echo)), StreamOptions::default());
+    let at = world.listen(handle);
+    let data = Rc::new(xor(3, &xor(4, &pattern(12 << 20))));
+    let sent = Rc::new(std::cell::Cell::new(0));
+    let all = Rc::clone(&data);
+    let push = move |stream: &mut Stream<'_>| {
+        while sent.get() < all.len() {
+            let end = all.len().min(sent.get() + 60_000);
+            if !stream.write(&all[sent.get()..end]).is_taken() {
+                return;
+            }
+            sent.set(end);
+        }
+    };
+    let again = push.clone();
+    let client = Probe::new().open(push).writable(again).connect(&mut world, at);
+    let log = client.log.clone();
+    world.until("all of it", || log.received_len(0) == 12 << 20);
+    assert!(client.log.received(0) == *data);
 }

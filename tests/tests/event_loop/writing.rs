@@ -19,7 +19,8 @@ in_both_worlds!(
     writable_is_told_exactly_when_owed,
     asking_for_room_that_is_there_is_answered,
     a_peer_that_never_reads_costs_no_more_than_the_marks,
-    reading_stops_while_output_waits,
+    reading_goes_on_while_output_waits_and_stops_at_what_is_left,
+    a_bulk_echo_with_small_marks_is_complete,
     a_write_from_another_connection_is_as_true,
     what_is_written_keeps_its_order,
     shared_bytes_are_broadcast_without_copies,
@@ -247,7 +248,8 @@ fn a_peer_that_never_reads_costs_no_more_than_the_marks<W: World>() {
     assert!(server.log.closes().is_empty() && client.log.closes().is_empty());
 }
 
-fn reading_stops_while_output_waits<W: World>() {
+/// Output that waits is no reason not to read: only what could not be answered is.
+fn reading_goes_on_while_output_waits_and_stops_at_what_is_left<W: World>() {
     let mut world = W::new();
     let options = marks(1000, 0, 4 << 20);
     let (server, at) = Probe::new()
@@ -257,20 +259,68 @@ fn reading_stops_while_output_waits<W: World>() {
                 assert!(stream.write(&vec![7; 1 << 20]).is_taken());
             }
         })
+        .data(|stream, data| {
+            assert!(!stream.is_reading(), "its output waits");
+            if data[0] == b'?' && !stream.write(b"!").is_taken() {
+                0
+            } else {
+                data.len()
+            }
+        })
         .serve(&mut world, options);
     let client = Probe::new()
         .open(|stream| {
             stream.pause();
-            let _ = stream.write(b"question");
+            let _ = stream.write(b"statement");
+            stream.set_timer(Duration::from_millis(5), 0);
+        })
+        .timer(|stream, key| {
+            let _ = stream.write(b"?");
+            if key < 3 {
+                stream.set_timer(Duration::from_millis(5), key + 1);
+            }
         })
         .connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
-    world.until("open", || s.opened() == 1 && c.opened() == 1);
-    world.pass(Duration::from_millis(10));
-    assert_eq!(server.log.received_len(0), 0);
-    let_read(&mut world, &client);
-    world.until("the question is read", || s.received_len(0) == 8);
-    assert_eq!(server.log.received(0), b"question");
+    world.until("the statement is read", || s.received_len(0) == 9);
+    world.until("the question is offered", || s.has(&Told::Data(1)));
+    world.pass(Duration::from_millis(40));
+    assert_eq!(
+        server.log.count(&Told::Data(1)),
+        1,
+        "nothing is read behind what was left"
+    );
+    assert_eq!((c.opened(), world.server().stats().panics), (1, 0));
+}
+
+/// Both sides send as fast as they may, and answer in full: neither may wait for the other for ever.
+fn a_bulk_echo_with_small_marks_is_complete<W: World>() {
+    let mut world = W::new();
+    let (_, at) = Probe::new()
+        .data(|stream, data| {
+            if stream.write(data).is_taken() {
+                data.len()
+            } else {
+                0
+            }
+        })
+        .serve(&mut world, StreamOptions::default());
+    let data = Rc::new(pattern(20 << 20));
+    let (all, sent) = (Rc::clone(&data), Rc::new(Cell::new(0)));
+    let push = move |stream: &mut Stream<'_>| {
+        while sent.get() < all.len() {
+            let end = all.len().min(sent.get() + 60_000);
+            if !stream.write(&all[sent.get()..end]).is_taken() {
+                return;
+            }
+            sent.set(end);
+        }
+    };
+    let again = push.clone();
+    let client = Probe::new().open(push).writable(again).connect(&mut world, at);
+    let log = client.log.clone();
+    world.until("all of it", || log.received_len(0) == 20 << 20);
+    assert!(client.log.received(0) == *data);
 }
 
 fn a_write_from_another_connection_is_as_true<W: World>() {

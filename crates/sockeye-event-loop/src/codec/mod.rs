@@ -8,6 +8,9 @@
 //! [`WRAPS`](crate::StreamService::WRAPS) set, what others write to the connection comes through the wrapper's
 //! `on_outgoing` too. TLS has this shape.
 //!
+//! What the inner service did not consume the wrapper keeps, and offers it again in `on_writable` and with what comes
+//! next; while there is some and [`Stream::is_reading`](crate::Stream::is_reading) says no, it consumes nothing itself.
+//!
 //! [`Framed`] is not that: its frames are cut out of what arrives, and it writes through the stream it has.
 
 mod capture;

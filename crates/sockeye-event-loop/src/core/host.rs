@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sockeye_socket::{OpError, Outgoing};
 
-use super::link::{Entry, Socket, state};
+use super::link::{Entry, Link, Socket, state};
 use super::{Inner, Pending, duty};
 use crate::Time;
 use crate::backend::{Backend, ListenerIo, MessageIo, StreamIo, Token};
@@ -112,7 +112,9 @@ impl<B: Backend> Host for Inner<B> {
 
     fn is_reading(&self, token: Token) -> bool {
         let stopped = state::NO_READ | state::CLOSING | state::DEAD | state::JOINED;
-        self.table.link(token).is_some_and(|link| !link.is(stopped))
+        let high = self.watermarks_of(token).high;
+        let open = |link: &Link| !link.is(stopped) && link.queued() < high;
+        self.table.link(token).is_some_and(open)
     }
 
     fn pause(&mut self, token: Token) {

@@ -19,7 +19,7 @@ pub(crate) mod state {
     pub(crate) const READABLE: u32 = 1;
     /// The user paused reading.
     pub(crate) const PAUSED: u32 = 1 << 1;
-    /// The queue reached the high watermark: reading stops until it has fallen to the low one.
+    /// Data was left with the queue at the high watermark: reading stops until it has fallen to the low one.
     pub(crate) const CONGESTED: u32 = 1 << 2;
     /// The kernel took no more: wait for a writable event.
     pub(crate) const WRITE_WAIT: u32 = 1 << 3;

@@ -274,7 +274,7 @@ impl<B: Backend> Core<B> {
     /// Keeps `buffer[from..to]` for the next `on_data`.
     #[cold]
     fn keep_tail(&mut self, token: Token, from: usize, to: usize) {
-        let limit = self.inner.watermarks_of(token).max_tail;
+        let marks = self.inner.watermarks_of(token);
         let Some((link, _)) = self.inner.table.stream(token) else {
             return;
         };
@@ -285,11 +285,16 @@ impl<B: Backend> Core<B> {
             // Joined by this very callback: what it left goes to the other side.
             return self.inner.relay_bytes(token, &self.buffer[from..to]);
         }
+        // What could not be answered for want of room stops reading until there is some. Output alone does not:
+        // two sides that both wait for the other one to read would wait for ever.
+        if link.queued() >= marks.high {
+            link.set(state::CONGESTED);
+        }
         // While nothing is read the tail cannot grow: it may be all that there was.
         let limit = if link.is(state::NO_READ) {
             self.buffer.len()
         } else {
-            limit
+            marks.max_tail
         };
         if to - from > limit {
             return self.inner.finish(token, CloseReason::TailTooLong);

@@ -75,8 +75,7 @@ impl<B: Backend> Inner<B> {
                 return Sent::TooLarge;
             }
             if link.queued() >= marks.high {
-                // What cannot be answered is not read.
-                link.set(state::NOTIFY | state::CONGESTED);
+                link.set(state::NOTIFY);
                 self.shared.stats.full += 1;
                 return Sent::Full;
             }
@@ -131,9 +130,8 @@ impl<B: Backend> Inner<B> {
         Sent::Queued
     }
 
-    /// Queues `data[from..]`, and stops reading at the high watermark.
+    /// Queues `data[from..]`.
     fn enqueue(&mut self, token: Token, data: &Payload<'_>, from: usize) {
-        let high = self.watermarks_of(token).high;
         let Some(link) = self.table.link_mut(token) else {
             return;
         };
@@ -145,9 +143,6 @@ impl<B: Backend> Inner<B> {
         }
         if queue.is_empty() {
             return;
-        }
-        if queue.bytes() >= high {
-            link.set(state::CONGESTED);
         }
         self.queued(token, began);
     }
@@ -173,7 +168,7 @@ impl<B: Backend> Inner<B> {
             return Sent::TooLarge;
         }
         if link.queued() >= high {
-            link.set(state::NOTIFY | state::CONGESTED);
+            link.set(state::NOTIFY);
             self.shared.stats.full += 1;
             return Sent::Full;
         }
