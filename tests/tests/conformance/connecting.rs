@@ -23,11 +23,17 @@ fn closed_port<B: Backend>(g: &mut Ground<'_, B>, at: &str) -> SocketAddr {
 }
 
 fn backlog(backlog: u32) -> ListenOptions {
-    ListenOptions { backlog, ..ListenOptions::default() }
+    ListenOptions {
+        backlog,
+        ..ListenOptions::default()
+    }
 }
 
 fn from(source: SocketAddr) -> ConnectOptions {
-    ConnectOptions { source: Some(source), ..ConnectOptions::default() }
+    ConnectOptions {
+        source: Some(source),
+        ..ConnectOptions::default()
+    }
 }
 
 fn connect_and_accept<B: Backend>(g: &mut Ground<'_, B>, at: &str) {
@@ -51,10 +57,17 @@ pub fn connect_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_dual_stack_listener_sees_mapped_peers<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = ListenOptions { v6_only: Some(false), ..ListenOptions::default() };
-    let Some(listener) = g.listen_with("[::]:0", &options) else { return };
+    let options = ListenOptions {
+        v6_only: Some(false),
+        ..ListenOptions::default()
+    };
+    let Some(listener) = g.listen_with("[::]:0", &options) else {
+        return;
+    };
     let port = g.addr(listener).port();
-    let Some(client) = g.connect(with_port("127.0.0.1", port)) else { return };
+    let Some(client) = g.connect(with_port("127.0.0.1", port)) else {
+        return;
+    };
     g.outcome(client);
     let Some(server) = g.accept(listener) else { return };
     g.peer(server);
@@ -63,17 +76,26 @@ pub fn a_dual_stack_listener_sees_mapped_peers<B: Backend>(g: &mut Ground<'_, B>
 }
 
 pub fn an_ipv6_only_listener_refuses_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = ListenOptions { v6_only: Some(true), ..ListenOptions::default() };
-    let Some(listener) = g.listen_with("[::]:0", &options) else { return };
+    let options = ListenOptions {
+        v6_only: Some(true),
+        ..ListenOptions::default()
+    };
+    let Some(listener) = g.listen_with("[::]:0", &options) else {
+        return;
+    };
     let port = g.addr(listener).port();
-    let Some(client) = g.connect(with_port("127.0.0.1", port)) else { return };
+    let Some(client) = g.connect(with_port("127.0.0.1", port)) else {
+        return;
+    };
     g.outcome(client);
 }
 
 pub fn a_mapped_destination_is_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let port = g.addr(listener).port();
-    let Some(client) = g.connect(with_port("::ffff:127.0.0.1", port)) else { return };
+    let Some(client) = g.connect(with_port("::ffff:127.0.0.1", port)) else {
+        return;
+    };
     g.outcome(client);
     g.accept(listener);
     g.peer(client);
@@ -143,7 +165,9 @@ pub fn a_connection_is_flagged_writable<B: Backend>(g: &mut Ground<'_, B>) {
 pub fn the_unspecified_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let port = g.addr(listener).port();
-    let Some(client) = g.connect(with_port("0.0.0.0", port)) else { return };
+    let Some(client) = g.connect(with_port("0.0.0.0", port)) else {
+        return;
+    };
     g.outcome(client);
     g.peer(client);
 }
@@ -151,7 +175,9 @@ pub fn the_unspecified_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>
 pub fn the_unspecified_ipv6_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("[::1]:0");
     let port = g.addr(listener).port();
-    let Some(client) = g.connect(with_port("::", port)) else { return };
+    let Some(client) = g.connect(with_port("::", port)) else {
+        return;
+    };
     g.outcome(client);
     g.peer(client);
 }
@@ -165,14 +191,18 @@ pub fn a_broadcast_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn port_0_refuses<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(client) = g.connect(with_port("127.0.0.1", 0)) else { return };
+    let Some(client) = g.connect(with_port("127.0.0.1", 0)) else {
+        return;
+    };
     g.outcome(client);
 }
 
 pub fn a_source_address_is_kept<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
-    let Some(client) = g.connect_with(to, &from(with_port("127.0.0.2", 0))) else { return };
+    let Some(client) = g.connect_with(to, &from(with_port("127.0.0.2", 0))) else {
+        return;
+    };
     g.outcome(client);
     g.accept(listener);
     g.local(client);
@@ -192,7 +222,9 @@ pub fn a_source_of_the_other_family_is_refused<B: Backend>(g: &mut Ground<'_, B>
 
 pub fn a_connect_to_itself_stands<B: Backend>(g: &mut Ground<'_, B>) {
     let own = closed_port(g, "127.0.0.1:0");
-    let Some(client) = g.connect_with(own, &from(own)) else { return };
+    let Some(client) = g.connect_with(own, &from(own)) else {
+        return;
+    };
     g.outcome(client);
     g.write(client, b"mine");
     g.read(client, 4);
@@ -228,7 +260,9 @@ pub fn connections_are_accepted_in_order<B: Backend>(g: &mut Ground<'_, B>) {
         g.write(client, text);
     }
     for _ in 0..2 {
-        let Some(server) = g.try_accept(listener) else { return };
+        let Some(server) = g.try_accept(listener) else {
+            return;
+        };
         g.read(server, 3);
     }
     g.try_accept(listener);
@@ -282,7 +316,9 @@ pub fn accept_after_data_and_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_full_backlog_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(1)) else { return };
+    let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(1)) else {
+        return;
+    };
     let to = g.addr(listener);
     // A backlog of n holds n + 1.
     for _ in 0..4 {
@@ -292,7 +328,9 @@ pub fn a_full_backlog_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_backlog_that_was_full_takes_again<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else { return };
+    let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else {
+        return;
+    };
     let to = g.addr(listener);
     let Some(first) = g.connect(to) else { return };
     g.outcome(first);
@@ -328,7 +366,9 @@ pub fn a_closed_listener_refuses<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub fn a_port_is_free_again<B: Backend>(g: &mut Ground<'_, B>) {
     let at = closed_port(g, "127.0.0.1:0");
-    let Some(listener) = g.listen_at(at, &ListenOptions::default()) else { return };
+    let Some(listener) = g.listen_at(at, &ListenOptions::default()) else {
+        return;
+    };
     let Some(client) = g.connect(at) else { return };
     g.outcome(client);
     g.accept(listener);
@@ -341,10 +381,17 @@ pub fn an_address_is_taken_once<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn listeners_may_share_a_port<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
-    let Some(first) = g.listen_with("127.0.0.1:0", &options) else { return };
+    let options = ListenOptions {
+        reuse_port: true,
+        ..ListenOptions::default()
+    };
+    let Some(first) = g.listen_with("127.0.0.1:0", &options) else {
+        return;
+    };
     let at = g.addr(first);
-    let Some(second) = g.listen_at(at, &options) else { return };
+    let Some(second) = g.listen_at(at, &options) else {
+        return;
+    };
     let Some(client) = g.connect(at) else { return };
     g.outcome(client);
     g.settle();
@@ -353,8 +400,13 @@ pub fn listeners_may_share_a_port<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn one_who_does_not_share_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
-    let sharing = ListenOptions { reuse_port: true, ..ListenOptions::default() };
-    let Some(first) = g.listen_with("127.0.0.1:0", &sharing) else { return };
+    let sharing = ListenOptions {
+        reuse_port: true,
+        ..ListenOptions::default()
+    };
+    let Some(first) = g.listen_with("127.0.0.1:0", &sharing) else {
+        return;
+    };
     let at = g.addr(first);
     g.listen_at(at, &ListenOptions::default());
 }
@@ -369,8 +421,20 @@ pub fn a_wildcard_clashes_with_an_address<B: Backend>(g: &mut Ground<'_, B>) {
 pub fn a_dual_stack_wildcard_clashes_with_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let port = g.addr(listener).port();
-    g.listen_at(with_port("::", port), &ListenOptions { v6_only: Some(false), ..ListenOptions::default() });
-    g.listen_at(with_port("::", port), &ListenOptions { v6_only: Some(true), ..ListenOptions::default() });
+    g.listen_at(
+        with_port("::", port),
+        &ListenOptions {
+            v6_only: Some(false),
+            ..ListenOptions::default()
+        },
+    );
+    g.listen_at(
+        with_port("::", port),
+        &ListenOptions {
+            v6_only: Some(true),
+            ..ListenOptions::default()
+        },
+    );
 }
 
 pub fn a_foreign_address_is_not_bound<B: Backend>(g: &mut Ground<'_, B>) {
@@ -385,8 +449,13 @@ pub fn port_0_becomes_two_ports<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn without_reuse_an_open_connection_blocks_the_port<B: Backend>(g: &mut Ground<'_, B>) {
-    let strict = ListenOptions { reuse_address: false, ..ListenOptions::default() };
-    let Some(listener) = g.listen_with("127.0.0.1:0", &strict) else { return };
+    let strict = ListenOptions {
+        reuse_address: false,
+        ..ListenOptions::default()
+    };
+    let Some(listener) = g.listen_with("127.0.0.1:0", &strict) else {
+        return;
+    };
     let at = g.addr(listener);
     let Some(client) = g.connect(at) else { return };
     g.outcome(client);
@@ -396,8 +465,13 @@ pub fn without_reuse_an_open_connection_blocks_the_port<B: Backend>(g: &mut Grou
 }
 
 pub fn without_reuse_an_ended_connection_blocks_the_port<B: Backend>(g: &mut Ground<'_, B>) {
-    let strict = ListenOptions { reuse_address: false, ..ListenOptions::default() };
-    let Some(listener) = g.listen_with("127.0.0.1:0", &ListenOptions::default()) else { return };
+    let strict = ListenOptions {
+        reuse_address: false,
+        ..ListenOptions::default()
+    };
+    let Some(listener) = g.listen_with("127.0.0.1:0", &ListenOptions::default()) else {
+        return;
+    };
     let at = g.addr(listener);
     let Some(client) = g.connect(at) else { return };
     g.outcome(client);
@@ -454,7 +528,9 @@ pub fn many_connects_at_once<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_connect_can_be_dropped<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else { return };
+    let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else {
+        return;
+    };
     let to = g.addr(listener);
     let Some(first) = g.connect(to) else { return };
     g.outcome(first);
@@ -467,16 +543,22 @@ pub fn a_connect_can_be_dropped<B: Backend>(g: &mut Ground<'_, B>) {
 pub fn who_listens_on_an_address_is_not_heard_on_another<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.2:0");
     let port = g.addr(listener).port();
-    let Some(wrong) = g.connect(with_port("127.0.0.1", port)) else { return };
+    let Some(wrong) = g.connect(with_port("127.0.0.1", port)) else {
+        return;
+    };
     g.outcome(wrong);
-    let Some(right) = g.connect(with_port("127.0.0.2", port)) else { return };
+    let Some(right) = g.connect(with_port("127.0.0.2", port)) else {
+        return;
+    };
     g.outcome(right);
     let accepted: Option<IpAddr> = g.accept(listener).map(|server| g.addr(server).ip());
     g.say(format!("{accepted:?}"));
 }
 
 pub fn a_write_before_the_connection_stands<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else { return };
+    let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else {
+        return;
+    };
     let to = g.addr(listener);
     let Some(first) = g.connect(to) else { return };
     g.outcome(first);

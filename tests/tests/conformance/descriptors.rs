@@ -7,7 +7,10 @@ fn is_open(descriptor: i32) -> bool {
 }
 
 fn limits() -> libc::rlimit {
-    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limits = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the pointer leads to a value of that type, which the call fills.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) };
     assert_eq!(result, 0);
@@ -21,7 +24,10 @@ pub fn limit(more: Option<usize>) {
     let mut limits = limits();
     limits.rlim_cur = match more {
         Some(more) => {
-            let free = (0..).filter(|descriptor| !is_open(*descriptor)).nth(more).expect("a free number");
+            let free = (0..)
+                .filter(|descriptor| !is_open(*descriptor))
+                .nth(more)
+                .expect("a free number");
             u64::try_from(free).expect("a positive number")
         }
         None => limits.rlim_max,

@@ -11,7 +11,9 @@ use std::time::Duration;
 use sockeye_event_loop::backend::{
     Backend, ConnectProgress, ListenerIo, MessageIo, Readiness, SocketRef, StreamIo, Token,
 };
-use sockeye_event_loop::{ConnectOptions, DatagramOptions, ListenOptions, OpError, PacketOptions, StreamOption};
+use sockeye_event_loop::{
+    ConnectOptions, DatagramOptions, ListenOptions, OpError, PacketOptions, StreamOption,
+};
 use sockeye_socket::{Cause, Outgoing, QueueEntry, RecvBatch, SendBatch};
 
 /// How long something that is expected may take, and how long nothing has to happen for it to be said.
@@ -96,7 +98,11 @@ fn flag_names(flags: Readiness) -> String {
         (Readiness::WRITE_CLOSED, "write-closed"),
         (Readiness::ERROR, "error"),
     ];
-    let set: Vec<&str> = names.iter().filter(|(flag, _)| flags.any(*flag)).map(|(_, name)| *name).collect();
+    let set: Vec<&str> = names
+        .iter()
+        .filter(|(flag, _)| flags.any(*flag))
+        .map(|(_, name)| *name)
+        .collect();
     set.join("+")
 }
 
@@ -105,7 +111,9 @@ fn shown(data: &[u8]) -> String {
     if data.len() <= 40 {
         return format!("{:?}", String::from_utf8_lossy(data));
     }
-    let sum = data.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    let sum = data.iter().fold(0_u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(*byte))
+    });
     format!("{} bytes, sum {sum:x}", data.len())
 }
 
@@ -204,7 +212,11 @@ impl<'a, B: Backend> Ground<'a, B> {
     /// Says whether the event comes.
     pub fn expect(&mut self, name: Name, flags: Readiness) {
         let came = self.wait(name as u64, flags, PATIENCE);
-        self.log.push(format!("{name} {} {}", flag_names(flags), if came { "came" } else { "missing" }));
+        self.log.push(format!(
+            "{name} {} {}",
+            flag_names(flags),
+            if came { "came" } else { "missing" }
+        ));
     }
 
     /// Says all flags that a socket has at its next event with one of `flags`.
@@ -212,13 +224,18 @@ impl<'a, B: Backend> Ground<'a, B> {
         self.settle();
         let all = self.ready.get(&(name as u64)).copied().unwrap_or_default();
         let came = self.wait(name as u64, flags, PATIENCE);
-        self.log.push(format!("{name} flags {} ({came})", flag_names(all)));
+        self.log
+            .push(format!("{name} flags {} ({came})", flag_names(all)));
     }
 
     /// Says whether an event with one of the flags comes although nothing should.
     pub fn expect_quiet(&mut self, name: Name, flags: Readiness) {
         let came = self.wait(name as u64, flags, QUIET);
-        self.log.push(format!("{name} {} {}", flag_names(flags), if came { "came" } else { "quiet" }));
+        self.log.push(format!(
+            "{name} {} {}",
+            flag_names(flags),
+            if came { "came" } else { "quiet" }
+        ));
     }
 
     /// Lets everything that is on its way arrive.
@@ -247,7 +264,8 @@ impl<'a, B: Backend> Ground<'a, B> {
             }
         }
         let came = self.ready.remove(&token.to_u64()).is_some();
-        self.log.push(format!("{what} {}", if came { "came" } else { "missing" }));
+        self.log
+            .push(format!("{what} {}", if came { "came" } else { "missing" }));
         came
     }
 
@@ -276,7 +294,8 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     pub fn listen(&mut self, at: &str) -> Name {
-        self.listen_with(at, &ListenOptions::default()).expect("a listener on a free port")
+        self.listen_with(at, &ListenOptions::default())
+            .expect("a listener on a free port")
     }
 
     pub fn addr(&mut self, name: Name) -> SocketAddr {
@@ -292,7 +311,9 @@ impl<'a, B: Backend> Ground<'a, B> {
 
     /// Takes what is there, without waiting.
     pub fn try_accept(&mut self, listener: Name) -> Option<Name> {
-        let Socket::Listener(socket) = &mut self.sockets[listener] else { return None };
+        let Socket::Listener(socket) = &mut self.sockets[listener] else {
+            return None;
+        };
         match socket.accept() {
             Ok((stream, peer)) => {
                 let port = if peer.port() == 0 { "no port" } else { "a port" };
@@ -308,7 +329,9 @@ impl<'a, B: Backend> Ground<'a, B> {
 
     /// Whom accept names.
     pub fn accept_peer(&mut self, listener: Name) -> Option<SocketAddr> {
-        let Socket::Listener(socket) = &mut self.sockets[listener] else { return None };
+        let Socket::Listener(socket) = &mut self.sockets[listener] else {
+            return None;
+        };
         socket.accept().ok().map(|(_, peer)| peer)
     }
 
@@ -339,7 +362,9 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     pub fn outcome_within(&mut self, name: Name, limit: Duration) {
-        let any = Readiness::WRITABLE.with(Readiness::ERROR).with(Readiness::WRITE_CLOSED);
+        let any = Readiness::WRITABLE
+            .with(Readiness::ERROR)
+            .with(Readiness::WRITE_CLOSED);
         let mut said = "pending".to_owned();
         for _ in 0..20 {
             if !self.wait(name as u64, any, limit) {
@@ -380,7 +405,10 @@ impl<'a, B: Backend> Ground<'a, B> {
         let log = std::mem::take(&mut self.log);
         let listener = self.listen(at);
         let to = self.addr(listener);
-        let connect = ConnectOptions { socket: options.to_vec(), ..ConnectOptions::default() };
+        let connect = ConnectOptions {
+            socket: options.to_vec(),
+            ..ConnectOptions::default()
+        };
         let client = self.connect_with(to, &connect).expect("a connect");
         self.outcome(client);
         let server = self.accept(listener).expect("a connection to accept");
@@ -458,7 +486,9 @@ impl<'a, B: Backend> Ground<'a, B> {
     pub fn collect(&mut self, name: Name, want: usize) -> (Vec<u8>, String) {
         let mut data = Vec::new();
         let mut buffer = vec![0; 65_536];
-        let any = Readiness::READABLE.with(Readiness::READ_CLOSED).with(Readiness::ERROR);
+        let any = Readiness::READABLE
+            .with(Readiness::READ_CLOSED)
+            .with(Readiness::ERROR);
         for _ in 0..10_000 {
             if data.len() >= want {
                 return (data, String::new());
@@ -503,7 +533,11 @@ impl<'a, B: Backend> Ground<'a, B> {
 
     pub fn peer(&mut self, name: Name) {
         let said = match self.stream(name).map(|stream| stream.peer_addr()) {
-            Some(Ok(peer)) => format!("{} and {}", peer.ip(), if peer.port() == 0 { "no port" } else { "a port" }),
+            Some(Ok(peer)) => format!(
+                "{} and {}",
+                peer.ip(),
+                if peer.port() == 0 { "no port" } else { "a port" }
+            ),
             Some(Err(error)) => named(&error),
             None => "gone".to_owned(),
         };
@@ -542,7 +576,8 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     pub fn bind(&mut self, at: &str) -> Name {
-        self.bind_with(at, &DatagramOptions::default()).expect("a datagram socket on a free port")
+        self.bind_with(at, &DatagramOptions::default())
+            .expect("a datagram socket on a free port")
     }
 
     pub fn open_packet(&mut self, options: &PacketOptions) -> Option<Name> {
@@ -576,9 +611,13 @@ impl<'a, B: Backend> Ground<'a, B> {
 
     pub fn send_all(&mut self, name: Name, messages: &[Outgoing<'_>]) {
         let sender = &mut self.sender;
-        let Socket::Datagram(socket) = &mut self.sockets[name] else { return };
+        let Socket::Datagram(socket) = &mut self.sockets[name] else {
+            return;
+        };
         let report = socket.send_batch(sender, 0..messages.len(), |index| messages[index]);
-        let end = report.error.map_or_else(String::new, |error| format!(", then {}", errno_name(error.errno())));
+        let end = report.error.map_or_else(String::new, |error| {
+            format!(", then {}", errno_name(error.errno()))
+        });
         self.say(format!("{name} sends {} messages{end}", report.count));
     }
 
@@ -705,10 +744,15 @@ impl<'a, B: Backend> Ground<'a, B> {
                         Cause::Icmpv6 { kind, code } => format!("icmpv6 {kind}/{code}"),
                         _ => "other".to_owned(),
                     };
-                    let to = error.destination.map_or_else(|| "nobody".to_owned(), |to| to.ip().to_string());
+                    let to = error
+                        .destination
+                        .map_or_else(|| "nobody".to_owned(), |to| to.ip().to_string());
                     let port = error.destination.is_some_and(|to| to.port() != 0);
                     let quoted = shown(&error.quoted);
-                    line = format!("{} {cause} for {to} (port {port}), quoting {quoted}", errno_name(error.errno));
+                    line = format!(
+                        "{} {cause} for {to} (port {port}), quoting {quoted}",
+                        errno_name(error.errno)
+                    );
                     break;
                 }
                 Ok(Some(_)) => line = "something else".to_owned(),
@@ -727,7 +771,9 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     pub fn queued_error_now(&mut self, name: Name) {
-        let Socket::Datagram(socket) = &mut self.sockets[name] else { return };
+        let Socket::Datagram(socket) = &mut self.sockets[name] else {
+            return;
+        };
         let said = match socket.recv_error() {
             Ok(Some(_)) => "something".to_owned(),
             Ok(None) => "nothing".to_owned(),

@@ -8,7 +8,6 @@
 mod connecting;
 mod descriptors;
 mod ground;
-mod looping;
 mod messaging;
 mod streaming;
 mod timing;
@@ -316,13 +315,8 @@ scenarios! {
 
 /// What a scenario says in the simulation; a panic in it is an outcome too.
 fn simulated(scenario: &Scenario, mutant: Option<Mutant>) -> Vec<String> {
-    catch_unwind(AssertUnwindSafe(|| (scenario.simulation)(mutant))).unwrap_or_else(|_| vec!["a panic".to_owned()])
-}
-
-fn all() -> Vec<Scenario> {
-    let mut all = scenarios();
-    all.extend(looping::scenarios());
-    all
+    catch_unwind(AssertUnwindSafe(|| (scenario.simulation)(mutant)))
+        .unwrap_or_else(|_| vec!["a panic".to_owned()])
 }
 
 fn difference(kernel: &[String], simulation: &[String]) -> String {
@@ -331,7 +325,11 @@ fn difference(kernel: &[String], simulation: &[String]) -> String {
     (0..lines)
         .map(|at| {
             let (real, simulated) = (line(kernel, at), line(simulation, at));
-            if real == simulated { format!("    {real}\n") } else { format!("  K {real}\n  S {simulated}\n") }
+            if real == simulated {
+                format!("    {real}\n")
+            } else {
+                format!("  K {real}\n  S {simulated}\n")
+            }
         })
         .collect()
 }
@@ -340,24 +338,34 @@ fn difference(kernel: &[String], simulation: &[String]) -> String {
 fn the_simulation_is_like_the_kernel() {
     let raw = skip::require(&[Need::NetRaw]);
     let mut differing = Vec::new();
-    let all = all();
+    let all = scenarios();
     assert!(all.len() >= 150, "{} scenarios", all.len());
     for scenario in all.iter().filter(|scenario| raw || !scenario.needs_raw) {
         let (kernel, simulation) = ((scenario.kernel)(), simulated(scenario, None));
         assert!(!kernel.is_empty(), "{} says nothing", scenario.name);
         if kernel != simulation {
-            differing.push(format!("{}:\n{}", scenario.name, difference(&kernel, &simulation)));
+            differing.push(format!(
+                "{}:\n{}",
+                scenario.name,
+                difference(&kernel, &simulation)
+            ));
         }
     }
     println!("{} scenarios, {} differ", all.len(), differing.len());
-    assert!(differing.is_empty(), "{} of {} differ (K kernel, S simulation)\n{}", differing.len(), all.len(), differing.join("\n"));
+    assert!(
+        differing.is_empty(),
+        "{} of {} differ (K kernel, S simulation)\n{}",
+        differing.len(),
+        all.len(),
+        differing.join("\n")
+    );
 }
 
 /// Every mutant is noticed by some scenario, and every scenario notices some mutant. The simulation without a
 /// mutant is the reference: that it is like the kernel is the other test's business.
 #[test]
 fn every_mutant_is_noticed_and_every_scenario_notices_one() {
-    let all = all();
+    let all = scenarios();
     let reference: Vec<_> = all.iter().map(|scenario| simulated(scenario, None)).collect();
     std::panic::set_hook(Box::new(|_| {}));
     let mut notices = vec![0_usize; all.len()];
@@ -370,14 +378,30 @@ fn every_mutant_is_noticed_and_every_scenario_notices_one() {
                 noticed_by.push(scenario.name);
             }
         }
-        println!("{mutant:?} ({}): noticed by {}, first {:?}", mutant.description(), noticed_by.len(), noticed_by.first());
+        println!(
+            "{mutant:?} ({}): noticed by {}, first {:?}",
+            mutant.description(),
+            noticed_by.len(),
+            noticed_by.first()
+        );
         if noticed_by.is_empty() {
             unnoticed.push(mutant);
         }
     }
     let _ = std::panic::take_hook();
-    let blind: Vec<_> = all.iter().zip(&notices).filter(|(_, count)| **count == 0).map(|(s, _)| s.name).collect();
-    println!("{} mutants, {} unnoticed; {} scenarios, {} blind", Mutant::ALL.len(), unnoticed.len(), all.len(), blind.len());
+    let blind: Vec<_> = all
+        .iter()
+        .zip(&notices)
+        .filter(|(_, count)| **count == 0)
+        .map(|(s, _)| s.name)
+        .collect();
+    println!(
+        "{} mutants, {} unnoticed; {} scenarios, {} blind",
+        Mutant::ALL.len(),
+        unnoticed.len(),
+        all.len(),
+        blind.len()
+    );
     assert!(
         unnoticed.is_empty() && blind.is_empty(),
         "no scenario notices {unnoticed:?}, no mutant is noticed by {blind:?}"

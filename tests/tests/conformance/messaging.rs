@@ -17,7 +17,10 @@ fn with_port(ip: &str, port: u16) -> SocketAddr {
 }
 
 fn plain() -> DatagramOptions {
-    DatagramOptions { gro: false, ..DatagramOptions::default() }
+    DatagramOptions {
+        gro: false,
+        ..DatagramOptions::default()
+    }
 }
 
 /// Two sockets, and the address of the second.
@@ -35,7 +38,10 @@ fn closed_port<B: Backend>(g: &mut Ground<'_, B>, at: &str) -> SocketAddr {
 }
 
 fn connected(to: SocketAddr) -> DatagramOptions {
-    DatagramOptions { connect: Some(to), ..plain() }
+    DatagramOptions {
+        connect: Some(to),
+        ..plain()
+    }
 }
 
 pub fn datagrams_arrive<B: Backend>(g: &mut Ground<'_, B>) {
@@ -56,7 +62,9 @@ pub fn an_answer_finds_its_way<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     let from = g.addr(a);
     g.send_to(a, to, b"question");
-    g.receive_meta(b, move |incoming| format!("from who asked: {}", incoming.source == from));
+    g.receive_meta(b, move |incoming| {
+        format!("from who asked: {}", incoming.source == from)
+    });
     g.send_to(b, from, b"answer");
     g.receive(a, 1);
 }
@@ -79,7 +87,10 @@ pub fn datagrams_keep_their_bounds_and_order<B: Backend>(g: &mut Ground<'_, B>) 
 pub fn a_batch_leaves_in_order<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     let texts: Vec<String> = (0..10).map(|number| format!("message {number}")).collect();
-    let messages: Vec<_> = texts.iter().map(|text| Outgoing::to(to, text.as_bytes())).collect();
+    let messages: Vec<_> = texts
+        .iter()
+        .map(|text| Outgoing::to(to, text.as_bytes()))
+        .collect();
     g.send_all(a, &messages);
     g.receive(b, 10);
 }
@@ -87,7 +98,14 @@ pub fn a_batch_leaves_in_order<B: Backend>(g: &mut Ground<'_, B>) {
 pub fn a_batch_stops_at_the_first_fault<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     let nowhere = with_port("127.0.0.1", 0);
-    g.send_all(a, &[Outgoing::to(to, b"1"), Outgoing::to(nowhere, b"22"), Outgoing::to(to, b"333")]);
+    g.send_all(
+        a,
+        &[
+            Outgoing::to(to, b"1"),
+            Outgoing::to(nowhere, b"22"),
+            Outgoing::to(to, b"333"),
+        ],
+    );
     g.receive(b, 1);
     g.receive_now(b);
 }
@@ -116,8 +134,11 @@ pub fn what_does_not_fit_is_cut<B: Backend>(g: &mut Ground<'_, B>) {
     g.settle();
     let mut batch = RecvBatch::new(2, 4);
     let received = g.receive_into(b, &mut batch);
-    let told: Vec<_> =
-        batch.iter().map(|i| (i.payload.len(), i.len, i.truncated)).map(|told| format!("{told:?}")).collect();
+    let told: Vec<_> = batch
+        .iter()
+        .map(|i| (i.payload.len(), i.len, i.truncated))
+        .map(|told| format!("{told:?}"))
+        .collect();
     g.say(format!("{received:?} {told:?}"));
 }
 
@@ -148,14 +169,18 @@ pub fn a_destination_is_needed<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub fn a_connected_socket_needs_none<B: Backend>(g: &mut Ground<'_, B>) {
     let (_, b, to) = two(g);
-    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
+        return;
+    };
     g.send(a, Outgoing::connected(b"x"));
     g.receive(b, 1);
 }
 
 pub fn a_connected_socket_hears_its_peer_only<B: Backend>(g: &mut Ground<'_, B>) {
     let (stranger, b, to) = two(g);
-    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
+        return;
+    };
     let at = g.addr(a);
     g.send_to(stranger, at, b"not for you");
     g.settle();
@@ -166,13 +191,17 @@ pub fn a_connected_socket_hears_its_peer_only<B: Backend>(g: &mut Ground<'_, B>)
 
 pub fn a_connected_socket_knows_its_address<B: Backend>(g: &mut Ground<'_, B>) {
     let (_, _, to) = two(g);
-    let Some(a) = g.bind_with("0.0.0.0:0", &connected(to)) else { return };
+    let Some(a) = g.bind_with("0.0.0.0:0", &connected(to)) else {
+        return;
+    };
     g.local(a);
 }
 
 pub fn a_refusal_meets_the_next_receive<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
-    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
+        return;
+    };
     g.send(a, Outgoing::connected(b"x"));
     g.settle();
     g.receive_now(a);
@@ -181,7 +210,9 @@ pub fn a_refusal_meets_the_next_receive<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub fn a_refusal_meets_the_next_send<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
-    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
+        return;
+    };
     g.send(a, Outgoing::connected(b"x"));
     g.settle();
     g.send(a, Outgoing::connected(b"y"));
@@ -191,7 +222,9 @@ pub fn a_refusal_meets_the_next_send<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub fn a_refusal_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "[::1]:0");
-    let Some(a) = g.bind_with("[::1]:0", &connected(to)) else { return };
+    let Some(a) = g.bind_with("[::1]:0", &connected(to)) else {
+        return;
+    };
     g.send(a, Outgoing::connected(b"x"));
     g.settle();
     g.receive_now(a);
@@ -199,7 +232,9 @@ pub fn a_refusal_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub fn a_refusal_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
-    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
+        return;
+    };
     g.forget_events(a);
     g.send(a, Outgoing::connected(b"x"));
     g.expect(a, ERROR);
@@ -216,12 +251,17 @@ pub fn an_unconnected_socket_hears_of_no_refusal<B: Backend>(g: &mut Ground<'_, 
 }
 
 fn queueing() -> DatagramOptions {
-    DatagramOptions { error_queue: true, ..plain() }
+    DatagramOptions {
+        error_queue: true,
+        ..plain()
+    }
 }
 
 pub fn the_error_queue_says_who_refused<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
-    let Some(a) = g.bind_with("127.0.0.1:0", &queueing()) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &queueing()) else {
+        return;
+    };
     g.forget_events(a);
     g.send_to(a, to, b"quoted");
     g.expect(a, ERROR);
@@ -231,7 +271,9 @@ pub fn the_error_queue_says_who_refused<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub fn the_error_queue_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "[::1]:0");
-    let Some(a) = g.bind_with("[::1]:0", &queueing()) else { return };
+    let Some(a) = g.bind_with("[::1]:0", &queueing()) else {
+        return;
+    };
     g.send_to(a, to, b"quoted");
     g.queued_error(a);
 }
@@ -240,7 +282,9 @@ pub fn a_queued_error_meets_an_innocent_send<B: Backend>(g: &mut Ground<'_, B>) 
     let to = closed_port(g, "127.0.0.1:0");
     let b = g.bind("127.0.0.1:0");
     let innocent = g.addr(b);
-    let Some(a) = g.bind_with("127.0.0.1:0", &queueing()) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &queueing()) else {
+        return;
+    };
     g.send_to(a, to, b"x");
     g.settle();
     g.send_to(a, innocent, b"first");
@@ -252,7 +296,9 @@ pub fn taking_the_queued_error_clears_it<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let b = g.bind("127.0.0.1:0");
     let innocent = g.addr(b);
-    let Some(a) = g.bind_with("127.0.0.1:0", &queueing()) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &queueing()) else {
+        return;
+    };
     g.send_to(a, to, b"x");
     g.settle();
     g.queued_error(a);
@@ -263,7 +309,9 @@ pub fn taking_the_queued_error_clears_it<B: Backend>(g: &mut Ground<'_, B>) {
 pub fn an_error_comes_before_data<B: Backend>(g: &mut Ground<'_, B>) {
     let b = g.bind("127.0.0.1:0");
     let to = g.addr(b);
-    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
+        return;
+    };
     let at = g.addr(a);
     g.send_to(b, at, b"before");
     g.drop(b);
@@ -275,7 +323,9 @@ pub fn an_error_comes_before_data<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub fn several_refusals_queue_up<B: Backend>(g: &mut Ground<'_, B>) {
     let (first, second) = (closed_port(g, "127.0.0.1:0"), closed_port(g, "127.0.0.2:0"));
-    let Some(a) = g.bind_with("0.0.0.0:0", &queueing()) else { return };
+    let Some(a) = g.bind_with("0.0.0.0:0", &queueing()) else {
+        return;
+    };
     g.send_to(a, first, b"one");
     g.settle();
     g.queued_error(a);
@@ -299,8 +349,13 @@ pub fn an_address_is_taken_once<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn sockets_may_share_an_address<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { reuse_port: true, ..plain() };
-    let Some(first) = g.bind_with("127.0.0.1:0", &options) else { return };
+    let options = DatagramOptions {
+        reuse_port: true,
+        ..plain()
+    };
+    let Some(first) = g.bind_with("127.0.0.1:0", &options) else {
+        return;
+    };
     let at = g.addr(first);
     g.bind_at(at, &options);
     g.bind_at(at, &plain());
@@ -317,8 +372,13 @@ pub fn an_address_is_free_again<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_dual_stack_socket_hears_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { v6_only: Some(false), ..plain() };
-    let Some(b) = g.bind_with("[::]:0", &options) else { return };
+    let options = DatagramOptions {
+        v6_only: Some(false),
+        ..plain()
+    };
+    let Some(b) = g.bind_with("[::]:0", &options) else {
+        return;
+    };
     let port = g.addr(b).port();
     let a = g.bind("127.0.0.1:0");
     g.send_to(a, with_port("127.0.0.1", port), b"mapped");
@@ -329,10 +389,17 @@ pub fn a_dual_stack_socket_hears_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn an_ipv6_only_socket_does_not<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { v6_only: Some(true), ..plain() };
-    let Some(b) = g.bind_with("[::]:0", &options) else { return };
+    let options = DatagramOptions {
+        v6_only: Some(true),
+        ..plain()
+    };
+    let Some(b) = g.bind_with("[::]:0", &options) else {
+        return;
+    };
     let port = g.addr(b).port();
-    let Some(a) = g.bind_with("127.0.0.1:0", &connected(with_port("127.0.0.1", port))) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &connected(with_port("127.0.0.1", port))) else {
+        return;
+    };
     g.send(a, Outgoing::connected(b"x"));
     g.settle();
     g.receive_now(b);
@@ -340,8 +407,13 @@ pub fn an_ipv6_only_socket_does_not<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn an_ipv6_only_socket_sends_no_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { v6_only: Some(true), ..plain() };
-    let Some(b) = g.bind_with("[::]:0", &options) else { return };
+    let options = DatagramOptions {
+        v6_only: Some(true),
+        ..plain()
+    };
+    let Some(b) = g.bind_with("[::]:0", &options) else {
+        return;
+    };
     let a = g.bind("127.0.0.1:0");
     let to = g.addr(a).port();
     g.send_to(b, with_port("::ffff:127.0.0.1", to), b"x");
@@ -355,12 +427,19 @@ pub fn an_ipv4_socket_sends_no_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn the_destination_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { packet_info: true, ..plain() };
-    let Some(b) = g.bind_with("0.0.0.0:0", &options) else { return };
+    let options = DatagramOptions {
+        packet_info: true,
+        ..plain()
+    };
+    let Some(b) = g.bind_with("0.0.0.0:0", &options) else {
+        return;
+    };
     let port = g.addr(b).port();
     let a = g.bind("127.0.0.1:0");
     g.send_to(a, with_port("127.0.0.2", port), b"x");
-    g.receive_meta(b, |incoming| format!("{:?} {:?}", incoming.meta.destination, incoming.meta.local));
+    g.receive_meta(b, |incoming| {
+        format!("{:?} {:?}", incoming.meta.destination, incoming.meta.local)
+    });
 }
 
 pub fn the_destination_is_not_reported_unasked<B: Backend>(g: &mut Ground<'_, B>) {
@@ -370,8 +449,13 @@ pub fn the_destination_is_not_reported_unasked<B: Backend>(g: &mut Ground<'_, B>
 }
 
 pub fn the_hop_limit_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { hop_limit: true, ..plain() };
-    let Some(b) = g.bind_with("127.0.0.1:0", &options) else { return };
+    let options = DatagramOptions {
+        hop_limit: true,
+        ..plain()
+    };
+    let Some(b) = g.bind_with("127.0.0.1:0", &options) else {
+        return;
+    };
     let to = g.addr(b);
     let a = g.bind("127.0.0.1:0");
     g.send_to(a, to, b"x");
@@ -381,8 +465,13 @@ pub fn the_hop_limit_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn the_hop_limit_is_reported_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { hop_limit: true, ..plain() };
-    let Some(b) = g.bind_with("[::1]:0", &options) else { return };
+    let options = DatagramOptions {
+        hop_limit: true,
+        ..plain()
+    };
+    let Some(b) = g.bind_with("[::1]:0", &options) else {
+        return;
+    };
     let to = g.addr(b);
     let a = g.bind("[::1]:0");
     g.send(a, Outgoing::to(to, b"x").hop_limit(9));
@@ -390,14 +479,23 @@ pub fn the_hop_limit_is_reported_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn the_traffic_class_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { traffic_class: true, ..plain() };
-    let Some(b) = g.bind_with("127.0.0.1:0", &options) else { return };
+    let options = DatagramOptions {
+        traffic_class: true,
+        ..plain()
+    };
+    let Some(b) = g.bind_with("127.0.0.1:0", &options) else {
+        return;
+    };
     let to = g.addr(b);
     let a = g.bind("127.0.0.1:0");
     g.send(a, Outgoing::to(to, b"x").ecn(Ecn::Ect0).dscp(Dscp::EF));
-    g.receive_meta(b, |incoming| format!("{:?} {:?}", incoming.meta.ecn, incoming.meta.dscp));
+    g.receive_meta(b, |incoming| {
+        format!("{:?} {:?}", incoming.meta.ecn, incoming.meta.dscp)
+    });
     g.send_to(a, to, b"x");
-    g.receive_meta(b, |incoming| format!("{:?} {:?}", incoming.meta.ecn, incoming.meta.dscp));
+    g.receive_meta(b, |incoming| {
+        format!("{:?} {:?}", incoming.meta.ecn, incoming.meta.dscp)
+    });
 }
 
 pub fn a_hop_limit_of_0_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
@@ -406,7 +504,9 @@ pub fn a_hop_limit_of_0_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_source_can_be_chosen<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(a) = g.bind_with("0.0.0.0:0", &plain()) else { return };
+    let Some(a) = g.bind_with("0.0.0.0:0", &plain()) else {
+        return;
+    };
     let b = g.bind("127.0.0.1:0");
     let to = g.addr(b);
     g.send(a, Outgoing::to(to, b"x").source("127.0.0.3".parse().unwrap()));
@@ -414,7 +514,9 @@ pub fn a_source_can_be_chosen<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_foreign_source_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(a) = g.bind_with("[::]:0", &plain()) else { return };
+    let Some(a) = g.bind_with("[::]:0", &plain()) else {
+        return;
+    };
     let b = g.bind("[::1]:0");
     let to = g.addr(b);
     g.send(a, Outgoing::to(to, b"x").source("2001:db8::77".parse().unwrap()));
@@ -422,7 +524,9 @@ pub fn a_foreign_source_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_broadcast_needs_permission<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(a) = g.bind_with("0.0.0.0:0", &plain()) else { return };
+    let Some(a) = g.bind_with("0.0.0.0:0", &plain()) else {
+        return;
+    };
     g.send_to(a, with_port("255.255.255.255", 9), b"x");
 }
 
@@ -439,8 +543,13 @@ pub fn segments_become_datagrams<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_full_receive_buffer_drops<B: Backend>(g: &mut Ground<'_, B>) {
-    let options = DatagramOptions { recv_buffer: Some(8192), ..plain() };
-    let Some(b) = g.bind_with("127.0.0.1:0", &options) else { return };
+    let options = DatagramOptions {
+        recv_buffer: Some(8192),
+        ..plain()
+    };
+    let Some(b) = g.bind_with("127.0.0.1:0", &options) else {
+        return;
+    };
     let to = g.addr(b);
     let a = g.bind("127.0.0.1:0");
     for number in 0..200_u8 {
@@ -451,7 +560,11 @@ pub fn a_full_receive_buffer_drops<B: Backend>(g: &mut Ground<'_, B>) {
     let all = g.count_waiting(b);
     let first = all.first().and_then(|datagram| datagram.first()).copied();
     let in_order = all.windows(2).all(|pair| pair[1][0] == pair[0][0] + 1);
-    g.say(format!("some: {}, all: {}, first: {first:?}, in order: {in_order}", !all.is_empty(), all.len() == 200));
+    g.say(format!(
+        "some: {}, all: {}, first: {first:?}, in order: {in_order}",
+        !all.is_empty(),
+        all.len() == 200
+    ));
 }
 
 pub fn a_datagram_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
@@ -482,7 +595,9 @@ pub fn a_socket_registered_late_hears_of_what_waits<B: Backend>(g: &mut Ground<'
 }
 
 pub fn a_wildcard_socket_hears_every_address<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(b) = g.bind_with("0.0.0.0:0", &plain()) else { return };
+    let Some(b) = g.bind_with("0.0.0.0:0", &plain()) else {
+        return;
+    };
     let port = g.addr(b).port();
     let a = g.bind("127.0.0.1:0");
     for ip in ["127.0.0.1", "127.0.0.2", "127.9.9.9"] {
@@ -492,9 +607,13 @@ pub fn a_wildcard_socket_hears_every_address<B: Backend>(g: &mut Ground<'_, B>) 
 }
 
 pub fn a_bound_address_hears_only_itself<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(b) = g.bind_with("127.0.0.2:0", &plain()) else { return };
+    let Some(b) = g.bind_with("127.0.0.2:0", &plain()) else {
+        return;
+    };
     let port = g.addr(b).port();
-    let Some(a) = g.bind_with("127.0.0.1:0", &connected(with_port("127.0.0.1", port))) else { return };
+    let Some(a) = g.bind_with("127.0.0.1:0", &connected(with_port("127.0.0.1", port))) else {
+        return;
+    };
     g.send(a, Outgoing::connected(b"x"));
     g.settle();
     g.receive_now(a);
@@ -504,7 +623,10 @@ pub fn a_bound_address_hears_only_itself<B: Backend>(g: &mut Ground<'_, B>) {
 // Packets: these need the right to open raw sockets.
 
 fn icmp(local: &str) -> PacketOptions {
-    PacketOptions { hop_limit: true, ..PacketOptions::new(PacketKind::Icmp, local.parse::<IpAddr>().unwrap()) }
+    PacketOptions {
+        hop_limit: true,
+        ..PacketOptions::new(PacketKind::Icmp, local.parse::<IpAddr>().unwrap())
+    }
 }
 
 /// An echo request with a checksum.
@@ -512,7 +634,10 @@ fn echo_request(v4: bool) -> Vec<u8> {
     let mut message = vec![if v4 { 8 } else { 128 }, 0, 0, 0, 0x12, 0x34, 0, 1];
     message.extend_from_slice(b"are you there?");
     if v4 {
-        let sum: u32 = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+        let sum: u32 = message
+            .chunks(2)
+            .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+            .sum();
         let folded = (sum & 0xffff) + (sum >> 16);
         let folded = (folded & 0xffff) + (folded >> 16);
         let sum = !u16::try_from(folded).unwrap();
@@ -529,8 +654,15 @@ fn await_type<B: Backend>(g: &mut Ground<'_, B>, name: Name, wanted: u8) {
             Ok(_) => {
                 let Some(incoming) = batch.get(0) else { continue };
                 if incoming.payload.first() == Some(&wanted) {
-                    let (data, from) = (incoming.payload.get(8..).unwrap_or_default(), incoming.source.ip());
-                    let line = format!("{wanted}: {:?} from {from}, hops {:?}", String::from_utf8_lossy(data), incoming.meta.hop_limit);
+                    let (data, from) = (
+                        incoming.payload.get(8..).unwrap_or_default(),
+                        incoming.source.ip(),
+                    );
+                    let line = format!(
+                        "{wanted}: {:?} from {from}, hops {:?}",
+                        String::from_utf8_lossy(data),
+                        incoming.meta.hop_limit
+                    );
                     g.say(line);
                     return;
                 }
@@ -549,13 +681,17 @@ fn await_type<B: Backend>(g: &mut Ground<'_, B>, name: Name, wanted: u8) {
 }
 
 pub fn an_echo_is_answered<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(a) = g.open_packet(&icmp("0.0.0.0")) else { return };
+    let Some(a) = g.open_packet(&icmp("0.0.0.0")) else {
+        return;
+    };
     g.send_to(a, with_port("127.0.0.1", 0), &echo_request(true));
     await_type(g, a, 0);
 }
 
 pub fn an_echo_is_answered_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(a) = g.open_packet(&icmp("::")) else { return };
+    let Some(a) = g.open_packet(&icmp("::")) else {
+        return;
+    };
     g.send_to(a, with_port("::1", 0), &echo_request(false));
     await_type(g, a, 129);
 }
@@ -569,14 +705,19 @@ pub fn an_own_request_is_heard_too<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub fn a_raw_protocol_reaches_its_socket<B: Backend>(g: &mut Ground<'_, B>) {
     let options = PacketOptions::new(PacketKind::Ip { protocol: 253 }, "0.0.0.0".parse().unwrap());
-    let (Some(a), Some(b)) = (g.open_packet(&options), g.open_packet(&options)) else { return };
+    let (Some(a), Some(b)) = (g.open_packet(&options), g.open_packet(&options)) else {
+        return;
+    };
     g.send_to(a, with_port("127.0.0.1", 0), b"experiment");
     g.receive(b, 1);
     g.receive(a, 1);
 }
 
 pub fn protocol_0_is_none<B: Backend>(g: &mut Ground<'_, B>) {
-    g.open_packet(&PacketOptions::new(PacketKind::Ip { protocol: 0 }, "127.0.0.1".parse().unwrap()));
+    g.open_packet(&PacketOptions::new(
+        PacketKind::Ip { protocol: 0 },
+        "127.0.0.1".parse().unwrap(),
+    ));
 }
 
 pub fn a_raw_socket_sends_no_other_family<B: Backend>(g: &mut Ground<'_, B>) {
@@ -586,7 +727,9 @@ pub fn a_raw_socket_sends_no_other_family<B: Backend>(g: &mut Ground<'_, B>) {
 }
 
 pub fn a_refused_datagram_is_seen_as_icmp<B: Backend>(g: &mut Ground<'_, B>) {
-    let Some(raw) = g.open_packet(&icmp("0.0.0.0")) else { return };
+    let Some(raw) = g.open_packet(&icmp("0.0.0.0")) else {
+        return;
+    };
     let to = closed_port(g, "127.0.0.1:0");
     let a = g.bind("127.0.0.1:0");
     g.send_to(a, to, b"x");
@@ -594,7 +737,9 @@ pub fn a_refused_datagram_is_seen_as_icmp<B: Backend>(g: &mut Ground<'_, B>) {
     for _ in 0..50 {
         match g.receive_into(raw, &mut batch) {
             Ok(_) => {
-                let found = batch.iter().find(|incoming| incoming.payload.starts_with(&[3, 3]));
+                let found = batch
+                    .iter()
+                    .find(|incoming| incoming.payload.starts_with(&[3, 3]));
                 if let Some(quoted) = found.and_then(|incoming| incoming.payload.get(8..)) {
                     let line = format!("quotes protocol {:?} and {} bytes", quoted.get(9), quoted.len());
                     g.say(line);

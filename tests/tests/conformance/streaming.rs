@@ -16,7 +16,9 @@ const ERROR: Readiness = Readiness::ERROR;
 
 /// Bytes that are not the same anywhere near.
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| u8::try_from((at * 7 + at / 251) % 256).unwrap()).collect()
+    (0..len)
+        .map(|at| u8::try_from((at * 7 + at / 251) % 256).unwrap())
+        .collect()
 }
 
 pub fn bytes_arrive<B: Backend>(g: &mut Ground<'_, B>) {
@@ -102,7 +104,11 @@ pub fn transfers_through_small_buffers_are_whole<B: Backend>(g: &mut Ground<'_, 
     let (a, b) = g.pair_with("127.0.0.1:0", &small);
     let filled = g.fill(a);
     let (data, end) = g.collect(b, filled);
-    g.say(format!("all of it: {}, all alike: {}{end}", data.len() == filled, data.iter().all(|byte| *byte == b'f')));
+    g.say(format!(
+        "all of it: {}, all alike: {}{end}",
+        data.len() == filled,
+        data.iter().all(|byte| *byte == b'f')
+    ));
 }
 
 pub fn both_directions_at_once<B: Backend>(g: &mut Ground<'_, B>) {
@@ -124,7 +130,11 @@ pub fn small_buffers_fill_early<B: Backend>(g: &mut Ground<'_, B>) {
     let small = [StreamOption::SendBuffer(8192), StreamOption::RecvBuffer(8192)];
     let (a, _b) = g.pair_with("127.0.0.1:0", &small);
     let filled = g.fill(a);
-    g.say(format!("less than 200 kB: {}, more than 4 kB: {}", filled < 200_000, filled > 4_000));
+    g.say(format!(
+        "less than 200 kB: {}, more than 4 kB: {}",
+        filled < 200_000,
+        filled > 4_000
+    ));
 }
 
 pub fn a_drained_buffer_is_told<B: Backend>(g: &mut Ground<'_, B>) {
