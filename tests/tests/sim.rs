@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramOptions, DatagramService, Datagrams,
-    Outgoing, QueueEntry, Stream, StreamId, StreamOptions, StreamService, Time,
+    CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramOptions, DatagramService,
+    Datagrams, Outgoing, QueueEntry, Stream, StreamId, StreamOptions, StreamService, Time,
 };
 use sockeye_sim::soak::run;
 use sockeye_sim::{Call, HostId, LinkOptions, NoRoute, Plan, Sim, SimError};
@@ -24,7 +24,11 @@ impl StreamService for Echo {
     fn on_open(&mut self, _: &mut Stream<'_>) {}
 
     fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
-        if stream.write(data).is_taken() { data.len() } else { 0 }
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
     }
 }
 
@@ -49,12 +53,21 @@ impl StreamService for Caller {
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
-        self.note(format!("{} after {:?}", String::from_utf8_lossy(data), stream.now() - Time::ZERO));
+        self.note(format!(
+            "{} after {:?}",
+            String::from_utf8_lossy(data),
+            stream.now() - Time::ZERO
+        ));
         data.len()
     }
 
     fn on_connect_error(&mut self, _: &mut Context<'_>, failure: ConnectFailure) {
-        self.note(failure.attempts.last().map_or_else(String::new, |(_, error)| format!("{:?}", error.kind())));
+        self.note(
+            failure
+                .attempts
+                .last()
+                .map_or_else(String::new, |(_, error)| format!("{:?}", error.kind())),
+        );
     }
 
     fn on_close(&mut self, _: &mut Context<'_>, _: StreamId, (): (), reason: CloseReason) {
@@ -114,7 +127,10 @@ fn a_partition_delays_and_healing_delivers() {
     assert_eq!(diary.borrow().len(), 1, "the answer is lost: {diary:?}");
     sim.heal(server, client);
     sim.run_for(MINUTE).unwrap();
-    assert!(diary.borrow()[1].starts_with("hello"), "it is sent again: {diary:?}");
+    assert!(
+        diary.borrow()[1].starts_with("hello"),
+        "it is sent again: {diary:?}"
+    );
 }
 
 #[test]
@@ -159,7 +175,10 @@ fn routes_refuse_in_four_ways() {
 #[test]
 fn an_address_that_nobody_has_is_unreachable() {
     let (mut sim, _, client, _) = two_hosts(1);
-    assert_eq!(*call(&mut sim, client, ([10, 9, 9, 9], 7).into(), 1).borrow(), ["HostUnreachable"]);
+    assert_eq!(
+        *call(&mut sim, client, ([10, 9, 9, 9], 7).into(), 1).borrow(),
+        ["HostUnreachable"]
+    );
 }
 
 #[test]
@@ -184,7 +203,11 @@ fn descriptors_run_out_and_accepting_goes_on_when_there_are_some() {
     assert_eq!(diary.borrow().len(), 1, "it stands and waits: {diary:?}");
     sim.set_descriptor_limit(server, 100);
     sim.run_for(Duration::from_secs(1)).unwrap();
-    assert_eq!(diary.borrow().len(), 2, "the loop tried again by itself: {diary:?}");
+    assert_eq!(
+        diary.borrow().len(),
+        2,
+        "the loop tried again by itself: {diary:?}"
+    );
 }
 
 #[test]
@@ -205,7 +228,9 @@ fn a_crashed_host_is_silent_and_a_booted_one_resets() {
     sim.boot(server, move |events| {
         counted.set(counted.get() + 1);
         let echo = events.add_stream_service(Echo, StreamOptions::default());
-        events.listen(echo, "0.0.0.0:7".parse().unwrap(), &Default::default()).unwrap();
+        events
+            .listen(echo, "0.0.0.0:7".parse().unwrap(), &Default::default())
+            .unwrap();
     });
     let diary = Diary::default();
     let events = sim.on(client);
@@ -246,16 +271,30 @@ fn a_suspended_clock_stands_and_a_paused_one_does_not() {
         let fired = Rc::new(Cell::new(None));
         let events = sim.on(client);
         let service = events.add_stream_service(Alarm(Rc::clone(&fired)), StreamOptions::default());
-        events.with(service, |_, context| context.set_timer(Duration::from_secs(10), 0)).unwrap();
+        events
+            .with(service, |_, context| {
+                context.set_timer(Duration::from_secs(10), 0)
+            })
+            .unwrap();
         sim.run_for(Duration::from_secs(1)).unwrap();
-        if suspended { sim.suspend(client) } else { sim.pause(client) }
+        if suspended {
+            sim.suspend(client)
+        } else {
+            sim.pause(client)
+        }
         sim.run_for(Duration::from_secs(5)).unwrap();
         sim.resume(client);
         sim.run_until(MINUTE, || fired.get().is_some()).unwrap();
         let world = sim.now() - Time::ZERO;
-        assert!(world.abs_diff(Duration::from_millis(expected_ms)) < Duration::from_millis(5), "{world:?}");
+        assert!(
+            world.abs_diff(Duration::from_millis(expected_ms)) < Duration::from_millis(5),
+            "{world:?}"
+        );
         let own = fired.get().unwrap() - Time::ZERO;
-        assert!(own.abs_diff(Duration::from_secs(10)) < Duration::from_millis(5), "its own clock: {own:?}");
+        assert!(
+            own.abs_diff(Duration::from_secs(10)) < Duration::from_millis(5),
+            "its own clock: {own:?}"
+        );
     }
 }
 
@@ -278,13 +317,22 @@ impl DatagramService for Talker {
     }
 
     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
-        self.diary.borrow_mut().push(format!("{} bytes, hops {:?}", datagram.data.len(), datagram.meta.hop_limit));
+        self.diary.borrow_mut().push(format!(
+            "{} bytes, hops {:?}",
+            datagram.data.len(),
+            datagram.meta.hop_limit
+        ));
         let _ = socket;
     }
 
     fn on_error(&mut self, _: &mut Datagrams<'_>, entry: QueueEntry) {
         if let QueueEntry::Error(error) = entry {
-            let line = format!("{:?} from {:?}, mtu {:?}", error.cause, error.offender.unwrap(), error.mtu);
+            let line = format!(
+                "{:?} from {:?}, mtu {:?}",
+                error.cause,
+                error.offender.unwrap(),
+                error.mtu
+            );
             self.diary.borrow_mut().push(line);
         }
     }
@@ -299,18 +347,39 @@ fn across_routers(hops: Option<u8>, len: usize) -> (Vec<String>, Vec<String>) {
     sim.link(client, near, link);
     sim.link(near, far, LinkOptions { mtu: 600, ..link });
     sim.link(far, server, link);
-    let options = DatagramOptions { error_queue: true, hop_limit: true, ..DatagramOptions::default() };
+    let options = DatagramOptions {
+        error_queue: true,
+        hop_limit: true,
+        ..DatagramOptions::default()
+    };
     let to: SocketAddr = ([10, 3, 0, 1], 9).into();
     let (sent, received) = (Diary::default(), Diary::default());
-    let silent = Talker { to: ([10, 1, 0, 1], 1).into(), hops: Some(1), len: 0, diary: Rc::clone(&received) };
+    let silent = Talker {
+        to: ([10, 1, 0, 1], 1).into(),
+        hops: Some(1),
+        len: 0,
+        diary: Rc::clone(&received),
+    };
     let events = sim.on(server);
     let service = events.add_datagram_service(silent);
     events.bind(service, to, &options).unwrap();
     let events = sim.on(client);
-    let service = events.add_datagram_service(Talker { to, hops, len, diary: Rc::clone(&sent) });
-    events.bind(service, "0.0.0.0:0".parse().unwrap(), &options).unwrap();
+    let service = events.add_datagram_service(Talker {
+        to,
+        hops,
+        len,
+        diary: Rc::clone(&sent),
+    });
+    events
+        .bind(service, "0.0.0.0:0".parse().unwrap(), &options)
+        .unwrap();
     sim.run_for(Duration::from_secs(1)).unwrap();
-    let received = received.borrow().iter().filter(|line| line.contains("bytes")).cloned().collect();
+    let received = received
+        .borrow()
+        .iter()
+        .filter(|line| line.contains("bytes"))
+        .cloned()
+        .collect();
     let sent = sent.borrow().clone();
     (sent, received)
 }
@@ -318,14 +387,20 @@ fn across_routers(hops: Option<u8>, len: usize) -> (Vec<String>, Vec<String>) {
 #[test]
 fn routers_count_down_the_hop_limit() {
     let (errors, received) = across_routers(None, 100);
-    assert_eq!((errors.len(), &received[..]), (0, &["100 bytes, hops Some(62)".to_owned()][..]));
+    assert_eq!(
+        (errors.len(), &received[..]),
+        (0, &["100 bytes, hops Some(62)".to_owned()][..])
+    );
 }
 
 #[test]
 fn a_router_reports_a_hop_limit_that_ran_out() {
     for (hops, router) in [(1, "10.1.0.254"), (2, "10.3.0.254")] {
         let (errors, received) = across_routers(Some(hops), 100);
-        assert_eq!(errors, [format!("Icmpv4 {{ kind: 11, code: 0 }} from {router}, mtu None")]);
+        assert_eq!(
+            errors,
+            [format!("Icmpv4 {{ kind: 11, code: 0 }} from {router}, mtu None")]
+        );
         assert!(received.is_empty());
     }
     assert_eq!(across_routers(Some(3), 100).1.len(), 1);
@@ -334,7 +409,10 @@ fn a_router_reports_a_hop_limit_that_ran_out() {
 #[test]
 fn a_router_reports_what_is_too_big_with_its_mtu() {
     let (errors, received) = across_routers(None, 1000);
-    assert_eq!(errors, ["Icmpv4 { kind: 3, code: 4 } from 10.1.0.254, mtu Some(600)"]);
+    assert_eq!(
+        errors,
+        ["Icmpv4 { kind: 3, code: 4 } from 10.1.0.254, mtu Some(600)"]
+    );
     assert!(received.is_empty());
 }
 
@@ -352,20 +430,43 @@ fn loss_duplication_and_reordering_show_in_datagrams() {
     let diary = Diary::default();
     let to: SocketAddr = ([10, 0, 0, 1], 9).into();
     let events = sim.on(server);
-    let idle = Talker { to: ([10, 0, 0, 2], 1).into(), hops: None, len: 0, diary: Rc::clone(&diary) };
+    let idle = Talker {
+        to: ([10, 0, 0, 2], 1).into(),
+        hops: None,
+        len: 0,
+        diary: Rc::clone(&diary),
+    };
     let service = events.add_datagram_service(idle);
     events.bind(service, to, &DatagramOptions::default()).unwrap();
     let events = sim.on(client);
     for len in 1..=300 {
-        let service = events.add_datagram_service(Talker { to, hops: None, len, diary: Diary::default() });
-        events.bind(service, "0.0.0.0:0".parse().unwrap(), &DatagramOptions::default()).unwrap();
+        let service = events.add_datagram_service(Talker {
+            to,
+            hops: None,
+            len,
+            diary: Diary::default(),
+        });
+        events
+            .bind(service, "0.0.0.0:0".parse().unwrap(), &DatagramOptions::default())
+            .unwrap();
     }
     sim.run_for(Duration::from_secs(1)).unwrap();
     let diary = diary.borrow();
-    let lens: Vec<usize> = diary.iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+    let lens: Vec<usize> = diary
+        .iter()
+        .map(|line| line.split(' ').next().unwrap().parse().unwrap())
+        .collect();
     let distinct: std::collections::BTreeSet<_> = lens.iter().collect();
-    assert!((200..280).contains(&distinct.len()), "lost: {}", 300 - distinct.len());
-    assert!(lens.len() > distinct.len() + 20, "twice: {}", lens.len() - distinct.len());
+    assert!(
+        (200..280).contains(&distinct.len()),
+        "lost: {}",
+        300 - distinct.len()
+    );
+    assert!(
+        lens.len() > distinct.len() + 20,
+        "twice: {}",
+        lens.len() - distinct.len()
+    );
     assert!(!lens.is_sorted(), "some overtook others");
 }
 
@@ -373,7 +474,10 @@ fn loss_duplication_and_reordering_show_in_datagrams() {
 fn a_wait_that_is_not_met_says_when() {
     let (mut sim, ..) = two_hosts(1);
     let waited = sim.run_until(MINUTE, || false);
-    assert!(matches!(waited, Err(SimError::TimedOut(at)) if at - Time::ZERO == MINUTE), "{waited:?}");
+    assert!(
+        matches!(waited, Err(SimError::TimedOut(at)) if at - Time::ZERO == MINUTE),
+        "{waited:?}"
+    );
 }
 
 #[test]
@@ -395,7 +499,9 @@ fn fifty_seeds_survive_their_chaos() {
 #[test]
 fn any_bytes_are_a_plan_that_survives() {
     for seed in 0..20_u64 {
-        let bytes: Vec<u8> = (0..200_u64).flat_map(|word| (seed * 31 + word * word).to_le_bytes()).collect();
+        let bytes: Vec<u8> = (0..200_u64)
+            .flat_map(|word| (seed * 31 + word * word).to_le_bytes())
+            .collect();
         let plan = Plan::from_bytes(&bytes);
         if let Err(failure) = run(&plan) {
             panic!("{failure}\n{plan}");
@@ -417,15 +523,32 @@ fn tshark_reads_a_capture() {
     let path = folder.path().join("sim.pcapng");
     sim.write_pcapng(std::fs::File::create(&path).unwrap()).unwrap();
     let mut tshark = std::process::Command::new("tshark");
-    tshark.arg("-r").arg(&path).args(["-T", "fields", "-e", "tcp.flags.str", "-e", "tcp.len", "-e", "tcp.analysis.flags"]);
+    tshark.arg("-r").arg(&path).args([
+        "-T",
+        "fields",
+        "-e",
+        "tcp.flags.str",
+        "-e",
+        "tcp.len",
+        "-e",
+        "tcp.analysis.flags",
+    ]);
     let output = program::output(&mut tshark, MINUTE);
     assert!(output.status.success(), "{}", output.stderr);
     let text = output.text();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let syn = rows[0][0].contains('S') && rows[1][0].contains('S') && rows[1][0].contains('A');
     assert!(syn, "the handshake comes first: {text}");
-    assert_eq!(rows.iter().filter(|row| row[1] == "5").count(), 2, "hello and its echo: {text}");
-    assert!(rows.iter().all(|row| row.get(2).is_none_or(|flags| flags.is_empty())), "no complaints: {text}");
+    assert_eq!(
+        rows.iter().filter(|row| row[1] == "5").count(),
+        2,
+        "hello and its echo: {text}"
+    );
+    assert!(
+        rows.iter()
+            .all(|row| row.get(2).is_none_or(|flags| flags.is_empty())),
+        "no complaints: {text}"
+    );
 }
 
 #[test]
@@ -435,5 +558,8 @@ fn the_unspecified_source_is_the_hosts_own() {
     sim.add_address(server, v6);
     sim.add_address(client, "2001:db8::2".parse::<IpAddr>().unwrap());
     sim.listen(server, 7, Echo).unwrap();
-    assert_eq!(call(&mut sim, client, SocketAddr::new(v6, 7), 2).borrow().len(), 2);
+    assert_eq!(
+        call(&mut sim, client, SocketAddr::new(v6, 7), 2).borrow().len(),
+        2
+    );
 }

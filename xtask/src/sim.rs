@@ -32,6 +32,7 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 /// When a run fails, or the two builds differ.
+#[expect(clippy::print_stdout, reason = "what came of it")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.mutants {
         return Process::cargo("test --release --package sockeye-tests --test conformance --")
@@ -42,7 +43,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(plan) = &arguments.plan {
         // The example runs in the workspace's root, the path is the caller's.
         let plan = std::path::absolute(plan).context("the path of the plan")?;
-        return soak(release).argument("--plan").argument(plan.to_string_lossy()).run();
+        return soak(release)
+            .argument("--plan")
+            .argument(plan.to_string_lossy())
+            .run();
     }
     let first = arguments.seed.to_string();
     soak(release)
@@ -54,7 +58,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let compared = arguments.seeds.min(COMPARED);
     let optimised = hashes(release, compared, &first)?;
     let plain = hashes("", compared, &first)?;
-    ensure!(optimised.len() as u64 == compared, "{compared} traces asked for, {} came", optimised.len());
+    ensure!(
+        optimised.len() as u64 == compared,
+        "{compared} traces asked for, {} came",
+        optimised.len()
+    );
     if let Some((one, other)) = optimised.iter().zip(&plain).find(|(one, other)| one != other) {
         bail!("the builds differ (seed and trace): {one} optimised, {other} without");
     }
@@ -63,15 +71,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn soak(profile: &str) -> Process {
-    Process::cargo("run --quiet --package sockeye-sim --features soak --example soak").words(profile).argument("--")
+    Process::cargo("run --quiet --package sockeye-sim --features soak --example soak")
+        .words(profile)
+        .argument("--")
 }
 
 /// The seeds with their traces, sorted.
 fn hashes(profile: &str, seeds: u64, first: &str) -> Result<Vec<String>> {
-    let process = soak(profile).words("--hashes --seeds").argument(seeds.to_string()).argument("--seed").argument(first);
-    let output = process.command().output().with_context(|| format!("start {process}"))?;
-    ensure!(output.status.success(), "{process}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    let process = soak(profile)
+        .words("--hashes --seeds")
+        .argument(seeds.to_string())
+        .argument("--seed")
+        .argument(first);
+    let output = process
+        .command()
+        .output()
+        .with_context(|| format!("start {process}"))?;
+    ensure!(
+        output.status.success(),
+        "{process}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect();
     lines.sort();
     Ok(lines)
 }

@@ -48,15 +48,15 @@ fn connect_and_accept<B: Backend>(g: &mut Ground<'_, B>, at: &str) {
     }
 }
 
-pub fn connect_over_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn connect_over_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     connect_and_accept(g, "127.0.0.1:0");
 }
 
-pub fn connect_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn connect_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     connect_and_accept(g, "[::1]:0");
 }
 
-pub fn a_dual_stack_listener_sees_mapped_peers<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_dual_stack_listener_sees_mapped_peers<B: Backend>(g: &mut Ground<'_, B>) {
     let options = ListenOptions {
         v6_only: Some(false),
         ..ListenOptions::default()
@@ -75,7 +75,7 @@ pub fn a_dual_stack_listener_sees_mapped_peers<B: Backend>(g: &mut Ground<'_, B>
     g.peer(client);
 }
 
-pub fn an_ipv6_only_listener_refuses_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_ipv6_only_listener_refuses_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     let options = ListenOptions {
         v6_only: Some(true),
         ..ListenOptions::default()
@@ -90,7 +90,7 @@ pub fn an_ipv6_only_listener_refuses_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     g.outcome(client);
 }
 
-pub fn a_mapped_destination_is_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_mapped_destination_is_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let port = g.addr(listener).port();
     let Some(client) = g.connect(with_port("::ffff:127.0.0.1", port)) else {
@@ -102,19 +102,19 @@ pub fn a_mapped_destination_is_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     g.local(client);
 }
 
-pub fn a_closed_port_refuses<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_closed_port_refuses<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(client) = g.connect(to) else { return };
     g.outcome(client);
 }
 
-pub fn a_closed_port_refuses_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_closed_port_refuses_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "[::1]:0");
     let Some(client) = g.connect(to) else { return };
     g.outcome(client);
 }
 
-pub fn a_refusal_is_told_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refusal_is_told_once<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(client) = g.connect(to) else { return };
     g.settle();
@@ -122,7 +122,7 @@ pub fn a_refusal_is_told_once<B: Backend>(g: &mut Ground<'_, B>) {
     g.progress(client);
 }
 
-pub fn a_refusal_can_be_read_instead<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refusal_can_be_read_instead<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(client) = g.connect(to) else { return };
     g.settle();
@@ -130,7 +130,7 @@ pub fn a_refusal_can_be_read_instead<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(client, 10);
 }
 
-pub fn a_refusal_can_be_written_instead<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refusal_can_be_written_instead<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(client) = g.connect(to) else { return };
     g.settle();
@@ -138,7 +138,7 @@ pub fn a_refusal_can_be_written_instead<B: Backend>(g: &mut Ground<'_, B>) {
     g.write(client, b"x");
 }
 
-pub fn after_a_refusal_nothing_stands<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn after_a_refusal_nothing_stands<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(client) = g.connect(to) else { return };
     g.outcome(client);
@@ -149,20 +149,20 @@ pub fn after_a_refusal_nothing_stands<B: Backend>(g: &mut Ground<'_, B>) {
     g.local(client);
 }
 
-pub fn a_refusal_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refusal_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(client) = g.connect(to) else { return };
     g.flags_at(client, Readiness::ERROR);
 }
 
-pub fn a_connection_is_flagged_writable<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_connection_is_flagged_writable<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
     g.flags_at(client, Readiness::WRITABLE);
 }
 
-pub fn the_unspecified_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_unspecified_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let port = g.addr(listener).port();
     let Some(client) = g.connect(with_port("0.0.0.0", port)) else {
@@ -172,7 +172,7 @@ pub fn the_unspecified_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>
     g.peer(client);
 }
 
-pub fn the_unspecified_ipv6_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_unspecified_ipv6_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("[::1]:0");
     let port = g.addr(listener).port();
     let Some(client) = g.connect(with_port("::", port)) else {
@@ -182,22 +182,22 @@ pub fn the_unspecified_ipv6_address_is_the_loopback<B: Backend>(g: &mut Ground<'
     g.peer(client);
 }
 
-pub fn a_group_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_group_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
     g.connect(with_port("224.0.0.1", 80));
 }
 
-pub fn a_broadcast_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_broadcast_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
     g.connect(with_port("255.255.255.255", 80));
 }
 
-pub fn port_0_refuses<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn port_0_refuses<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(client) = g.connect(with_port("127.0.0.1", 0)) else {
         return;
     };
     g.outcome(client);
 }
 
-pub fn a_source_address_is_kept<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_source_address_is_kept<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect_with(to, &from(with_port("127.0.0.2", 0))) else {
@@ -208,19 +208,19 @@ pub fn a_source_address_is_kept<B: Backend>(g: &mut Ground<'_, B>) {
     g.local(client);
 }
 
-pub fn a_foreign_source_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_foreign_source_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     g.connect_with(to, &from(with_port("192.0.2.77", 0)));
 }
 
-pub fn a_source_of_the_other_family_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_source_of_the_other_family_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     g.connect_with(to, &from(with_port("::1", 0)));
 }
 
-pub fn a_connect_to_itself_stands<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_connect_to_itself_stands<B: Backend>(g: &mut Ground<'_, B>) {
     let own = closed_port(g, "127.0.0.1:0");
     let Some(client) = g.connect_with(own, &from(own)) else {
         return;
@@ -234,7 +234,7 @@ pub fn a_connect_to_itself_stands<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(client);
 }
 
-pub fn the_peer_is_known_before_accept<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_peer_is_known_before_accept<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
@@ -245,13 +245,13 @@ pub fn the_peer_is_known_before_accept<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(server, 5);
 }
 
-pub fn an_empty_backlog_would_block<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_empty_backlog_would_block<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     g.try_accept(listener);
     g.expect_quiet(listener, READABLE);
 }
 
-pub fn connections_are_accepted_in_order<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn connections_are_accepted_in_order<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     for text in [b"one", b"two"] {
@@ -268,7 +268,7 @@ pub fn connections_are_accepted_in_order<B: Backend>(g: &mut Ground<'_, B>) {
     g.try_accept(listener);
 }
 
-pub fn accept_after_the_peer_has_closed<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn accept_after_the_peer_has_closed<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
@@ -279,7 +279,7 @@ pub fn accept_after_the_peer_has_closed<B: Backend>(g: &mut Ground<'_, B>) {
     g.peer(server);
 }
 
-pub fn accept_after_data_and_close<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn accept_after_data_and_close<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
@@ -290,7 +290,7 @@ pub fn accept_after_data_and_close<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(server);
 }
 
-pub fn accept_after_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn accept_after_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
@@ -302,7 +302,7 @@ pub fn accept_after_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(server, 10);
 }
 
-pub fn accept_after_data_and_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn accept_after_data_and_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
@@ -315,7 +315,7 @@ pub fn accept_after_data_and_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(server);
 }
 
-pub fn a_full_backlog_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_full_backlog_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(1)) else {
         return;
     };
@@ -327,7 +327,7 @@ pub fn a_full_backlog_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
     }
 }
 
-pub fn a_backlog_that_was_full_takes_again<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_backlog_that_was_full_takes_again<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else {
         return;
     };
@@ -342,7 +342,7 @@ pub fn a_backlog_that_was_full_takes_again<B: Backend>(g: &mut Ground<'_, B>) {
     g.accept(listener);
 }
 
-pub fn closing_a_listener_resets_who_waits<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn closing_a_listener_resets_who_waits<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
@@ -351,7 +351,7 @@ pub fn closing_a_listener_resets_who_waits<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(client);
 }
 
-pub fn a_closed_listener_refuses<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_closed_listener_refuses<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(first) = g.connect(to) else { return };
@@ -364,7 +364,7 @@ pub fn a_closed_listener_refuses<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(server, 10);
 }
 
-pub fn a_port_is_free_again<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_port_is_free_again<B: Backend>(g: &mut Ground<'_, B>) {
     let at = closed_port(g, "127.0.0.1:0");
     let Some(listener) = g.listen_at(at, &ListenOptions::default()) else {
         return;
@@ -374,13 +374,13 @@ pub fn a_port_is_free_again<B: Backend>(g: &mut Ground<'_, B>) {
     g.accept(listener);
 }
 
-pub fn an_address_is_taken_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_address_is_taken_once<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let at = g.addr(listener);
     g.listen_at(at, &ListenOptions::default());
 }
 
-pub fn listeners_may_share_a_port<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn listeners_may_share_a_port<B: Backend>(g: &mut Ground<'_, B>) {
     let options = ListenOptions {
         reuse_port: true,
         ..ListenOptions::default()
@@ -399,7 +399,7 @@ pub fn listeners_may_share_a_port<B: Backend>(g: &mut Ground<'_, B>) {
     g.drop(second);
 }
 
-pub fn one_who_does_not_share_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn one_who_does_not_share_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
     let sharing = ListenOptions {
         reuse_port: true,
         ..ListenOptions::default()
@@ -411,14 +411,14 @@ pub fn one_who_does_not_share_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
     g.listen_at(at, &ListenOptions::default());
 }
 
-pub fn a_wildcard_clashes_with_an_address<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_wildcard_clashes_with_an_address<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let port = g.addr(listener).port();
     g.listen_at(with_port("0.0.0.0", port), &ListenOptions::default());
     g.listen_at(with_port("127.0.0.2", port), &ListenOptions::default());
 }
 
-pub fn a_dual_stack_wildcard_clashes_with_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_dual_stack_wildcard_clashes_with_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let port = g.addr(listener).port();
     g.listen_at(
@@ -437,18 +437,18 @@ pub fn a_dual_stack_wildcard_clashes_with_ipv4<B: Backend>(g: &mut Ground<'_, B>
     );
 }
 
-pub fn a_foreign_address_is_not_bound<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_foreign_address_is_not_bound<B: Backend>(g: &mut Ground<'_, B>) {
     g.listen_with("192.0.2.77:0", &ListenOptions::default());
 }
 
-pub fn port_0_becomes_two_ports<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn port_0_becomes_two_ports<B: Backend>(g: &mut Ground<'_, B>) {
     let (first, second) = (g.listen("127.0.0.1:0"), g.listen("127.0.0.1:0"));
     g.local(first);
     let (first, second) = (g.addr(first), g.addr(second));
     g.say(format!("different: {}", first != second));
 }
 
-pub fn without_reuse_an_open_connection_blocks_the_port<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn without_reuse_an_open_connection_blocks_the_port<B: Backend>(g: &mut Ground<'_, B>) {
     let strict = ListenOptions {
         reuse_address: false,
         ..ListenOptions::default()
@@ -464,7 +464,7 @@ pub fn without_reuse_an_open_connection_blocks_the_port<B: Backend>(g: &mut Grou
     g.listen_at(at, &strict);
 }
 
-pub fn without_reuse_an_ended_connection_blocks_the_port<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn without_reuse_an_ended_connection_blocks_the_port<B: Backend>(g: &mut Ground<'_, B>) {
     let strict = ListenOptions {
         reuse_address: false,
         ..ListenOptions::default()
@@ -486,7 +486,7 @@ pub fn without_reuse_an_ended_connection_blocks_the_port<B: Backend>(g: &mut Gro
     g.listen_at(at, &ListenOptions::default());
 }
 
-pub fn each_connection_gives_an_event<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn each_connection_gives_an_event<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(first) = g.connect(to) else { return };
@@ -502,7 +502,7 @@ pub fn each_connection_gives_an_event<B: Backend>(g: &mut Ground<'_, B>) {
     g.try_accept(listener);
 }
 
-pub fn a_listener_registered_late_hears_of_who_waits<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_listener_registered_late_hears_of_who_waits<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     g.deregister(listener);
@@ -514,7 +514,7 @@ pub fn a_listener_registered_late_hears_of_who_waits<B: Backend>(g: &mut Ground<
     g.try_accept(listener);
 }
 
-pub fn many_connects_at_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn many_connects_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let clients: Vec<_> = (0..20).filter_map(|_| g.connect(to)).collect();
@@ -527,7 +527,7 @@ pub fn many_connects_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     }
 }
 
-pub fn a_connect_can_be_dropped<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_connect_can_be_dropped<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else {
         return;
     };
@@ -540,7 +540,7 @@ pub fn a_connect_can_be_dropped<B: Backend>(g: &mut Ground<'_, B>) {
     g.expect_quiet(listener, READABLE);
 }
 
-pub fn who_listens_on_an_address_is_not_heard_on_another<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn who_listens_on_an_address_is_not_heard_on_another<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.2:0");
     let port = g.addr(listener).port();
     let Some(wrong) = g.connect(with_port("127.0.0.1", port)) else {
@@ -555,7 +555,7 @@ pub fn who_listens_on_an_address_is_not_heard_on_another<B: Backend>(g: &mut Gro
     g.say(format!("{accepted:?}"));
 }
 
-pub fn a_write_before_the_connection_stands<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_write_before_the_connection_stands<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(listener) = g.listen_with("127.0.0.1:0", &backlog(0)) else {
         return;
     };
@@ -569,7 +569,7 @@ pub fn a_write_before_the_connection_stands<B: Backend>(g: &mut Ground<'_, B>) {
     g.progress(second);
 }
 
-pub fn accept_tells_who_connected<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn accept_tells_who_connected<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
@@ -579,7 +579,9 @@ pub fn accept_tells_who_connected<B: Backend>(g: &mut Ground<'_, B>) {
     g.say(format!("the one who connected: {}", told == Some(here)));
 }
 
-pub fn with_no_descriptor_left_accept_fails_and_keeps_the_connection<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn with_no_descriptor_left_accept_fails_and_keeps_the_connection<B: Backend>(
+    g: &mut Ground<'_, B>,
+) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     let Some(client) = g.connect(to) else { return };
@@ -593,7 +595,7 @@ pub fn with_no_descriptor_left_accept_fails_and_keeps_the_connection<B: Backend>
     g.try_accept(listener);
 }
 
-pub fn with_no_descriptor_left_an_empty_backlog_fails_too<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn with_no_descriptor_left_an_empty_backlog_fails_too<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     g.limit_descriptors(Some(0));
     g.try_accept(listener);
@@ -601,7 +603,7 @@ pub fn with_no_descriptor_left_an_empty_backlog_fails_too<B: Backend>(g: &mut Gr
     g.try_accept(listener);
 }
 
-pub fn with_no_descriptor_left_nothing_opens<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn with_no_descriptor_left_nothing_opens<B: Backend>(g: &mut Ground<'_, B>) {
     let listener = g.listen("127.0.0.1:0");
     let to = g.addr(listener);
     g.limit_descriptors(Some(1));

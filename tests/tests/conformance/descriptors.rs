@@ -20,7 +20,7 @@ fn limits() -> libc::rlimit {
 /// Lets the process open so many more; `None` is as many as the hard limit allows.
 ///
 /// The kernel gives the lowest free number, and the limit is on numbers.
-pub fn limit(more: Option<usize>) {
+pub(crate) fn limit(more: Option<usize>) {
     let mut limits = limits();
     limits.rlim_cur = match more {
         Some(more) => {

@@ -17,11 +17,11 @@ use sockeye_event_loop::{
 use sockeye_socket::{Cause, Outgoing, QueueEntry, RecvBatch, SendBatch};
 
 /// How long something that is expected may take, and how long nothing has to happen for it to be said.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-pub const QUIET: Duration = Duration::from_millis(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const QUIET: Duration = Duration::from_millis(40);
 
 /// Lets time pass until the backend may have something to tell: by waiting, or by simulating.
-pub trait Pass<B: Backend> {
+pub(crate) trait Pass<B: Backend> {
     /// Waits for the next event or for `limit`; `false` when `limit` has passed.
     fn pass(&mut self, backend: &mut B, events: &mut B::Events, limit: Duration) -> bool;
 
@@ -30,7 +30,7 @@ pub trait Pass<B: Backend> {
 }
 
 /// A listener, stream, datagram or packet socket of the scenario, by the order in which it was made.
-pub type Name = usize;
+pub(crate) type Name = usize;
 
 enum Socket<B: Backend> {
     Listener(B::Listener),
@@ -40,19 +40,19 @@ enum Socket<B: Backend> {
     Gone,
 }
 
-pub struct Ground<'a, B: Backend> {
-    pub backend: B,
+pub(crate) struct Ground<'a, B: Backend> {
+    pub(crate) backend: B,
     events: B::Events,
     pass: &'a mut dyn Pass<B>,
     sockets: Vec<Socket<B>>,
     ready: BTreeMap<u64, Readiness>,
     batch: RecvBatch,
     sender: SendBatch,
-    pub log: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
 /// An error as it is compared: by its name.
-pub fn named(error: &io::Error) -> String {
+pub(crate) fn named(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => errno_name(number),
         None => format!("{:?}", error.kind()),
@@ -118,7 +118,7 @@ fn shown(data: &[u8]) -> String {
 }
 
 impl<'a, B: Backend> Ground<'a, B> {
-    pub fn new(backend: B, pass: &'a mut dyn Pass<B>) -> Self {
+    pub(crate) fn new(backend: B, pass: &'a mut dyn Pass<B>) -> Self {
         let events = backend.events(64);
         Self {
             backend,
@@ -132,7 +132,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         }
     }
 
-    pub fn say(&mut self, line: impl Into<String>) {
+    pub(crate) fn say(&mut self, line: impl Into<String>) {
         self.log.push(line.into());
     }
 
@@ -145,7 +145,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         name
     }
 
-    pub fn register(&mut self, name: Name) {
+    pub(crate) fn register(&mut self, name: Name) {
         let socket = match &mut self.sockets[name] {
             Socket::Listener(listener) => SocketRef::Listener(listener),
             Socket::Stream(stream) => SocketRef::Stream(stream),
@@ -158,7 +158,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         }
     }
 
-    pub fn deregister(&mut self, name: Name) {
+    pub(crate) fn deregister(&mut self, name: Name) {
         let socket = match &mut self.sockets[name] {
             Socket::Listener(listener) => SocketRef::Listener(listener),
             Socket::Stream(stream) => SocketRef::Stream(stream),
@@ -179,7 +179,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Lets the scenario open so many descriptors more; `None` ends the limit.
-    pub fn limit_descriptors(&mut self, more: Option<usize>) {
+    pub(crate) fn limit_descriptors(&mut self, more: Option<usize>) {
         self.pass.limit_descriptors(more);
     }
 
@@ -210,7 +210,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Says whether the event comes.
-    pub fn expect(&mut self, name: Name, flags: Readiness) {
+    pub(crate) fn expect(&mut self, name: Name, flags: Readiness) {
         let came = self.wait(name as u64, flags, PATIENCE);
         self.log.push(format!(
             "{name} {} {}",
@@ -220,7 +220,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Says all flags that a socket has at its next event with one of `flags`.
-    pub fn flags_at(&mut self, name: Name, flags: Readiness) {
+    pub(crate) fn flags_at(&mut self, name: Name, flags: Readiness) {
         self.settle();
         let all = self.ready.get(&(name as u64)).copied().unwrap_or_default();
         let came = self.wait(name as u64, flags, PATIENCE);
@@ -229,7 +229,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Says whether an event with one of the flags comes although nothing should.
-    pub fn expect_quiet(&mut self, name: Name, flags: Readiness) {
+    pub(crate) fn expect_quiet(&mut self, name: Name, flags: Readiness) {
         let came = self.wait(name as u64, flags, QUIET);
         self.log.push(format!(
             "{name} {} {}",
@@ -239,7 +239,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Lets everything that is on its way arrive.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..1000 {
             if !self.gather(QUIET) {
                 return;
@@ -248,12 +248,12 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Forgets events of that socket so far.
-    pub fn forget_events(&mut self, name: Name) {
+    pub(crate) fn forget_events(&mut self, name: Name) {
         self.settle();
         self.ready.remove(&(name as u64));
     }
 
-    pub fn expect_token(&mut self, token: Token, what: &str, limit: Duration) -> bool {
+    pub(crate) fn expect_token(&mut self, token: Token, what: &str, limit: Duration) -> bool {
         for _ in 0..1000 {
             if self.ready.remove(&token.to_u64()).is_some() {
                 self.log.push(format!("{what} came"));
@@ -269,18 +269,18 @@ impl<'a, B: Backend> Ground<'a, B> {
         came
     }
 
-    pub fn poll_now(&mut self) -> usize {
+    pub(crate) fn poll_now(&mut self) -> usize {
         let polled = self.backend.poll(&mut self.events, false);
         polled.map_or(usize::MAX, |()| B::iter(&self.events).count())
     }
 
     // Listeners.
 
-    pub fn listen_with(&mut self, at: &str, options: &ListenOptions) -> Option<Name> {
+    pub(crate) fn listen_with(&mut self, at: &str, options: &ListenOptions) -> Option<Name> {
         self.listen_at(at.parse().unwrap(), options)
     }
 
-    pub fn listen_at(&mut self, at: SocketAddr, options: &ListenOptions) -> Option<Name> {
+    pub(crate) fn listen_at(&mut self, at: SocketAddr, options: &ListenOptions) -> Option<Name> {
         match self.backend.listen(at, options) {
             Ok(listener) => {
                 self.say("listens");
@@ -293,12 +293,12 @@ impl<'a, B: Backend> Ground<'a, B> {
         }
     }
 
-    pub fn listen(&mut self, at: &str) -> Name {
+    pub(crate) fn listen(&mut self, at: &str) -> Name {
         self.listen_with(at, &ListenOptions::default())
             .expect("a listener on a free port")
     }
 
-    pub fn addr(&mut self, name: Name) -> SocketAddr {
+    pub(crate) fn addr(&mut self, name: Name) -> SocketAddr {
         match &self.sockets[name] {
             Socket::Listener(listener) => listener.local_addr(),
             Socket::Stream(stream) => stream.local_addr(),
@@ -310,7 +310,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Takes what is there, without waiting.
-    pub fn try_accept(&mut self, listener: Name) -> Option<Name> {
+    pub(crate) fn try_accept(&mut self, listener: Name) -> Option<Name> {
         let Socket::Listener(socket) = &mut self.sockets[listener] else {
             return None;
         };
@@ -328,21 +328,21 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Whom accept names.
-    pub fn accept_peer(&mut self, listener: Name) -> Option<SocketAddr> {
+    pub(crate) fn accept_peer(&mut self, listener: Name) -> Option<SocketAddr> {
         let Socket::Listener(socket) = &mut self.sockets[listener] else {
             return None;
         };
         socket.accept().ok().map(|(_, peer)| peer)
     }
 
-    pub fn accept(&mut self, listener: Name) -> Option<Name> {
+    pub(crate) fn accept(&mut self, listener: Name) -> Option<Name> {
         self.expect(listener, Readiness::READABLE);
         self.try_accept(listener)
     }
 
     // Streams.
 
-    pub fn connect_with(&mut self, to: SocketAddr, options: &ConnectOptions) -> Option<Name> {
+    pub(crate) fn connect_with(&mut self, to: SocketAddr, options: &ConnectOptions) -> Option<Name> {
         match self.backend.connect(to, options) {
             Ok(stream) => Some(self.add(Socket::Stream(stream), true)),
             Err(error) => {
@@ -352,16 +352,16 @@ impl<'a, B: Backend> Ground<'a, B> {
         }
     }
 
-    pub fn connect(&mut self, to: SocketAddr) -> Option<Name> {
+    pub(crate) fn connect(&mut self, to: SocketAddr) -> Option<Name> {
         self.connect_with(to, &ConnectOptions::default())
     }
 
     /// Says how a connect ends.
-    pub fn outcome(&mut self, name: Name) {
+    pub(crate) fn outcome(&mut self, name: Name) {
         self.outcome_within(name, PATIENCE);
     }
 
-    pub fn outcome_within(&mut self, name: Name, limit: Duration) {
+    pub(crate) fn outcome_within(&mut self, name: Name, limit: Duration) {
         let any = Readiness::WRITABLE
             .with(Readiness::ERROR)
             .with(Readiness::WRITE_CLOSED);
@@ -382,7 +382,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Asks for the progress now.
-    pub fn progress(&mut self, name: Name) {
+    pub(crate) fn progress(&mut self, name: Name) {
         let said = match self.stream(name).map(StreamIo::connect_progress) {
             Some(ConnectProgress::Connected) => "connected".to_owned(),
             Some(ConnectProgress::Failed(error)) => format!("failed {}", named(&error)),
@@ -393,15 +393,15 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// A listener on the address, and both ends of a connection to it: who connected, who was accepted.
-    pub fn pair_at(&mut self, at: &str) -> (Name, Name) {
+    pub(crate) fn pair_at(&mut self, at: &str) -> (Name, Name) {
         self.pair_with(at, &[])
     }
 
-    pub fn pair(&mut self) -> (Name, Name) {
+    pub(crate) fn pair(&mut self) -> (Name, Name) {
         self.pair_at("127.0.0.1:0")
     }
 
-    pub fn pair_with(&mut self, at: &str, options: &[StreamOption]) -> (Name, Name) {
+    pub(crate) fn pair_with(&mut self, at: &str, options: &[StreamOption]) -> (Name, Name) {
         let log = std::mem::take(&mut self.log);
         let listener = self.listen(at);
         let to = self.addr(listener);
@@ -422,7 +422,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         (client, server)
     }
 
-    pub fn write(&mut self, name: Name, data: &[u8]) {
+    pub(crate) fn write(&mut self, name: Name, data: &[u8]) {
         let said = match self.stream(name).map(|stream| stream.write(data)) {
             Some(Ok(count)) if count == data.len() => format!("writes {}", shown(data)),
             Some(Ok(_)) => "writes a part".to_owned(),
@@ -432,7 +432,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         self.say(format!("{name} {said}"));
     }
 
-    pub fn write_vectored(&mut self, name: Name, parts: &[&[u8]]) {
+    pub(crate) fn write_vectored(&mut self, name: Name, parts: &[&[u8]]) {
         let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let said = match self.stream(name).map(|stream| stream.write_vectored(&slices)) {
             Some(Ok(count)) => format!("writes {count} bytes in {} parts", parts.len()),
@@ -443,7 +443,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Writes until the kernel takes no more; how much that was.
-    pub fn fill(&mut self, name: Name) -> usize {
+    pub(crate) fn fill(&mut self, name: Name) -> usize {
         let chunk = [b'f'; 4096];
         let mut total = 0;
         for _ in 0..20_000 {
@@ -461,7 +461,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Reads once, without waiting, into that much room.
-    pub fn read_now(&mut self, name: Name, room: usize) {
+    pub(crate) fn read_now(&mut self, name: Name, room: usize) {
         let mut buffer = vec![0; room];
         let said = match self.stream(name).map(|stream| stream.read(&mut buffer)) {
             Some(Ok(0)) => "reads 0".to_owned(),
@@ -473,17 +473,17 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Reads until `want` bytes are there, or the end, or an error; says it all together.
-    pub fn read(&mut self, name: Name, want: usize) {
+    pub(crate) fn read(&mut self, name: Name, want: usize) {
         let (data, end) = self.collect(name, want);
         self.say(format!("{name} reads {}{end}", shown(&data)));
     }
 
     /// Reads until the end or an error.
-    pub fn read_to_end(&mut self, name: Name) {
+    pub(crate) fn read_to_end(&mut self, name: Name) {
         self.read(name, usize::MAX);
     }
 
-    pub fn collect(&mut self, name: Name, want: usize) -> (Vec<u8>, String) {
+    pub(crate) fn collect(&mut self, name: Name, want: usize) -> (Vec<u8>, String) {
         let mut data = Vec::new();
         let mut buffer = vec![0; 65_536];
         let any = Readiness::READABLE
@@ -509,7 +509,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         (data, ", and no end".to_owned())
     }
 
-    pub fn shutdown(&mut self, name: Name, how: Shutdown) {
+    pub(crate) fn shutdown(&mut self, name: Name, how: Shutdown) {
         let said = match self.stream(name).map(|stream| stream.shutdown(how)) {
             Some(Ok(())) => "ok".to_owned(),
             Some(Err(error)) => named(&error),
@@ -519,19 +519,19 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Drops the socket so that the peer sees a reset.
-    pub fn abort(&mut self, name: Name) {
+    pub(crate) fn abort(&mut self, name: Name) {
         if let Some(stream) = self.stream(name) {
             stream.abort();
         }
         self.drop(name);
     }
 
-    pub fn drop(&mut self, name: Name) {
+    pub(crate) fn drop(&mut self, name: Name) {
         self.sockets[name] = Socket::Gone;
         self.say(format!("{name} dropped"));
     }
 
-    pub fn peer(&mut self, name: Name) {
+    pub(crate) fn peer(&mut self, name: Name) {
         let said = match self.stream(name).map(|stream| stream.peer_addr()) {
             Some(Ok(peer)) => format!(
                 "{} and {}",
@@ -544,13 +544,13 @@ impl<'a, B: Backend> Ground<'a, B> {
         self.say(format!("{name} peer {said}"));
     }
 
-    pub fn local(&mut self, name: Name) {
+    pub(crate) fn local(&mut self, name: Name) {
         let local = self.addr(name);
         let port = if local.port() == 0 { "no port" } else { "a port" };
         self.say(format!("{name} local {} and {port}", local.ip()));
     }
 
-    pub fn option(&mut self, name: Name, option: &StreamOption) {
+    pub(crate) fn option(&mut self, name: Name, option: &StreamOption) {
         let said = match self.stream(name).map(|stream| stream.set_option(option)) {
             Some(Ok(())) => "ok".to_owned(),
             Some(Err(error)) => named(&error),
@@ -561,11 +561,11 @@ impl<'a, B: Backend> Ground<'a, B> {
 
     // Datagrams and packets.
 
-    pub fn bind_with(&mut self, at: &str, options: &DatagramOptions) -> Option<Name> {
+    pub(crate) fn bind_with(&mut self, at: &str, options: &DatagramOptions) -> Option<Name> {
         self.bind_at(at.parse().unwrap(), options)
     }
 
-    pub fn bind_at(&mut self, at: SocketAddr, options: &DatagramOptions) -> Option<Name> {
+    pub(crate) fn bind_at(&mut self, at: SocketAddr, options: &DatagramOptions) -> Option<Name> {
         match self.backend.bind(at, options) {
             Ok(socket) => Some(self.add(Socket::Datagram(socket), true)),
             Err(error) => {
@@ -575,12 +575,12 @@ impl<'a, B: Backend> Ground<'a, B> {
         }
     }
 
-    pub fn bind(&mut self, at: &str) -> Name {
+    pub(crate) fn bind(&mut self, at: &str) -> Name {
         self.bind_with(at, &DatagramOptions::default())
             .expect("a datagram socket on a free port")
     }
 
-    pub fn open_packet(&mut self, options: &PacketOptions) -> Option<Name> {
+    pub(crate) fn open_packet(&mut self, options: &PacketOptions) -> Option<Name> {
         match self.backend.open_packet(options) {
             Ok(socket) => Some(self.add(Socket::Packet(socket), true)),
             Err(error) => {
@@ -590,7 +590,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         }
     }
 
-    pub fn send(&mut self, name: Name, message: Outgoing<'_>) {
+    pub(crate) fn send(&mut self, name: Name, message: Outgoing<'_>) {
         let len = message.payload().len();
         let sender = &mut self.sender;
         let report = match &mut self.sockets[name] {
@@ -605,11 +605,11 @@ impl<'a, B: Backend> Ground<'a, B> {
         self.say(format!("{name} {said}"));
     }
 
-    pub fn send_to(&mut self, name: Name, to: SocketAddr, payload: &[u8]) {
+    pub(crate) fn send_to(&mut self, name: Name, to: SocketAddr, payload: &[u8]) {
         self.send(name, Outgoing::to(to, payload));
     }
 
-    pub fn send_all(&mut self, name: Name, messages: &[Outgoing<'_>]) {
+    pub(crate) fn send_all(&mut self, name: Name, messages: &[Outgoing<'_>]) {
         let sender = &mut self.sender;
         let Socket::Datagram(socket) = &mut self.sockets[name] else {
             return;
@@ -622,7 +622,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// One receive into a batch of that shape, without waiting.
-    pub fn receive_into(&mut self, name: Name, batch: &mut RecvBatch) -> Result<usize, String> {
+    pub(crate) fn receive_into(&mut self, name: Name, batch: &mut RecvBatch) -> Result<usize, String> {
         let received = match &mut self.sockets[name] {
             Socket::Datagram(socket) => socket.recv_batch(batch),
             Socket::Packet(socket) => socket.recv_batch(batch),
@@ -631,7 +631,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         received.map_err(|error| named(&error))
     }
 
-    pub fn receive_now(&mut self, name: Name) {
+    pub(crate) fn receive_now(&mut self, name: Name) {
         let mut batch = std::mem::replace(&mut self.batch, RecvBatch::new(1, 1));
         let line = match self.receive_into(name, &mut batch) {
             Ok(_) => Self::told(&batch),
@@ -653,7 +653,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Receives until `want` datagrams are there; says them all together.
-    pub fn receive(&mut self, name: Name, want: usize) {
+    pub(crate) fn receive(&mut self, name: Name, want: usize) {
         let mut batch = std::mem::replace(&mut self.batch, RecvBatch::new(1, 1));
         let mut lines = Vec::new();
         let any = Readiness::READABLE.with(Readiness::ERROR);
@@ -686,7 +686,11 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// How many datagrams wait, and what the first one begins with; metadata by `tell`.
-    pub fn receive_meta(&mut self, name: Name, tell: impl Fn(&sockeye_socket::Incoming<'_>) -> String) {
+    pub(crate) fn receive_meta(
+        &mut self,
+        name: Name,
+        tell: impl Fn(&sockeye_socket::Incoming<'_>) -> String,
+    ) {
         let mut batch = std::mem::replace(&mut self.batch, RecvBatch::new(1, 1));
         let mut line = "nothing".to_owned();
         for _ in 0..50 {
@@ -711,7 +715,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Everything that waits, counted.
-    pub fn count_waiting(&mut self, name: Name) -> Vec<Vec<u8>> {
+    pub(crate) fn count_waiting(&mut self, name: Name) -> Vec<Vec<u8>> {
         self.settle();
         let mut batch = std::mem::replace(&mut self.batch, RecvBatch::new(1, 1));
         let mut all = Vec::new();
@@ -728,7 +732,7 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     /// Takes one entry from the error queue, waiting for it.
-    pub fn queued_error(&mut self, name: Name) {
+    pub(crate) fn queued_error(&mut self, name: Name) {
         let mut line = "nothing".to_owned();
         for _ in 0..20 {
             let entry = match &mut self.sockets[name] {
@@ -770,7 +774,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         self.say(format!("{name} error queue: {line}"));
     }
 
-    pub fn queued_error_now(&mut self, name: Name) {
+    pub(crate) fn queued_error_now(&mut self, name: Name) {
         let Socket::Datagram(socket) = &mut self.sockets[name] else {
             return;
         };

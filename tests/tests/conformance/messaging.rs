@@ -44,13 +44,13 @@ fn connected(to: SocketAddr) -> DatagramOptions {
     }
 }
 
-pub fn datagrams_arrive<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn datagrams_arrive<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     g.send_to(a, to, b"hello");
     g.receive(b, 1);
 }
 
-pub fn datagrams_arrive_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn datagrams_arrive_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = (g.bind("[::1]:0"), g.bind("[::1]:0"));
     let to = g.addr(b);
     g.send_to(a, to, b"hello");
@@ -58,7 +58,7 @@ pub fn datagrams_arrive_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     g.local(b);
 }
 
-pub fn an_answer_finds_its_way<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_answer_finds_its_way<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     let from = g.addr(a);
     g.send_to(a, to, b"question");
@@ -69,14 +69,14 @@ pub fn an_answer_finds_its_way<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive(a, 1);
 }
 
-pub fn an_empty_datagram_is_one<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_empty_datagram_is_one<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     g.send_to(a, to, b"");
     g.send_to(a, to, b"x");
     g.receive(b, 2);
 }
 
-pub fn datagrams_keep_their_bounds_and_order<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn datagrams_keep_their_bounds_and_order<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     for text in [b"one".as_slice(), b"three", b"", b"seven"] {
         g.send_to(a, to, text);
@@ -84,7 +84,7 @@ pub fn datagrams_keep_their_bounds_and_order<B: Backend>(g: &mut Ground<'_, B>) 
     g.receive(b, 4);
 }
 
-pub fn a_batch_leaves_in_order<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_batch_leaves_in_order<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     let texts: Vec<String> = (0..10).map(|number| format!("message {number}")).collect();
     let messages: Vec<_> = texts
@@ -95,7 +95,7 @@ pub fn a_batch_leaves_in_order<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive(b, 10);
 }
 
-pub fn a_batch_stops_at_the_first_fault<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_batch_stops_at_the_first_fault<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     let nowhere = with_port("127.0.0.1", 0);
     g.send_all(
@@ -110,7 +110,7 @@ pub fn a_batch_stops_at_the_first_fault<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_now(b);
 }
 
-pub fn a_batch_has_a_bound<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_batch_has_a_bound<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, _, _) = two(g);
     let b = g.bind_with("127.0.0.1:0", &plain()).expect("a socket");
     let to = g.addr(b);
@@ -125,7 +125,7 @@ pub fn a_batch_has_a_bound<B: Backend>(g: &mut Ground<'_, B>) {
     }
 }
 
-pub fn what_does_not_fit_is_cut<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn what_does_not_fit_is_cut<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, _, _) = two(g);
     let b = g.bind_with("127.0.0.1:0", &plain()).expect("a socket");
     let to = g.addr(b);
@@ -142,14 +142,14 @@ pub fn what_does_not_fit_is_cut<B: Backend>(g: &mut Ground<'_, B>) {
     g.say(format!("{received:?} {told:?}"));
 }
 
-pub fn the_longest_datagram<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_longest_datagram<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     g.send_to(a, to, &vec![7; 65_507]);
     g.receive(b, 1);
     g.send_to(a, to, &vec![7; 65_508]);
 }
 
-pub fn the_longest_datagram_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_longest_datagram_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = (g.bind("[::1]:0"), g.bind("[::1]:0"));
     let to = g.addr(b);
     g.send_to(a, to, &vec![7; 65_527]);
@@ -157,17 +157,17 @@ pub fn the_longest_datagram_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     g.send_to(a, to, &vec![7; 65_528]);
 }
 
-pub fn port_0_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn port_0_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, ..) = two(g);
     g.send_to(a, with_port("127.0.0.1", 0), b"x");
 }
 
-pub fn a_destination_is_needed<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_destination_is_needed<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, ..) = two(g);
     g.send(a, Outgoing::connected(b"x"));
 }
 
-pub fn a_connected_socket_needs_none<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_connected_socket_needs_none<B: Backend>(g: &mut Ground<'_, B>) {
     let (_, b, to) = two(g);
     let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
         return;
@@ -176,7 +176,7 @@ pub fn a_connected_socket_needs_none<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive(b, 1);
 }
 
-pub fn a_connected_socket_hears_its_peer_only<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_connected_socket_hears_its_peer_only<B: Backend>(g: &mut Ground<'_, B>) {
     let (stranger, b, to) = two(g);
     let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
         return;
@@ -189,7 +189,7 @@ pub fn a_connected_socket_hears_its_peer_only<B: Backend>(g: &mut Ground<'_, B>)
     g.receive(a, 1);
 }
 
-pub fn a_connected_socket_knows_its_address<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_connected_socket_knows_its_address<B: Backend>(g: &mut Ground<'_, B>) {
     let (_, _, to) = two(g);
     let Some(a) = g.bind_with("0.0.0.0:0", &connected(to)) else {
         return;
@@ -197,7 +197,7 @@ pub fn a_connected_socket_knows_its_address<B: Backend>(g: &mut Ground<'_, B>) {
     g.local(a);
 }
 
-pub fn a_refusal_meets_the_next_receive<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refusal_meets_the_next_receive<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
         return;
@@ -208,7 +208,7 @@ pub fn a_refusal_meets_the_next_receive<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_now(a);
 }
 
-pub fn a_refusal_meets_the_next_send<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refusal_meets_the_next_send<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
         return;
@@ -220,7 +220,7 @@ pub fn a_refusal_meets_the_next_send<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_now(a);
 }
 
-pub fn a_refusal_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refusal_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "[::1]:0");
     let Some(a) = g.bind_with("[::1]:0", &connected(to)) else {
         return;
@@ -230,7 +230,7 @@ pub fn a_refusal_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_now(a);
 }
 
-pub fn a_refusal_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refusal_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
         return;
@@ -240,7 +240,7 @@ pub fn a_refusal_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
     g.expect(a, ERROR);
 }
 
-pub fn an_unconnected_socket_hears_of_no_refusal<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_unconnected_socket_hears_of_no_refusal<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let a = g.bind("127.0.0.1:0");
     g.forget_events(a);
@@ -257,7 +257,7 @@ fn queueing() -> DatagramOptions {
     }
 }
 
-pub fn the_error_queue_says_who_refused<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_error_queue_says_who_refused<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let Some(a) = g.bind_with("127.0.0.1:0", &queueing()) else {
         return;
@@ -269,7 +269,7 @@ pub fn the_error_queue_says_who_refused<B: Backend>(g: &mut Ground<'_, B>) {
     g.queued_error_now(a);
 }
 
-pub fn the_error_queue_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_error_queue_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "[::1]:0");
     let Some(a) = g.bind_with("[::1]:0", &queueing()) else {
         return;
@@ -278,7 +278,7 @@ pub fn the_error_queue_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     g.queued_error(a);
 }
 
-pub fn a_queued_error_meets_an_innocent_send<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_queued_error_meets_an_innocent_send<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let b = g.bind("127.0.0.1:0");
     let innocent = g.addr(b);
@@ -292,7 +292,7 @@ pub fn a_queued_error_meets_an_innocent_send<B: Backend>(g: &mut Ground<'_, B>) 
     g.receive(b, 1);
 }
 
-pub fn taking_the_queued_error_clears_it<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn taking_the_queued_error_clears_it<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "127.0.0.1:0");
     let b = g.bind("127.0.0.1:0");
     let innocent = g.addr(b);
@@ -306,7 +306,7 @@ pub fn taking_the_queued_error_clears_it<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive(b, 1);
 }
 
-pub fn an_error_comes_before_data<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_error_comes_before_data<B: Backend>(g: &mut Ground<'_, B>) {
     let b = g.bind("127.0.0.1:0");
     let to = g.addr(b);
     let Some(a) = g.bind_with("127.0.0.1:0", &connected(to)) else {
@@ -321,7 +321,7 @@ pub fn an_error_comes_before_data<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_now(a);
 }
 
-pub fn several_refusals_queue_up<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn several_refusals_queue_up<B: Backend>(g: &mut Ground<'_, B>) {
     let (first, second) = (closed_port(g, "127.0.0.1:0"), closed_port(g, "127.0.0.2:0"));
     let Some(a) = g.bind_with("0.0.0.0:0", &queueing()) else {
         return;
@@ -335,20 +335,20 @@ pub fn several_refusals_queue_up<B: Backend>(g: &mut Ground<'_, B>) {
     g.queued_error_now(a);
 }
 
-pub fn nothing_there_would_block<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn nothing_there_would_block<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, ..) = two(g);
     g.receive_now(a);
     g.queued_error_now(a);
 }
 
-pub fn an_address_is_taken_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_address_is_taken_once<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, ..) = two(g);
     let at = g.addr(a);
     g.bind_at(at, &plain());
     g.bind_at(with_port("0.0.0.0", at.port()), &plain());
 }
 
-pub fn sockets_may_share_an_address<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn sockets_may_share_an_address<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         reuse_port: true,
         ..plain()
@@ -361,17 +361,17 @@ pub fn sockets_may_share_an_address<B: Backend>(g: &mut Ground<'_, B>) {
     g.bind_at(at, &plain());
 }
 
-pub fn a_foreign_address_is_not_bound<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_foreign_address_is_not_bound<B: Backend>(g: &mut Ground<'_, B>) {
     g.bind_with("192.0.2.77:0", &plain());
 }
 
-pub fn an_address_is_free_again<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_address_is_free_again<B: Backend>(g: &mut Ground<'_, B>) {
     let at = closed_port(g, "127.0.0.1:0");
     let Some(b) = g.bind_at(at, &plain()) else { return };
     g.local(b);
 }
 
-pub fn a_dual_stack_socket_hears_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_dual_stack_socket_hears_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         v6_only: Some(false),
         ..plain()
@@ -388,7 +388,7 @@ pub fn a_dual_stack_socket_hears_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive(a, 1);
 }
 
-pub fn an_ipv6_only_socket_does_not<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_ipv6_only_socket_does_not<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         v6_only: Some(true),
         ..plain()
@@ -406,7 +406,7 @@ pub fn an_ipv6_only_socket_does_not<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_now(a);
 }
 
-pub fn an_ipv6_only_socket_sends_no_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_ipv6_only_socket_sends_no_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         v6_only: Some(true),
         ..plain()
@@ -419,14 +419,14 @@ pub fn an_ipv6_only_socket_sends_no_ipv4<B: Backend>(g: &mut Ground<'_, B>) {
     g.send_to(b, with_port("::ffff:127.0.0.1", to), b"x");
 }
 
-pub fn an_ipv4_socket_sends_no_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_ipv4_socket_sends_no_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, ..) = two(g);
     let b = g.bind("[::1]:0");
     let to = g.addr(b);
     g.send_to(a, to, b"x");
 }
 
-pub fn the_destination_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_destination_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         packet_info: true,
         ..plain()
@@ -442,13 +442,13 @@ pub fn the_destination_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
     });
 }
 
-pub fn the_destination_is_not_reported_unasked<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_destination_is_not_reported_unasked<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     g.send_to(a, to, b"x");
     g.receive_meta(b, |incoming| format!("{:?}", incoming.meta));
 }
 
-pub fn the_hop_limit_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_hop_limit_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         hop_limit: true,
         ..plain()
@@ -464,7 +464,7 @@ pub fn the_hop_limit_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_meta(b, |incoming| format!("{:?}", incoming.meta.hop_limit));
 }
 
-pub fn the_hop_limit_is_reported_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_hop_limit_is_reported_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         hop_limit: true,
         ..plain()
@@ -478,7 +478,7 @@ pub fn the_hop_limit_is_reported_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_meta(b, |incoming| format!("{:?}", incoming.meta.hop_limit));
 }
 
-pub fn the_traffic_class_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_traffic_class_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         traffic_class: true,
         ..plain()
@@ -498,12 +498,12 @@ pub fn the_traffic_class_is_reported<B: Backend>(g: &mut Ground<'_, B>) {
     });
 }
 
-pub fn a_hop_limit_of_0_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_hop_limit_of_0_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, _, to) = two(g);
     g.send(a, Outgoing::to(to, b"x").hop_limit(0));
 }
 
-pub fn a_source_can_be_chosen<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_source_can_be_chosen<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(a) = g.bind_with("0.0.0.0:0", &plain()) else {
         return;
     };
@@ -513,7 +513,7 @@ pub fn a_source_can_be_chosen<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive(b, 1);
 }
 
-pub fn a_foreign_source_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_foreign_source_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(a) = g.bind_with("[::]:0", &plain()) else {
         return;
     };
@@ -523,26 +523,26 @@ pub fn a_foreign_source_is_refused<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive_now(b);
 }
 
-pub fn a_broadcast_needs_permission<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_broadcast_needs_permission<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(a) = g.bind_with("0.0.0.0:0", &plain()) else {
         return;
     };
     g.send_to(a, with_port("255.255.255.255", 9), b"x");
 }
 
-pub fn the_unspecified_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_unspecified_address_is_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     g.send_to(a, with_port("0.0.0.0", to.port()), b"x");
     g.receive(b, 1);
 }
 
-pub fn segments_become_datagrams<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn segments_become_datagrams<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     g.send(a, Outgoing::to(to, b"aaaabbbbcc").segment_size(4));
     g.receive(b, 3);
 }
 
-pub fn a_full_receive_buffer_drops<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_full_receive_buffer_drops<B: Backend>(g: &mut Ground<'_, B>) {
     let options = DatagramOptions {
         recv_buffer: Some(8192),
         ..plain()
@@ -567,7 +567,7 @@ pub fn a_full_receive_buffer_drops<B: Backend>(g: &mut Ground<'_, B>) {
     ));
 }
 
-pub fn a_datagram_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_datagram_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     g.forget_events(b);
     g.send_to(a, to, b"x");
@@ -578,12 +578,12 @@ pub fn a_datagram_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive(b, 2);
 }
 
-pub fn a_socket_is_writable_at_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_socket_is_writable_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, ..) = two(g);
     g.flags_at(a, WRITABLE);
 }
 
-pub fn a_socket_registered_late_hears_of_what_waits<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_socket_registered_late_hears_of_what_waits<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b, to) = two(g);
     g.deregister(b);
     g.forget_events(b);
@@ -594,7 +594,7 @@ pub fn a_socket_registered_late_hears_of_what_waits<B: Backend>(g: &mut Ground<'
     g.receive(b, 1);
 }
 
-pub fn a_wildcard_socket_hears_every_address<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_wildcard_socket_hears_every_address<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(b) = g.bind_with("0.0.0.0:0", &plain()) else {
         return;
     };
@@ -606,7 +606,7 @@ pub fn a_wildcard_socket_hears_every_address<B: Backend>(g: &mut Ground<'_, B>) 
     g.receive(b, 3);
 }
 
-pub fn a_bound_address_hears_only_itself<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_bound_address_hears_only_itself<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(b) = g.bind_with("127.0.0.2:0", &plain()) else {
         return;
     };
@@ -680,7 +680,7 @@ fn await_type<B: Backend>(g: &mut Ground<'_, B>, name: Name, wanted: u8) {
     g.say("no such message");
 }
 
-pub fn an_echo_is_answered<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_echo_is_answered<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(a) = g.open_packet(&icmp("0.0.0.0")) else {
         return;
     };
@@ -688,7 +688,7 @@ pub fn an_echo_is_answered<B: Backend>(g: &mut Ground<'_, B>) {
     await_type(g, a, 0);
 }
 
-pub fn an_echo_is_answered_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_echo_is_answered_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(a) = g.open_packet(&icmp("::")) else {
         return;
     };
@@ -696,14 +696,14 @@ pub fn an_echo_is_answered_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     await_type(g, a, 129);
 }
 
-pub fn an_own_request_is_heard_too<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_own_request_is_heard_too<B: Backend>(g: &mut Ground<'_, B>) {
     let options = PacketOptions::new(PacketKind::Ip { protocol: 1 }, "0.0.0.0".parse().unwrap());
     let Some(a) = g.open_packet(&options) else { return };
     g.send_to(a, with_port("127.0.0.1", 0), &echo_request(true));
     await_type(g, a, 8);
 }
 
-pub fn a_raw_protocol_reaches_its_socket<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_raw_protocol_reaches_its_socket<B: Backend>(g: &mut Ground<'_, B>) {
     let options = PacketOptions::new(PacketKind::Ip { protocol: 253 }, "0.0.0.0".parse().unwrap());
     let (Some(a), Some(b)) = (g.open_packet(&options), g.open_packet(&options)) else {
         return;
@@ -713,20 +713,20 @@ pub fn a_raw_protocol_reaches_its_socket<B: Backend>(g: &mut Ground<'_, B>) {
     g.receive(a, 1);
 }
 
-pub fn protocol_0_is_none<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn protocol_0_is_none<B: Backend>(g: &mut Ground<'_, B>) {
     g.open_packet(&PacketOptions::new(
         PacketKind::Ip { protocol: 0 },
         "127.0.0.1".parse().unwrap(),
     ));
 }
 
-pub fn a_raw_socket_sends_no_other_family<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_raw_socket_sends_no_other_family<B: Backend>(g: &mut Ground<'_, B>) {
     let options = PacketOptions::new(PacketKind::Ip { protocol: 253 }, "0.0.0.0".parse().unwrap());
     let Some(a) = g.open_packet(&options) else { return };
     g.send_to(a, with_port("::1", 0), b"x");
 }
 
-pub fn a_refused_datagram_is_seen_as_icmp<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_refused_datagram_is_seen_as_icmp<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(raw) = g.open_packet(&icmp("0.0.0.0")) else {
         return;
     };

@@ -21,7 +21,7 @@ fn pattern(len: usize) -> Vec<u8> {
         .collect()
 }
 
-pub fn bytes_arrive<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn bytes_arrive<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"hello");
     g.read(b, 5);
@@ -29,7 +29,7 @@ pub fn bytes_arrive<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(a, 14);
 }
 
-pub fn bytes_arrive_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn bytes_arrive_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair_at("[::1]:0");
     g.write(a, b"hello");
     g.read(b, 5);
@@ -37,13 +37,13 @@ pub fn bytes_arrive_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(a, 14);
 }
 
-pub fn nothing_to_read_would_block<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn nothing_to_read_would_block<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.read_now(a, 10);
     g.read_now(b, 10);
 }
 
-pub fn writes_run_together<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn writes_run_together<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     for part in [b"a", b"b", b"c"] {
         g.write(a, part);
@@ -52,7 +52,7 @@ pub fn writes_run_together<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(b, 100);
 }
 
-pub fn a_read_takes_what_has_room<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_read_takes_what_has_room<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"abcdefgh");
     g.settle();
@@ -62,7 +62,7 @@ pub fn a_read_takes_what_has_room<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(b, 3);
 }
 
-pub fn an_empty_write_is_nothing<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_empty_write_is_nothing<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"");
     g.settle();
@@ -70,7 +70,7 @@ pub fn an_empty_write_is_nothing<B: Backend>(g: &mut Ground<'_, B>) {
     g.expect_quiet(b, READABLE);
 }
 
-pub fn a_read_without_room_reads_nothing<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_read_without_room_reads_nothing<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"kept");
     g.settle();
@@ -78,13 +78,13 @@ pub fn a_read_without_room_reads_nothing<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(b, 4);
 }
 
-pub fn vectored_writes_keep_their_order<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn vectored_writes_keep_their_order<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write_vectored(a, &[b"one ", b"two ", b"three"]);
     g.read(b, 13);
 }
 
-pub fn vectored_writes_skip_what_is_empty<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn vectored_writes_skip_what_is_empty<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write_vectored(a, &[b"", b"x", b"", b"y", b""]);
     g.read(b, 2);
@@ -92,14 +92,14 @@ pub fn vectored_writes_skip_what_is_empty<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(b, 10);
 }
 
-pub fn large_transfers_are_whole<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn large_transfers_are_whole<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     let data = pattern(100_000);
     g.write(a, &data);
     g.read(b, data.len());
 }
 
-pub fn transfers_through_small_buffers_are_whole<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn transfers_through_small_buffers_are_whole<B: Backend>(g: &mut Ground<'_, B>) {
     let small = [StreamOption::SendBuffer(4096), StreamOption::RecvBuffer(4096)];
     let (a, b) = g.pair_with("127.0.0.1:0", &small);
     let filled = g.fill(a);
@@ -111,7 +111,7 @@ pub fn transfers_through_small_buffers_are_whole<B: Backend>(g: &mut Ground<'_, 
     ));
 }
 
-pub fn both_directions_at_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn both_directions_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     let (there, back) = (pattern(30_000), pattern(20_000));
     g.write(a, &there);
@@ -120,13 +120,13 @@ pub fn both_directions_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(a, back.len());
 }
 
-pub fn a_full_buffer_would_block<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_full_buffer_would_block<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, _b) = g.pair();
     g.fill(a);
     g.write(a, b"no room");
 }
 
-pub fn small_buffers_fill_early<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn small_buffers_fill_early<B: Backend>(g: &mut Ground<'_, B>) {
     let small = [StreamOption::SendBuffer(8192), StreamOption::RecvBuffer(8192)];
     let (a, _b) = g.pair_with("127.0.0.1:0", &small);
     let filled = g.fill(a);
@@ -137,7 +137,7 @@ pub fn small_buffers_fill_early<B: Backend>(g: &mut Ground<'_, B>) {
     ));
 }
 
-pub fn a_drained_buffer_is_told<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_drained_buffer_is_told<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     let filled = g.fill(a);
     g.forget_events(a);
@@ -148,7 +148,7 @@ pub fn a_drained_buffer_is_told<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(b, 10);
 }
 
-pub fn a_full_buffer_is_not_writable<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_full_buffer_is_not_writable<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.fill(a);
     g.forget_events(a);
@@ -156,7 +156,7 @@ pub fn a_full_buffer_is_not_writable<B: Backend>(g: &mut Ground<'_, B>) {
     g.flags_at(a, READABLE);
 }
 
-pub fn writing_to_a_closed_peer<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn writing_to_a_closed_peer<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.drop(b);
     g.settle();
@@ -168,7 +168,7 @@ pub fn writing_to_a_closed_peer<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(a, 10);
 }
 
-pub fn the_end_is_read_again_and_again<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_end_is_read_again_and_again<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.drop(b);
     g.settle();
@@ -177,14 +177,14 @@ pub fn the_end_is_read_again_and_again<B: Backend>(g: &mut Ground<'_, B>) {
     }
 }
 
-pub fn data_comes_before_the_end<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn data_comes_before_the_end<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(b, b"bye");
     g.drop(b);
     g.read_to_end(a);
 }
 
-pub fn half_closed_is_half_open<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn half_closed_is_half_open<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"question");
     g.shutdown(a, Shutdown::Write);
@@ -195,7 +195,7 @@ pub fn half_closed_is_half_open<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(a);
 }
 
-pub fn after_shutdown_writes_fail<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn after_shutdown_writes_fail<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);
     g.write(a, b"x");
@@ -203,14 +203,14 @@ pub fn after_shutdown_writes_fail<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(b);
 }
 
-pub fn shutdown_twice_is_fine<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn shutdown_twice_is_fine<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);
     g.shutdown(a, Shutdown::Write);
     g.read_to_end(b);
 }
 
-pub fn shutdown_of_reading_is_an_end<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn shutdown_of_reading_is_an_end<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Read);
     g.read_now(a, 10);
@@ -218,7 +218,7 @@ pub fn shutdown_of_reading_is_an_end<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(b, 12);
 }
 
-pub fn shutdown_of_reading_keeps_what_is_there<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn shutdown_of_reading_keeps_what_is_there<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(b, b"there");
     g.settle();
@@ -226,7 +226,7 @@ pub fn shutdown_of_reading_keeps_what_is_there<B: Backend>(g: &mut Ground<'_, B>
     g.read_to_end(a);
 }
 
-pub fn shutdown_of_reading_lets_more_in<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn shutdown_of_reading_lets_more_in<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Read);
     g.write(b, b"more");
@@ -235,7 +235,7 @@ pub fn shutdown_of_reading_lets_more_in<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(a, 10);
 }
 
-pub fn shutdown_of_both<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn shutdown_of_both<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Both);
     g.write(a, b"x");
@@ -243,7 +243,7 @@ pub fn shutdown_of_both<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(b);
 }
 
-pub fn both_ends_shut_down<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn both_ends_shut_down<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);
     g.read_to_end(b);
@@ -256,13 +256,13 @@ pub fn both_ends_shut_down<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(b, 10);
 }
 
-pub fn an_abort_is_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_abort_is_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.abort(b);
     g.read_to_end(a);
 }
 
-pub fn data_is_readable_after_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn data_is_readable_after_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(b, b"last words");
     g.settle();
@@ -271,7 +271,7 @@ pub fn data_is_readable_after_a_reset<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(a);
 }
 
-pub fn a_reset_is_told_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_reset_is_told_once<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.abort(b);
     g.settle();
@@ -281,7 +281,7 @@ pub fn a_reset_is_told_once<B: Backend>(g: &mut Ground<'_, B>) {
     g.write(a, b"x");
 }
 
-pub fn a_reset_can_be_written_instead<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_reset_can_be_written_instead<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.abort(b);
     g.settle();
@@ -290,7 +290,7 @@ pub fn a_reset_can_be_written_instead<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(a, 10);
 }
 
-pub fn closing_with_unread_data_resets<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn closing_with_unread_data_resets<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"never read");
     g.settle();
@@ -298,7 +298,7 @@ pub fn closing_with_unread_data_resets<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(a);
 }
 
-pub fn closing_after_a_partial_read_resets<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn closing_after_a_partial_read_resets<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"read in part");
     g.settle();
@@ -307,7 +307,7 @@ pub fn closing_after_a_partial_read_resets<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(a);
 }
 
-pub fn closing_with_unread_data_after_a_half_close<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn closing_with_unread_data_after_a_half_close<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"never read");
     g.shutdown(a, Shutdown::Write);
@@ -316,7 +316,7 @@ pub fn closing_with_unread_data_after_a_half_close<B: Backend>(g: &mut Ground<'_
     g.read_to_end(a);
 }
 
-pub fn closing_with_everything_read_is_an_end<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn closing_with_everything_read_is_an_end<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"read");
     g.read(b, 4);
@@ -324,7 +324,7 @@ pub fn closing_with_everything_read_is_an_end<B: Backend>(g: &mut Ground<'_, B>)
     g.read_to_end(a);
 }
 
-pub fn after_a_reset_nothing_stands<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn after_a_reset_nothing_stands<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.abort(b);
     g.settle();
@@ -334,7 +334,7 @@ pub fn after_a_reset_nothing_stands<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(a, 10);
 }
 
-pub fn a_reset_after_the_end<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_reset_after_the_end<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(b, Shutdown::Write);
     g.read_to_end(a);
@@ -345,7 +345,7 @@ pub fn a_reset_after_the_end<B: Backend>(g: &mut Ground<'_, B>) {
     g.write(a, b"x");
 }
 
-pub fn a_reset_of_a_half_closed_writer<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_reset_of_a_half_closed_writer<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);
     g.read_to_end(b);
@@ -354,7 +354,7 @@ pub fn a_reset_of_a_half_closed_writer<B: Backend>(g: &mut Ground<'_, B>) {
     g.write(a, b"x");
 }
 
-pub fn both_close_at_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn both_close_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);
     g.shutdown(b, Shutdown::Write);
@@ -364,7 +364,7 @@ pub fn both_close_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     g.drop(b);
 }
 
-pub fn a_close_delivers_what_was_written<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_close_delivers_what_was_written<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     let filled = g.fill(a);
     g.drop(a);
@@ -372,7 +372,7 @@ pub fn a_close_delivers_what_was_written<B: Backend>(g: &mut Ground<'_, B>) {
     g.say(format!("all of it: {}{end}", got.len() == filled));
 }
 
-pub fn an_abort_discards_what_was_not_sent<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_abort_discards_what_was_not_sent<B: Backend>(g: &mut Ground<'_, B>) {
     let small = [StreamOption::SendBuffer(65_536), StreamOption::RecvBuffer(4096)];
     let (a, b) = g.pair_with("127.0.0.1:0", &small);
     let filled = g.fill(a);
@@ -383,19 +383,19 @@ pub fn an_abort_discards_what_was_not_sent<B: Backend>(g: &mut Ground<'_, B>) {
     g.say(format!("less of it: {}{end}", got.len() < filled));
 }
 
-pub fn data_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn data_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"x");
     g.flags_at(b, READABLE);
 }
 
-pub fn the_end_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn the_end_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);
     g.flags_at(b, READ_CLOSED);
 }
 
-pub fn data_and_the_end_are_one_event<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn data_and_the_end_are_one_event<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"x");
     g.drop(a);
@@ -407,13 +407,13 @@ pub fn data_and_the_end_are_one_event<B: Backend>(g: &mut Ground<'_, B>) {
     g.expect_quiet(b, READ_CLOSED);
 }
 
-pub fn a_reset_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_reset_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.abort(a);
     g.flags_at(b, ERROR);
 }
 
-pub fn a_reset_after_the_end_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_reset_after_the_end_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);
     g.expect(b, READ_CLOSED);
@@ -421,7 +421,7 @@ pub fn a_reset_after_the_end_is_flagged<B: Backend>(g: &mut Ground<'_, B>) {
     g.flags_at(b, ERROR);
 }
 
-pub fn both_ends_are_flagged<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn both_ends_are_flagged<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);
     g.forget_events(b);
@@ -430,13 +430,13 @@ pub fn both_ends_are_flagged<B: Backend>(g: &mut Ground<'_, B>) {
     g.flags_at(a, WRITE_CLOSED);
 }
 
-pub fn an_own_shutdown_of_reading_is_told<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn an_own_shutdown_of_reading_is_told<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, _b) = g.pair();
     g.shutdown(a, Shutdown::Read);
     g.flags_at(a, READ_CLOSED);
 }
 
-pub fn what_is_left_unread_is_not_told_again<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn what_is_left_unread_is_not_told_again<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"abcdef");
     g.expect(b, READABLE);
@@ -447,7 +447,7 @@ pub fn what_is_left_unread_is_not_told_again<B: Backend>(g: &mut Ground<'_, B>) 
     g.read_now(b, 10);
 }
 
-pub fn more_data_is_told_although_some_is_unread<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn more_data_is_told_although_some_is_unread<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"abc");
     g.expect(b, READABLE);
@@ -457,14 +457,14 @@ pub fn more_data_is_told_although_some_is_unread<B: Backend>(g: &mut Ground<'_, 
     g.read(b, 6);
 }
 
-pub fn writing_gives_no_event_of_its_own<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn writing_gives_no_event_of_its_own<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.write(a, b"abc");
     g.expect_quiet(a, READABLE);
     g.read(b, 3);
 }
 
-pub fn a_registered_stream_is_writable_at_once<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_registered_stream_is_writable_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, _b) = g.pair();
     g.deregister(a);
     g.forget_events(a);
@@ -472,7 +472,7 @@ pub fn a_registered_stream_is_writable_at_once<B: Backend>(g: &mut Ground<'_, B>
     g.expect(a, WRITABLE);
 }
 
-pub fn a_stream_registered_late_hears_of_data<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_stream_registered_late_hears_of_data<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.deregister(b);
     g.write(a, b"early");
@@ -482,7 +482,7 @@ pub fn a_stream_registered_late_hears_of_data<B: Backend>(g: &mut Ground<'_, B>)
     g.read(b, 5);
 }
 
-pub fn a_stream_registered_late_hears_of_the_end<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_stream_registered_late_hears_of_the_end<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.deregister(b);
     g.drop(a);
@@ -491,7 +491,7 @@ pub fn a_stream_registered_late_hears_of_the_end<B: Backend>(g: &mut Ground<'_, 
     g.flags_at(b, READ_CLOSED);
 }
 
-pub fn a_deregistered_stream_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_deregistered_stream_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.deregister(b);
     g.write(a, b"x");
@@ -499,14 +499,14 @@ pub fn a_deregistered_stream_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_now(b, 10);
 }
 
-pub fn a_dropped_stream_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_dropped_stream_is_silent<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.drop(b);
     g.expect_quiet(b, READABLE);
     g.read_to_end(a);
 }
 
-pub fn events_are_told_to_who_they_are_for<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn events_are_told_to_who_they_are_for<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     let (c, d) = g.pair();
     g.write(c, b"for d");
@@ -518,7 +518,7 @@ pub fn events_are_told_to_who_they_are_for<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(d, 5);
 }
 
-pub fn options_are_taken<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn options_are_taken<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     for option in [
         StreamOption::NoDelay(true),
@@ -541,7 +541,7 @@ pub fn options_are_taken<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(b, 10);
 }
 
-pub fn corked_bytes_leave_in_the_end<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn corked_bytes_leave_in_the_end<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.option(a, &StreamOption::Cork(true));
     g.write(a, b"held ");
@@ -550,7 +550,7 @@ pub fn corked_bytes_leave_in_the_end<B: Backend>(g: &mut Ground<'_, B>) {
     g.read(b, 9);
 }
 
-pub fn addresses_are_known_on_both_sides<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn addresses_are_known_on_both_sides<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     let (near, far) = (g.addr(a), g.addr(b));
     g.say(format!("distinct: {}", near != far));
@@ -558,7 +558,7 @@ pub fn addresses_are_known_on_both_sides<B: Backend>(g: &mut Ground<'_, B>) {
     g.peer(b);
 }
 
-pub fn a_long_conversation<B: Backend>(g: &mut Ground<'_, B>) {
+pub(crate) fn a_long_conversation<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     for round in 0..50_u8 {
         let text = vec![round; usize::from(round) * 3 + 1];
