@@ -71,6 +71,7 @@ mod shards;
 mod stats;
 mod stream;
 mod time;
+mod trace;
 mod wheel;
 
 pub use connect::{AddressFilter, ConnectId, ConnectRequest};

@@ -16,6 +16,7 @@ use crate::backend::StreamIo;
 use crate::backend::{Backend, ListenerIo, SocketRef, Token};
 use crate::host::Due;
 use crate::options::ListenOptions;
+use crate::trace;
 
 /// A listening socket and how many connections came through it that are still open.
 pub(crate) struct Listener<B: Backend> {
@@ -92,7 +93,10 @@ impl<B: Backend> Core<B> {
                     Fault::Next => {}
                     Fault::Empty => return link.clear(state::READABLE),
                     Fault::BackOff => return self.inner.back_off(token),
-                    Fault::Fatal => return self.inner.close_listener_now(token),
+                    Fault::Fatal => {
+                        trace::listener_failed(token, &error);
+                        return self.inner.close_listener_now(token);
+                    }
                 },
             }
         }
@@ -106,6 +110,7 @@ impl<B: Backend> Core<B> {
                     link.listener = listener.index();
                 }
                 self.inner.shared.stats.accepted += 1;
+                trace::accepted(token, peer);
                 self.open(token);
             }
             None => {
@@ -206,6 +211,7 @@ impl<B: Backend> Inner<B> {
     /// Out of descriptors or memory: tried again after a pause, or when one of ours becomes free.
     fn back_off(&mut self, token: Token) {
         self.shared.stats.accept_back_offs += 1;
+        trace::backed_off(token);
         self.wait_for_place(token);
         if !self.shared.accept_timer {
             self.shared.accept_timer = true;

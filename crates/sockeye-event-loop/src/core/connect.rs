@@ -8,6 +8,7 @@ use crate::backend::{Backend, ConnectProgress, Readiness, StreamIo, Token};
 use crate::connect::{Attempts, ConnectId, ConnectRequest};
 use crate::host::Due;
 use crate::service::{ConnectFailure, ConnectFault};
+use crate::trace;
 
 impl<B: Backend> Core<B> {
     /// An event of a connect that is not decided.
@@ -193,6 +194,7 @@ impl<B: Backend> Inner<B> {
     /// One address answered: the others are dropped.
     fn connect_won(&mut self, id: ConnectId, winner: Token) {
         self.shared.stats.connected += 1;
+        trace::connected(winner, self.table.link(winner).and_then(|link| link.peer));
         let Some(attempts) = self.shared.connects.remove(id) else {
             return;
         };
@@ -233,6 +235,7 @@ impl<B: Backend> Inner<B> {
             attempts: attempts.failed,
             cause,
         };
+        trace::connect_failed(&failure);
         self.shared
             .pending
             .push_back(Pending::ConnectFailed(attempts.service, failure));

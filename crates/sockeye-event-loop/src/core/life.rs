@@ -11,6 +11,7 @@ use crate::codec::End;
 use crate::host::Due;
 use crate::options::{Deadlines, StreamOption, StreamOptions};
 use crate::service::{CloseReason, Deadline};
+use crate::trace;
 
 impl<B: Backend> Core<B> {
     /// The connection stands: its service hears of it.
@@ -53,6 +54,7 @@ impl<B: Backend> Core<B> {
             .as_mut()
             .and_then(|extra| extra.reason.take())
             .unwrap_or(CloseReason::Closed);
+        trace::closed(token, &reason);
         if let CloseReason::TimedOut(_) = reason {
             self.inner.shared.stats.timed_out += 1;
         }

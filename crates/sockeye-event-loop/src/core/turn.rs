@@ -15,6 +15,7 @@ use crate::host::{Due, Host, Writer};
 use crate::options::PanicPolicy;
 use crate::remote::Command;
 use crate::service::{CloseReason, Timer};
+use crate::trace;
 
 /// What is left of a turn's budgets. They are kept here so that a panic does not renew them.
 #[derive(Debug, Default)]
@@ -141,6 +142,7 @@ impl<B: Backend> Core<B> {
         let token = std::mem::replace(&mut shared.current, NOBODY);
         let calling = std::mem::replace(&mut shared.calling, Calling::Nobody);
         let socket = shared.outbox.socket;
+        trace::panicked(token);
         match calling {
             Calling::Nobody => {
                 // The panic may have come out of an accept: the listener has had its only event.
@@ -356,6 +358,7 @@ impl<B: Backend> Core<B> {
                 link.peer = Some(peer);
             }
             self.inner.shared.stats.accepted += 1;
+            trace::accepted(token, peer);
             self.inner.shared.pending.push_back(Pending::Opened(token));
         }
     }
