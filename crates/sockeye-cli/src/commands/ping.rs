@@ -259,6 +259,7 @@ impl Report {
     /// The summary; 1 where a host has not answered at all.
     fn end(&self, output: &mut Output, pinger: &Pinger, interrupted: bool) -> anyhow::Result<Exit> {
         let mut results = Vec::new();
+        let mut lines = Vec::new();
         let mut silent = 0;
         for (target, _) in pinger.targets() {
             let (name, address) = self.host(target);
@@ -272,12 +273,12 @@ impl Report {
                 fields.insert("rtt_ns".to_owned(), rtt_json(&rtt));
             }
             results.push(result);
-            for line in summary(name, counts, &rtt) {
-                output.line(line)?;
-            }
+            lines.extend(summary(name, counts, &rtt));
         }
         let fields =
             json!({ "interrupted": interrupted, "strangers": pinger.strangers(), "results": results });
+        // One write: a thousand hosts are a thousand lines and more.
+        output.line(lines.join("\n"))?;
         output.event("end", fields)?;
         Ok(if silent == 0 {
             Exit::Success
