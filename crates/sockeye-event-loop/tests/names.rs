@@ -1,5 +1,7 @@
 //! Connects to names: looked up off the loop, raced by Happy Eyeballs.
 
+#![expect(clippy::expect_used, reason = "helpers of tests say what they expect")]
+
 use std::cell::RefCell;
 use std::net::TcpListener;
 use std::rc::Rc;
