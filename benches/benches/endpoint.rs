@@ -20,18 +20,28 @@ const V6: &str = "[2001:db8:85a3::8a2e:370:7334]:8080";
 fn parsing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("endpoint/parse");
     for (family, text) in [("v4", V4), ("v6", V6)] {
-        group.bench_function(format!("{family}/sockeye"), |b| b.iter(|| parse_socket_addr(black_box(text))));
-        group.bench_function(format!("{family}/std"), |b| b.iter(|| black_box(text).parse::<SocketAddr>()));
+        group.bench_function(format!("{family}/sockeye"), |b| {
+            b.iter(|| parse_socket_addr(black_box(text)))
+        });
+        group.bench_function(format!("{family}/std"), |b| {
+            b.iter(|| black_box(text).parse::<SocketAddr>())
+        });
         group.bench_function(format!("{family}/sockeye endpoint"), |b| {
             b.iter(|| Endpoint::parse_or(black_box(text), Transport::Tcp));
         });
     }
-    group.bench_function("target/sockeye", |b| b.iter(|| black_box("tcp://127.0.0.1:http").parse::<Target>()));
+    group.bench_function("target/sockeye", |b| {
+        b.iter(|| black_box("tcp://127.0.0.1:http").parse::<Target>())
+    });
     group.bench_function("target/std to_socket_addrs", |b| {
         b.iter(|| black_box("127.0.0.1:80").to_socket_addrs().map(Iterator::count));
     });
-    group.bench_function("network/sockeye", |b| b.iter(|| black_box("2001:db8::/32").parse::<Network>()));
-    group.bench_function("network/ipnet", |b| b.iter(|| black_box("2001:db8::/32").parse::<ipnet::IpNet>()));
+    group.bench_function("network/sockeye", |b| {
+        b.iter(|| black_box("2001:db8::/32").parse::<Network>())
+    });
+    group.bench_function("network/ipnet", |b| {
+        b.iter(|| black_box("2001:db8::/32").parse::<ipnet::IpNet>())
+    });
     group.finish();
 }
 
@@ -63,8 +73,12 @@ fn classification(criterion: &mut Criterion) {
     for text in ["100.64.0.1", "8.8.8.8", "2001:db8::7", "2606:4700::1111"] {
         let Ok(ip) = text.parse::<IpAddr>() else { continue };
         group.bench_function(format!("{text}/special"), |b| b.iter(|| special(black_box(ip))));
-        group.bench_function(format!("{text}/reachable"), |b| b.iter(|| is_globally_reachable(black_box(ip))));
-        group.bench_function(format!("{text}/public only"), |b| b.iter(|| policy.check_ip(black_box(ip))));
+        group.bench_function(format!("{text}/reachable"), |b| {
+            b.iter(|| is_globally_reachable(black_box(ip)))
+        });
+        group.bench_function(format!("{text}/public only"), |b| {
+            b.iter(|| policy.check_ip(black_box(ip)))
+        });
     }
     group.finish();
 }
@@ -80,7 +94,9 @@ fn service_names(criterion: &mut Criterion) {
     // The peer of the table: a map of the same rows.
     let map: BTreeMap<(String, bool), u16> = [Transport::Tcp, Transport::Udp]
         .into_iter()
-        .flat_map(|t| services::all(t).map(move |(port, name)| ((name.to_string(), t == Transport::Tcp), port)))
+        .flat_map(|t| {
+            services::all(t).map(move |(port, name)| ((name.to_string(), t == Transport::Tcp), port))
+        })
         .collect();
     group.bench_function("port of a text/BTreeMap", |b| {
         b.iter(|| map.get(&(black_box("postgresql").to_owned(), true)));
@@ -99,12 +115,21 @@ fn networks(criterion: &mut Criterion) {
     let plain: Vec<ipnet::IpNet> = wanted.iter().map(Network::ipnet).collect();
     let ip: IpAddr = [10, 11, 4, 7].into();
     group.bench_function("4096 networks/NetSet", |b| b.iter(|| set.contains(black_box(ip))));
-    group.bench_function("4096 networks/NetMap", |b| b.iter(|| map.lookup(black_box(ip)).is_some()));
+    group.bench_function("4096 networks/NetMap", |b| {
+        b.iter(|| map.lookup(black_box(ip)).is_some())
+    });
     group.bench_function("4096 networks/ipnet one by one", |b| {
         b.iter(|| plain.iter().any(|net| net.contains(&black_box(ip))));
     });
     group.bench_function("aggregate 4096/NetSet", |b| {
-        b.iter(|| black_box(&wanted).iter().copied().collect::<NetSet>().networks().count());
+        b.iter(|| {
+            black_box(&wanted)
+                .iter()
+                .copied()
+                .collect::<NetSet>()
+                .networks()
+                .count()
+        });
     });
     group.bench_function("aggregate 4096/ipnet", |b| {
         b.iter(|| ipnet::IpNet::aggregate(black_box(&plain)).len());
@@ -112,5 +137,12 @@ fn networks(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parsing, printing, classification, service_names, networks);
+criterion_group!(
+    benches,
+    parsing,
+    printing,
+    classification,
+    service_names,
+    networks
+);
 criterion_main!(benches);

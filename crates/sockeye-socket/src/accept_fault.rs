@@ -28,7 +28,9 @@ impl AcceptFault {
         match error.raw_os_error() {
             Some(libc::EAGAIN) => Self::WouldBlock,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => Self::BackOff,
-            Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP | libc::EFAULT) => Self::Fatal,
+            Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP | libc::EFAULT) => {
+                Self::Fatal
+            }
             Some(_) => Self::Retry,
             None if error.kind() == io::ErrorKind::WouldBlock => Self::WouldBlock,
             None if error.kind() == io::ErrorKind::OutOfMemory => Self::BackOff,
@@ -52,6 +54,9 @@ mod tests {
         assert_eq!(of(libc::ENOBUFS), AcceptFault::BackOff);
         assert_eq!(of(libc::EAGAIN), AcceptFault::WouldBlock);
         assert_eq!(of(libc::EINVAL), AcceptFault::Fatal);
-        assert_eq!(AcceptFault::of(&io::ErrorKind::WouldBlock.into()), AcceptFault::WouldBlock);
+        assert_eq!(
+            AcceptFault::of(&io::ErrorKind::WouldBlock.into()),
+            AcceptFault::WouldBlock
+        );
     }
 }

@@ -37,7 +37,9 @@ pub(crate) fn getaddrinfo(host: &CStr, family: libc::c_int, max: usize) -> Resul
     let mut next = list.0.cast_const();
     while addresses.len() < max {
         // SAFETY: null, or a node of the list, which lives until `list` is dropped.
-        let Some(node) = (unsafe { next.as_ref() }) else { break };
+        let Some(node) = (unsafe { next.as_ref() }) else {
+            break;
+        };
         if let Some(address) = read_address(node)
             && !addresses.contains(&address)
         {
@@ -68,14 +70,22 @@ fn read_address(node: &libc::addrinfo) -> Option<SocketAddr> {
             // SAFETY: the library says that the address is of this family, and that it is this long.
             let address = unsafe { node.ai_addr.cast::<libc::sockaddr_in>().read_unaligned() };
             let ip = Ipv4Addr::from_bits(u32::from_be(address.sin_addr.s_addr));
-            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(address.sin_port))))
+            Some(SocketAddr::V4(SocketAddrV4::new(
+                ip,
+                u16::from_be(address.sin_port),
+            )))
         }
         libc::AF_INET6 if len >= size_of::<libc::sockaddr_in6>() => {
             // SAFETY: as above.
             let address = unsafe { node.ai_addr.cast::<libc::sockaddr_in6>().read_unaligned() };
             let ip = Ipv6Addr::from(address.sin6_addr.s6_addr);
             let port = u16::from_be(address.sin6_port);
-            Some(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, address.sin6_scope_id)))
+            Some(SocketAddr::V6(SocketAddrV6::new(
+                ip,
+                port,
+                0,
+                address.sin6_scope_id,
+            )))
         }
         _ => None,
     }
