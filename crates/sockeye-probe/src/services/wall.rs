@@ -66,8 +66,8 @@ mod tests {
         // Set back by 3 ms: too early for a while, and then right.
         assert_eq!(clock.received_at(wall(5_007_000), at(10_000)), Some(at(7_000)));
         assert_eq!(
-            clock.received_at(wall(6_997_100), at(2_000_100)),
-            Some(at(2_000_100))
+            clock.received_at(wall(15_997_100), at(11_000_100)),
+            Some(at(11_000_100))
         );
     }
 }
