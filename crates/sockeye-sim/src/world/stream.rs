@@ -264,6 +264,10 @@ impl World {
         if cfg!(feature = "mutants") {
             self.maim_read(stream, &mut out[..count]);
         }
+        if most < out.len() && !self.streams[stream as usize].rx.is_empty() {
+            // What a cut read leaves is as if it came a moment later: Linux gives an event for that.
+            self.wake_stream(stream);
+        }
         self.room_was_made(stream);
         Ok(count)
     }
@@ -314,6 +318,10 @@ impl World {
         let slot = &self.streams[stream as usize];
         if slot.error != 0 || slot.is_write_shut() || slot.state != ConnectState::Established {
             self.write_refused(stream)?;
+        }
+        if most < data.len() {
+            // Likewise, room for the rest appears a moment later.
+            self.wake_stream(stream);
         }
         let data = &data[..most];
         let direct = if self.is_direct(stream, path) {
