@@ -4,10 +4,6 @@
 //! it is missing the benchmark says so and ends.
 
 #![expect(unsafe_code, reason = "the peer is libc by hand")]
-#![expect(
-    clippy::expect_used,
-    reason = "a benchmark that cannot be set up has nothing to measure"
-)]
 #![expect(clippy::print_stdout, reason = "the ratio is part of the result")]
 
 use std::hint::black_box;
