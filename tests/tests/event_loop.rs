@@ -1,5 +1,12 @@
 //! What an event loop does for its services, on the kernel and in the simulated network alike.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::redundant_clone,
+    clippy::type_complexity,
+    reason = "what fails in a helper fails the test; a log is cloned for the closure that waits on it"
+)]
 #![allow(unreachable_pub, reason = "the modules of one test target")]
 
 #[path = "event_loop/world.rs"]

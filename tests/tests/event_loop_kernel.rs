@@ -1,6 +1,13 @@
 //! What the event loop does on the real kernel only: descriptors used up, sockets that come and go, threads.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::redundant_clone,
+    clippy::type_complexity,
+    reason = "what fails in a helper fails the test; a log is cloned for the closure that waits on it"
+)]
+#![allow(
     unreachable_pub,
     dead_code,
     reason = "the modules of one test target, and it uses a part of them"

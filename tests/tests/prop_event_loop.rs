@@ -2,6 +2,13 @@
 //! what one side was told is taken, the other side gets, once and in order; and the other way round.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::redundant_clone,
+    clippy::type_complexity,
+    reason = "what fails in a helper fails the test; a log is cloned for the closure that waits on it"
+)]
+#![allow(
     unreachable_pub,
     dead_code,
     reason = "the modules of one test target, and it uses a part of them"
