@@ -95,7 +95,9 @@ struct Side {
 impl Side {
     fn write(&self, stream: &mut Stream<'_>, len: usize, shared: bool) {
         let start = self.taken.borrow().len();
-        let bytes: Vec<u8> = (start..start + len).map(|at| (at * 31 % 251) as u8).collect();
+        let bytes: Vec<u8> = (start..start + len)
+            .map(|at| at.wrapping_mul(31).to_le_bytes()[0] ^ at.to_le_bytes()[1])
+            .collect();
         let before = stream.queued();
         let sent = if shared {
             stream.write_shared(&Arc::from(&bytes[..]))
