@@ -4,7 +4,11 @@
 //! bytes arrived and what followed them. So the simulator cannot be kinder than Linux, nor stricter. The other
 //! half is the mutants: the simulator made wrong on purpose, once for each, must be noticed each time, and each
 //! scenario must notice some of them. The table is in docs/TESTING.md.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what is not there fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what is not there fails the test"
+)]
 
 mod connecting;
 mod descriptors;
