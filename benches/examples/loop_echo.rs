@@ -3,6 +3,7 @@
 //! KIND is `tcp` or `udp`, MODE `echo` (default), `sink` or `source`. It listens on 127.0.0.1:PORT (0: a free
 //! one, printed on stdout) until it is ended. Each TCP connection has an idle deadline armed, as a service has.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +102,11 @@ fn serve(kind: &str, port: u16, mode: &str, shared: bool) -> Result<(), Box<dyn 
             let service = events.add_datagram_service(UdpSink);
             events.bind(service, at, &options)?
         };
-        println!("{}", events.local_addr(id)?);
+        writeln!(
+            std::io::stdout(),
+            "listening on {kind}://{}",
+            events.local_addr(id)?
+        )?;
     } else {
         let deadlines = Deadlines {
             idle: Some(Duration::from_secs(60)),
@@ -129,7 +134,11 @@ fn serve(kind: &str, port: u16, mode: &str, shared: bool) -> Result<(), Box<dyn 
                 events.listen(service, at, &how)?
             }
         };
-        println!("{}", events.local_addr(id)?);
+        writeln!(
+            std::io::stdout(),
+            "listening on {kind}://{}",
+            events.local_addr(id)?
+        )?;
     }
     Ok(events.run()?)
 }

@@ -1,7 +1,5 @@
 //! A target of a pinger takes less than a KiB, whatever it has answered: counted by the allocator.
 
-#![expect(clippy::expect_used, reason = "what a test expects and does not get fails it")]
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};

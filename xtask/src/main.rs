@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`ci`] | every check in order, each from the module of its name |
 //! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
-//! | [`build`], [`test`], [`bench`] | cargo's own commands with the workspace's selections |
+//! | [`build`], [`mod@test`], [`mod@bench`] | cargo's own commands with the workspace's selections |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
