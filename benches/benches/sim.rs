@@ -4,6 +4,11 @@
 //! A round trip is 64 bytes there and back on one of `CONNECTIONS` connections. Set-up is not counted.
 //! `cargo bench --bench sim`
 
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot be set up has nothing to measure"
+)]
+
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;

@@ -1,7 +1,5 @@
 //! The probes on the simulated network: the same services, exact times.
 
-#![expect(clippy::expect_used, reason = "what a test expects and does not get fails it")]
-
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;

@@ -10,6 +10,11 @@ use crate::output::{Output, is_closed};
 
 /// Said by `sockeye --help`.
 pub(crate) const HELP: &str = "\
+Examples:
+  sockeye bench
+  sockeye serve echo --listen tcp://127.0.0.1:7007
+  sockeye COMMAND --help       says the options of a command, with examples
+
 Exit status: 0 success, 1 negative result, 2 usage, 3 name resolution, 4 permission,
 5 I/O or protocol, 130 interrupted before there was any result.";
 
@@ -130,6 +135,12 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
         let said = words(cause);
         if text.is_empty() {
             text = said;
+        } else if said
+            .strip_prefix(&text)
+            .is_some_and(|rest| rest.starts_with(": "))
+        {
+            // It names what was tried as we did, and goes on.
+            text = said;
         } else if !text.contains(&said) {
             text.push_str(": ");
             text.push_str(&said);
@@ -169,6 +180,9 @@ mod tests {
         let said = describe(&error);
         assert!(said.starts_with("serve tcp://127.0.0.1:80: bind"), "{said}");
         assert_eq!(said.matches("in use").count(), 1, "{said}");
+        let error =
+            anyhow::anyhow!("connect tcp://127.0.0.1:1: refused").context("connect tcp://127.0.0.1:1");
+        assert_eq!(describe(&error), "connect tcp://127.0.0.1:1: refused");
     }
 
     #[test]

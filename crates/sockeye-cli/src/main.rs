@@ -10,6 +10,10 @@
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
 #![forbid(unsafe_code)]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments of arguments are help texts, where brackets are brackets"
+)]
 
 mod arguments;
 mod commands;
@@ -37,10 +41,27 @@ struct Arguments {
 
 fn main() -> ExitCode {
     // Usage errors end here with status 2, `--help` with 0.
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| wrong_usage(&error));
     let mut output = Output::stdout(arguments.command.format());
     let result = arguments.command.run(&mut output);
     exit::finish(result, &mut output)
+}
+
+/// Ends the program as clap does; whoever asked for events gets one, as of every other error.
+fn wrong_usage(error: &clap::Error) -> ! {
+    if error.use_stderr() && std::env::args_os().any(|word| word == "--json") {
+        let text = error.to_string();
+        let message: Vec<&str> = text
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .map(str::trim)
+            .collect();
+        let message = message.join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        // The words on stderr and the status say it too.
+        let _ = Output::stdout(output::Format { json: true }).failed(message, exit::Exit::Usage);
+    }
+    error.exit()
 }
 
 #[cfg(test)]

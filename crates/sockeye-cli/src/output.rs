@@ -144,7 +144,7 @@ fn closed(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         io::Error::new(io::ErrorKind::BrokenPipe, Closed)
     } else {
-        error
+        io::Error::new(error.kind(), format!("write to stdout: {error}"))
     }
 }
 

@@ -11,8 +11,9 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use sockeye::endpoint::{Target, TargetDefaults, Transport};
 use sockeye::event_loop::EventLoop;
+use sockeye::socket::OpError;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, classify, describe};
 use crate::names;
 
 /// How long a name may take.
@@ -54,11 +55,20 @@ pub(crate) fn target(text: &str, transport: Transport, port: u16) -> anyhow::Res
         transport: Some(transport),
         port: Some(port),
     };
-    // An address alone needs no brackets to be told from its port.
-    let bare = !text.contains("://") && !text.starts_with('[') && text.matches(':').count() > 1;
-    let bracketed = bare.then(|| format!("[{text}]"));
-    Target::parse_with(bracketed.as_deref().unwrap_or(text), defaults)
-        .map_err(|error| Failure::usage(format!("{text}: {error}")))
+    Target::parse_with(&names::bracketed(text), defaults)
+        .map_err(|error| Failure::usage(format!("{text:?}: {error}")))
+}
+
+/// Why no socket could be opened. Echo requests go over a ping socket or a raw one: whom neither was allowed hears
+/// of both permissions.
+pub(crate) fn refused(error: OpError, is_echo: bool) -> anyhow::Error {
+    let error = anyhow::Error::from(error);
+    if is_echo && classify(&error) == Exit::Permission {
+        let said = describe(&error);
+        let both = format!("{said}, or for echo alone a group within sysctl net.ipv4.ping_group_range");
+        return Failure::with(Exit::Permission, both);
+    }
+    error
 }
 
 /// The first address of a target that the family admits.
@@ -164,7 +174,7 @@ mod tests {
         assert_eq!(spelled("localhost:53"), "udp://localhost:53");
         assert_eq!(spelled("tcp://localhost:80"), "tcp://localhost:80");
         let error = target("127.1", Transport::ICMP, 0).unwrap_err().to_string();
-        assert!(error.starts_with("127.1: "), "{error}");
+        assert!(error.starts_with("\"127.1\": "), "{error}");
     }
 
     #[test]

@@ -67,6 +67,20 @@ pub(crate) fn range(data: &[u8], start: usize, end: usize) -> &[u8] {
     }
 }
 
+/// `start..end` of `data`; up to where `data` ends if `end` lies behind that, or before `start`.
+///
+/// A constructor that has compared `end - start` with what is behind `start`, in this form, makes both tests here free.
+#[inline(always)]
+pub(crate) fn behind(data: &[u8], start: usize, end: usize) -> &[u8] {
+    match data.get(start..) {
+        Some(rest) => match rest.get(..end.wrapping_sub(start)) {
+            Some(bytes) => bytes,
+            None => rest,
+        },
+        None => &[],
+    }
+}
+
 /// The mutable form of [`range`].
 #[inline(always)]
 pub(crate) fn range_mut(data: &mut [u8], start: usize, end: usize) -> &mut [u8] {

@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 
-use crate::bytes::{be16, low16, put, put16, range, range_mut};
+use crate::bytes::{be16, behind, low16, put, put16, range, range_mut};
 use crate::checksum::{Checksum, ChecksumStatus, Pseudo, update_checksum};
 use crate::emit::{Emit, room};
 use crate::error::{Fault, Lax, Layer, PacketError};
@@ -60,7 +60,9 @@ impl<T: AsRef<[u8]>> Udp<T> {
             return Err(PacketError::truncated(Layer::Udp, 0, UDP_HEADER_LEN, data.len()));
         };
         let len = usize::from(be16(header, 4));
-        if UDP_HEADER_LEN <= len && len <= data.len() {
+        if let Some(rest) = data.get(UDP_HEADER_LEN..)
+            && len.wrapping_sub(UDP_HEADER_LEN) <= rest.len()
+        {
             return Ok(None);
         }
         Ok(Self::lying(len, data.len()))
@@ -119,7 +121,7 @@ impl<T: AsRef<[u8]>> Udp<T> {
     /// What the datagram carries.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        range(self.bytes(), UDP_HEADER_LEN, self.end())
+        behind(self.bytes(), UDP_HEADER_LEN, usize::from(self.length()))
     }
 
     /// Whether the checksum matches between the addresses in `under`.
@@ -147,7 +149,7 @@ impl<'a> Udp<&'a [u8]> {
     #[inline]
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
-        range(self.buffer, UDP_HEADER_LEN, self.end())
+        behind(self.buffer, UDP_HEADER_LEN, usize::from(self.length()))
     }
 }
 

@@ -11,25 +11,25 @@ use sockeye_tests::netns::{Namespace, World};
 use sockeye_tests::program::{self, Running};
 
 /// How long a program may take: longer than any deadline inside.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// The server, by family.
-pub const SERVER: [&str; 2] = ["10.0.2.2", "fd00:2::2"];
+pub(crate) const SERVER: [&str; 2] = ["10.0.2.2", "fd00:2::2"];
 /// The routers' addresses towards the client and the server, in the order of the hops, by family.
-pub const HOPS: [[&str; 3]; 2] = [
+pub(crate) const HOPS: [[&str; 3]; 2] = [
     ["10.0.0.2", "10.0.1.2", "10.0.2.2"],
     ["fd00::2", "fd00:1::2", "fd00:2::2"],
 ];
 
-pub struct Path {
-    pub client: Namespace,
-    pub first: Namespace,
-    pub second: Namespace,
-    pub server: Namespace,
+pub(crate) struct Path {
+    pub(crate) client: Namespace,
+    pub(crate) first: Namespace,
+    pub(crate) second: Namespace,
+    pub(crate) server: Namespace,
     _world: World,
 }
 
 impl Path {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World::new();
         let [client, first, second, server] = [(); 4].map(|()| world.namespace());
         for router in [&first, &second] {
@@ -93,25 +93,25 @@ impl Path {
     }
 
     /// `sockeye` on the client.
-    pub fn sockeye(&self, words: &[&str]) -> Command {
+    pub(crate) fn sockeye(&self, words: &[&str]) -> Command {
         let mut command = self.client.command(&program::sockeye().to_string_lossy());
         command.args(words);
         command
     }
 
     /// Runs `sockeye` on the client to its end.
-    pub fn run(&self, words: &[&str]) -> Told {
+    pub(crate) fn run(&self, words: &[&str]) -> Told {
         Told::of(&mut self.sockeye(words))
     }
 
     /// A narrow link between the routers.
-    pub fn narrow(&self, mtu: u32) {
+    pub(crate) fn narrow(&self, mtu: u32) {
         self.first.ip(&format!("link set f1 mtu {mtu}"));
         self.second.ip(&format!("link set s0 mtu {mtu}"));
     }
 
     /// Adds nft rules on a namespace, each in a chain of the hook before it.
-    pub fn filter(namespace: &Namespace, rules: &[(&str, &str)]) {
+    pub(crate) fn filter(namespace: &Namespace, rules: &[(&str, &str)]) {
         namespace.run("nft", &["add table inet probe"]);
         for (hook, rule) in rules {
             namespace.run(
@@ -126,15 +126,15 @@ impl Path {
 }
 
 /// What a run of `sockeye --json` told.
-pub struct Told {
-    pub events: Vec<Value>,
-    pub status: Option<i32>,
-    pub stderr: String,
+pub(crate) struct Told {
+    pub(crate) events: Vec<Value>,
+    pub(crate) status: Option<i32>,
+    pub(crate) stderr: String,
 }
 
 impl Told {
     #[track_caller]
-    pub fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let output = program::output(command.arg("--json"), LIMIT);
         let events = output
             .text()
@@ -150,7 +150,7 @@ impl Told {
 
     /// What a running program has told by its end.
     #[track_caller]
-    pub fn of_running(mut running: Running, first: Vec<String>) -> Self {
+    pub(crate) fn of_running(mut running: Running, first: Vec<String>) -> Self {
         let status = running.wait(LIMIT).code();
         let mut lines = first;
         // The readers of its streams have seen their ends by now or are about to.
@@ -173,7 +173,7 @@ impl Told {
 
     /// The last event, which has to be the summary.
     #[track_caller]
-    pub fn end(&self) -> &Value {
+    pub(crate) fn end(&self) -> &Value {
         let end = self
             .events
             .last()
@@ -185,12 +185,12 @@ impl Told {
 
     /// The summary of the only target of a ping.
     #[track_caller]
-    pub fn result(&self) -> &Value {
+    pub(crate) fn result(&self) -> &Value {
         &self.end()["results"][0]
     }
 
     /// How many events have that name.
-    pub fn count(&self, name: &str) -> usize {
+    pub(crate) fn count(&self, name: &str) -> usize {
         self.events.iter().filter(|event| event["event"] == name).count()
     }
 }

@@ -6,11 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use sockeye::endpoint::{Target, Transport};
+use sockeye::endpoint::{Endpoint, Target, Transport};
 use sockeye::event_loop::{
     CloseReason, ConnectFailure, ConnectFault, ConnectRequest, Context, EventLoop, Message, Remote, Sent,
     Stream, StreamId, StreamOptions, StreamService,
 };
+use sockeye::socket::{Op, OpError};
 
 use crate::exit::{Exit, Failure};
 use crate::names;
@@ -21,6 +22,10 @@ use crate::signals::stop_on_signals;
 const CHUNK: usize = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye connect tcp://127.0.0.1:7007\n\
+\x20 echo hello | sockeye connect tcp://localhost:echo")]
 pub(crate) struct Arguments {
     /// Whom to connect to, such as tcp://127.0.0.1:7007 or tcp://localhost:echo
     #[arg(value_name = "ENDPOINT")]
@@ -165,7 +170,11 @@ impl Carrier {
 fn connect_error(failure: ConnectFailure) -> anyhow::Error {
     let said = failure.to_string();
     match (failure.cause, failure.attempts.last()) {
-        (ConnectFault::Failed(error), Some((address, _))) => anyhow!(error).context(address.to_string()),
+        (ConnectFault::Failed(error), Some((address, _))) => {
+            // For its advice, where the cause has a usual remedy.
+            let peer = Endpoint::from_socket_addr(Transport::Tcp, *address);
+            anyhow!(OpError::new(Op::Connect, Transport::Tcp, error).with_peer(peer))
+        }
         (ConnectFault::Failed(error), None) => error.into(),
         _ => anyhow!(said),
     }

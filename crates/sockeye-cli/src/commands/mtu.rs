@@ -16,6 +16,10 @@ use crate::probing::{self, Family, Inbox, TRACE_PORT, interval, milliseconds, na
 use crate::signals::stop_on_signals;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye mtu 127.0.0.1\n\
+\x20 sockeye mtu udp://example.com:9 --size 1500")]
 pub(crate) struct Arguments {
     /// Where to: a name or an address for ICMP echo, udp://HOST:PORT for a port that echoes or that nobody listens at
     #[arg(value_name = "HOST")]
@@ -52,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     stop_on_signals(&mut events).context("take signals")?;
     let inbox = Inbox::new();
     let sink = inbox.clone();
-    let service = services::path_mtu(&mut events, probe, move |_, _, event| sink.put(event))?;
+    let service = services::path_mtu(&mut events, probe, move |_, _, event| sink.put(event))
+        .map_err(|error| probing::refused(error, method == MtuMethod::Icmp))?;
     let mode = events
         .service(service)
         .context("the service has left the loop")?

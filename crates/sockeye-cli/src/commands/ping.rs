@@ -19,6 +19,10 @@ use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
 use crate::signals::stop_on_signals;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye ping -c 3 127.0.0.1 ::1\n\
+\x20 sockeye ping --file HOSTS --count 1 --quiet --json")]
 pub(crate) struct Arguments {
     /// Whom to ping: names or addresses
     #[arg(value_name = "HOST", required_unless_present = "file")]
@@ -84,7 +88,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         if last || !quiet {
             sink.put((event, last));
         }
-    })?;
+    })
+    .map_err(|error| probing::refused(error, true))?;
     let prober = events.service(service).context("the service has left the loop")?;
     let mode = prober.mode();
     let addresses: Vec<IpAddr> = prober.engine().targets().map(|(_, address)| address).collect();

@@ -10,9 +10,14 @@ use sockeye::resolver::order::PolicyTable;
 use sockeye::resolver::{Answer, Progress, Resolved, Resolver, order};
 
 use crate::exit::Exit;
+use crate::names;
 use crate::output::{Format, Output};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye resolve localhost example.com:https\n\
+\x20 sockeye resolve udp://[::1]:53 --json")]
 pub(crate) struct Arguments {
     /// Hosts, with or without transport and port: localhost, example.com:https, udp://[::1]:53
     #[arg(value_name = "TARGET", required = true)]
@@ -36,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             transport: Some(Transport::Tcp),
             port: Some(0),
         };
-        let resolution = match Target::parse_with(text, defaults) {
+        let resolution = match Target::parse_with(&names::bracketed(text), defaults) {
             Ok(target) => resolve(&target, timeout).with_context(|| format!("resolve {text}"))?,
             Err(error) => Resolution::failed(error.to_string()),
         };

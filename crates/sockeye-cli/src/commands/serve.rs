@@ -2,14 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde_json::json;
-use sockeye::endpoint::{Endpoint, Transport};
+use sockeye::endpoint::{Endpoint, Target, Transport};
 use sockeye::event_loop::{
     DatagramOptions, DatagramService, EventLoop, ListenOptions, ShardOptions, Shards, StreamOptions,
     StreamService,
@@ -27,15 +26,19 @@ const DRAIN: Duration = Duration::from_secs(2);
 const RECV_BUFFER: usize = 4 << 20;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --listen udp://[::1]:7007\n\
+\x20 sockeye serve chargen --listen tcp://127.0.0.1:0 --shards 2")]
 pub(crate) struct Arguments {
     /// What to serve
     service: Service,
     /// Where, such as tcp://127.0.0.1:7007 or udp://[::1]:0 (port 0: any free one, which is printed)
-    #[arg(long, value_name = "ENDPOINT", required = true)]
+    #[arg(long, value_name = "ENDPOINT", required = true, value_parser = endpoint)]
     listen: Vec<Endpoint>,
     /// Threads, each with a loop of its own; the kernel spreads connections and flows over them
-    #[arg(long, default_value = "1")]
-    shards: NonZeroUsize,
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    shards: u16,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -62,10 +65,11 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         .iter()
         .map(|e| listenable(arguments.service, e))
         .collect::<Result<Vec<_>, _>>()?;
+    distinct(&endpoints)?;
     // Each connection is a descriptor, and the soft limit is made for programs that use select(2).
     sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
 
-    let is_shared = arguments.shards.get() > 1;
+    let is_shared = arguments.shards > 1;
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     for endpoint in &mut endpoints {
@@ -95,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 /// The other loops, a thread each; the first one, which takes the signals, is the main thread's.
 fn start_shards(arguments: &Arguments, endpoints: &[Endpoint]) -> anyhow::Result<Shards> {
     let options = ShardOptions {
-        count: arguments.shards.get() - 1,
+        count: usize::from(arguments.shards) - 1,
         ..ShardOptions::default()
     };
     let (service, endpoints) = (arguments.service, endpoints.to_vec());
@@ -116,6 +120,26 @@ fn listenable(service: Service, endpoint: &Endpoint) -> anyhow::Result<Endpoint>
         ))),
         _ => Err(Failure::usage(format!("{endpoint}: served are tcp and udp"))),
     }
+}
+
+/// An endpoint on the command line: to listen takes an address, which a name is not.
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    text.parse().map_err(|error| match text.parse::<Target>() {
+        Ok(target) if target.endpoint().is_none() => {
+            format!("{error} (a name: give one of its addresses, such as 127.0.0.1)")
+        }
+        _ => format!("{error}"),
+    })
+}
+
+/// Refuses an endpoint that is given twice: shards share their ports, so that the system would not.
+fn distinct(endpoints: &[Endpoint]) -> anyhow::Result<()> {
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        if endpoint.port() != 0 && endpoints.iter().take(index).any(|earlier| earlier == endpoint) {
+            return Err(Failure::usage(format!("--listen {endpoint}: given twice")));
+        }
+    }
+    Ok(())
 }
 
 /// Opens one endpoint and says where it is.

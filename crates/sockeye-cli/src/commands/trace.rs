@@ -21,6 +21,10 @@ use crate::signals::stop_on_signals;
 const FIRST_SOURCE_PORT: u16 = 49_152;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye trace 127.0.0.1\n\
+\x20 sockeye trace tcp://example.com:443 -W 0.5")]
 pub(crate) struct Arguments {
     /// Where to: a name or an address, or with the method before it: icmp://HOST, udp://HOST:PORT, tcp://HOST:PORT
     #[arg(value_name = "HOST")]
@@ -52,7 +56,7 @@ pub(crate) struct Arguments {
     #[arg(short = 'W', long, default_value_t = 1.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
     timeout: f64,
     /// Bytes of payload of ICMP and UDP probes, at least 10
-    #[arg(short, long, default_value_t = 32, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(0..=65_507))]
+    #[arg(short, long, default_value_t = 32, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(10..=65_507))]
     size: u16,
     /// The hop limit of the last probes
     #[arg(short, long, default_value_t = 30, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
@@ -83,7 +87,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         TraceEvent::Hop(hop) => sink.put(Told::Hop(hop, tracer.probes(hop).cloned().collect())),
         TraceEvent::Done(end) => sink.put(Told::Done(end)),
         _ => {}
-    })?;
+    })
+    .map_err(|error| probing::refused(error, method == TraceMethod::Icmp))?;
     let mode = events
         .service(service)
         .context("the service has left the loop")?
@@ -248,7 +253,10 @@ impl Report<'_> {
         output.event("end", fields)?;
         let address = self.destination.ip();
         match (end, cause) {
-            (TraceEnd::Reached { hop }, _) => output.line(format_args!("{address} is {hop} hops away"))?,
+            (TraceEnd::Reached { hop }, _) => {
+                let hops = if hop == 1 { "hop" } else { "hops" };
+                output.line(format_args!("{address} is {hop} {hops} away"))?;
+            }
             (TraceEnd::Failed { hop, .. }, Some(cause)) => {
                 output.line(format_args!("{address} was not reached: {cause} at hop {hop}"))?;
             }

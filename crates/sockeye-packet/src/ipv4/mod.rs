@@ -11,7 +11,7 @@ use core::net::Ipv4Addr;
 pub use build::Ipv4Builder;
 pub use options::{Ipv4Option, Ipv4OptionWriter, Ipv4Options, TimestampOption};
 
-use crate::bytes::{array, be8, be16, put, put16, range, range_mut};
+use crate::bytes::{array, be8, be16, behind, put, put16, range, range_mut};
 use crate::checksum::{Pseudo, checksum, update_checksum, update_checksum_bytes};
 use crate::error::{Fault, Lax, Layer, PacketError};
 use crate::view::view;
@@ -90,15 +90,22 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
         };
         let [first, _, total_high, total_low, ..] = *header;
         let header_len = usize::from(first & 0xf) * 4;
-        // Version 4 and an IHL of 5 to 15 in one comparison.
+        let total_len = usize::from(u16::from_be_bytes([total_high, total_low]));
+        if let Some(rest) = data.get(header_len..)
+            && matches!(first, 0x45..=0x4f)
+            && total_len.wrapping_sub(header_len) <= rest.len()
+        {
+            return Ok(None);
+        }
+        Self::refuse(first, total_len, data.len())
+    }
+
+    #[cold]
+    fn refuse(first: u8, total_len: usize, actual: usize) -> Result<Option<PacketError>, PacketError> {
         if !matches!(first, 0x45..=0x4f) {
             return Err(Self::no_header(first));
         }
-        let total_len = usize::from(u16::from_be_bytes([total_high, total_low]));
-        if header_len <= total_len && total_len <= data.len() {
-            return Ok(None);
-        }
-        Ok(Some(Self::lying(header_len, total_len, data.len())))
+        Ok(Some(Self::lying(usize::from(first & 0xf) * 4, total_len, actual)))
     }
 
     #[cold]
@@ -253,7 +260,7 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
     /// What the packet carries: from the end of the header to the total length, or to where the bytes end.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        range(self.bytes(), self.header_len(), self.end())
+        behind(self.bytes(), self.header_len(), usize::from(self.total_len()))
     }
 }
 
@@ -262,7 +269,7 @@ impl<'a> Ipv4<&'a [u8]> {
     #[inline]
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
-        range(self.buffer, self.header_len(), self.end())
+        behind(self.buffer, self.header_len(), usize::from(self.total_len()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Socket options as typed constants: [`Socket::get`](crate::Socket::get) and [`Socket::set`](crate::Socket::set) take them.
 //!
 //! The constants carry the kernel's names. Units are in each one's documentation; the crates of the socket types wrap
-//! the common ones in methods that speak of [`Duration`](std::time::Duration) and endpoints.
+//! the common ones in methods that speak of `Duration` and endpoints.
 
 use std::io;
 use std::marker::PhantomData;

@@ -3,6 +3,7 @@
 //! Round trips are taken with the process's own clock at the moment of the send and of the receipt: the loop's
 //! clock stands still within a turn, which is too coarse for a single round trip.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -161,7 +162,12 @@ impl StreamService for StreamLoad {
     }
 
     fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
-        self.tally.fail(failure.to_string());
+        let mut said = failure.to_string();
+        if matches!(&failure.cause, ConnectFault::Failed(error) if error.kind() == io::ErrorKind::NetworkUnreachable)
+        {
+            said.push_str(" (is the loopback up? ip link set lo up)");
+        }
+        self.tally.fail(said);
         context.stop();
     }
 

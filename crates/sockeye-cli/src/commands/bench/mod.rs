@@ -30,6 +30,10 @@ use report::{Measured, Outcome, Row};
 use udp_modes::Mode;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye bench\n\
+\x20 sockeye bench udp --size 1200 --json")]
 pub(crate) struct Arguments {
     /// The socket type; all three when left out
     socket: Option<SocketType>,
@@ -79,7 +83,11 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         progress.show(socket.name());
         let outcome = match Plan::new(arguments, socket).measure() {
             Ok(Some(measured)) => Outcome::Measured(measured),
-            Ok(None) if rows.is_empty() => return Ok(Exit::Interrupted),
+            Ok(None) if rows.is_empty() => {
+                progress.finish();
+                output.failed("interrupted before there was any result", Exit::Interrupted)?;
+                return Ok(Exit::Interrupted);
+            }
             Ok(None) => break,
             // Only this row is lost: the sockets after it need no such permission.
             Err(error) if classify(&error) == Exit::Permission => Outcome::Skipped(describe(&error)),
@@ -219,6 +227,11 @@ impl Plan {
             return Ok(None);
         };
         server.stop()?;
+        if single.round_trips.is_empty() || many.messages == 0 {
+            return Err(anyhow!(
+                "nothing came back (is the loopback up? ip link set lo up; or give it more --seconds)"
+            ));
+        }
         Ok(Some(Measured {
             round_trips: single.round_trips,
             messages: many.messages,

@@ -106,15 +106,16 @@ impl Row {
 /// The rows as a table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::new();
-    let mut line = |cells: [&str; 7]| {
-        let [socket, size, p50, p99, p999, messages, bytes] = cells;
+    let mut line = |cells: [&str; 8]| {
+        let [socket, mode, size, p50, p99, p999, messages, bytes] = cells;
         let _ = writeln!(
             text,
-            "{socket:<7} {size:>8} {p50:>10} {p99:>10} {p999:>10} {messages:>12} {bytes:>12}"
+            "{socket:<7} {mode:<7} {size:>8} {p50:>10} {p99:>10} {p999:>10} {messages:>12} {bytes:>12}"
         );
     };
     line([
         "socket",
+        "mode",
         "size",
         "rtt p50",
         "p99",
@@ -128,6 +129,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
             let rtt = |quantile| micros(measured.round_trip_ns(quantile));
             line([
                 row.socket,
+                row.mode,
                 &format!("{} B", row.size_bytes),
                 &rtt(0.5),
                 &rtt(0.99),
@@ -140,8 +142,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
             let rate = moved.messages_per_s();
             line([
                 row.socket,
-                &format!("{} B", row.size_bytes),
                 row.mode,
+                &format!("{} B", row.size_bytes),
+                "-",
                 "-",
                 "-",
                 &format!("{rate:.0}"),
@@ -241,7 +244,7 @@ mod tests {
         let text = table(&[row()]);
         let line = text.lines().nth(1).unwrap();
         let cells: Vec<_> = line.split_whitespace().collect();
-        assert_eq!(cells[..3], ["tcp", "64", "B"]);
-        assert_eq!(cells[9..], ["250000", "16.0", "MB/s"]);
+        assert_eq!(cells[..4], ["tcp", "echo", "64", "B"]);
+        assert_eq!(cells[10..], ["250000", "16.0", "MB/s"]);
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
@@ -45,7 +45,15 @@ impl Capture {
         let mut magic = [0; 4];
         source
             .read_exact(&mut magic)
-            .with_context(|| format!("{} is no capture", path.display()))?;
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    anyhow!(
+                        "{} is no capture: it ends within the first four bytes",
+                        path.display()
+                    )
+                }
+                _ => anyhow!(error).context(format!("read {}", path.display())),
+            })?;
         let source: Source = Box::new(io::Cursor::new(magic).chain(BufReader::new(source)));
         let opened = match u32::from_be_bytes(magic) {
             0x0a0d_0d0a => PcapNgReader::new(source).map(Self::PcapNg),
@@ -69,8 +77,10 @@ impl Capture {
 /// The library's error with its cause in view.
 fn readable(error: PcapError) -> anyhow::Error {
     match error {
-        PcapError::IoError(error) => error.into(),
-        PcapError::IncompleteBuffer => anyhow::anyhow!("the capture ends in the middle of a packet"),
+        PcapError::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => error.into(),
+        PcapError::IoError(_) | PcapError::IncompleteBuffer => {
+            anyhow!("the capture ends in the middle of a packet or header")
+        }
         other => other.into(),
     }
 }

@@ -10,12 +10,18 @@ mod text;
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+
 use crate::exit::Exit;
 use crate::output::{Format, Output};
 
 use capture::Capture;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye dump --read capture.pcapng\n\
+\x20 tcpdump -i lo -w - | sockeye dump --read - --count 10 --json")]
 pub(crate) struct Arguments {
     /// The capture to read, pcap or pcapng; "-" is stdin
     #[arg(short, long, value_name = "FILE")]
@@ -35,7 +41,10 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let mut capture = Capture::open(&arguments.read)?;
     let mut number = 0;
     while arguments.count.is_none_or(|count| number < count) {
-        let Some(frame) = capture.next()? else { break };
+        let frame = capture
+            .next()
+            .with_context(|| format!("read {}, after packet {number}", arguments.read.display()))?;
+        let Some(frame) = frame else { break };
         number += 1;
         let event = decode::frame(number, &frame);
         if output.is_json() {

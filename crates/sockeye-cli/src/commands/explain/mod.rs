@@ -19,6 +19,10 @@ use word::{Kind, Word};
 const MAX_LINE: u64 = 4_096;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 sockeye explain 100.64.0.1 fe80::1%eth0 tcp://[::1]:80 10.0.0.0/8 :514 domain\n\
+\x20 sockeye explain --json < WORDS")]
 pub(crate) struct Arguments {
     /// Addresses, endpoints, networks, targets, ports (:514) and service names; without any, one a line on stdin
     #[arg(value_name = "WORD")]
