@@ -182,7 +182,7 @@ mod tests {
         let v6 = Family { v4: false, v6: true };
         let target = target("192.0.2.1", Transport::Udp, 9).unwrap();
         let error = address(&target, v6).unwrap_err();
-        assert_eq!(crate::exit::classify(&error), Exit::Resolution);
+        assert_eq!(classify(&error), Exit::Resolution);
         assert!(error.to_string().contains("has no IPv6 address"), "{error}");
     }
 }

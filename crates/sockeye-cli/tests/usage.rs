@@ -128,3 +128,71 @@ fn a_name_without_an_address_is_a_resolution_error() {
         &["no-such-host.invalid"],
     );
 }
+
+#[test]
+fn each_help_has_an_example() {
+    for command in [
+        "serve", "connect", "ping", "trace", "mtu", "explain", "resolve", "dump", "bench",
+    ] {
+        let output = sockeye(&[command, "--help"]);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        let example = format!("  sockeye {command}");
+        assert!(
+            help.contains("Examples:") && help.contains(&example),
+            "{command}: {help}"
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_given_twice_is_a_usage_error_whatever_the_shards() {
+    let listen = ["--listen", "tcp://127.0.0.1:7007"];
+    for shards in ["1", "2"] {
+        let arguments = [&["serve", "echo", "--shards", shards], &listen[..], &listen[..]].concat();
+        fails(&arguments, 2, &["tcp://127.0.0.1:7007", "given twice"]);
+    }
+}
+
+#[test]
+fn to_listen_takes_an_address_and_no_name() {
+    fails(
+        &["serve", "echo", "--listen", "tcp://localhost:0"],
+        2,
+        &["tcp://localhost:0", "byte 6", "give one of its addresses"],
+    );
+}
+
+#[test]
+fn whoever_asks_for_events_gets_one_for_a_wrong_command_line_too() {
+    let output = sockeye(&["bench", "sctp", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(
+        line.starts_with(r#"{"schema":1,"event":"error","exit":2,"#),
+        "{line}"
+    );
+    assert!(line.contains("sctp") && line.contains("tcp, udp, raw"), "{line}");
+}
+
+#[test]
+fn a_refused_connection_says_what_it_means() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let said = format!("sockeye: connect tcp://{address}: Connection refused (nothing listens there)\n");
+    fails(&["connect", &format!("tcp://{address}")], 5, &[&said]);
+}
+
+#[test]
+fn a_capture_that_is_none_or_ends_early_is_named() {
+    fails(
+        &["dump", "--read", "/dev/null"],
+        5,
+        &["/dev/null is no capture", "first four bytes"],
+    );
+    fails(
+        &["dump", "--read", "/no/such/file"],
+        5,
+        &["/no/such/file", "No such file"],
+    );
+}

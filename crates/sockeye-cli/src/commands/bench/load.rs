@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
 use sockeye::event_loop::{
-    CloseReason, ConnectFailure, Context, Datagram, DatagramService, Datagrams, Packet, PacketService,
-    Packets, Sent, Stream, StreamId, StreamService,
+    CloseReason, ConnectFailure, ConnectFault, Context, Datagram, DatagramService, Datagrams, Packet,
+    PacketService, Packets, Sent, Stream, StreamId, StreamService,
 };
 
 /// Longer round trips count as this long.
