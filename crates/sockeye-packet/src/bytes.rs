@@ -69,7 +69,7 @@ pub(crate) fn range(data: &[u8], start: usize, end: usize) -> &[u8] {
 
 /// `start..end` of `data`; up to where `data` ends if `end` lies behind that, or before `start`.
 ///
-/// A constructor that has compared `end - start` with what is behind `start`, in this form, makes both tests here free.
+/// A constructor that has compared `end - start` with what is behind `start`, wrapping as here, makes both tests free.
 #[inline(always)]
 pub(crate) fn behind(data: &[u8], start: usize, end: usize) -> &[u8] {
     match data.get(start..) {

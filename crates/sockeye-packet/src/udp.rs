@@ -60,6 +60,7 @@ impl<T: AsRef<[u8]>> Udp<T> {
             return Err(PacketError::truncated(Layer::Udp, 0, UDP_HEADER_LEN, data.len()));
         };
         let len = usize::from(be16(header, 4));
+        // A length under 8 wraps to a huge one: one comparison for both ends.
         if let Some(rest) = data.get(UDP_HEADER_LEN..)
             && len.wrapping_sub(UDP_HEADER_LEN) <= rest.len()
         {

@@ -91,6 +91,7 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
         let [first, _, total_high, total_low, ..] = *header;
         let header_len = usize::from(first & 0xf) * 4;
         let total_len = usize::from(u16::from_be_bytes([total_high, total_low]));
+        // Version 4 and an IHL of 5 to 15 in one comparison; a total length below the header's wraps to a huge one.
         if let Some(rest) = data.get(header_len..)
             && matches!(first, 0x45..=0x4f)
             && total_len.wrapping_sub(header_len) <= rest.len()
@@ -100,12 +101,14 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
         Self::refuse(first, total_len, data.len())
     }
 
+    /// Cold, but not `inline(never)`: the caller must see that this is no `Ok(None)`, or it tests all again in the getters.
     #[cold]
     fn refuse(first: u8, total_len: usize, actual: usize) -> Result<Option<PacketError>, PacketError> {
         if !matches!(first, 0x45..=0x4f) {
             return Err(Self::no_header(first));
         }
-        Ok(Some(Self::lying(usize::from(first & 0xf) * 4, total_len, actual)))
+        let header_len = usize::from(first & 0xf) * 4;
+        Ok(Some(Self::lying(header_len, total_len, actual)))
     }
 
     #[cold]
