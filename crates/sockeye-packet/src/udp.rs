@@ -69,13 +69,16 @@ impl<T: AsRef<[u8]>> Udp<T> {
         Ok(Self::lying(len, data.len()))
     }
 
+    /// Cold, but not `inline(never)`: the caller must see when this is no `None`. The size comes first, as it is rarer than 0.
     #[cold]
     fn lying(len: usize, actual: usize) -> Option<PacketError> {
+        if actual > usize::from(u16::MAX) && len == 0 {
+            return None;
+        }
         if len >= UDP_HEADER_LEN {
             return Some(PacketError::truncated(Layer::Udp, 0, len, actual));
         }
-        let is_jumbo = len == 0 && actual > usize::from(u16::MAX);
-        (!is_jumbo).then_some(PacketError::new(
+        Some(PacketError::new(
             Layer::Udp,
             Fault::LengthField,
             4,
