@@ -116,7 +116,7 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
 }
 
 /// What an error says, without the number of the system's error: the words are enough for a reader.
-fn words(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
     let said = error.to_string();
     let number = error
         .downcast_ref::<io::Error>()

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, words};
 
 /// The version of the shape of the events.
 const SCHEMA: u32 = 1;
@@ -144,7 +144,7 @@ fn closed(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         io::Error::new(io::ErrorKind::BrokenPipe, Closed)
     } else {
-        io::Error::new(error.kind(), format!("write to stdout: {error}"))
+        io::Error::new(error.kind(), format!("write to stdout: {}", words(&error)))
     }
 }
 
