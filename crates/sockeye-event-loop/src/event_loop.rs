@@ -192,6 +192,7 @@ impl<B: Backend> EventLoop<B> {
         service: ServiceHandle<S>,
         request: ConnectRequest,
     ) -> ConnectId {
+        self.between_turns();
         self.core.inner.connect(service.index, request)
     }
 
@@ -205,6 +206,7 @@ impl<B: Backend> EventLoop<B> {
         at: SocketAddr,
         options: &DatagramOptions,
     ) -> Result<DatagramId, OpError> {
+        self.between_turns();
         let io = self.core.inner.backend.bind(at, options)?;
         let socket = Inner::datagram_socket(io, options.max_queue);
         self.core.add_socket(socket, service.index, at).map(DatagramId)
@@ -219,6 +221,7 @@ impl<B: Backend> EventLoop<B> {
         service: ServiceHandle<S>,
         options: &PacketOptions,
     ) -> Result<DatagramId, OpError> {
+        self.between_turns();
         let io = self.core.inner.backend.open_packet(options)?;
         let socket = Inner::packet_socket(io, options.max_queue);
         let at = SocketAddr::new(options.local, 0);
@@ -268,6 +271,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// As [`turn`](Self::turn).
     pub fn drain(&mut self, within: Duration) -> io::Result<()> {
+        self.between_turns();
         self.core.drain(within);
         while !self.core.is_drained() {
             self.turn(None)?;
@@ -277,6 +281,7 @@ impl<B: Backend> EventLoop<B> {
 
     /// Begins what [`drain`](Self::drain) does and returns; `run` ends when it is over.
     pub fn start_drain(&mut self, within: Duration) {
+        self.between_turns();
         self.core.drain(within);
     }
 
@@ -344,12 +349,18 @@ impl<B: Backend> EventLoop<B> {
         service: ServiceHandle<S>,
         action: impl FnOnce(&mut S, &mut Context<'_>) -> R,
     ) -> Option<R> {
+        self.between_turns();
         let driver = self.core.drivers.get_mut(usize::from(service.index))?;
         let state = driver.service().downcast_mut::<S>()?;
         Some(action(
             state,
             &mut Context::new(&mut self.core.inner, service.index),
         ))
+    }
+
+    /// Between turns the time of the last one is old: it is read anew when somebody asks.
+    fn between_turns(&mut self) {
+        self.core.inner.shared.now_is_fresh = false;
     }
 
     /// The backend: a simulation has more to say than the trait.
@@ -395,5 +406,27 @@ impl From<crate::id::StreamId> for AnyId {
 impl From<DatagramId> for AnyId {
     fn from(id: DatagramId) -> Self {
         Self(id.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_turns_the_clock_is_read_anew() {
+        let mut events = EventLoop::new().unwrap();
+        let service = events.add_datagram_service(Silent);
+        let first = events.with(service, |_, context| context.now()).unwrap();
+        let until = first + Duration::from_millis(2);
+        while events.now() < until {}
+        let second = events.with(service, |_, context| context.now()).unwrap();
+        assert!(second >= until, "{second:?} is the time of {first:?}");
+    }
+
+    struct Silent;
+
+    impl DatagramService for Silent {
+        fn on_datagram(&mut self, _: &mut crate::Datagrams<'_>, _: crate::Datagram<'_>) {}
     }
 }

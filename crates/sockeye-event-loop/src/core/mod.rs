@@ -213,7 +213,7 @@ impl<B: Backend> Core<B> {
         let remote = std::sync::Arc::new(RemoteQueue::new(backend.waker(), options.remote_capacity));
         let shared = Shared {
             now,
-            now_is_fresh: true,
+            now_is_fresh: false,
             turn: 0,
             samples: clock::Samples::default(),
             current: NOBODY,
