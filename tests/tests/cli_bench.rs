@@ -50,7 +50,7 @@ fn is_measured(result: &Value, socket: &str, size: u64) {
     assert_eq!(result["size_bytes"], size);
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value} in {result}"));
     let (messages, bytes) = (number(&result["messages_per_s"]), number(&result["bytes_per_s"]));
-    assert!(messages > 0, "{result}");
+    assert!(messages > 100, "{result}");
     assert!(bytes.abs_diff(messages * size) <= size, "{result}");
     let quantiles = ["p50", "p99", "p999"].map(|name| number(&result["rtt_ns"][name]));
     assert!(quantiles[0] > 1_000 && quantiles.is_sorted(), "{result}");
