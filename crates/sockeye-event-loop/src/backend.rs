@@ -85,6 +85,8 @@ impl Readiness {
     pub const WRITE_CLOSED: Self = Self(8);
     /// An error is pending, or the error queue holds something.
     pub const ERROR: Self = Self(16);
+    /// Urgent data has arrived: reads stop at its mark, so a short read does not say that there is no more.
+    pub const URGENT: Self = Self(32);
 
     /// Both sets together.
     #[must_use]
@@ -125,6 +127,17 @@ pub enum ConnectProgress {
     Connected,
     /// It failed, and this is why. The kernel tells it once.
     Failed(io::Error),
+}
+
+/// Why a piece of a file was not sent.
+#[derive(Debug)]
+pub enum SendFileError {
+    /// The stream refused it: as a write does.
+    Stream(io::Error),
+    /// The file cannot be read: what was promised to the peer will never come.
+    File(io::Error),
+    /// The file is a pipe that has nothing now. No event follows: again after a pause.
+    NotYet,
 }
 
 /// A registered socket of any type, for [`Backend::register`].
@@ -304,14 +317,17 @@ pub trait StreamIo: Debug {
     /// Sends up to `len` bytes of `file` from `offset`; 0 is the end of the file.
     ///
     /// # Errors
-    /// As [`write`](Self::write), and what reading the file says.
-    fn send_file(&mut self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
+    /// Whose fault it was: the stream's, as in [`write`](Self::write), or the file's.
+    fn send_file(&mut self, file: &File, offset: u64, len: usize) -> Result<usize, SendFileError> {
         let mut chunk = [0; 16 * 1024];
         let want = len.min(chunk.len());
         let (room, _) = chunk.split_at_mut(want);
-        let got = file.read_at(room, offset)?;
+        let got = file.read_at(room, offset).map_err(SendFileError::File)?;
         let (data, _) = chunk.split_at(got);
-        if data.is_empty() { Ok(0) } else { self.write(data) }
+        if data.is_empty() {
+            return Ok(0);
+        }
+        self.write(data).map_err(SendFileError::Stream)
     }
 
     /// The descriptor, where there is one: two streams that have one are relayed by splice.

@@ -17,7 +17,7 @@ use crate::gather::Gather;
 use crate::host::Host;
 use crate::id::StreamId;
 use crate::service::{
-    CloseReason, ConnectFailure, DatagramService, Message, PacketService, SendFailure, StreamService, Timer,
+    CloseReason, ConnectFailure, DatagramService, Message, PacketService, Relayed, SendFailure, StreamService, Timer,
 };
 use crate::stream::Stream;
 
@@ -30,6 +30,7 @@ pub(crate) enum StreamEvent<'a> {
     Timer(Timer),
     Message(Message),
     Outgoing(&'a [u8]),
+    Relayed(Relayed),
 }
 
 /// What a stream service as a whole is told.
@@ -42,7 +43,6 @@ pub(crate) enum ServiceEvent {
 /// apart. What a kind does not do is never asked of it.
 pub(crate) trait Driver: StreamDriver + MessageDriver {
     fn service(&mut self) -> &mut dyn Any;
-    fn has_streams(&self) -> bool;
 }
 
 /// A stream service and its connections.
@@ -149,6 +149,7 @@ impl<S: StreamService> StreamDriver for Streams<S> {
             StreamEvent::Timer(timer) => self.service.on_timer(stream, conn, timer),
             StreamEvent::Message(message) => self.service.on_message(stream, conn, message),
             StreamEvent::Outgoing(data) => self.service.on_outgoing(stream, conn, data),
+            StreamEvent::Relayed(relayed) => self.service.on_relayed(conn, relayed),
         }
     }
 
@@ -172,10 +173,6 @@ impl<S: StreamService> StreamDriver for Streams<S> {
 impl<S: StreamService> Driver for Streams<S> {
     fn service(&mut self) -> &mut dyn Any {
         &mut self.service
-    }
-
-    fn has_streams(&self) -> bool {
-        true
     }
 }
 

@@ -10,6 +10,8 @@ pub(crate) struct Gather {
     bytes: Vec<u8>,
     /// Whether the connection can take it plainly: nothing waits before it.
     open: bool,
+    /// How many bytes the callback waits for before it is called again. Beside `open`, so that one store resets both.
+    wanted: u32,
 }
 
 impl Gather {
@@ -17,12 +19,14 @@ impl Gather {
         Self {
             bytes: Vec::with_capacity(ROOM),
             open: false,
+            wanted: 0,
         }
     }
 
     #[inline]
     pub(crate) fn begin(&mut self, open: bool) {
         self.open = open;
+        self.wanted = 0;
     }
 
     /// Takes a copy, unless it is closed or full. The buffer never grows.
@@ -38,6 +42,14 @@ impl Gather {
     /// Nothing is gathered for the rest of the callback.
     pub(crate) fn close(&mut self) {
         self.open = false;
+    }
+
+    pub(crate) fn want(&mut self, bytes: usize) {
+        self.wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) fn wanted(&self) -> usize {
+        self.wanted as usize
     }
 
     #[inline]

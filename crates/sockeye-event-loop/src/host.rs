@@ -37,6 +37,10 @@ pub(crate) enum Due {
     Sample,
     /// Listeners that backed off try again.
     Accept,
+    /// Reads and writes that were put off are tried again.
+    Held,
+    /// Whether the memory budget is still nearly used up is looked at again.
+    Relieve,
     /// A connect: its deadline, or time for the next address.
     Connect(ConnectId),
 }

@@ -70,6 +70,7 @@ mod service;
 mod shards;
 mod stats;
 mod stream;
+mod tail;
 mod time;
 mod trace;
 mod wheel;
@@ -87,7 +88,7 @@ pub use options::{
 pub use remote::{Remote, RemoteError};
 pub use service::{
     CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService,
-    Packets, SendFailure, Sent, StreamService, Timer,
+    Packets, Relayed, SendFailure, Sent, StreamService, Timer,
 };
 pub use shards::{ShardOptions, Shards, Spread};
 pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError};

@@ -307,6 +307,14 @@ pub struct LoopOptions {
     pub remote_capacity: usize,
     /// How long accepting pauses when descriptors or memory are used up.
     pub accept_back_off: Duration,
+    /// How long a read or write pauses that failed for want of memory (`ENOBUFS`, `ENOMEM`); up to 64 times as long while
+    /// they go on failing. The connection's deadlines hold meanwhile.
+    pub retry_back_off: Duration,
+    /// Bytes that the loop may keep for all its connections together: output that waits, and input that was not consumed.
+    /// Near it, those that do not read what they are sent get less and less room and are not read from; accepting
+    /// waits; and those that have stood still the longest are reset, by [`CloseReason::MemoryBudget`](crate::CloseReason::MemoryBudget)
+    ///. The shards of [`Shards`](crate::Shards) share it out.
+    pub memory_budget: usize,
     /// What a panic in a callback does.
     pub panic_policy: PanicPolicy,
 }
@@ -323,6 +331,8 @@ impl Default for LoopOptions {
             max_connections: usize::MAX,
             remote_capacity: 64 * 1024,
             accept_back_off: Duration::from_millis(50),
+            retry_back_off: Duration::from_millis(10),
+            memory_budget: 192 * 1024 * 1024,
             panic_policy: PanicPolicy::CloseConnection,
         }
     }

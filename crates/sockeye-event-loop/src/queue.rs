@@ -5,10 +5,13 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use crate::backend::StreamIo;
+use crate::backend::{SendFileError, StreamIo};
+use crate::core::fault::{Fault, REPEATS, repeated};
 
 /// Owned chunks are filled up to this before another one is begun.
 const CHUNK: usize = 64 * 1024;
+/// Bytes of a file that one call sends.
+const FILE_STEP: usize = 1 << 20;
 /// Buffers handed to the kernel in one call.
 const VECTORS: usize = 64;
 
@@ -18,9 +21,25 @@ enum Chunk {
     /// Bytes copied from a write, from `start` on.
     Owned { bytes: Vec<u8>, start: usize },
     /// Bytes that many connections share, from `start` on.
-    Shared { bytes: Arc<[u8]>, start: usize },
+    /// `held` is the share of their memory that was counted for this connection.
+    Shared {
+        bytes: Arc<[u8]>,
+        start: usize,
+        held: usize,
+    },
     /// A part of a file, read when its turn comes.
     File { file: Arc<File>, offset: u64, left: u64 },
+}
+
+impl Chunk {
+    /// The memory it keeps.
+    fn held(&self) -> usize {
+        match self {
+            Self::Owned { bytes, .. } => bytes.capacity(),
+            Self::Shared { held, .. } => *held,
+            Self::File { .. } => 0,
+        }
+    }
 }
 
 /// How a flush ended.
@@ -30,8 +49,37 @@ pub(crate) enum Flush {
     Empty,
     /// The kernel took no more.
     Blocked,
+    /// The system had no memory for it now.
+    Later,
+    /// A file cannot be read, or is shorter than was promised: the peer must not take what it has for the whole.
+    Cut(io::Error),
     /// Writing is over.
     Failed(io::Error),
+}
+
+/// What a write that failed means for the queue.
+fn stop(error: io::Error) -> Flush {
+    match Fault::of(&error) {
+        Fault::Blocked => Flush::Blocked,
+        Fault::Repeat | Fault::Later => Flush::Later,
+        Fault::Over => Flush::Failed(error),
+    }
+}
+
+fn send_file<S: StreamIo>(
+    socket: &mut S,
+    file: &File,
+    offset: u64,
+    len: usize,
+) -> Result<usize, SendFileError> {
+    for _ in 0..REPEATS {
+        match socket.send_file(file, offset, len) {
+            Err(SendFileError::Stream(error) | SendFileError::File(error))
+                if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+    Err(SendFileError::NotYet)
 }
 
 /// The queue of one connection.
@@ -40,11 +88,18 @@ pub(crate) struct Queue {
     chunks: VecDeque<Chunk>,
     /// Bytes in memory; parts of files do not count.
     bytes: usize,
+    /// Memory that the chunks keep.
+    held: usize,
 }
 
 impl Queue {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory that it keeps; of what is shared, its share.
+    pub(crate) fn held(&self) -> usize {
+        self.held
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -57,10 +112,13 @@ impl Queue {
         if let Some(Chunk::Owned { bytes, .. }) = self.chunks.back_mut()
             && bytes.len() + data.len() <= CHUNK
         {
+            self.held -= bytes.capacity();
             bytes.extend_from_slice(data);
+            self.held += bytes.capacity();
             return;
         }
         if !data.is_empty() {
+            self.held += data.len();
             self.chunks.push_back(Chunk::Owned {
                 bytes: data.to_vec(),
                 start: 0,
@@ -72,7 +130,10 @@ impl Queue {
     pub(crate) fn push_shared(&mut self, bytes: Arc<[u8]>, start: usize) {
         if start < bytes.len() {
             self.bytes += bytes.len() - start;
-            self.chunks.push_back(Chunk::Shared { bytes, start });
+            // One of them is the caller's: what many hold is counted about once in all.
+            let held = bytes.len() / (Arc::strong_count(&bytes) - 1).max(1);
+            self.held += held;
+            self.chunks.push_back(Chunk::Shared { bytes, start, held });
         }
     }
 
@@ -91,56 +152,64 @@ impl Queue {
     pub(crate) fn flush<S: StreamIo>(&mut self, socket: &mut S) -> (u64, Flush) {
         let mut sent = 0;
         loop {
-            let (step, wanted) = match self.chunks.front_mut() {
+            let step = match self.chunks.front_mut() {
                 None => return (sent, Flush::Empty),
-                Some(Chunk::File { file, offset, left }) => {
-                    let want = usize::try_from(*left).unwrap_or(usize::MAX).min(1 << 20);
-                    let step = socket.send_file(file, *offset, want);
-                    if let Ok(taken) = step {
-                        *offset += taken as u64;
-                        // 0: the file is shorter than was said; what is missing cannot be sent.
-                        *left = if taken == 0 { 0 } else { *left - taken as u64 };
-                        if *left == 0 {
-                            self.chunks.pop_front();
-                        }
-                        sent += taken as u64;
-                    }
-                    (step.map(|_| 0), 0)
-                }
+                Some(Chunk::File { .. }) => self.write_file(socket),
                 Some(_) => self.write_memory(socket),
             };
             match step {
-                Ok(taken) => {
-                    self.consume(taken);
+                Ok((taken, wanted)) => {
                     sent += taken as u64;
                     // A short write says that the kernel is full; the next event says when it is not.
                     if taken < wanted {
                         return (sent, Flush::Blocked);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (sent, Flush::Blocked),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (sent, Flush::Failed(error)),
+                Err(stop) => return (sent, stop),
             }
         }
     }
 
-    /// One gathered write of the leading chunks in memory, and how much it offered.
-    fn write_memory<S: StreamIo>(&self, socket: &mut S) -> (io::Result<usize>, usize) {
+    /// One write of the leading piece of a file. How much it offered is not known: whoever sends it asks again.
+    fn write_file<S: StreamIo>(&mut self, socket: &mut S) -> Result<(usize, usize), Flush> {
+        let Some(Chunk::File { file, offset, left }) = self.chunks.front_mut() else {
+            return Ok((0, 0));
+        };
+        let want = usize::try_from(*left).unwrap_or(usize::MAX).min(FILE_STEP);
+        let taken = match send_file(socket, file, *offset, want) {
+            // The file is shorter than was said.
+            Ok(0) => return Err(Flush::Cut(io::ErrorKind::UnexpectedEof.into())),
+            Ok(taken) => taken,
+            Err(SendFileError::Stream(error)) => return Err(stop(error)),
+            Err(SendFileError::File(error)) => return Err(Flush::Cut(error)),
+            Err(SendFileError::NotYet) => return Err(Flush::Later),
+        };
+        *offset += taken as u64;
+        *left = left.saturating_sub(taken as u64);
+        if *left == 0 {
+            self.chunks.pop_front();
+        }
+        Ok((taken, 0))
+    }
+
+    /// One gathered write of the leading chunks in memory: how much was taken, and how much it offered.
+    fn write_memory<S: StreamIo>(&mut self, socket: &mut S) -> Result<(usize, usize), Flush> {
         let mut slices = [IoSlice::new(&[]); VECTORS];
         let mut count = 0;
         let mut wanted = 0;
         for (slot, chunk) in slices.iter_mut().zip(&self.chunks) {
             let data = match chunk {
                 Chunk::Owned { bytes, start } => &bytes[*start..],
-                Chunk::Shared { bytes, start } => &bytes[*start..],
+                Chunk::Shared { bytes, start, .. } => &bytes[*start..],
                 Chunk::File { .. } => break,
             };
             *slot = IoSlice::new(data);
             wanted += data.len();
             count += 1;
         }
-        (socket.write_vectored(&slices[..count]), wanted)
+        let taken = repeated(|| socket.write_vectored(&slices[..count])).map_err(stop)?;
+        self.consume(taken);
+        Ok((taken, wanted))
     }
 
     fn consume(&mut self, mut taken: usize) {
@@ -148,14 +217,15 @@ impl Queue {
         while taken > 0 {
             let (start, len) = match self.chunks.front_mut() {
                 Some(Chunk::Owned { bytes, start }) => (start, bytes.len()),
-                Some(Chunk::Shared { bytes, start }) => (start, bytes.len()),
+                Some(Chunk::Shared { bytes, start, .. }) => (start, bytes.len()),
                 Some(Chunk::File { .. }) | None => return,
             };
             let step = taken.min(len - *start);
             *start += step;
             taken -= step;
             if *start == len {
-                self.chunks.pop_front();
+                let gone = self.chunks.pop_front();
+                self.held -= gone.as_ref().map_or(0, Chunk::held);
             }
         }
     }

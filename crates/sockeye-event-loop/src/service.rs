@@ -71,6 +71,11 @@ pub enum CloseReason {
     TimedOut(Deadline),
     /// `on_data` left more unconsumed than `Watermarks::max_tail`.
     TailTooLong,
+    /// The loop's memory budget was used up, and this was among those that had stood still the longest: reset.
+    MemoryBudget,
+    /// The connection that this one was joined with did not end in order, so this one was reset: what arrived here may
+    /// be a part only.
+    PartnerReset,
     /// A callback for it panicked.
     Panicked,
     /// It was taken off the loop and lives on elsewhere.
@@ -92,6 +97,8 @@ impl CloseReason {
             Self::TimedOut(Deadline::WriteStall) => "write-stall deadline",
             Self::TimedOut(Deadline::Close) => "close deadline",
             Self::TailTooLong => "tail too long",
+            Self::MemoryBudget => "memory budget",
+            Self::PartnerReset => "partner reset",
             Self::Panicked => "panicked",
             Self::Detached => "detached",
             Self::LoopEnded => "loop ended",
@@ -106,6 +113,16 @@ impl fmt::Display for CloseReason {
             other => f.write_str(other.name()),
         }
     }
+}
+
+/// What went through a connection while it was joined with another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Relayed {
+    /// Bytes that came from this connection's peer, for the other one.
+    pub received: u64,
+    /// Bytes that came from the other one, for this connection's peer.
+    pub sent: u64,
 }
 
 /// A timer of a connection that fired.
@@ -242,6 +259,12 @@ pub trait StreamService: 'static {
     /// A timer of the service, not of a connection, fired.
     fn on_service_timer(&mut self, context: &mut Context<'_>, key: u64) {
         let _ = (context, key);
+    }
+
+    /// The connection had been [joined](Stream::join) and is gone: what went through it. `on_close` follows, and says
+    /// why.
+    fn on_relayed(&mut self, conn: &mut Self::Conn, relayed: Relayed) {
+        let _ = (conn, relayed);
     }
 
     /// The connection is gone, and this is its last callback.

@@ -48,6 +48,14 @@ pub struct Stats {
     pub remote_commands: u64,
     /// Callbacks that panicked.
     pub panics: u64,
+    /// Reads and writes that were put off, for want of memory or because a pipe that is sent had nothing.
+    pub put_off: u64,
+    /// Bytes kept now: output that waits, and input that was not consumed.
+    pub memory: u64,
+    /// The most that was kept at once.
+    pub memory_peak: u64,
+    /// Connections that were reset because the memory budget was used up.
+    pub memory_resets: u64,
 }
 
 impl AddAssign for Stats {
@@ -73,5 +81,9 @@ impl AddAssign for Stats {
         self.timers += other.timers;
         self.remote_commands += other.remote_commands;
         self.panics += other.panics;
+        self.put_off += other.put_off;
+        self.memory += other.memory;
+        self.memory_peak += other.memory_peak;
+        self.memory_resets += other.memory_resets;
     }
 }

@@ -221,6 +221,15 @@ impl<'a> Stream<'a> {
         self.host.notify_writable(self.token);
     }
 
+    /// Says, from `on_data`, how many bytes it takes to go on, counted from the first unconsumed one: it is not called
+    /// again before so many are there, or the peer has ended. A hint: it saves calls, and makes reads as long as what is
+    /// awaited. It holds until `on_data` is called again, and no further than `Watermarks::max_tail`.
+    pub fn want(&mut self, bytes: usize) {
+        if let Sink::Gathered(out) = &mut self.sink {
+            out.want(bytes);
+        }
+    }
+
     /// Whether it is time to handle data: not paused, not closing, the queue below the high watermark. A service
     /// that handles several messages in one `on_data` asks after each, and leaves the rest unconsumed.
     #[must_use]

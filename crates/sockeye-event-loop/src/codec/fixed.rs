@@ -21,7 +21,10 @@ impl Fixed {
 impl Codec for Fixed {
     fn find(&self, data: &[u8], _: usize) -> Result<Found, FrameError> {
         Ok(if data.len() < self.len {
-            Found::Partial { searched: 0 }
+            Found::Partial {
+                searched: 0,
+                len: self.len,
+            }
         } else {
             Found::Frame {
                 content: 0..self.len,
@@ -46,7 +49,7 @@ mod tests {
     #[test]
     fn frames_have_one_length() {
         let four = Fixed::new(4);
-        assert_eq!(four.find(b"abc", 0), Ok(Found::Partial { searched: 0 }));
+        assert_eq!(four.find(b"abc", 0), Ok(Found::Partial { searched: 0, len: 4 }));
         assert_eq!(
             four.find(b"abcde", 0),
             Ok(Found::Frame {

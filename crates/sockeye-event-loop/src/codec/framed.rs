@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::context::Context;
 use crate::id::StreamId;
-use crate::service::{CloseReason, ConnectFailure, Message, Sent, StreamService, Timer};
+use crate::service::{CloseReason, ConnectFailure, Message, Relayed, Sent, StreamService, Timer};
 use crate::stream::Stream;
 
 /// What a codec found at the beginning of the bytes.
@@ -15,6 +15,9 @@ pub enum Found {
     Partial {
         /// Bytes that were searched.
         searched: usize,
+        /// Bytes that the frame takes up with everything around it; 0 while that is not known. Until so many are there
+        /// nothing is looked at again.
+        len: usize,
     },
     /// A frame.
     Frame {
@@ -141,6 +144,11 @@ pub trait FrameService: 'static {
         let _ = (context, key);
     }
 
+    /// As [`StreamService::on_relayed`].
+    fn on_relayed(&mut self, conn: &mut Self::Conn, relayed: Relayed) {
+        let _ = (conn, relayed);
+    }
+
     /// As [`StreamService::on_close`].
     fn on_close(&mut self, context: &mut Context<'_>, id: StreamId, conn: Self::Conn, reason: CloseReason) {
         let _ = (context, id, conn, reason);
@@ -215,8 +223,9 @@ impl<C: Codec, S: FrameService> StreamService for Framed<C, S> {
                     let frame = rest.get_mut(content).unwrap_or_default();
                     service.on_frame(&mut frames, &mut conn.conn, frame);
                 }
-                Ok(Found::Partial { searched }) => {
+                Ok(Found::Partial { searched, len }) => {
                     conn.searched = searched;
+                    stream.want(len);
                     break;
                 }
                 Err(error) => {
@@ -260,6 +269,10 @@ impl<C: Codec, S: FrameService> StreamService for Framed<C, S> {
 
     fn on_service_timer(&mut self, context: &mut Context<'_>, key: u64) {
         self.service.on_service_timer(context, key);
+    }
+
+    fn on_relayed(&mut self, conn: &mut Self::Conn, relayed: Relayed) {
+        self.service.on_relayed(&mut conn.conn, relayed);
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: StreamId, conn: Self::Conn, reason: CloseReason) {

@@ -48,14 +48,20 @@ impl Codec for LengthPrefixed {
     fn find(&self, data: &[u8], _: usize) -> Result<Found, FrameError> {
         let prefix = self.prefix();
         let Some(head) = data.get(..prefix) else {
-            return Ok(Found::Partial { searched: 0 });
+            return Ok(Found::Partial {
+                searched: 0,
+                len: prefix,
+            });
         };
         let len = head.iter().fold(0, |len, &byte| len << 8 | usize::from(byte));
         if len > self.max {
             return Err(FrameError::TooLong { len, max: self.max });
         }
         if data.len() < prefix + len {
-            return Ok(Found::Partial { searched: 0 });
+            return Ok(Found::Partial {
+                searched: 0,
+                len: prefix + len,
+            });
         }
         Ok(Found::Frame {
             content: prefix..prefix + len,
@@ -86,8 +92,8 @@ mod tests {
     #[test]
     fn the_length_is_big_endian_and_counts_the_content() {
         let two = LengthPrefixed::new(Width::Two, 300);
-        assert_eq!(two.find(&[1], 0), Ok(Found::Partial { searched: 0 }));
-        assert_eq!(two.find(&[0, 2, 7], 0), Ok(Found::Partial { searched: 0 }));
+        assert_eq!(two.find(&[1], 0), Ok(Found::Partial { searched: 0, len: 2 }));
+        assert_eq!(two.find(&[0, 2, 7], 0), Ok(Found::Partial { searched: 0, len: 4 }));
         assert_eq!(
             two.find(&[0, 2, 7, 8, 9], 0),
             Ok(Found::Frame {

@@ -40,7 +40,10 @@ impl Codec for Lines {
                 content: 0..content,
                 len: end + 1,
             },
-            None => Found::Partial { searched: data.len() },
+            None => Found::Partial {
+                searched: data.len(),
+                len: 0,
+            },
         })
     }
 
@@ -88,8 +91,8 @@ mod tests {
                 len: 1
             })
         );
-        assert_eq!(lines.find(b"abc", 0), Ok(Found::Partial { searched: 3 }));
-        assert_eq!(lines.find(b"abcde\r", 0), Ok(Found::Partial { searched: 6 }));
+        assert_eq!(lines.find(b"abc", 0), Ok(Found::Partial { searched: 3, len: 0 }));
+        assert_eq!(lines.find(b"abcde\r", 0), Ok(Found::Partial { searched: 6, len: 0 }));
         assert_eq!(
             lines.find(b"abcdef", 0),
             Err(FrameError::TooLong { len: 6, max: 5 })

@@ -35,6 +35,8 @@ impl<B: Backend> Host for Inner<B> {
     fn stats(&self) -> Stats {
         Stats {
             turns: self.shared.turn,
+            memory: self.shared.memory.used as u64,
+            memory_peak: self.shared.memory.peak as u64,
             ..self.shared.stats
         }
     }
@@ -112,7 +114,8 @@ impl<B: Backend> Host for Inner<B> {
 
     fn is_reading(&self, token: Token) -> bool {
         let stopped = state::NO_READ | state::CLOSING | state::DEAD | state::JOINED;
-        let high = self.watermarks_of(token).high;
+        let marks = self.watermarks_of(token);
+        let high = self.shared.memory.high_mark(&marks);
         let open = |link: &Link| !link.is(stopped) && link.queued() < high;
         self.table.link(token).is_some_and(open)
     }

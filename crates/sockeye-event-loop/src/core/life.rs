@@ -8,6 +8,7 @@ use super::{Calling, Core, Inner, Pending, duty};
 use crate::Time;
 use crate::backend::{Backend, SocketRef, StreamIo, Token};
 use crate::codec::End;
+use crate::driver::StreamEvent;
 use crate::host::Due;
 use crate::options::{Deadlines, StreamOption, StreamOptions};
 use crate::service::{CloseReason, Deadline};
@@ -49,11 +50,11 @@ impl<B: Backend> Core<B> {
             return;
         };
         let (service, conn) = (link.service, link.conn);
-        let reason = link
+        let (reason, relayed) = link
             .extra
             .as_mut()
-            .and_then(|extra| extra.reason.take())
-            .unwrap_or(CloseReason::Closed);
+            .map_or((None, None), |extra| (extra.reason.take(), extra.relayed.take()));
+        let reason = reason.unwrap_or(CloseReason::Closed);
         trace::closed(token, &reason);
         if let CloseReason::TimedOut(_) = reason {
             self.inner.shared.stats.timed_out += 1;
@@ -62,6 +63,9 @@ impl<B: Backend> Core<B> {
             && let Some(driver) = self.drivers.get_mut(usize::from(service))
         {
             self.inner.shared.calling = Calling::Close(token);
+            if let Some(relayed) = relayed {
+                driver.event(&mut self.inner, &mut self.out, token, conn, StreamEvent::Relayed(relayed));
+            }
             driver.close(&mut self.inner, token, conn, reason);
             self.inner.shared.calling = Calling::Nobody;
         }
@@ -152,10 +156,14 @@ impl<B: Backend> Inner<B> {
         link.set(state::DEAD);
         link.clear(state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
         let timer = std::mem::replace(&mut link.timer, NO_TIMER);
+        // Whoever this one was joined with must not take what it has for the whole.
+        let in_order = matches!(reason, CloseReason::Closed | CloseReason::LoopEnded);
         let mut relay = None;
         if !matches!(reason, CloseReason::Closed) || link.extra.is_some() {
             let extra = link.extra();
             extra.queue = crate::queue::Queue::default();
+            extra.outgoing = Vec::new();
+            extra.tail.free();
             relay = extra.relay.take();
             if extra.reason.is_none() {
                 extra.reason = Some(reason);
@@ -165,8 +173,9 @@ impl<B: Backend> Inner<B> {
             self.shared.timers.cancel(timer);
         }
         self.shared.pending.push_back(Pending::Finish(token));
+        self.count_memory(token);
         if let Some(relay) = relay {
-            self.partner_gone(relay);
+            self.partner_gone(token, relay, in_order);
         }
     }
 
@@ -255,7 +264,7 @@ impl<B: Backend> Inner<B> {
             link.set(state::FIN_WANTED);
         }
         let extra = link.extra();
-        extra.tail = Vec::new();
+        extra.tail.free();
         extra.close_by = Some(now + timeout);
         self.arm_deadline(token);
         self.flush(token);
@@ -288,12 +297,14 @@ impl<B: Backend> Inner<B> {
         let deadlines = self.deadlines_of(token);
         // A paused or congested connection does not read: silence is not the peer's doing.
         let reading = !link.is(state::NO_READ | state::JOINED | state::EOF);
+        // What waits in a pipe of a joined pair is not in the queue.
+        let stalls = link.is(state::QUEUED) || link.is(state::JOINED) && link.is(state::WRITE_WAIT);
         let (read, written) = (link.last_read, link.last_write);
         let candidates = [
             (deadlines.idle, read.max(written), Deadline::Idle),
             (deadlines.read.filter(|_| reading), read, Deadline::Read),
             (
-                deadlines.write_stall.filter(|_| link.is(state::QUEUED)),
+                deadlines.write_stall.filter(|_| stalls),
                 written,
                 Deadline::WriteStall,
             ),

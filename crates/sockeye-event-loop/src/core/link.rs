@@ -11,7 +11,8 @@ use crate::connect::ConnectId;
 use crate::id::TimerId;
 use crate::options::{Deadlines, Watermarks};
 use crate::queue::Queue;
-use crate::service::CloseReason;
+use crate::service::{CloseReason, Relayed};
+use crate::tail::Tail;
 
 /// Bits of a link's state.
 pub(crate) mod state {
@@ -29,7 +30,7 @@ pub(crate) mod state {
     pub(crate) const TAIL: u32 = 1 << 5;
     /// The tail is to be offered again before anything is read.
     pub(crate) const REDELIVER: u32 = 1 << 6;
-    /// An event said that the peer ended or an error waits: a short read proves nothing any more.
+    /// An event said that the peer ended, an error waits or urgent data came: a short read proves nothing any more.
     pub(crate) const END_SEEN: u32 = 1 << 7;
     /// A read returned 0.
     pub(crate) const EOF: u32 = 1 << 8;
@@ -61,6 +62,8 @@ pub(crate) mod state {
     pub(crate) const TIGHT: u32 = 1 << 21;
     /// Half-closed or closed by somebody else while bytes wait for a wrapper: done once it has them.
     pub(crate) const ENDING: u32 = 1 << 22;
+    /// A read or write failed for want of memory: tried again after a pause.
+    pub(crate) const HELD: u32 = 1 << 23;
 
     /// The user saw the descriptor and may have duplicated it: deregister before closing.
     pub(crate) const EXPOSED: u32 = 1 << 24;
@@ -107,7 +110,7 @@ pub(crate) struct Link {
 pub(crate) struct Extra {
     pub(crate) queue: Queue,
     /// Bytes that `on_data` left.
-    pub(crate) tail: Vec<u8>,
+    pub(crate) tail: Tail,
     /// Bytes that others want sent through a wrapper.
     pub(crate) outgoing: Vec<u8>,
     pub(crate) deadlines: Option<Deadlines>,
@@ -119,6 +122,10 @@ pub(crate) struct Extra {
     /// Why the connection ended, for `on_close`.
     pub(crate) reason: Option<CloseReason>,
     pub(crate) relay: Option<super::relay::Relay>,
+    /// What went through it while it was joined.
+    pub(crate) relayed: Option<Relayed>,
+    /// Memory that was counted for it.
+    pub(crate) counted: usize,
 }
 
 impl Link {
@@ -145,6 +152,27 @@ impl Link {
         self.extra
             .as_ref()
             .map_or(0, |extra| extra.queue.bytes() + extra.outgoing.len())
+    }
+
+    /// A read that asked for `size` bytes gave `len`: fewer say that there is no more, unless an event said otherwise.
+    /// (A read that the budget cut says nothing.)
+    pub(crate) fn has_read(&mut self, len: usize, size: usize) {
+        if len == size && len > 0 {
+            self.set(state::READABLE);
+        } else if !self.is(state::END_SEEN) {
+            self.clear(state::READABLE);
+        }
+    }
+
+    /// Whether what is offered now is all that had arrived; if not, `on_read_complete` is owed.
+    pub(crate) fn completes(&mut self) -> bool {
+        let complete = !self.is(state::READABLE);
+        if complete {
+            self.clear(state::INCOMPLETE);
+        } else {
+            self.set(state::INCOMPLETE);
+        }
+        complete
     }
 
     #[inline]

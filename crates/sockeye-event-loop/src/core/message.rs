@@ -198,10 +198,6 @@ impl<R: Receiver + ServiceOf> Driver for Messages<R> {
     fn service(&mut self) -> &mut dyn std::any::Any {
         self.0.service()
     }
-
-    fn has_streams(&self) -> bool {
-        false
-    }
 }
 
 /// Streams never name a message service: their handles have its type.

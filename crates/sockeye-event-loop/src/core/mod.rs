@@ -11,6 +11,8 @@
 //! | `read` | readiness to `on_data`; the fast path |
 //! | `write` | writes, queue, watermarks |
 //! | `life` | opening, closing, deadlines of a connection |
+//! | `fault`, `held` | what an error of a read or write means; those that are tried again later |
+//! | `memory` | the budget for all that is queued and kept |
 //! | `clock` | when something happened, without asking the clock |
 //! | `accept`, `connect`, `race` | how connections come about |
 //! | `relay` | two connections joined |
@@ -38,9 +40,12 @@ use crate::wheel::Wheel;
 pub(crate) mod accept;
 mod clock;
 mod connect;
+pub(crate) mod fault;
+mod held;
 mod host;
 mod life;
 pub(crate) mod link;
+mod memory;
 pub(crate) mod message;
 #[cfg(feature = "resolver")]
 pub(crate) mod race;
@@ -66,6 +71,8 @@ pub(crate) enum Pending {
     End(Token, End),
     /// The socket is closed: `on_close`, then the place is free.
     Finish(Token),
+    /// The memory budget is nearly used up.
+    Relieve,
 }
 
 /// Bits of `Shared::duties`: one test tells a turn that there is nothing but events.
@@ -157,6 +164,8 @@ pub(crate) struct Shared {
     /// Listeners that stopped for want of descriptors, memory or places.
     pub(crate) waiting_listeners: Vec<Token>,
     pub(crate) accept_timer: bool,
+    pub(crate) held: held::Held,
+    pub(crate) memory: memory::Memory,
     pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
 }
@@ -170,6 +179,8 @@ pub(crate) struct Inner<B: Backend> {
     /// For lookups, whose answers come from other threads.
     #[cfg(feature = "resolver")]
     pub(crate) remote: std::sync::Arc<RemoteQueue>,
+    /// For joined connections: pipes with nothing in them.
+    pub(crate) pipes: relay::Pipes,
     /// Scratch space for sending batches.
     pub(crate) sender: Option<Box<SendBatch>>,
     /// Bytes that the callbacks of one batch may have sent by copy.
@@ -186,7 +197,7 @@ const MAX_LENT: usize = 4 * 1024 * 1024;
 pub(crate) struct Core<B: Backend> {
     pub(crate) inner: Inner<B>,
     pub(crate) drivers: Vec<Box<dyn Driver>>,
-    /// The one read buffer: a kept tail in front, `read_buffer` bytes behind it. Never cleared.
+    /// The one read buffer: a short kept tail in front, `read_buffer` bytes behind it. Never cleared.
     pub(crate) buffer: Vec<u8>,
     /// What the callback that runs has written in small pieces.
     pub(crate) out: Gather,
@@ -228,10 +239,12 @@ impl<B: Backend> Core<B> {
             open_streams: 0,
             waiting_listeners: Vec::new(),
             accept_timer: false,
+            held: held::Held::default(),
+            memory: memory::Memory::new(options.memory_budget),
             outbox: Outbox::default(),
             stats: Stats::default(),
         };
-        let buffer = vec![0; options.read_buffer.max(1)];
+        let buffer = vec![0; options.read_buffer.max(1) + read::SHORT_TAIL];
         Self {
             inner: Inner {
                 backend,
@@ -240,6 +253,7 @@ impl<B: Backend> Core<B> {
                 options,
                 #[cfg(feature = "resolver")]
                 remote: std::sync::Arc::clone(&remote),
+                pipes: relay::Pipes::default(),
                 sender: None,
                 max_lent: MAX_LENT,
             },
@@ -262,11 +276,6 @@ impl<B: Backend> Core<B> {
         options: StreamOptions,
         wraps: bool,
     ) -> u16 {
-        // The buffer holds the longest tail that any service may keep, and a whole read behind it.
-        let needed = self.inner.options.read_buffer + options.watermarks.max_tail;
-        if driver.has_streams() && self.buffer.len() < needed {
-            self.buffer = vec![0; needed];
-        }
         let index = self.drivers.len();
         assert!(
             index < usize::from(u16::MAX),

@@ -2,16 +2,21 @@
 
 use std::io;
 
+use super::fault::{Fault, repeated};
 use super::link::{Link, Socket, state};
 use super::{Core, NOBODY, Pending};
 use crate::backend::{Backend, ConnectProgress, Readiness, Ready, StreamIo, Token};
 use crate::driver::StreamEvent;
 use crate::service::CloseReason;
+use crate::tail::Tail;
 
 /// Flags that leave the fast path.
 const EXCEPTIONAL: Readiness = Readiness::READ_CLOSED
     .with(Readiness::WRITE_CLOSED)
-    .with(Readiness::ERROR);
+    .with(Readiness::ERROR)
+    .with(Readiness::URGENT);
+/// A kept tail up to this length is put in front of the next read; what comes behind a longer one is read into it.
+pub(super) const SHORT_TAIL: usize = 4096;
 
 /// What one step of reading led to.
 enum Step {
@@ -91,15 +96,18 @@ impl<B: Backend> Core<B> {
         if flags.any(EXCEPTIONAL) {
             link.set(state::END_SEEN);
         }
-        if flags.any(Readiness::ERROR) && link.is(state::EOF) {
-            return self.error_after_end(token);
+        let unread = link.is(state::EOF | state::NO_READ | state::JOINED);
+        if flags.any(Readiness::ERROR) && unread && self.error_unread(token) {
+            return self.run_pending();
         }
         if flags.any(
             Readiness::WRITABLE
                 .with(Readiness::WRITE_CLOSED)
                 .with(Readiness::ERROR),
         ) {
-            link.clear(state::WRITE_WAIT);
+            if let Some(link) = self.inner.table.link_mut(token) {
+                link.clear(state::WRITE_WAIT);
+            }
             self.inner.flush(token);
         }
         if self
@@ -108,26 +116,30 @@ impl<B: Backend> Core<B> {
             .link(token)
             .is_some_and(|link| link.is(state::JOINED))
         {
-            self.inner.relay_event(token);
+            self.relay_event(token);
         } else {
             self.pump(token);
         }
         self.run_pending();
     }
 
-    /// An error after the peer's end: reads give the end for ever, so the socket is asked for it.
-    fn error_after_end(&mut self, token: Token) {
-        if let Some((link, stream)) = self.inner.table.stream(token)
-            && let ConnectProgress::Failed(error) = stream.connect_progress()
-        {
-            if link.is(state::JOINED) {
-                self.inner.finish(token, CloseReason::Error(error));
-            } else {
-                self.inner.broken(token, error);
-            }
+    /// An error of a connection that no read would find: after the peer's end, reads give the end for ever; paused,
+    /// congested or joined, there may be none for long. The socket is asked for it. `true` if that was the end.
+    #[cold]
+    fn error_unread(&mut self, token: Token) -> bool {
+        let Some((link, stream)) = self.inner.table.stream(token) else {
+            return true;
+        };
+        let ConnectProgress::Failed(error) = stream.connect_progress() else {
+            return false;
+        };
+        if link.is(state::PAUSED | state::JOINED) {
+            // What had arrived and was not read goes with it: nobody is there whom an answer would reach.
+            self.inner.finish(token, CloseReason::Error(error));
+            return true;
         }
-        self.pump(token);
-        self.run_pending();
+        self.inner.broken(token, error);
+        false
     }
 
     /// Goes on with a connection that has something to offer or to read, within its budget.
@@ -166,22 +178,60 @@ impl<B: Backend> Core<B> {
             if budget == 0 {
                 return self.inner.relist(token);
             }
+            if link.is(state::QUEUED) && self.inner.shared.memory.is_short() {
+                // It does not read what it is sent.
+                return link.set(state::CONGESTED);
+            }
             let tail = link.extra.as_ref().map_or(0, |extra| extra.tail.len());
-            let size = self.inner.options.read_buffer.min(budget);
-            let outcome = stream.read(&mut self.buffer[tail..tail + size]);
+            let read_buffer = self.inner.options.read_buffer;
+            if tail > SHORT_TAIL {
+                match self.read_behind(token, read_buffer, &mut budget) {
+                    Step::Again => continue,
+                    Step::Done => return,
+                }
+            }
+            let size = read_buffer.min(budget);
+            let outcome = repeated(|| stream.read(&mut self.buffer[tail..tail + size]));
             if let Ok(len) = outcome {
                 budget -= len;
-                // Not a short read if it was the budget that cut it.
-                if len == size && len > 0 {
-                    link.set(state::READABLE);
-                } else if !link.is(state::END_SEEN) {
-                    link.clear(state::READABLE);
-                }
+                link.has_read(len, size);
             }
             if let Step::Done = self.take_read(token, outcome, tail) {
                 return;
             }
         }
+    }
+
+    /// Reads behind a long tail, right where it is kept, and offers it once it is as long as the service waits for.
+    fn read_behind(&mut self, token: Token, read_buffer: usize, budget: &mut usize) -> Step {
+        let turn = self.inner.shared.turn;
+        let Some((link, stream)) = self.inner.table.stream(token) else {
+            return Step::Done;
+        };
+        let Some(extra) = &mut link.extra else {
+            return Step::Done;
+        };
+        let tail = &mut extra.tail;
+        // No more ahead than there is already: who promises much has to send it.
+        let most = tail.wanted.saturating_sub(tail.len()).max(read_buffer);
+        let size = tail.len().max(SHORT_TAIL).min(most).min(*budget);
+        let outcome = repeated(|| stream.read(tail.room(size)));
+        let len = match outcome {
+            Ok(len) if len > 0 => len,
+            outcome => return self.take_read(token, outcome, 0),
+        };
+        tail.filled(len);
+        let enough = tail.len() >= tail.wanted;
+        *budget -= len;
+        link.last_read = turn;
+        link.has_read(len, size);
+        self.inner.shared.stats.reads += 1;
+        self.inner.shared.stats.bytes_in += len as u64;
+        self.inner.count_memory(token);
+        if enough {
+            self.offer_tail(token);
+        }
+        Step::Again
     }
 
     /// What a read gave: behind `tail` bytes that were kept.
@@ -206,29 +256,35 @@ impl<B: Backend> Core<B> {
                 if tail > 0
                     && let Some(extra) = &mut link.extra
                 {
-                    self.buffer[..tail].copy_from_slice(&extra.tail);
-                    extra.tail.clear();
+                    if tail + len < extra.tail.wanted {
+                        extra.tail.keep(&self.buffer[tail..tail + len]);
+                        self.inner.count_memory(token);
+                        return Step::Again;
+                    }
+                    self.buffer[..tail].copy_from_slice(extra.tail.data());
+                    extra.tail.consume(tail);
                     link.clear(state::TAIL | state::REDELIVER);
                 }
-                let complete = !link.is(state::READABLE);
-                if complete {
-                    link.clear(state::INCOMPLETE);
-                } else {
-                    link.set(state::INCOMPLETE);
-                }
+                let complete = link.completes();
                 self.deliver(token, tail + len, complete);
                 Step::Again
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                link.clear(state::READABLE | state::END_SEEN);
-                Step::Again
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Again,
-            Err(error) => {
-                let reason = CloseReason::Error(error);
-                self.inner.finish(token, reason);
-                Step::Done
-            }
+            Err(error) => match Fault::of(&error) {
+                Fault::Blocked => {
+                    link.clear(state::READABLE | state::END_SEEN);
+                    self.inner.free_empty_tail(token);
+                    Step::Again
+                }
+                Fault::Repeat => Step::Again,
+                Fault::Later => {
+                    self.inner.hold(token);
+                    Step::Done
+                }
+                Fault::Over => {
+                    self.inner.finish(token, CloseReason::Error(error));
+                    Step::Done
+                }
+            },
         }
     }
 
@@ -261,48 +317,88 @@ impl<B: Backend> Core<B> {
         let Some(link) = self.inner.table.link_mut(token) else {
             return;
         };
-        link.clear(state::TAIL | state::REDELIVER);
-        let Some(extra) = &mut link.extra else { return };
+        link.clear(state::REDELIVER);
+        let ended = link.is(state::EOF);
+        let Some(extra) = &link.extra else { return };
         let len = extra.tail.len();
-        if len > 0 {
-            self.buffer[..len].copy_from_slice(&extra.tail);
-            extra.tail.clear();
-            self.deliver(token, len, true);
+        if len > 0 && (ended || len >= extra.tail.wanted) {
+            link.set(state::INCOMPLETE);
+            self.offer_tail(token);
         }
+    }
+
+    /// Offers the kept tail where it lies.
+    fn offer_tail(&mut self, token: Token) {
+        let Some(link) = self.inner.table.link_mut(token) else {
+            return;
+        };
+        link.clear(state::TAIL | state::REDELIVER);
+        let complete = link.completes();
+        let conn = link.conn;
+        let plain = !link.is(state::NO_DIRECT_WRITE | state::TIGHT);
+        let Some(extra) = &mut link.extra else { return };
+        let mut tail = std::mem::take(&mut extra.tail);
+        let Some(driver) = self.drivers.get_mut(usize::from(link.service)) else {
+            return;
+        };
+        self.inner.shared.current = token;
+        self.out.begin(plain);
+        let data = tail.data();
+        let consumed = if complete {
+            driver.data_complete(&mut self.inner, &mut self.out, token, conn, data)
+        } else {
+            driver.data(&mut self.inner, &mut self.out, token, conn, data)
+        };
+        self.leave(token);
+        tail.consume(consumed);
+        self.keep(token, tail);
     }
 
     /// Keeps `buffer[from..to]` for the next `on_data`.
     #[cold]
     fn keep_tail(&mut self, token: Token, from: usize, to: usize) {
-        let marks = self.inner.watermarks_of(token);
         let Some((link, _)) = self.inner.table.stream(token) else {
             return;
         };
-        if link.is(state::CLOSING | state::DEAD) {
-            return;
-        }
         if link.is(state::JOINED) {
             // Joined by this very callback: what it left goes to the other side.
             return self.inner.relay_bytes(token, &self.buffer[from..to]);
         }
-        // What could not be answered for want of room stops reading until there is some. Output alone does not:
-        // two sides that both wait for the other one to read would wait for ever.
-        if link.queued() >= marks.high {
-            link.set(state::CONGESTED);
-        }
-        // While nothing is read the tail cannot grow: it may be all that there was.
-        let limit = if link.is(state::NO_READ) {
-            self.buffer.len()
-        } else {
-            marks.max_tail
+        let mut tail = std::mem::take(&mut link.extra().tail);
+        tail.keep(&self.buffer[from..to]);
+        self.keep(token, tail);
+    }
+
+    /// Keeps what a callback has left.
+    fn keep(&mut self, token: Token, mut tail: Tail) {
+        let marks = self.inner.watermarks_of(token);
+        let wanted = self.out.wanted().min(marks.max_tail);
+        let Some((link, _)) = self.inner.table.stream(token) else {
+            return;
         };
-        if to - from > limit {
-            return self.inner.finish(token, CloseReason::TailTooLong);
+        if link.is(state::CLOSING | state::DEAD) {
+            return self.inner.count_memory(token);
         }
-        link.set(state::TAIL);
-        let tail = &mut link.extra().tail;
-        tail.clear();
-        tail.extend_from_slice(&self.buffer[from..to]);
+        if link.is(state::JOINED) {
+            self.inner.relay_bytes(token, tail.data());
+            return self.inner.count_memory(token);
+        }
+        if tail.len() > 0 {
+            // What could not be answered for want of room stops reading until there is some. Output alone does not:
+            // two sides that both wait for the other one to read would wait for ever.
+            if link.queued() >= self.inner.shared.memory.high_mark(&marks) {
+                link.set(state::CONGESTED);
+            }
+            // While nothing is read the tail cannot grow: it may be all that there was.
+            let read = if link.is(state::NO_READ) { self.inner.options.read_buffer } else { 0 };
+            if tail.len() > marks.max_tail.saturating_add(read) {
+                return self.inner.finish(token, CloseReason::TailTooLong);
+            }
+            link.set(state::TAIL);
+        }
+        tail.wanted = wanted;
+        link.extra().tail = tail;
+        self.inner.count_memory(token);
     }
 
     /// Tells the end of the stream, once everything before it was offered and the queue can take an answer.
@@ -317,8 +413,9 @@ impl<B: Backend> Core<B> {
         link.set(state::EOF_TOLD);
         link.clear(state::TAIL);
         if let Some(extra) = &mut link.extra {
-            extra.tail = Vec::new();
+            extra.tail.free();
         }
+        self.inner.count_memory(token);
         self.call(token, StreamEvent::Eof);
         self.inner.finish_if_over(token);
     }
@@ -382,13 +479,13 @@ impl<B: Backend> super::Inner<B> {
             if link.is(state::EOF) {
                 return self.finish_if_over(token);
             }
-            match stream.read(&mut scratch) {
+            match repeated(|| stream.read(&mut scratch)) {
                 Ok(0) => link.set(state::EOF),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if Fault::of(&error) == Fault::Blocked => {
                     return link.clear(state::READABLE);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if Fault::of(&error) == Fault::Later => return self.hold(token),
                 Err(error) => {
                     // With everything sent and taken, a reset instead of the peer's FIN ends it just as well.
                     let over = link.is(state::FIN_SENT) && error.kind() != io::ErrorKind::TimedOut;
@@ -414,6 +511,17 @@ impl<B: Backend> super::Inner<B> {
         }
         if Self::has_reading(link) {
             self.shared.list(link, token);
+        }
+    }
+
+    /// Everything that had arrived was read, and nothing of it is left: memory that a long frame needed is given back.
+    fn free_empty_tail(&mut self, token: Token) {
+        let Some(extra) = self.table.link_mut(token).and_then(|link| link.extra.as_mut()) else {
+            return;
+        };
+        if extra.tail.len() == 0 && extra.tail.held() > SHORT_TAIL {
+            extra.tail.free();
+            self.count_memory(token);
         }
     }
 

@@ -1,7 +1,15 @@
 //! Two connections joined: what one sends the other gets, with backpressure both ways.
 //!
-//! Where both have descriptors the bytes go from one to the other through a pipe and never into this
-//! process; else through a buffer. Each direction ends on its own: FIN is passed on as FIN.
+//! Each direction picks its way by itself. While reads are small, bytes go through the loop's buffer: two calls a
+//! piece. Once they are not, and both have descriptors, they are spliced through a pipe and never enter this process.
+//! Pipes belong to the loop: a direction has one only while bytes are in it, so that an idle pair holds two
+//! descriptors. Without one to be had the bytes are copied.
+//!
+//! Each direction ends on its own: FIN is passed on as FIN. A reset, or any other end that is not in order, resets the
+//! other side.
+//!
+//! Urgent data stays in its place as ordinary bytes. `splice(2)` stops at its mark and gives 0, which is not the end:
+//! the next piece is read and copied, across the mark.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,18 +17,24 @@ use std::net::Shutdown;
 
 use sockeye_socket::os::Pipe;
 
-use super::Inner;
+use super::fault::{Fault, repeated};
 use super::link::{Entry, Socket, state};
+use super::{Core, Inner};
 use crate::backend::{Backend, StreamIo, Token};
-use crate::service::CloseReason;
+use crate::service::{CloseReason, Relayed};
 
 /// What one of the two keeps: the way of its bytes to the other.
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) partner: Token,
+    /// Bytes on their way, while there are any.
     pipe: Option<Pipe>,
     /// Its end has been passed on.
     done: bool,
+    /// How large the last pieces were: grows with each large one, falls with each small one.
+    weight: u8,
+    /// Bytes that were read from it for the other.
+    moved: u64,
 }
 
 /// How one direction stands.
@@ -34,8 +48,218 @@ enum Way {
     Done,
 }
 
-/// Bytes one splice asks for.
-const STEP: usize = 256 * 1024;
+/// An error, and whose it is.
+type Broken = (Token, io::Error);
+
+/// A piece from this size on speaks for splicing, a smaller one for copying.
+const LARGE: usize = 32 * 1024;
+/// From this weight on bytes are spliced.
+const SPLICED: u8 = 2;
+/// No weight grows beyond this: so many small pieces lead back to copying.
+const HEAVIEST: u8 = 5;
+/// What a pipe of the loop should hold.
+const PIPE: usize = 1024 * 1024;
+/// Empty pipes that are kept.
+const POOL: usize = 16;
+
+/// The pipes of a loop that have nothing in them.
+#[derive(Debug, Default)]
+pub(crate) struct Pipes(Vec<Pipe>);
+
+impl Pipes {
+    fn take(&mut self) -> Option<Pipe> {
+        // Without the right to a large one (`fs.pipe-max-size`, `fs.pipe-user-pages-soft`) the usual one does.
+        let make = || Pipe::with_capacity(PIPE).or_else(|_| Pipe::new()).ok();
+        self.0.pop().or_else(make)
+    }
+
+    fn give_back(&mut self, pipe: Pipe) {
+        if self.0.len() < POOL && pipe.is_empty() {
+            self.0.push(pipe);
+        }
+    }
+}
+
+impl<B: Backend> Core<B> {
+    /// Something happened on a joined connection: moves what can be moved, both ways.
+    pub(super) fn relay_event(&mut self, token: Token) {
+        let Some(partner) = self.inner.relay(token).map(|relay| relay.partner) else {
+            return;
+        };
+        let mut done = 0;
+        for (from, to) in [(token, partner), (partner, token)] {
+            match self.relay_way(from, to) {
+                Ok(Way::Waits) => {}
+                Ok(Way::More) => self.inner.relist(from),
+                Ok(Way::Done) => done += 1,
+                Err((broken, error)) => {
+                    if broken == to {
+                        // What it had sent before is still to be had.
+                        let _ = self.relay_way(to, from);
+                    }
+                    return self.inner.finish(broken, CloseReason::Error(error));
+                }
+            }
+        }
+        if done == 2 {
+            for token in [token, partner] {
+                self.inner.finish(token, CloseReason::Closed);
+            }
+        }
+    }
+
+    /// One direction, within the budget of a turn.
+    fn relay_way(&mut self, from: Token, to: Token) -> Result<Way, Broken> {
+        let mut budget = self.inner.options.stream_budget;
+        loop {
+            let Some((link, _)) = self.inner.table.stream(to) else {
+                return Ok(Way::Waits);
+            };
+            if link.is(state::QUEUED) {
+                self.inner.flush(to);
+            }
+            let Some((link, _)) = self.inner.table.stream(to) else {
+                return Ok(Way::Waits);
+            };
+            if link.is(state::QUEUED | state::WRITE_WAIT) {
+                return Ok(Way::Waits);
+            }
+            let Some(relay) = self.inner.relay(from) else {
+                return Ok(Way::Waits);
+            };
+            if relay.done {
+                return Ok(Way::Done);
+            }
+            if let Some(pipe) = relay.pipe.take() {
+                self.inner.empty_pipe(from, to, pipe)?;
+                continue;
+            }
+            let spliced = relay.weight >= SPLICED;
+            let Some((link, _)) = self.inner.table.stream(from) else {
+                return Ok(Way::Waits);
+            };
+            if link.is(state::EOF) {
+                self.inner.end_way(from, to)?;
+                return Ok(Way::Done);
+            }
+            if !link.is(state::READABLE) || link.is(state::HELD) {
+                return Ok(Way::Waits);
+            }
+            if budget == 0 {
+                return Ok(Way::More);
+            }
+            let moved = if spliced {
+                self.splice_piece(from, budget)?
+            } else {
+                self.copy_piece(from, to, budget)?
+            };
+            budget = budget.saturating_sub(moved);
+        }
+    }
+
+    /// Fills a pipe. 0 if there is nothing now.
+    fn splice_piece(&mut self, from: Token, budget: usize) -> Result<usize, Broken> {
+        let Some(mut pipe) = self.inner.pipes.take() else {
+            if let Some(relay) = self.inner.relay(from) {
+                relay.weight = 0;
+            }
+            return Ok(0);
+        };
+        let Some((link, source)) = self.inner.table.stream(from) else {
+            return Ok(0);
+        };
+        let Some(descriptor) = source.descriptor() else {
+            return Ok(0);
+        };
+        let outcome = repeated(|| pipe.fill_from(descriptor, budget));
+        match outcome {
+            Ok(0) => {
+                // The end, or an urgent mark: a read tells, and goes on behind it.
+                self.inner.pipes.give_back(pipe);
+                if let Some(relay) = self.inner.relay(from) {
+                    relay.weight = 0;
+                }
+                Ok(0)
+            }
+            Ok(moved) => {
+                self.inner.count_in(from, moved);
+                if let Some(relay) = self.inner.relay(from) {
+                    relay.pipe = Some(pipe);
+                    relay.weigh(moved);
+                }
+                Ok(moved)
+            }
+            Err(error) => {
+                let fault = Fault::of(&error);
+                if fault == Fault::Blocked {
+                    link.clear(state::READABLE);
+                }
+                self.inner.pipes.give_back(pipe);
+                self.inner.read_failed(from, error)
+            }
+        }
+    }
+
+    /// Reads a piece into the loop's buffer and writes it. 0 if there is nothing now, or that was the end.
+    fn copy_piece(&mut self, from: Token, to: Token, budget: usize) -> Result<usize, Broken> {
+        let size = self.inner.options.read_buffer.min(budget);
+        let Some((link, source)) = self.inner.table.stream(from) else {
+            return Ok(0);
+        };
+        let chunk = &mut self.buffer[..size];
+        let len = match repeated(|| source.read(chunk)) {
+            Ok(0) => {
+                link.set(state::EOF);
+                return Ok(0);
+            }
+            Ok(len) => len,
+            Err(error) => {
+                if Fault::of(&error) == Fault::Blocked {
+                    link.clear(state::READABLE | state::END_SEEN);
+                }
+                return self.inner.read_failed(from, error);
+            }
+        };
+        link.has_read(len, size);
+        self.inner.count_in(from, len);
+        if self.inner.are_spliceable(from, to)
+            && let Some(relay) = self.inner.relay(from)
+        {
+            relay.weigh(len);
+        }
+        let data = &self.buffer[..len];
+        let Some((link, target)) = self.inner.table.stream(to) else {
+            return Ok(len);
+        };
+        let taken = match repeated(|| target.write(data)) {
+            Ok(taken) => taken,
+            Err(error) => match Fault::of(&error) {
+                Fault::Blocked | Fault::Repeat => 0,
+                Fault::Later => {
+                    link.set(state::WRITE_WAIT);
+                    self.inner.hold(to);
+                    0
+                }
+                Fault::Over => return Err((to, error)),
+            },
+        };
+        self.inner.count_out(to, taken);
+        if taken < len {
+            self.inner.relay_rest(to, &data[taken..]);
+        }
+        Ok(len)
+    }
+}
+
+impl Relay {
+    fn weigh(&mut self, piece: usize) {
+        self.weight = if piece >= LARGE {
+            (self.weight + 1).min(HEAVIEST)
+        } else {
+            self.weight.saturating_sub(1)
+        };
+    }
+}
 
 impl<B: Backend> Inner<B> {
     pub(super) fn join_now(&mut self, a: Token, b: Token) -> bool {
@@ -46,128 +270,111 @@ impl<B: Backend> Inner<B> {
         if a == b || !joinable(self, a) || !joinable(self, b) {
             return false;
         }
-        let spliced = self.has_descriptor(a) && self.has_descriptor(b);
         for (token, partner) in [(a, b), (b, a)] {
-            // Without a pipe (descriptors used up) the bytes go through the buffer.
-            let pipe = if spliced { Pipe::new().ok() } else { None };
             let Some((link, _)) = self.table.stream(token) else {
                 return false;
             };
             link.clear(state::PAUSED | state::CONGESTED | state::REDELIVER | state::NOTIFY | state::DRAINING);
             link.set(state::JOINED | state::READABLE);
-            link.extra().relay = Some(Relay {
+            let extra = link.extra();
+            extra.relay = Some(Relay {
                 partner,
-                pipe,
+                pipe: None,
                 done: false,
+                weight: 0,
+                moved: 0,
             });
-            let tail = std::mem::take(&mut link.extra().tail);
+            let mut tail = std::mem::take(&mut extra.tail);
             link.clear(state::TAIL);
-            self.relay_bytes(token, &tail);
+            self.relay_bytes(token, tail.data());
+            self.count_memory(token);
             self.relist(token);
         }
         true
     }
 
-    fn has_descriptor(&self, token: Token) -> bool {
-        matches!(self.table.get(token), Some(Entry { socket: Socket::Stream(s), .. }) if s.descriptor().is_some())
+    fn relay(&mut self, token: Token) -> Option<&mut Relay> {
+        self.table.link_mut(token)?.extra.as_mut()?.relay.as_mut()
+    }
+
+    fn are_spliceable(&self, a: Token, b: Token) -> bool {
+        [a, b].iter().all(|&token| {
+            matches!(self.table.get(token), Some(Entry { socket: Socket::Stream(s), .. }) if s.descriptor().is_some())
+        })
     }
 
     /// Bytes of a joined connection that were read before it was joined.
     pub(super) fn relay_bytes(&mut self, from: Token, data: &[u8]) {
-        let relay = self
-            .table
-            .link(from)
-            .and_then(|link| link.extra.as_ref())
-            .and_then(|extra| extra.relay.as_ref());
-        let Some(partner) = relay.map(|relay| relay.partner) else {
-            return;
-        };
+        let Some(relay) = self.relay(from) else { return };
+        let partner = relay.partner;
         if data.is_empty() {
             return;
         }
+        relay.moved += data.len() as u64;
         if let Some((link, _)) = self.table.stream(partner) {
             link.extra().queue.push(data);
             link.set(state::QUEUED);
+            self.count_memory(partner);
             self.relist(partner);
         }
     }
 
-    /// Something happened on a joined connection: moves what can be moved, both ways.
-    pub(super) fn relay_event(&mut self, token: Token) {
-        let relay = self
-            .table
-            .link(token)
-            .and_then(|link| link.extra.as_ref())
-            .and_then(|extra| extra.relay.as_ref());
-        let Some(partner) = relay.map(|relay| relay.partner) else {
+    /// What the kernel did not take waits.
+    fn relay_rest(&mut self, to: Token, rest: &[u8]) {
+        let Some((link, _)) = self.table.stream(to) else {
             return;
         };
-        let mut done = 0;
-        for (from, to) in [(token, partner), (partner, token)] {
-            match self.relay_way(from, to) {
-                Ok(Way::Waits) => {}
-                Ok(Way::More) => self.relist(from),
-                Ok(Way::Done) => done += 1,
-                // The other one is told by `finish`, and gets what was on its way before.
-                Err((broken, error)) => return self.finish(broken, CloseReason::Error(error)),
-            }
-        }
-        if done == 2 {
-            for token in [token, partner] {
-                if let Some(extra) = self.table.link_mut(token).and_then(|link| link.extra.as_mut()) {
-                    extra.relay = None;
-                }
-                self.finish(token, CloseReason::Closed);
-            }
-        }
+        link.set(state::QUEUED | state::WRITE_WAIT);
+        link.extra().queue.push(rest);
+        self.count_memory(to);
+        self.arm_deadline(to);
     }
 
-    /// One direction, within the budget of a turn. An error says whose it is.
-    fn relay_way(&mut self, from: Token, to: Token) -> Result<Way, (Token, io::Error)> {
-        self.flush(to);
-        let Some(link) = self.table.link(to) else {
-            return Ok(Way::Waits);
+    /// Writes what is in the pipe, and gives the pipe back once nothing is.
+    fn empty_pipe(&mut self, from: Token, to: Token, mut pipe: Pipe) -> Result<(), Broken> {
+        let Some((link, target)) = self.table.stream(to) else {
+            return Ok(());
         };
-        if link.is(state::QUEUED) {
-            return Ok(Way::Waits);
-        }
-        let Some(relay) = self
-            .table
-            .link_mut(from)
-            .and_then(|link| link.extra.as_mut())
-            .and_then(|e| e.relay.as_mut())
-        else {
-            return Ok(Way::Waits);
+        let Some(descriptor) = target.descriptor() else {
+            return Ok(());
         };
-        if relay.done {
-            return Ok(Way::Done);
-        }
-        let way = match relay.pipe.take() {
-            Some(mut pipe) => {
-                let way = self.splice_way(from, to, &mut pipe);
-                if let Some(extra) = self.table.link_mut(from).and_then(|link| link.extra.as_mut())
-                    && let Some(relay) = &mut extra.relay
-                {
-                    relay.pipe = Some(pipe);
+        let mut outcome = Ok(());
+        match repeated(|| pipe.drain_into(descriptor, false)) {
+            Ok(moved) => self.count_out(to, moved),
+            Err(error) => match Fault::of(&error) {
+                Fault::Blocked | Fault::Repeat => {
+                    link.set(state::WRITE_WAIT);
+                    self.arm_deadline(to);
                 }
-                way?
-            }
-            None => self.copy_way(from, to)?,
-        };
-        if way == Way::Done {
-            self.end_way(from, to)?;
+                Fault::Later => {
+                    link.set(state::WRITE_WAIT);
+                    self.hold(to);
+                }
+                Fault::Over => outcome = Err((to, error)),
+            },
         }
-        Ok(way)
+        if pipe.is_empty() {
+            self.pipes.give_back(pipe);
+        } else if let Some(relay) = self.relay(from) {
+            relay.pipe = Some(pipe);
+        }
+        outcome
+    }
+
+    fn read_failed(&mut self, from: Token, error: io::Error) -> Result<usize, Broken> {
+        match Fault::of(&error) {
+            Fault::Blocked | Fault::Repeat => Ok(0),
+            Fault::Later => {
+                self.hold(from);
+                Ok(0)
+            }
+            Fault::Over => Err((from, error)),
+        }
     }
 
     /// Passes the end of `from` on to `to`.
-    fn end_way(&mut self, from: Token, to: Token) -> Result<(), (Token, io::Error)> {
-        if let Some(relay) = self
-            .table
-            .link_mut(from)
-            .and_then(|link| link.extra.as_mut())
-            .and_then(|e| e.relay.as_mut())
-        {
+    fn end_way(&mut self, from: Token, to: Token) -> Result<(), Broken> {
+        if let Some(relay) = self.relay(from) {
             relay.done = true;
         }
         let Some((link, stream)) = self.table.stream(to) else {
@@ -177,121 +384,15 @@ impl<B: Backend> Inner<B> {
         stream.shutdown(Shutdown::Write).map_err(|error| (to, error))
     }
 
-    fn splice_way(&mut self, from: Token, to: Token, pipe: &mut Pipe) -> Result<Way, (Token, io::Error)> {
-        let mut budget = self.options.stream_budget;
-        loop {
-            if !pipe.is_empty() {
-                let Some((link, target)) = self.table.stream(to) else {
-                    return Ok(Way::Waits);
-                };
-                let Some(descriptor) = target.descriptor() else {
-                    return Ok(Way::Waits);
-                };
-                match pipe.drain_into(descriptor, false) {
-                    Ok(moved) => self.count_out(to, moved),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        link.set(state::WRITE_WAIT);
-                        return Ok(Way::Waits);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err((to, error)),
-                }
-                continue;
-            }
-            if budget == 0 {
-                return Ok(Way::More);
-            }
-            let Some((link, source)) = self.table.stream(from) else {
-                return Ok(Way::Waits);
-            };
-            if link.is(state::EOF) {
-                return Ok(Way::Done);
-            }
-            if !link.is(state::READABLE) {
-                return Ok(Way::Waits);
-            }
-            let Some(descriptor) = source.descriptor() else {
-                return Ok(Way::Waits);
-            };
-            match pipe.fill_from(descriptor, STEP.min(budget)) {
-                Ok(0) => link.set(state::EOF),
-                Ok(moved) => {
-                    budget = budget.saturating_sub(moved);
-                    self.count_in(from, moved);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => link.clear(state::READABLE),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err((from, error)),
-            }
-        }
-    }
-
-    fn copy_way(&mut self, from: Token, to: Token) -> Result<Way, (Token, io::Error)> {
-        let mut budget = self.options.stream_budget;
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            if budget == 0 {
-                return Ok(Way::More);
-            }
-            let Some((link, source)) = self.table.stream(from) else {
-                return Ok(Way::Waits);
-            };
-            if link.is(state::EOF) {
-                return Ok(Way::Done);
-            }
-            if !link.is(state::READABLE) {
-                return Ok(Way::Waits);
-            }
-            let len = match source.read(&mut chunk) {
-                Ok(0) => {
-                    link.set(state::EOF);
-                    continue;
-                }
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    link.clear(state::READABLE);
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err((from, error)),
-            };
-            budget = budget.saturating_sub(len);
-            self.count_in(from, len);
-            let Some((link, target)) = self.table.stream(to) else {
-                return Ok(Way::Waits);
-            };
-            let (data, _) = chunk.split_at(len);
-            let taken = match target.write(data) {
-                Ok(taken) => taken,
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) =>
-                {
-                    0
-                }
-                Err(error) => return Err((to, error)),
-            };
-            let (_, rest) = data.split_at(taken);
-            if !rest.is_empty() {
-                link.set(state::QUEUED | state::WRITE_WAIT);
-                link.extra().queue.push(rest);
-            }
-            self.count_out(to, taken);
-            if !rest.is_empty() {
-                self.arm_deadline(to);
-                return Ok(Way::Waits);
-            }
-        }
-    }
-
     fn count_in(&mut self, token: Token, len: usize) {
         let turn = self.shared.turn;
         self.shared.stats.reads += 1;
         self.shared.stats.bytes_in += len as u64;
         if let Some(link) = self.table.link_mut(token) {
             link.last_read = turn;
+        }
+        if let Some(relay) = self.relay(token) {
+            relay.moved += len as u64;
         }
     }
 
@@ -304,44 +405,59 @@ impl<B: Backend> Inner<B> {
         }
     }
 
-    /// The other one of a joined pair is gone: what it had sent still leaves, then this one is closed in order.
-    pub(super) fn partner_gone(&mut self, gone: Relay) {
-        let token = gone.partner;
-        self.part(gone);
-        if let Some((link, _)) = self.table.stream(token) {
-            link.clear(state::JOINED);
-            if let Some(extra) = &mut link.extra {
-                extra.relay = None;
-            }
+    /// One of a joined pair is gone. After an end in order what it had sent still leaves, then the other is closed
+    /// in order; after any other the other is reset.
+    pub(super) fn partner_gone(&mut self, gone: Token, relay: Relay, in_order: bool) {
+        let token = relay.partner;
+        let from_gone = relay.moved;
+        if in_order {
+            self.part(relay);
+        }
+        let Some((link, stream)) = self.table.stream(token) else {
+            return;
+        };
+        link.clear(state::JOINED);
+        let back = link.extra().relay.take().map_or(0, |relay| relay.moved);
+        link.extra().relayed = Some(Relayed {
+            received: back,
+            sent: from_gone,
+        });
+        if in_order {
             self.close_in_order(token);
+        } else {
+            stream.abort();
+            self.finish(token, CloseReason::PartnerReset);
+        }
+        if let Some(link) = self.table.link_mut(gone) {
+            link.extra().relayed = Some(Relayed {
+                received: from_gone,
+                sent: back,
+            });
         }
     }
 
     /// Closes a joined pair in order, from one of its sides.
     pub(super) fn close_joined(&mut self, token: Token) {
-        let mut pair = [token, token];
-        if let Some(relay) = self
-            .table
-            .link(token)
-            .and_then(|link| link.extra.as_ref()?.relay.as_ref())
-        {
-            pair[1] = relay.partner;
-        }
-        for token in pair {
+        let partner = self.relay(token).map_or(token, |relay| relay.partner);
+        let mut moved = [0; 2];
+        for (token, moved) in [token, partner].into_iter().zip(&mut moved) {
             let relay = self
                 .table
                 .link_mut(token)
                 .and_then(|link| link.extra.as_mut()?.relay.take());
             if let Some(relay) = relay {
+                *moved = relay.moved;
                 self.part(relay);
             }
+        }
+        for (token, [received, sent]) in [(token, moved), (partner, [moved[1], moved[0]])] {
             if let Some(link) = self.table.link_mut(token) {
                 link.clear(state::JOINED);
+                link.extra().relayed = Some(Relayed { received, sent });
             }
         }
-        for token in pair {
-            self.close_in_order(token);
-        }
+        self.close_in_order(token);
+        self.close_in_order(partner);
     }
 
     /// What is still in a relay's pipe goes into the queue of whom it was for.
@@ -361,6 +477,7 @@ impl<B: Backend> Inner<B> {
         {
             link.extra().queue.push(&left);
             link.set(state::QUEUED);
+            self.count_memory(relay.partner);
         }
     }
 }

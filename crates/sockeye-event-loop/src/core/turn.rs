@@ -228,8 +228,13 @@ impl<B: Backend> Core<B> {
         };
         link.clear(state::LISTED);
         match socket {
-            Socket::Stream(_) if link.is(state::JOINED) => self.inner.relay_event(token),
-            Socket::Stream(_) => self.pump(token),
+            Socket::Stream(_) if link.is(state::JOINED) => self.relay_event(token),
+            Socket::Stream(_) => {
+                if link.is(state::QUEUED) && !link.is(state::WRITE_WAIT) {
+                    self.inner.flush(token);
+                }
+                self.pump(token);
+            }
             Socket::Listener(_) => self.accept_event(token),
             Socket::Datagram(_) | Socket::Packet(_) => {
                 let any = Readiness::READABLE
@@ -267,6 +272,8 @@ impl<B: Backend> Core<B> {
                 self.inner.shared.accept_timer = false;
                 return self.inner.wake_listeners();
             }
+            Due::Held => return self.inner.release_held(),
+            Due::Relieve => return self.inner.relieve(),
             Due::Stream { token, key, layer } => self.call(token, StreamEvent::Timer(Timer { key, layer })),
             Due::Socket { token, key } => self.tell_socket(token, SocketEvent::Timer(key)),
             Due::Service { service, key } => self.call_service(service, ServiceEvent::Timer(key)),
@@ -390,6 +397,7 @@ impl<B: Backend> Core<B> {
                 #[cfg(feature = "tcp")]
                 Pending::Opened(token) => self.open(token),
                 Pending::End(token, how) => self.inner.end_now(token, how),
+                Pending::Relieve => self.inner.relieve(),
             }
         }
     }

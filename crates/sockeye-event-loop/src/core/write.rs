@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use super::fault::Fault;
 use super::link::{Socket, state};
 use super::{Inner, Pending};
 use crate::backend::{Backend, StreamIo, Token};
@@ -64,6 +65,7 @@ impl<B: Backend> Inner<B> {
 
     fn write_now(&mut self, token: Token, data: &Payload<'_>, by: Writer) -> Sent {
         let marks = self.watermarks_of(token);
+        let high = self.shared.memory.high_mark(&marks);
         let Some((link, stream)) = self.table.stream(token) else {
             return Sent::Gone;
         };
@@ -74,7 +76,7 @@ impl<B: Backend> Inner<B> {
             if data.bytes().len() > marks.max_write {
                 return Sent::TooLarge;
             }
-            if link.queued() >= marks.high {
+            if link.queued() >= high {
                 link.set(state::NOTIFY);
                 self.shared.stats.full += 1;
                 return Sent::Full;
@@ -109,18 +111,14 @@ impl<B: Backend> Inner<B> {
                 self.shared.stats.bytes_out += taken as u64;
                 taken
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                0
-            }
-            Err(error) => {
-                self.broken(token, error);
-                return Sent::Gone;
-            }
+            Err(error) => match Fault::of(&error) {
+                Fault::Blocked => 0,
+                Fault::Repeat | Fault::Later => return self.write_again(token, data),
+                Fault::Over => {
+                    self.broken(token, error);
+                    return Sent::Gone;
+                }
+            },
         };
         if taken == data.bytes().len() {
             return Sent::Sent;
@@ -128,6 +126,18 @@ impl<B: Backend> Inner<B> {
         link.set(state::WRITE_WAIT);
         self.enqueue(token, data, taken);
         Sent::Queued
+    }
+
+    /// A write failed in passing: it is made again from the queue, which knows when.
+    #[cold]
+    fn write_again(&mut self, token: Token, data: &Payload<'_>) -> Sent {
+        self.enqueue(token, data, 0);
+        self.flush(token);
+        match self.table.link(token) {
+            Some(link) if link.is(state::QUEUED) => Sent::Queued,
+            Some(link) if !link.is(state::BROKEN | state::DEAD) => Sent::Sent,
+            _ => Sent::Gone,
+        }
     }
 
     /// Queues `data[from..]`.
@@ -156,7 +166,8 @@ impl<B: Backend> Inner<B> {
         len: u64,
         by: Writer,
     ) -> Sent {
-        let high = self.watermarks_of(token).high;
+        let marks = self.watermarks_of(token);
+        let high = self.shared.memory.high_mark(&marks);
         let Some((link, _)) = self.table.stream(token) else {
             return Sent::Gone;
         };
@@ -196,6 +207,7 @@ impl<B: Backend> Inner<B> {
             link.last_write = turn;
             self.arm_deadline(token);
         }
+        self.count_memory(token);
     }
 
     /// Writes what waits, and says what follows from it: room, FIN, the end.
@@ -218,9 +230,18 @@ impl<B: Backend> Inner<B> {
             match outcome {
                 Flush::Empty => link.clear(state::QUEUED),
                 Flush::Blocked => link.set(state::WRITE_WAIT),
+                Flush::Later => {
+                    link.set(state::WRITE_WAIT);
+                    self.hold(token);
+                }
                 Flush::Failed(error) => return self.broken(token, error),
+                Flush::Cut(error) => return self.cut(token, error),
             }
+            self.count_memory(token);
         }
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
         if link.queued() <= marks.low {
             if link.is(state::CONGESTED) {
                 link.clear(state::CONGESTED);
@@ -244,6 +265,15 @@ impl<B: Backend> Inner<B> {
         }
     }
 
+    /// What was promised cannot be sent: a reset, so that the peer does not take what it has for the whole.
+    #[cold]
+    fn cut(&mut self, token: Token, error: io::Error) {
+        if let Some((_, stream)) = self.table.stream(token) {
+            stream.abort();
+        }
+        self.finish(token, CloseReason::Error(error));
+    }
+
     /// Writing failed. What had arrived before is read to its end; then the connection is finished.
     pub(super) fn broken(&mut self, token: Token, error: io::Error) {
         let Some(link) = self.table.link_mut(token) else {
@@ -258,6 +288,7 @@ impl<B: Backend> Inner<B> {
         link.set(state::BROKEN | state::READABLE | state::END_SEEN);
         link.clear(state::CONGESTED | state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
         self.shared.list(link, token);
+        self.count_memory(token);
     }
 
     pub(super) fn watermarks_of(&self, token: Token) -> Watermarks {

@@ -132,7 +132,7 @@ impl Iterator for MioEvents<'_> {
         set(event.is_readable(), Readiness::READABLE);
         set(event.is_writable(), Readiness::WRITABLE);
         // Without these two there is no write end either: a hang-up is both.
-        let flags = if event.is_error() || event.is_read_closed() {
+        let flags = if event.is_error() || event.is_read_closed() || event.is_priority() {
             exceptional(event)
         } else {
             Readiness(flags)
@@ -153,6 +153,7 @@ fn exceptional(event: &mio::event::Event) -> Readiness {
         (event.is_read_closed(), Readiness::READ_CLOSED),
         (event.is_write_closed(), Readiness::WRITE_CLOSED),
         (event.is_error(), Readiness::ERROR),
+        (event.is_priority(), Readiness::URGENT),
     ]
     .into_iter()
     .filter(|(is, _)| *is)
@@ -231,7 +232,8 @@ impl Backend for Mio {
         let both = Interest::READABLE.add(Interest::WRITABLE);
         match socket {
             SocketRef::Listener(socket) => registry.register(socket, to_mio(token), Interest::READABLE),
-            SocketRef::Stream(socket) => registry.register(socket, to_mio(token), both),
+            // A read stops short at an urgent mark: only this event tells that from a socket that is empty.
+            SocketRef::Stream(socket) => registry.register(socket, to_mio(token), both.add(Interest::PRIORITY)),
             SocketRef::Datagram(socket) => registry.register(socket, to_mio(token), both),
             SocketRef::Packet(socket) => registry.register(socket, to_mio(token), both),
         }

@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry};
+use sockeye_socket::errno::{EBADF, EINVAL};
 use sockeye_socket::{OpError, os};
 use sockeye_tcp_stream::{Keepalive, StreamOptions as SocketOptions, TcpListener, TcpStream};
 
-use crate::backend::{ConnectProgress, ListenerIo, StreamIo};
+use crate::backend::{ConnectProgress, ListenerIo, SendFileError, StreamIo};
 use crate::options::{ConnectOptions, ListenOptions, StreamOption};
 
 /// A TCP listener of the kernel.
@@ -22,11 +24,18 @@ pub struct KernelListener(TcpListener);
 #[derive(Debug)]
 pub struct KernelStream(pub(super) TcpStream);
 
+/// Urgent data stays in its place as ordinary bytes (RFC 6093, section 6): a stream loses nothing. What a listener
+/// is told, its connections inherit.
+fn in_the_stream() -> SocketOptions {
+    SocketOptions::new().urgent_inline(true)
+}
+
 pub(super) fn listen(at: SocketAddr, options: &ListenOptions) -> Result<KernelListener, OpError> {
     let mut how = TcpListener::options()
         .backlog(options.backlog)
         .reuse_address(options.reuse_address)
-        .reuse_port(options.reuse_port);
+        .reuse_port(options.reuse_port)
+        .stream(in_the_stream());
     if let (Some(only), true) = (options.v6_only, at.is_ipv6()) {
         how = how.only_v6(only);
     }
@@ -37,7 +46,7 @@ pub(super) fn listen(at: SocketAddr, options: &ListenOptions) -> Result<KernelLi
 }
 
 pub(super) fn connect(to: SocketAddr, options: &ConnectOptions) -> Result<KernelStream, OpError> {
-    let mut socket = SocketOptions::new();
+    let mut socket = in_the_stream();
     for option in &options.socket {
         // The window scale is settled by the SYN: buffer sizes have to be set before it.
         socket = match *option {
@@ -96,6 +105,40 @@ impl ListenerIo for KernelListener {
     }
 }
 
+/// What `sendfile(2)` says of a file that it cannot read: `/proc`, a pipe, a directory, one opened for writing.
+fn has_no_sendfile(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotSeekable, Unsupported};
+    matches!(error.raw_os_error(), Some(EINVAL | EBADF))
+        || matches!(error.kind(), NotSeekable | Unsupported | IsADirectory)
+}
+
+impl KernelStream {
+    /// A piece of a file without `sendfile(2)`: read and written, or spliced if it is a pipe.
+    #[cold]
+    fn copy_file(&mut self, file: &File, offset: u64, len: usize) -> Result<usize, SendFileError> {
+        let mut chunk = [0; 64 * 1024];
+        let want = len.min(chunk.len());
+        let (room, _) = chunk.split_at_mut(want);
+        let got = match file.read_at(room, offset) {
+            Ok(got) => got,
+            // A pipe has no offsets: what comes next is taken out of it.
+            Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
+                return os::splice(file, &self.0, len, false).map_err(|error| match error.kind() {
+                    // Whether the pipe is empty or the stream full, it does not say.
+                    io::ErrorKind::WouldBlock => SendFileError::NotYet,
+                    _ => SendFileError::Stream(error),
+                });
+            }
+            Err(error) => return Err(SendFileError::File(error)),
+        };
+        let (data, _) = chunk.split_at(got);
+        if data.is_empty() {
+            return Ok(0);
+        }
+        self.write(data).map_err(SendFileError::Stream)
+    }
+}
+
 impl StreamIo for KernelStream {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -150,9 +193,12 @@ impl StreamIo for KernelStream {
         set(&self.0, option)
     }
 
-    fn send_file(&mut self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
-        let mut offset = offset;
-        os::sendfile(&self.0, file, &mut offset, len)
+    fn send_file(&mut self, file: &File, offset: u64, len: usize) -> Result<usize, SendFileError> {
+        let mut from = offset;
+        match os::sendfile(&self.0, file, &mut from, len) {
+            Err(error) if has_no_sendfile(&error) => self.copy_file(file, offset, len),
+            outcome => outcome.map_err(SendFileError::Stream),
+        }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

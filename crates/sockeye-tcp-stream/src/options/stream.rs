@@ -30,6 +30,7 @@ pub struct StreamOptions {
     traffic_class: Option<u8>,
     mark: Option<u32>,
     priority: Option<u32>,
+    urgent_inline: Option<bool>,
 }
 
 macro_rules! setters {
@@ -90,6 +91,9 @@ setters! {
     /// The queueing priority; above 6 needs `CAP_NET_ADMIN`. Accepted streams do not inherit it.
     #[doc(alias = "SO_PRIORITY")]
     priority: u32;
+    /// Leave urgent data in the stream as ordinary bytes (RFC 6093, section 6).
+    #[doc(alias = "SO_OOBINLINE")]
+    urgent_inline: bool;
 }
 
 impl StreamOptions {
@@ -142,6 +146,8 @@ impl StreamOptions {
         set!(mark, "SO_MARK", |mark| socket.set(options::SO_MARK, mark));
         set!(priority, "SO_PRIORITY", |priority| socket
             .set(options::SO_PRIORITY, priority));
+        set!(urgent_inline, "SO_OOBINLINE", |on| socket
+            .set(options::SO_OOBINLINE, on));
         Ok(())
     }
 }

@@ -1,0 +1,106 @@
+//! Bytes that a service has left unconsumed, and what has arrived behind them.
+
+/// A buffer that is filled at its end and consumed at its front. Growing costs in all no more than what was put in:
+/// room doubles, and what is left moves to the front only when it is no more than what was consumed before it.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    /// All of it initialised once; what holds data is `start..end`.
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// The service is not called before there are so many bytes.
+    pub(crate) wanted: usize,
+}
+
+impl Tail {
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(crate) fn data(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    /// Appends a copy.
+    pub(crate) fn keep(&mut self, data: &[u8]) {
+        self.room(data.len()).copy_from_slice(data);
+        self.filled(data.len());
+    }
+
+    /// Room for `size` bytes behind the data. What is put there counts once [`filled`](Self::filled) says so.
+    pub(crate) fn room(&mut self, size: usize) -> &mut [u8] {
+        if self.bytes.len() - self.end < size && self.start >= self.len() {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let needed = self.end + size;
+        if self.bytes.len() < needed {
+            // What a small tail needs exactly, so that an idle connection keeps no more; a long one grows by half.
+            self.bytes.resize(needed.max(self.end + self.end / 2), 0);
+        }
+        &mut self.bytes[self.end..self.end + size]
+    }
+
+    pub(crate) fn filled(&mut self, len: usize) {
+        self.end += len;
+    }
+
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.start += len.min(self.len());
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Gives the memory back, the data with it.
+    pub(crate) fn free(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_keep_their_order_through_growth_and_consumption() {
+        let mut tail = Tail::default();
+        let mut put = 0_u32;
+        let mut taken = 0_u32;
+        let mut copied = 0;
+        for round in 0..10_000_u32 {
+            let piece: Vec<u8> = (0..round % 97).map(|at| (put + at) as u8).collect();
+            let before = tail.held();
+            tail.keep(&piece);
+            copied += usize::from(tail.held() != before) * tail.len();
+            put += round % 97;
+            let left = (put - taken) as usize;
+            assert_eq!(tail.len(), left);
+            assert!(tail.data().iter().enumerate().all(|(at, &byte)| byte == (taken as usize + at) as u8));
+            let eaten = (round % 131).min(put - taken);
+            tail.consume(eaten as usize);
+            taken += eaten;
+        }
+        assert!(copied < put as usize, "{copied} bytes copied for {put}");
+    }
+
+    #[test]
+    fn a_tail_that_grows_to_64_mib_is_copied_a_few_times_in_all() {
+        let mut tail = Tail::default();
+        let mut growths = 0;
+        while tail.len() < 64 << 20 {
+            let before = tail.held();
+            tail.room(64 << 10);
+            tail.filled(64 << 10);
+            growths += usize::from(tail.held() != before);
+        }
+        assert!(growths < 40, "{growths} growths");
+    }
+}
