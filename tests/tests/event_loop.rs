@@ -21,6 +21,8 @@ mod connecting;
 mod datagrams;
 #[path = "event_loop/deadlines.rs"]
 mod deadlines;
+#[path = "event_loop/faults.rs"]
+mod faults;
 #[path = "event_loop/order.rs"]
 mod order;
 #[path = "event_loop/panics.rs"]

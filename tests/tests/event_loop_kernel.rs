@@ -672,3 +672,196 @@ fn the_error_queue_tells_each_error_and_the_socket_goes_on() {
         }
     }
 }
+
+/// One byte of urgent data among others, sent to many connections at once: the mark stops a read, not the stream.
+#[test]
+fn urgent_data_stops_no_stream() {
+    let mut world = OnKernel::new();
+    let (_, at) = echo().serve(&mut world, StreamOptions::default());
+    let clients: Vec<sockeye::tcp::TcpStream> = (0..200)
+        .map(|_| {
+            let stream = TcpStream::connect(at).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream.into()
+        })
+        .collect();
+    for client in &clients {
+        let mut writer = client;
+        writer.write_all(b"abc").unwrap();
+        client.send_urgent(b'!').unwrap();
+        writer.write_all(b"def").unwrap();
+    }
+    let mut answers = vec![Vec::new(); clients.len()];
+    world.until("seven bytes for each", || {
+        for (client, answer) in clients.iter().zip(&mut answers) {
+            let mut chunk = [0; 16];
+            let mut reader = client;
+            if let Ok(len) = reader.read(&mut chunk) {
+                answer.extend_from_slice(&chunk[..len]);
+            }
+        }
+        answers.iter().all(|answer| answer.len() >= 7)
+    });
+    // In their place as ordinary bytes (RFC 6093): nothing is lost, and nothing is out of order.
+    assert!(answers.iter().all(|answer| answer == b"abc!def"));
+}
+
+/// The same through a relay, in small pieces that are copied and in large ones that are spliced.
+#[test]
+fn urgent_data_passes_a_relay_whole() {
+    for size in [3, 1 << 20] {
+        let target = TcpListener::bind(loopback()).unwrap();
+        let to = target.local_addr().unwrap();
+        let (mut events, at, log) = relay_to(to);
+        let near = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(at).unwrap();
+            for part in 0..4_u8 {
+                stream.write_all(&vec![part; size]).unwrap();
+                let urgent: sockeye::tcp::TcpStream = stream.try_clone().unwrap().into();
+                urgent.send_urgent(b'!').unwrap();
+            }
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).unwrap();
+        });
+        let far = std::thread::spawn(move || {
+            let (mut stream, _) = target.accept().unwrap();
+            let mut received = Vec::new();
+            stream.read_to_end(&mut received).unwrap();
+            received
+        });
+        let begun = Instant::now();
+        while log.closes().len() < 2 {
+            assert!(begun.elapsed() < PATIENCE, "the relay stands still");
+            events.turn(Some(Duration::from_millis(20))).unwrap();
+        }
+        near.join().unwrap();
+        let mut expected = Vec::new();
+        for part in 0..4_u8 {
+            expected.extend_from_slice(&vec![part; size]);
+            expected.push(b'!');
+        }
+        assert!(far.join().unwrap() == expected, "pieces of {size} bytes");
+        assert_eq!(log.closes(), ["closed", "closed"]);
+    }
+}
+
+/// A loop with a relay to `to`, where it listens, and what it was told.
+fn relay_to(to: SocketAddr) -> (EventLoop, SocketAddr, probe::Log) {
+    let mut events = EventLoop::new().unwrap();
+    let front: Rc<Cell<Option<sockeye_event_loop::StreamId>>> = Rc::default();
+    let probe = Probe::new().open(move |stream| {
+        if stream.tag() == 0 {
+            stream.pause();
+            front.set(Some(stream.id()));
+            stream.context().connect(ConnectRequest::new(to).tag(1));
+        } else {
+            assert!(stream.join(front.take().unwrap()));
+        }
+    });
+    let log = probe.log.clone();
+    let service = events.add_stream_service(probe, StreamOptions::default());
+    let listener = events
+        .listen(service, loopback(), &ListenOptions::default())
+        .unwrap();
+    let at = events.local_addr(listener).unwrap();
+    (events, at, log)
+}
+
+/// An idle pair holds two descriptors, whatever went through it before.
+#[test]
+fn an_idle_relay_holds_no_pipe() {
+    if std::env::var_os("SOCKEYE_EVENT_LOOP_CHILD").is_none() {
+        return in_a_child("an_idle_relay_holds_no_pipe", an_idle_relay_holds_no_pipe);
+    }
+    let target = TcpListener::bind(loopback()).unwrap();
+    let to = target.local_addr().unwrap();
+    let (mut events, at, _) = relay_to(to);
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    let mut ends = Vec::new();
+    for _ in 0..50 {
+        let near = TcpStream::connect(at).unwrap();
+        near.set_nonblocking(true).unwrap();
+        target.set_nonblocking(true).unwrap();
+        let begun = Instant::now();
+        let far = loop {
+            assert!(begun.elapsed() < PATIENCE);
+            events.turn(Some(Duration::from_millis(1))).unwrap();
+            if let Ok((far, _)) = target.accept() {
+                break far;
+            }
+        };
+        far.set_nonblocking(true).unwrap();
+        let (data, mut sent, mut received) = (vec![5; 2 << 20], 0, 0);
+        let mut chunk = vec![0; 1 << 20];
+        while received < data.len() {
+            assert!(begun.elapsed() < PATIENCE);
+            sent += (&near).write(&data[sent..]).unwrap_or(0);
+            events.turn(Some(Duration::ZERO)).unwrap();
+            received += (&far).read(&mut chunk).unwrap_or(0);
+        }
+        ends.push((near, far));
+    }
+    // Each session has four here, both ends of both connections; the loop keeps a few empty pipes for all.
+    let held = descriptors() - before - 4 * ends.len();
+    assert!(held <= 2 * 16, "{held} descriptors more than the connections'");
+}
+
+/// A pipe has no offsets and no end that is known: it is spliced, and waited for.
+#[test]
+fn a_pipe_is_sent_as_a_file_is() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let file = std::sync::Arc::new(std::fs::File::from(std::os::fd::OwnedFd::from(reader)));
+    let mut world = OnKernel::new();
+    let (_, at) = Probe::new()
+        .open(move |stream| {
+            assert!(stream.write(b"head:").is_taken());
+            assert!(stream.send_file(&file, 0, 11).is_taken());
+            assert!(stream.write(b":tail").is_taken());
+            stream.close();
+        })
+        .serve(&mut world, StreamOptions::default());
+    let client = Probe::new().connect(&mut world, at);
+    let log = client.log.clone();
+    world.until("the head", || log.received_len(0) == 5);
+    writer.write_all(b"from").unwrap();
+    world.until("the first part", || log.received_len(0) == 9);
+    writer.write_all(b" a pipe").unwrap();
+    world.until("the end", || log.has(&Told::Dropped));
+    assert_eq!(log.received(0), b"head:from a pipe:tail");
+    assert_eq!(log.closes(), ["closed"]);
+}
+
+/// Reads and writes that the system cannot serve now are tried again; an echo loses no byte by it.
+#[test]
+fn a_read_or_write_that_fails_in_passing_costs_no_connection() {
+    let serve = || {
+        let mut world = OnKernel::new();
+        let (_, at) = echo().serve(&mut world, StreamOptions::default());
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(at).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let data = pattern(300_000);
+            let (mut sent, mut received) = (0, Vec::new());
+            let mut chunk = vec![0; 64 * 1024];
+            world.until("all of it", || {
+                // Of the client's own calls some fail too: they are as passing.
+                sent += client.write(&data[sent..]).unwrap_or(0);
+                let len = client.read(&mut chunk).unwrap_or(0);
+                received.extend_from_slice(&chunk[..len]);
+                received.len() == data.len()
+            });
+            assert!(received == data);
+        }
+    };
+    if std::env::var_os("SOCKEYE_EVENT_LOOP_INJECTED").is_some() {
+        return serve();
+    }
+    for call in ["recvfrom", "sendto", "sendmsg"] {
+        for error in ["EINTR", "ENOBUFS", "ENOMEM"] {
+            let inject = format!("{call}:error={error}:when=2+3");
+            served_although("a_read_or_write_that_fails_in_passing_costs_no_connection", &inject);
+        }
+    }
+}

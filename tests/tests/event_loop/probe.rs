@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use sockeye_event_loop::{
-    CloseReason, ConnectFailure, ConnectRequest, Context, Message, ServiceHandle, Stream, StreamId,
+    CloseReason, ConnectFailure, ConnectRequest, Context, Message, Relayed, ServiceHandle, Stream, StreamId,
     StreamOptions, StreamService, Timer,
 };
 
@@ -23,6 +23,8 @@ pub enum Told {
     Message(u64),
     Drain,
     Close(String),
+    /// Bytes received for and sent from the other one of a joined pair.
+    Relayed(u64, u64),
     /// The state of the connection was dropped.
     Dropped,
     /// No connection: a connect that failed.
@@ -317,6 +319,11 @@ impl StreamService for Probe {
         if let Some(action) = &mut self.service_timer {
             action(context, key);
         }
+    }
+
+    fn on_relayed(&mut self, conn: &mut ProbeConn, relayed: Relayed) {
+        self.log
+            .note(conn.id, Told::Relayed(relayed.received, relayed.sent));
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: StreamId, conn: ProbeConn, reason: CloseReason) {

@@ -11,7 +11,7 @@ use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
     EventLoop, ListenOptions, ListenerId, LoopOptions, Mio, ServiceHandle, StreamService,
 };
-use sockeye_sim::{HostId, Sim, SimBackend};
+use sockeye_sim::{Call, HostId, Sim, SimBackend};
 use sockeye_tests::wait::PATIENCE;
 
 /// Two loops that can reach each other.
@@ -162,6 +162,15 @@ impl World for Simulated {
 
     fn pass(&mut self, time: Duration) {
         self.sim.run_for(time).unwrap();
+    }
+}
+
+impl Simulated {
+    /// The next `times` calls of that kind on the server's host fail.
+    pub fn fail_at_the_server(&mut self, call: Call, times: u32, errno: i32) {
+        for nth in 1..=times {
+            self.sim.fail(self.server, call, nth, errno);
+        }
     }
 }
 

@@ -36,8 +36,10 @@ pub(crate) struct Memory {
     pub(crate) used: usize,
     pub(crate) peak: usize,
     budget: usize,
-    /// `relieve` is on its way, by the list of what is pending or by a timer.
-    relieving: bool,
+    /// `relieve` is on its way: it waits until the present callback has returned.
+    pending: bool,
+    /// It follows by a timer too.
+    timer: bool,
 }
 
 impl Memory {
@@ -46,7 +48,8 @@ impl Memory {
             used: 0,
             peak: 0,
             budget: budget.max(8),
-            relieving: false,
+            pending: false,
+            timer: false,
         }
     }
 
@@ -88,22 +91,30 @@ impl<B: Backend> Inner<B> {
         memory.used = memory.used - counted + keeps;
         if keeps > counted {
             memory.peak = memory.peak.max(memory.used);
-            if memory.is_above(6) && !memory.relieving {
-                memory.relieving = true;
+            // While the timer runs, nobody has stood still for long enough: only the last resort is left.
+            let needed = if memory.timer { memory.is_above(8) } else { memory.is_above(6) };
+            if needed && !memory.pending {
+                memory.pending = true;
                 self.shared.pending.push_back(Pending::Relieve);
             }
         }
     }
 
+    /// It is time to look again who stands still.
+    pub(super) fn relieve_again(&mut self) {
+        self.shared.memory.timer = false;
+        self.relieve();
+    }
+
     /// The budget is nearly used up: those that stand still give theirs back, the longest first.
     #[cold]
     pub(super) fn relieve(&mut self) {
-        self.shared.memory.relieving = false;
+        self.shared.memory.pending = false;
         if self.shared.memory.is_above(6) {
             self.reset_those_that_stand_still();
         }
-        if self.shared.memory.is_above(6) {
-            self.shared.memory.relieving = true;
+        if self.shared.memory.is_above(6) && !self.shared.memory.timer {
+            self.shared.memory.timer = true;
             let at = self.now() + AGAIN;
             self.shared.timers.set(at, Due::Relieve);
         }

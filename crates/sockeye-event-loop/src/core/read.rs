@@ -172,6 +172,7 @@ impl<B: Backend> Core<B> {
                 return self.tell_drain(token);
             }
             if !link.is(state::READABLE) {
+                self.inner.free_empty_tail(token);
                 self.inner.finish_if_broken(token);
                 return self.tell_drain(token);
             }
@@ -272,7 +273,6 @@ impl<B: Backend> Core<B> {
             Err(error) => match Fault::of(&error) {
                 Fault::Blocked => {
                     link.clear(state::READABLE | state::END_SEEN);
-                    self.inner.free_empty_tail(token);
                     Step::Again
                 }
                 Fault::Repeat => Step::Again,

@@ -273,7 +273,7 @@ impl<B: Backend> Core<B> {
                 return self.inner.wake_listeners();
             }
             Due::Held => return self.inner.release_held(),
-            Due::Relieve => return self.inner.relieve(),
+            Due::Relieve => return self.inner.relieve_again(),
             Due::Stream { token, key, layer } => self.call(token, StreamEvent::Timer(Timer { key, layer })),
             Due::Socket { token, key } => self.tell_socket(token, SocketEvent::Timer(key)),
             Due::Service { service, key } => self.call_service(service, ServiceEvent::Timer(key)),

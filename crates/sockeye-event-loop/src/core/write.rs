@@ -113,7 +113,11 @@ impl<B: Backend> Inner<B> {
             }
             Err(error) => match Fault::of(&error) {
                 Fault::Blocked => 0,
-                Fault::Repeat | Fault::Later => return self.write_again(token, data),
+                Fault::Repeat => return self.write_again(token, data),
+                Fault::Later => {
+                    self.hold(token);
+                    0
+                }
                 Fault::Over => {
                     self.broken(token, error);
                     return Sent::Gone;
@@ -123,12 +127,14 @@ impl<B: Backend> Inner<B> {
         if taken == data.bytes().len() {
             return Sent::Sent;
         }
-        link.set(state::WRITE_WAIT);
+        if let Some(link) = self.table.link_mut(token) {
+            link.set(state::WRITE_WAIT);
+        }
         self.enqueue(token, data, taken);
         Sent::Queued
     }
 
-    /// A write failed in passing: it is made again from the queue, which knows when.
+    /// A signal came in between: the write is made again from the queue, which knows how often.
     #[cold]
     fn write_again(&mut self, token: Token, data: &Payload<'_>) -> Sent {
         self.enqueue(token, data, 0);

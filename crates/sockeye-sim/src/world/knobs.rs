@@ -149,10 +149,11 @@ impl Knobs {
     pub(crate) fn call(&mut self, call: Call) -> Result<(), i32> {
         let mut failed = None;
         self.errors.retain_mut(|(which, left, error)| {
-            if *which != call || failed.is_some() {
+            if *which != call {
                 return true;
             }
-            *left -= 1;
+            // A call that fails is one of the following calls too; two errors for the same call come one after another.
+            *left = left.saturating_sub(1).max(u32::from(failed.is_some()));
             if *left == 0 {
                 failed = Some(*error);
             }
