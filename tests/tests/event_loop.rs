@@ -25,10 +25,14 @@ mod deadlines;
 mod faults;
 #[path = "event_loop/order.rs"]
 mod order;
+#[path = "event_loop/pairs.rs"]
+mod pairs;
 #[path = "event_loop/panics.rs"]
 mod panics;
 #[path = "event_loop/reading.rs"]
 mod reading;
+#[path = "event_loop/switching.rs"]
+mod switching;
 #[path = "event_loop/wrapping.rs"]
 mod wrapping;
 #[path = "event_loop/writing.rs"]

@@ -861,7 +861,10 @@ fn a_read_or_write_that_fails_in_passing_costs_no_connection() {
     for call in ["recvfrom", "sendto", "sendmsg"] {
         for error in ["EINTR", "ENOBUFS", "ENOMEM"] {
             let inject = format!("{call}:error={error}:when=2+3");
-            served_although("a_read_or_write_that_fails_in_passing_costs_no_connection", &inject);
+            served_although(
+                "a_read_or_write_that_fails_in_passing_costs_no_connection",
+                &inject,
+            );
         }
     }
 }

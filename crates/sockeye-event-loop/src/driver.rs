@@ -17,7 +17,8 @@ use crate::gather::Gather;
 use crate::host::Host;
 use crate::id::StreamId;
 use crate::service::{
-    CloseReason, ConnectFailure, DatagramService, Message, PacketService, Relayed, SendFailure, StreamService, Timer,
+    CloseReason, ConnectFailure, DatagramService, Message, PacketService, Relayed, SendFailure,
+    StreamService, Timer,
 };
 use crate::stream::Stream;
 

@@ -1,6 +1,6 @@
 //! The loop as its owner sees it.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -17,11 +17,13 @@ use crate::core::message::Messages;
 use crate::core::{Core, Inner, duty};
 use crate::driver::{ForDatagrams, ForPackets, Streams};
 use crate::host::Host;
-use crate::id::{DatagramId, ListenerId, ServiceHandle};
+use crate::id::{DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
-use crate::options::{DatagramOptions, ListenOptions, LoopOptions, PacketOptions, StreamOptions};
+use crate::options::{
+    DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions,
+};
 use crate::remote::Remote;
-use crate::service::{DatagramService, PacketService, StreamService};
+use crate::service::{DatagramService, PacketService, PairError, StreamService};
 use crate::stats::Stats;
 
 /// An event loop: services of many types on one thread, on the kernel or in a simulation.
@@ -147,7 +149,10 @@ impl<B: Backend> EventLoop<B> {
         options: StreamOptions,
     ) -> ServiceHandle<S> {
         let driver = Box::new(Streams::new(service));
-        ServiceHandle::new(self.core.add_streams(driver, options, S::WRAPS))
+        ServiceHandle::new(
+            self.core
+                .add_streams(driver, options, S::WRAPS, Some(TypeId::of::<S>())),
+        )
     }
 
     /// Adds a service for datagram sockets.
@@ -156,7 +161,10 @@ impl<B: Backend> EventLoop<B> {
     /// Beyond 65,534 services on one loop.
     pub fn add_datagram_service<S: DatagramService>(&mut self, service: S) -> ServiceHandle<S> {
         let driver = Box::new(Messages(ForDatagrams(service)));
-        ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), false))
+        ServiceHandle::new(
+            self.core
+                .add_streams(driver, StreamOptions::default(), false, None),
+        )
     }
 
     /// Adds a service for packet sockets.
@@ -165,7 +173,10 @@ impl<B: Backend> EventLoop<B> {
     /// Beyond 65,534 services on one loop.
     pub fn add_packet_service<S: PacketService>(&mut self, service: S) -> ServiceHandle<S> {
         let driver = Box::new(Messages(ForPackets(service)));
-        ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), false))
+        ServiceHandle::new(
+            self.core
+                .add_streams(driver, StreamOptions::default(), false, None),
+        )
     }
 
     /// Listens for connections of a service.
@@ -194,6 +205,21 @@ impl<B: Backend> EventLoop<B> {
     ) -> ConnectId {
         self.between_turns();
         self.core.inner.connect(service.index, request)
+    }
+
+    /// Makes a pair: two ends inside the loop, one for each service. See [`Context::pair`](crate::Context::pair).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pair<A: StreamService, C: StreamService>(
+        &mut self,
+        first: ServiceHandle<A>,
+        second: ServiceHandle<C>,
+        options: &PairOptions,
+    ) -> Result<(StreamId, StreamId), PairError> {
+        self.between_turns();
+        let [one, two] = self.core.inner.pair_now(first.key(), second.key(), options)?;
+        Ok((StreamId(one), StreamId(two)))
     }
 
     /// Opens a datagram socket for a service.
@@ -295,7 +321,10 @@ impl<B: Backend> EventLoop<B> {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let shared = &self.core.inner.shared;
-        !shared.ready.is_empty() || !shared.pending.is_empty() || shared.has(duty::NOW)
+        !shared.ready.is_empty()
+            || !shared.pending.is_empty()
+            || shared.has(duty::NOW)
+            || !shared.pairs.is_empty()
     }
 
     /// When the next timer is due, if any is set.
@@ -397,8 +426,8 @@ impl From<ListenerId> for AnyId {
     }
 }
 
-impl From<crate::id::StreamId> for AnyId {
-    fn from(id: crate::id::StreamId) -> Self {
+impl From<StreamId> for AnyId {
+    fn from(id: StreamId) -> Self {
         Self(id.0)
     }
 }

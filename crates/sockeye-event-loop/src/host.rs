@@ -11,16 +11,22 @@ use sockeye_socket::{OpError, Outgoing};
 use crate::Time;
 use crate::backend::Token;
 use crate::connect::{ConnectId, ConnectRequest};
-use crate::id::TimerId;
-use crate::options::{Deadlines, ListenOptions, StreamOption, Watermarks};
-use crate::service::{Deadline, Message, Sent};
+use crate::id::{ServiceKey, TimerId};
+use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, Watermarks};
+use crate::service::{Deadline, Message, PairError, Sent, SwitchError};
 use crate::stats::Stats;
 
 /// Whom a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Due {
     /// A callback of a connection, set by a handle of that layer.
-    Stream { token: Token, key: u64, layer: u8 },
+    Stream {
+        token: Token,
+        key: u64,
+        layer: u8,
+        /// Which of the services that had the connection set it.
+        owner: u32,
+    },
     /// A callback of a datagram or packet socket.
     Socket { token: Token, key: u64 },
     /// A callback of a stream service as a whole.
@@ -88,11 +94,21 @@ pub(crate) trait Host {
     fn peer_addr(&self, token: Token) -> Option<SocketAddr>;
     fn local_addr(&self, token: Token) -> io::Result<SocketAddr>;
     fn tag(&self, token: Token) -> u64;
+    fn owner(&self, token: Token) -> u32;
     fn message(&mut self, token: Token, message: Message) -> bool;
     #[cfg(feature = "tcp")]
     fn tcp(&mut self, token: Token) -> Option<&sockeye_tcp_stream::TcpStream>;
     #[cfg(feature = "tcp")]
     fn detach(&mut self, token: Token) -> Option<sockeye_tcp_stream::TcpStream>;
+
+    fn pair(
+        &mut self,
+        first: ServiceKey,
+        second: ServiceKey,
+        options: &PairOptions,
+    ) -> Result<[Token; 2], PairError>;
+    fn switch(&mut self, token: Token, to: ServiceKey) -> Result<(), SwitchError>;
+    fn has_streams(&self, service: ServiceKey) -> bool;
 
     fn connect(&mut self, service: u16, request: ConnectRequest) -> ConnectId;
     fn cancel_connect(&mut self, id: ConnectId) -> bool;

@@ -1,5 +1,6 @@
 //! Names for what lives on a loop. All are `Copy`, carry a generation, and go stale without harm.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -61,6 +62,16 @@ impl<S> ServiceHandle<S> {
         }
     }
 
+    pub(crate) fn key(&self) -> ServiceKey
+    where
+        S: 'static,
+    {
+        ServiceKey {
+            index: self.index,
+            kind: TypeId::of::<S>(),
+        }
+    }
+
     /// The handle without its type, to be kept beside others.
     #[must_use]
     pub const fn id(&self) -> ServiceId {
@@ -86,3 +97,10 @@ impl<S> fmt::Debug for ServiceHandle<S> {
 /// A service on a loop, whatever its type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ServiceId(pub(crate) u16);
+
+/// A handle for the core, which knows no types: by its kind a handle of another loop is recognised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServiceKey {
+    pub(crate) index: u16,
+    pub(crate) kind: TypeId,
+}

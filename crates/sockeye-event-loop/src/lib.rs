@@ -64,6 +64,7 @@ mod host;
 mod id;
 mod kernel;
 mod options;
+mod pair;
 mod queue;
 mod remote;
 mod service;
@@ -83,12 +84,12 @@ pub use id::{DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, TimerId
 pub use kernel::Mio;
 pub use options::{
     ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions,
-    PanicPolicy, StreamOption, StreamOptions, Watermarks,
+    PairOptions, PanicPolicy, StreamOption, StreamOptions, Watermarks,
 };
 pub use remote::{Remote, RemoteError};
 pub use service::{
     CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService,
-    Packets, Relayed, SendFailure, Sent, StreamService, Timer,
+    Packets, PairError, Relayed, SendFailure, Sent, StreamService, SwitchError, Timer,
 };
 pub use shards::{ShardOptions, Shards, Spread};
 pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError};

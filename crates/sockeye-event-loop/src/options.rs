@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::id::StreamId;
+
 /// One option of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -101,6 +103,34 @@ impl Default for StreamOptions {
             close_timeout: Duration::from_secs(5),
             nodelay: true,
             socket: Vec::new(),
+        }
+    }
+}
+
+/// How a pair should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairOptions {
+    /// Bytes that each direction holds before a write has to wait in the writer's queue.
+    pub capacity: usize,
+    /// The first end answers `peer_addr`, `local_addr` and `tag` as this connection does: without it, there is no
+    /// address.
+    pub first_like: Option<StreamId>,
+    /// The same for the second end.
+    pub second_like: Option<StreamId>,
+    /// What `tag` answers at the first end.
+    pub first_tag: Option<u64>,
+    /// What `tag` answers at the second end.
+    pub second_tag: Option<u64>,
+}
+
+impl Default for PairOptions {
+    fn default() -> Self {
+        Self {
+            capacity: 64 * 1024,
+            first_like: None,
+            second_like: None,
+            first_tag: None,
+            second_tag: None,
         }
     }
 }

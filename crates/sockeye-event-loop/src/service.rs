@@ -80,6 +80,8 @@ pub enum CloseReason {
     Panicked,
     /// It was taken off the loop and lives on elsewhere.
     Detached,
+    /// It was given to another service of the loop and lives on there.
+    Switched,
     /// The loop ended.
     LoopEnded,
 }
@@ -101,6 +103,7 @@ impl CloseReason {
             Self::PartnerReset => "partner reset",
             Self::Panicked => "panicked",
             Self::Detached => "detached",
+            Self::Switched => "switched",
             Self::LoopEnded => "loop ended",
         }
     }
@@ -113,6 +116,30 @@ impl fmt::Display for CloseReason {
             other => f.write_str(other.name()),
         }
     }
+}
+
+/// Why there is no pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PairError {
+    /// The handle is of another loop, or its service is not one for streams.
+    #[error("the handle names no stream service of this loop")]
+    NoSuchService,
+    /// The table of sockets has no place left.
+    #[error("the loop has no place for another socket")]
+    Full,
+}
+
+/// Why a connection was not given to another service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SwitchError {
+    /// The handle is of another loop, or its service is not one for streams.
+    #[error("the handle names no stream service of this loop")]
+    NoSuchService,
+    /// The connection is closed, closing, joined, or has been given away already.
+    #[error("the connection is over, joined, or given away already")]
+    Gone,
 }
 
 /// What went through a connection while it was joined with another one.

@@ -56,6 +56,8 @@ pub struct Stats {
     pub memory_peak: u64,
     /// Connections that were reset because the memory budget was used up.
     pub memory_resets: u64,
+    /// Pairs that were made.
+    pub pairs: u64,
 }
 
 impl AddAssign for Stats {
@@ -85,5 +87,6 @@ impl AddAssign for Stats {
         self.memory += other.memory;
         self.memory_peak += other.memory_peak;
         self.memory_resets += other.memory_resets;
+        self.pairs += other.pairs;
     }
 }

@@ -13,9 +13,9 @@ use crate::codec::{Capture, End};
 use crate::context::Context;
 use crate::gather::Gather;
 use crate::host::{Due, Host, Writer};
-use crate::id::{StreamId, TimerId};
+use crate::id::{ServiceHandle, StreamId, TimerId};
 use crate::options::{Deadlines, StreamOption, Watermarks};
-use crate::service::{Message, Sent};
+use crate::service::{Message, Sent, StreamService, SwitchError};
 
 /// A connection, while one of the loop's callbacks runs: its own, or another that was looked up by id.
 ///
@@ -298,12 +298,28 @@ impl<'a> Stream<'a> {
         self.host.join(self.token, other.0)
     }
 
+    /// Gives this connection to another service of the loop: once this callback has returned this service hears
+    /// `on_close` with [`CloseReason::Switched`](crate::CloseReason), the other one `on_open`, then what was not
+    /// consumed and what follows it. Output that waits stays in its order; timers, deadlines and watermarks of this
+    /// service hold no longer. If the connection is closed in this callback too, it stays and hears of that.
+    ///
+    /// # Errors
+    /// [`SwitchError`]; nothing has happened then.
+    pub fn switch_to<S: StreamService>(&mut self, service: ServiceHandle<S>) -> Result<(), SwitchError> {
+        if let Sink::Captured(_) = &self.sink {
+            return Err(SwitchError::Gone);
+        }
+        self.settle_for_good();
+        self.host.switch(self.token, service.key())
+    }
+
     /// Sets a timer of this connection: `on_timer` with `key`, no earlier than `after` from now.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
         let due = Due::Stream {
             token: self.token,
             key,
             layer: self.layer,
+            owner: self.host.owner(self.token),
         };
         self.host.set_timer_after(after, due)
     }

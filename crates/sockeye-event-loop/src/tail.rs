@@ -83,7 +83,12 @@ mod tests {
             put += round % 97;
             let left = (put - taken) as usize;
             assert_eq!(tail.len(), left);
-            assert!(tail.data().iter().enumerate().all(|(at, &byte)| byte == (taken as usize + at) as u8));
+            assert!(
+                tail.data()
+                    .iter()
+                    .enumerate()
+                    .all(|(at, &byte)| byte == (taken as usize + at) as u8)
+            );
             let eaten = (round % 131).min(put - taken);
             tail.consume(eaten as usize);
             taken += eaten;

@@ -110,8 +110,14 @@ fn a_relay_tells_what_went_through_it<W: World>() {
     assert!(server.log.received(0) == pattern(300_000) && client.log.received(0) == pattern(70_000));
     assert_eq!(relayed.closes(), ["closed", "closed"]);
     let told: Vec<_> = relayed.all();
-    assert!(told.contains(&Told::Relayed(300_000, 70_000)), "the front: {told:?}");
-    assert!(told.contains(&Told::Relayed(70_000, 300_000)), "the back: {told:?}");
+    assert!(
+        told.contains(&Told::Relayed(300_000, 70_000)),
+        "the front: {told:?}"
+    );
+    assert!(
+        told.contains(&Told::Relayed(70_000, 300_000)),
+        "the back: {told:?}"
+    );
 }
 
 fn a_deadline_of_one_side_of_a_relay_resets_the_other<W: World>() {
@@ -159,9 +165,7 @@ fn a_reset_of_a_connection_that_waits_for_room_is_told_at_once<W: World>() {
             stream.pause();
             stream.set_timer(Duration::ZERO, 0);
         })
-        .timer(|stream, _| {
-            while stream.write(&[7; 100_000]).is_taken() {}
-        })
+        .timer(|stream, _| while stream.write(&[7; 100_000]).is_taken() {})
         .connect(&mut world, at);
     let s = server.log.clone();
     let mut before = 0;
@@ -206,7 +210,10 @@ fn a_file_cut_while_it_is_sent_is_a_reset<W: World>() {
         .client()
         .with(client.handle, |_, context| context.stream(id).unwrap().resume());
     world.until("the end", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
-    assert_eq!((server.log.closes(), client.log.closes()), (vec!["error".into()], vec!["error".into()]));
+    assert_eq!(
+        (server.log.closes(), client.log.closes()),
+        (vec!["error".into()], vec!["error".into()])
+    );
     assert!(!client.log.has(&Told::Eof), "what arrived does not look whole");
 }
 
@@ -226,7 +233,10 @@ fn a_file_without_sendfile_is_read_and_written<W: World>() {
     let client = Probe::new().connect(&mut world, at);
     let c = client.log.clone();
     world.until("the end", || c.has(&Told::Dropped));
-    assert_eq!(client.log.received(0), [b"head:", &expected[3..], b":tail"].concat());
+    assert_eq!(
+        client.log.received(0),
+        [b"head:", &expected[3..], b":tail"].concat()
+    );
     assert_eq!(client.log.closes(), ["closed"]);
 }
 
@@ -244,7 +254,10 @@ fn a_directory_is_no_file_to_send<W: World>() {
         .connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("the end", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
-    assert_eq!((server.log.closes(), client.log.closes()), (vec!["error".into()], vec!["error".into()]));
+    assert_eq!(
+        (server.log.closes(), client.log.closes()),
+        (vec!["error".into()], vec!["error".into()])
+    );
 }
 
 /// Sends the pieces one after another, a millisecond apart, and its end if it is to.
@@ -273,7 +286,10 @@ fn nothing_is_offered_before_what_was_wanted_is_there<W: World>() {
                 if data.len() < wanted { 0 } else { wanted }
             })
             .serve(&mut world, StreamOptions::default());
-        let pieces = pattern(3 * wanted).chunks(wanted / 10).map(<[u8]>::to_vec).collect();
+        let pieces = pattern(3 * wanted)
+            .chunks(wanted / 10)
+            .map(<[u8]>::to_vec)
+            .collect();
         sender(pieces, false).connect(&mut world, at);
         let s = server.log.clone();
         world.until("three times", || s.received_len(0) == 3 * wanted);
@@ -281,7 +297,10 @@ fn nothing_is_offered_before_what_was_wanted_is_there<W: World>() {
         for told in server.log.all() {
             if let Told::Data(len) = told {
                 // The first piece of each comes without anything being known.
-                assert!(len <= wanted / 10 || len >= wanted, "{len} bytes of {wanted} were offered");
+                assert!(
+                    len <= wanted / 10 || len >= wanted,
+                    "{len} bytes of {wanted} were offered"
+                );
             }
         }
     }
@@ -327,7 +346,10 @@ fn what_is_wanted_holds_once<W: World>() {
     let s = server.log.clone();
     world.until("each piece", || calls.get() == 5);
     assert_eq!(s.received_len(0), 10);
-    assert!(s.has(&Told::Data(40)), "a later call does not inherit what an earlier one wanted");
+    assert!(
+        s.has(&Told::Data(40)),
+        "a later call does not inherit what an earlier one wanted"
+    );
 }
 
 struct Frames {
@@ -410,9 +432,7 @@ fn glutton() -> Probe {
             stream.pause();
             stream.set_timer(Duration::ZERO, 0);
         })
-        .timer(|stream, _| {
-            while stream.write(&[7; 50_000]).is_taken() {}
-        })
+        .timer(|stream, _| while stream.write(&[7; 50_000]).is_taken() {})
         .writable(|stream| while stream.write(&[7; 50_000]).is_taken() {})
 }
 
@@ -451,7 +471,10 @@ fn peers_that_never_read_share_one_budget<W: World>() {
     let stats = world.server().stats();
     assert!(stats.memory_peak <= (BUDGET + BUDGET / 4) as u64, "{stats:?}");
     assert!(stats.memory_resets > 0, "{stats:?}");
-    assert_eq!(stats.memory_resets, s.closes().iter().filter(|why| *why == "memory budget").count() as u64);
+    assert_eq!(
+        stats.memory_resets,
+        s.closes().iter().filter(|why| *why == "memory budget").count() as u64
+    );
     assert!(!h.has(&Told::Dropped), "who reads what it is sent is not touched");
 }
 
@@ -481,7 +504,11 @@ fn accepting_waits_for_memory<W: World>() {
     world.until("open", || f.opened() == 1);
     world.until("nearly full", {
         let s = server.log.clone();
-        move || s.all().iter().any(|told| matches!(told, Told::Data(len) if *len > 960_000))
+        move || {
+            s.all()
+                .iter()
+                .any(|told| matches!(told, Told::Data(len) if *len > 960_000))
+        }
     });
     let late = Probe::new()
         .open(|stream| assert!(stream.write(b"hello").is_taken()))
@@ -525,9 +552,15 @@ fn passing_errors_of_reads_and_writes_lose_nothing() {
                 world.fail_at_the_server(call, times, errno);
                 world.until("the end", || c.has(&Told::Dropped));
                 assert!(c.received(0) == pattern(100_000), "{call:?} {errno} {times}");
-                assert_eq!((c.closes(), server.log.closes()), (vec!["closed".into()], vec!["closed".into()]));
+                assert_eq!(
+                    (c.closes(), server.log.closes()),
+                    (vec!["closed".into()], vec!["closed".into()])
+                );
                 let stats = world.server().stats();
-                assert!(errno == sockeye_socket::errno::EINTR || stats.put_off > 0, "{call:?} {errno} {times} {stats:?}");
+                assert!(
+                    errno == sockeye_socket::errno::EINTR || stats.put_off > 0,
+                    "{call:?} {errno} {times} {stats:?}"
+                );
                 assert!(stats.put_off <= u64::from(times));
             }
         }
@@ -536,7 +569,10 @@ fn passing_errors_of_reads_and_writes_lose_nothing() {
 
 #[test]
 fn reads_and_writes_that_fail_for_ever_end_by_the_deadline_and_do_not_spin() {
-    for (call, which) in [(Call::Read, "read deadline"), (Call::Write, "write-stall deadline")] {
+    for (call, which) in [
+        (Call::Read, "read deadline"),
+        (Call::Write, "write-stall deadline"),
+    ] {
         for errno in PASSING {
             let mut world = Simulated::new();
             let mut options = StreamOptions::default();

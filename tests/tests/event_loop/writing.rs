@@ -494,7 +494,10 @@ fn a_file_shorter_than_said_is_a_reset<W: World>() {
         .connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("the end", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
-    assert_eq!((server.log.closes(), client.log.closes()), (vec!["error".into()], vec!["error".into()]));
+    assert_eq!(
+        (server.log.closes(), client.log.closes()),
+        (vec!["error".into()], vec!["error".into()])
+    );
     assert!(!client.log.has(&Told::Eof), "what arrived does not look whole");
 }
 

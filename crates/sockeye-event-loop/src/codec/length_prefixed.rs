@@ -93,7 +93,10 @@ mod tests {
     fn the_length_is_big_endian_and_counts_the_content() {
         let two = LengthPrefixed::new(Width::Two, 300);
         assert_eq!(two.find(&[1], 0), Ok(Found::Partial { searched: 0, len: 2 }));
-        assert_eq!(two.find(&[0, 2, 7], 0), Ok(Found::Partial { searched: 0, len: 4 }));
+        assert_eq!(
+            two.find(&[0, 2, 7], 0),
+            Ok(Found::Partial { searched: 0, len: 4 })
+        );
         assert_eq!(
             two.find(&[0, 2, 7, 8, 9], 0),
             Ok(Found::Frame {

@@ -92,7 +92,10 @@ mod tests {
             })
         );
         assert_eq!(lines.find(b"abc", 0), Ok(Found::Partial { searched: 3, len: 0 }));
-        assert_eq!(lines.find(b"abcde\r", 0), Ok(Found::Partial { searched: 6, len: 0 }));
+        assert_eq!(
+            lines.find(b"abcde\r", 0),
+            Ok(Found::Partial { searched: 6, len: 0 })
+        );
         assert_eq!(
             lines.find(b"abcdef", 0),
             Err(FrameError::TooLong { len: 6, max: 5 })

@@ -60,7 +60,7 @@ impl<B: Backend> Core<B> {
     pub(super) fn accept_event(&mut self, token: Token) {
         let mut budget = self.inner.options.accept_budget;
         loop {
-            let room = self.inner.shared.open_streams < self.inner.options.max_connections
+            let room = self.inner.connections() < self.inner.options.max_connections
                 && !self.inner.shared.memory.is_full();
             let Some(Entry {
                 link,

@@ -80,7 +80,7 @@ impl<B: Backend> Inner<B> {
         }
         if nowhere {
             self.connect_failed(id, Some(ConnectFault::NoAddress));
-        } else if self.shared.open_streams >= self.options.max_connections {
+        } else if self.connections() >= self.options.max_connections {
             self.connect_failed(id, Some(ConnectFault::TooManyConnections));
         } else {
             self.next_attempt(id);

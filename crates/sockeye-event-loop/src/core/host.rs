@@ -14,9 +14,11 @@ use crate::backend::{Backend, ListenerIo, MessageIo, StreamIo, Token};
 use crate::codec::End;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host, Writer};
-use crate::id::TimerId;
-use crate::options::{Deadlines, ListenOptions, StreamOption, Watermarks};
-use crate::service::{Message, Sent};
+use crate::id::{ServiceKey, TimerId};
+use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, Watermarks};
+#[cfg(feature = "tcp")]
+use crate::pair::Wire;
+use crate::service::{Message, PairError, Sent, SwitchError};
 use crate::stats::Stats;
 
 impl<B: Backend> Host for Inner<B> {
@@ -201,6 +203,10 @@ impl<B: Backend> Host for Inner<B> {
             .map_or(0, |extra| extra.tag)
     }
 
+    fn owner(&self, token: Token) -> u32 {
+        self.owner_of(token)
+    }
+
     fn message(&mut self, token: Token, message: Message) -> bool {
         let there = self
             .table
@@ -225,7 +231,10 @@ impl<B: Backend> Host for Inner<B> {
         if link.is(state::NO_DIRECT_WRITE | state::ENDING) || link.queued() > 0 {
             return None;
         }
-        let Socket::Stream(mut stream) = std::mem::replace(socket, Socket::Vacant) else {
+        if !matches!(socket, Socket::Stream(Wire::World(_))) {
+            return None;
+        }
+        let Socket::Stream(Wire::World(mut stream)) = std::mem::replace(socket, Socket::Vacant) else {
             return None;
         };
         // The new owner keeps the descriptor: the poller must not.
@@ -242,11 +251,28 @@ impl<B: Backend> Host for Inner<B> {
                     .backend
                     .register(crate::backend::SocketRef::Stream(&mut stream), token);
                 if let Some(entry) = self.table.get_mut(token) {
-                    entry.socket = Socket::Stream(stream);
+                    entry.socket = Socket::Stream(Wire::World(stream));
                 }
                 None
             }
         }
+    }
+
+    fn pair(
+        &mut self,
+        first: ServiceKey,
+        second: ServiceKey,
+        options: &PairOptions,
+    ) -> Result<[Token; 2], PairError> {
+        self.pair_now(first, second, options)
+    }
+
+    fn switch(&mut self, token: Token, to: ServiceKey) -> Result<(), SwitchError> {
+        self.switch_now(token, to)
+    }
+
+    fn has_streams(&self, service: ServiceKey) -> bool {
+        Self::has_streams(self, service)
     }
 
     fn connect(&mut self, service: u16, request: ConnectRequest) -> ConnectId {

@@ -11,6 +11,7 @@ use crate::codec::End;
 use crate::driver::StreamEvent;
 use crate::host::Due;
 use crate::options::{Deadlines, StreamOption, StreamOptions};
+use crate::pair::Wire;
 use crate::service::{CloseReason, Deadline};
 use crate::trace;
 
@@ -23,6 +24,8 @@ impl<B: Backend> Core<B> {
         };
         link.last_read = turn;
         link.last_write = turn;
+        let made = link.is(state::OPENING);
+        link.clear(state::OPENING);
         let service = link.service;
         let Some(driver) = self.drivers.get_mut(usize::from(service)) else {
             return;
@@ -35,12 +38,12 @@ impl<B: Backend> Core<B> {
         }
         self.leave(token);
         self.inner.arm_deadline(token);
-        if self.inner.shared.has(duty::DRAIN) {
-            // It comes after the others were told.
-            if let Some(link) = self.inner.table.link_mut(token) {
-                link.set(state::DRAINING | state::READABLE);
-            }
-            self.inner.relist(token);
+        if made {
+            self.inner.read_all_on(token);
+        }
+        // It comes after the others were told.
+        if self.inner.shared.has(duty::DRAIN) && !self.inner.is_carrying(service) {
+            self.inner.drain_stream(token);
         }
     }
 
@@ -64,7 +67,13 @@ impl<B: Backend> Core<B> {
         {
             self.inner.shared.calling = Calling::Close(token);
             if let Some(relayed) = relayed {
-                driver.event(&mut self.inner, &mut self.out, token, conn, StreamEvent::Relayed(relayed));
+                driver.event(
+                    &mut self.inner,
+                    &mut self.out,
+                    token,
+                    conn,
+                    StreamEvent::Relayed(relayed),
+                );
             }
             driver.close(&mut self.inner, token, conn, reason);
             self.inner.shared.calling = Calling::Nobody;
@@ -83,7 +92,11 @@ impl<B: Backend> Inner<B> {
     }
 
     /// Takes a stream into the table and the poller, with its service's options. `None`: no room for it.
-    pub(super) fn admit(&mut self, mut stream: B::Stream, service: u16) -> Option<Token> {
+    pub(super) fn admit(&mut self, stream: B::Stream, service: u16) -> Option<Token> {
+        self.admit_wire(Wire::World(stream), service)
+    }
+
+    pub(super) fn admit_wire(&mut self, mut stream: Wire<B::Stream>, service: u16) -> Option<Token> {
         let settings = self.shared.services.get(usize::from(service))?;
         // An option that cannot be set does not cost the connection: it works without.
         if settings.options.nodelay {
@@ -102,9 +115,17 @@ impl<B: Backend> Inner<B> {
         if tight {
             link.set(state::TIGHT);
         }
-        if self.backend.register(SocketRef::Stream(stream), token).is_err() {
-            self.table.remove(token);
-            return None;
+        match stream {
+            Wire::Pair(end) => {
+                end.register(token);
+                self.shared.open_ends += 1;
+            }
+            Wire::World(stream) => {
+                if self.backend.register(SocketRef::Stream(stream), token).is_err() {
+                    self.table.remove(token);
+                    return None;
+                }
+            }
         }
         self.shared.open_streams += 1;
         Some(token)
@@ -115,7 +136,12 @@ impl<B: Backend> Inner<B> {
         let Some(link) = self.table.link(token) else {
             return;
         };
-        let listener = link.listener;
+        let (listener, service) = (link.listener, link.service);
+        if let Some(entry) = self.table.get_mut(token) {
+            // Closed already, unless a panic cut a switch short.
+            let socket = std::mem::replace(&mut entry.socket, Socket::Vacant);
+            self.closed(socket, service);
+        }
         self.table.remove(token);
         self.shared.open_streams -= 1;
         self.shared.stats.closed += 1;
@@ -141,7 +167,9 @@ impl<B: Backend> Inner<B> {
             return;
         }
         if let Socket::Stream(stream) = socket {
-            if link.is(state::EXPOSED) {
+            if link.is(state::EXPOSED)
+                && let Wire::World(stream) = stream
+            {
                 // A duplicate of the descriptor would go on delivering events.
                 let _ = self.backend.deregister(SocketRef::Stream(stream));
             }
@@ -152,7 +180,7 @@ impl<B: Backend> Inner<B> {
                 stream.abort();
             }
         }
-        *socket = Socket::Vacant;
+        let (was, service) = (std::mem::replace(socket, Socket::Vacant), link.service);
         link.set(state::DEAD);
         link.clear(state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
         let timer = std::mem::replace(&mut link.timer, NO_TIMER);
@@ -174,8 +202,22 @@ impl<B: Backend> Inner<B> {
         }
         self.shared.pending.push_back(Pending::Finish(token));
         self.count_memory(token);
+        self.closed(was, service);
         if let Some(relay) = relay {
             self.partner_gone(token, relay, in_order);
+        }
+    }
+
+    /// A socket is closed: if it was an end of a pair, the other one hears of it, and its carrier.
+    fn closed(&mut self, socket: Socket<B>, service: u16) {
+        let first = match &socket {
+            Socket::Stream(Wire::Pair(end)) => end.is_first(),
+            _ => return,
+        };
+        drop(socket);
+        self.shared.open_ends -= 1;
+        if first {
+            self.carries_one_less(service);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::backend::{Backend, Token};
 use crate::connect::ConnectId;
 use crate::id::TimerId;
 use crate::options::{Deadlines, Watermarks};
+use crate::pair::Wire;
 use crate::queue::Queue;
 use crate::service::{CloseReason, Relayed};
 use crate::tail::Tail;
@@ -65,19 +66,22 @@ pub(crate) mod state {
     /// A read or write failed for want of memory: tried again after a pause.
     pub(crate) const HELD: u32 = 1 << 23;
 
+    /// It is on its way to a service that has not opened it: an end of a pair, or given away by another service.
+    pub(crate) const OPENING: u32 = 1 << 24;
+
     /// The user saw the descriptor and may have duplicated it: deregister before closing.
-    pub(crate) const EXPOSED: u32 = 1 << 24;
+    pub(crate) const EXPOSED: u32 = 1 << 25;
     /// The service wraps: writes of others go through its `on_outgoing`.
-    pub(crate) const WRAPS: u32 = 1 << 25;
+    pub(crate) const WRAPS: u32 = 1 << 26;
 
     /// Everything but these two keeps a connection off the fast path.
-    pub(crate) const SLOW: u32 = (1 << 24) - 1;
+    pub(crate) const SLOW: u32 = (1 << 25) - 1;
     /// Nothing more can be written.
     pub(crate) const NO_WRITE: u32 = CLOSING | FIN_WANTED | FIN_SENT | DEAD | BROKEN | JOINED;
     /// A write cannot go to the kernel at once.
     pub(crate) const NO_DIRECT_WRITE: u32 = NO_WRITE | CONNECTING | WRITE_WAIT | QUEUED;
     /// Nothing is offered to the service.
-    pub(crate) const NO_READ: u32 = PAUSED | CONGESTED;
+    pub(crate) const NO_READ: u32 = PAUSED | CONGESTED | OPENING;
 }
 
 pub(crate) const NO_CONN: u32 = u32::MAX;
@@ -116,6 +120,8 @@ pub(crate) struct Extra {
     pub(crate) deadlines: Option<Deadlines>,
     pub(crate) watermarks: Option<Watermarks>,
     pub(crate) tag: u64,
+    /// Counts the services it has had: what one of them had set is nothing to the next.
+    pub(crate) owner: u32,
     pub(crate) connect: Option<ConnectId>,
     /// When the orderly close has to be over.
     pub(crate) close_by: Option<Time>,
@@ -194,7 +200,7 @@ impl Link {
 /// A socket of any type. Listeners, datagram and packet sockets are few: their own state is boxed.
 pub(crate) enum Socket<B: Backend> {
     Vacant,
-    Stream(B::Stream),
+    Stream(Wire<B::Stream>),
     Listener(Box<super::accept::Listener<B>>),
     Datagram(Box<super::message::MessageSocket<B::Datagram>>),
     Packet(Box<super::message::MessageSocket<B::Packet>>),
@@ -279,7 +285,7 @@ impl<B: Backend> Table<B> {
 
     /// A link with its stream, unless the stream is closed already.
     #[inline]
-    pub(crate) fn stream(&mut self, token: Token) -> Option<(&mut Link, &mut B::Stream)> {
+    pub(crate) fn stream(&mut self, token: Token) -> Option<(&mut Link, &mut Wire<B::Stream>)> {
         match self.get_mut(token) {
             Some(Entry {
                 link,

@@ -15,8 +15,8 @@
 use std::time::Duration;
 
 use super::Inner;
-use super::link::{Entry, Link, Socket, state};
 use super::Pending;
+use super::link::{Entry, Link, Socket, state};
 use crate::Time;
 use crate::backend::{Backend, StreamIo, Token};
 use crate::host::Due;
@@ -75,7 +75,10 @@ impl Memory {
         let half = self.budget / 2;
         let left = self.budget.saturating_sub(self.used).min(half);
         let share = u128::try_from(marks.high).unwrap_or(0) * left as u128 / half as u128;
-        usize::try_from(share).unwrap_or(marks.high).max(LEAST).min(marks.high)
+        usize::try_from(share)
+            .unwrap_or(marks.high)
+            .max(LEAST)
+            .min(marks.high)
     }
 }
 
@@ -92,7 +95,11 @@ impl<B: Backend> Inner<B> {
         if keeps > counted {
             memory.peak = memory.peak.max(memory.used);
             // While the timer runs, nobody has stood still for long enough: only the last resort is left.
-            let needed = if memory.timer { memory.is_above(8) } else { memory.is_above(6) };
+            let needed = if memory.timer {
+                memory.is_above(8)
+            } else {
+                memory.is_above(6)
+            };
             if needed && !memory.pending {
                 memory.pending = true;
                 self.shared.pending.push_back(Pending::Relieve);
@@ -136,7 +143,11 @@ impl<B: Backend> Inner<B> {
         }
         still.sort_unstable();
         for (since, token) in still {
-            let patience = if self.shared.memory.is_above(8) { Duration::ZERO } else { PATIENCE };
+            let patience = if self.shared.memory.is_above(8) {
+                Duration::ZERO
+            } else {
+                PATIENCE
+            };
             if !self.shared.memory.is_above(5) || now.since(since) < patience {
                 break;
             }

@@ -16,9 +16,11 @@
 //! | `clock` | when something happened, without asking the clock |
 //! | `accept`, `connect`, `race` | how connections come about |
 //! | `relay` | two connections joined |
+//! | `pair` | pairs; connections that go from one service to another |
 //! | `message` | datagrams and packets |
 //! | `host` | what handles may ask |
 
+use std::any::TypeId;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -47,6 +49,7 @@ mod life;
 pub(crate) mod link;
 mod memory;
 pub(crate) mod message;
+mod pair;
 #[cfg(feature = "resolver")]
 pub(crate) mod race;
 mod read;
@@ -64,8 +67,7 @@ pub(crate) enum Pending {
     Outgoing(Token),
     Message(Token, Message),
     ConnectFailed(u16, ConnectFailure),
-    /// A connection was handed to the loop: register and open it.
-    #[cfg(feature = "tcp")]
+    /// A connection was handed to the loop, or made in it: open it.
     Opened(Token),
     /// The end of a connection, behind bytes of others that waited for a wrapper.
     End(Token, End),
@@ -73,6 +75,8 @@ pub(crate) enum Pending {
     Finish(Token),
     /// The memory budget is nearly used up.
     Relieve,
+    /// The connection was given to another service.
+    Switch(Token, u16),
 }
 
 /// Bits of `Shared::duties`: one test tells a turn that there is nothing but events.
@@ -85,6 +89,8 @@ pub(crate) mod duty {
     pub(crate) const STOP: u32 = 4;
     /// The loop drains.
     pub(crate) const DRAIN: u32 = 8;
+    /// There are pairs, or were: they may have events.
+    pub(crate) const PAIRS: u32 = 16;
     /// What makes a turn return at once.
     pub(crate) const NOW: u32 = TIMERS | COMMANDS;
 }
@@ -104,6 +110,10 @@ pub(crate) enum Calling {
 pub(crate) struct ServiceSettings {
     pub(crate) options: Rc<StreamOptions>,
     pub(crate) wraps: bool,
+    /// Which type it is, if it is a stream service.
+    pub(crate) streams: Option<TypeId>,
+    /// First ends of pairs that it has: what is carried by its connections.
+    pub(crate) carried: usize,
 }
 
 /// A message on its way out, as recorded while callbacks run: where its payload lies, and the rest.
@@ -161,6 +171,9 @@ pub(crate) struct Shared {
     pub(crate) services: Vec<ServiceSettings>,
     pub(crate) connects: Connects,
     pub(crate) open_streams: usize,
+    /// Of these, ends of pairs.
+    pub(crate) open_ends: usize,
+    pub(crate) pairs: crate::pair::Events,
     /// Listeners that stopped for want of descriptors, memory or places.
     pub(crate) waiting_listeners: Vec<Token>,
     pub(crate) accept_timer: bool,
@@ -237,6 +250,8 @@ impl<B: Backend> Core<B> {
             services: Vec::new(),
             connects: Connects::default(),
             open_streams: 0,
+            open_ends: 0,
+            pairs: crate::pair::Events::default(),
             waiting_listeners: Vec::new(),
             accept_timer: false,
             held: held::Held::default(),
@@ -275,6 +290,7 @@ impl<B: Backend> Core<B> {
         driver: Box<dyn Driver>,
         options: StreamOptions,
         wraps: bool,
+        streams: Option<TypeId>,
     ) -> u16 {
         let index = self.drivers.len();
         assert!(
@@ -285,6 +301,8 @@ impl<B: Backend> Core<B> {
         self.inner.shared.services.push(ServiceSettings {
             options: Rc::new(options),
             wraps,
+            streams,
+            carried: 0,
         });
         u16::try_from(index).unwrap_or(u16::MAX)
     }
@@ -294,6 +312,12 @@ impl Shared {
     #[inline]
     pub(crate) fn has(&self, duties: u32) -> bool {
         self.duties & duties != 0
+    }
+
+    /// Whether there is something to do at once beside what is listed or pending.
+    #[cold]
+    fn is_busy(&self) -> bool {
+        self.has(duty::NOW) || !self.pairs.is_empty()
     }
 
     /// Remembers a socket that has work left, unless it is remembered already.

@@ -390,7 +390,11 @@ impl<B: Backend> Core<B> {
                 link.set(state::CONGESTED);
             }
             // While nothing is read the tail cannot grow: it may be all that there was.
-            let read = if link.is(state::NO_READ) { self.inner.options.read_buffer } else { 0 };
+            let read = if link.is(state::NO_READ) {
+                self.inner.options.read_buffer
+            } else {
+                0
+            };
             if tail.len() > marks.max_tail.saturating_add(read) {
                 return self.inner.finish(token, CloseReason::TailTooLong);
             }

@@ -68,7 +68,9 @@ impl<B: Backend> Core<B> {
             self.inner.backend.set_alarm(Some(next))?;
             shared.alarm = next;
         }
-        if shared.ready.len() | shared.pending.len() != 0 || shared.has(duty::NOW) {
+        if shared.ready.len() | shared.pending.len() != 0
+            || shared.has(duty::NOW | duty::PAIRS) && shared.is_busy()
+        {
             return Ok(false);
         }
         match timeout {
@@ -108,6 +110,9 @@ impl<B: Backend> Core<B> {
             self.left_over();
         }
         self.run_pending();
+        if self.inner.shared.has(duty::PAIRS) {
+            self.run_pairs();
+        }
     }
 
     fn renew_budgets(&mut self) {
@@ -274,7 +279,16 @@ impl<B: Backend> Core<B> {
             }
             Due::Held => return self.inner.release_held(),
             Due::Relieve => return self.inner.relieve_again(),
-            Due::Stream { token, key, layer } => self.call(token, StreamEvent::Timer(Timer { key, layer })),
+            Due::Stream {
+                token,
+                key,
+                layer,
+                owner,
+            } => {
+                if self.inner.owner_of(token) == owner {
+                    self.call(token, StreamEvent::Timer(Timer { key, layer }));
+                }
+            }
             Due::Socket { token, key } => self.tell_socket(token, SocketEvent::Timer(key)),
             Due::Service { service, key } => self.call_service(service, ServiceEvent::Timer(key)),
         }
@@ -354,7 +368,7 @@ impl<B: Backend> Core<B> {
         stream: sockeye_tcp_stream::TcpStream,
         peer: std::net::SocketAddr,
     ) {
-        if self.inner.shared.open_streams >= self.inner.options.max_connections {
+        if self.inner.connections() >= self.inner.options.max_connections {
             return;
         }
         let Some(stream) = self.inner.backend.adopt(stream) else {
@@ -394,8 +408,8 @@ impl<B: Backend> Core<B> {
                 Pending::ConnectFailed(service, failure) => {
                     self.call_service(service, ServiceEvent::ConnectFailed(failure));
                 }
-                #[cfg(feature = "tcp")]
                 Pending::Opened(token) => self.open(token),
+                Pending::Switch(token, to) => self.switch(token, to),
                 Pending::End(token, how) => self.inner.end_now(token, how),
                 Pending::Relieve => self.inner.relieve(),
             }
@@ -448,15 +462,12 @@ impl<B: Backend> Core<B> {
             self.inner.cancel_connect_now(id);
         }
         for token in self.inner.streams() {
-            let Some(link) = self.inner.table.link_mut(token) else {
-                continue;
-            };
-            link.set(state::DRAINING | state::READABLE);
-            if link.is(state::PAUSED) && link.is(state::TAIL) {
-                link.set(state::REDELIVER);
+            // What is carried before what carries.
+            if let Some(link) = self.inner.table.link(token)
+                && !self.inner.is_carrying(link.service)
+            {
+                self.inner.drain_stream(token);
             }
-            link.clear(state::PAUSED);
-            self.inner.relist(token);
         }
         self.drain_by = Some(deadline);
         self.inner.shared.timers.set(deadline, Due::Accept);

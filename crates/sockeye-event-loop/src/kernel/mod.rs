@@ -233,7 +233,9 @@ impl Backend for Mio {
         match socket {
             SocketRef::Listener(socket) => registry.register(socket, to_mio(token), Interest::READABLE),
             // A read stops short at an urgent mark: only this event tells that from a socket that is empty.
-            SocketRef::Stream(socket) => registry.register(socket, to_mio(token), both.add(Interest::PRIORITY)),
+            SocketRef::Stream(socket) => {
+                registry.register(socket, to_mio(token), both.add(Interest::PRIORITY))
+            }
             SocketRef::Datagram(socket) => registry.register(socket, to_mio(token), both),
             SocketRef::Packet(socket) => registry.register(socket, to_mio(token), both),
         }
