@@ -15,7 +15,7 @@ use crate::core::link::NO_CONN;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::gather::Gather;
 use crate::host::Host;
-use crate::id::StreamId;
+use crate::id::{DatagramId, ListenerId, StreamId};
 use crate::service::{
     CloseReason, ConnectFailure, DatagramService, Message, PacketService, Relayed, SendFailure,
     StreamService, Timer,
@@ -37,6 +37,7 @@ pub(crate) enum StreamEvent<'a> {
 /// What a stream service as a whole is told.
 pub(crate) enum ServiceEvent {
     ConnectFailed(ConnectFailure),
+    ListenerLost(ListenerId, io::Error),
     Timer(u64),
 }
 
@@ -166,6 +167,9 @@ impl<S: StreamService> StreamDriver for Streams<S> {
         let context = &mut Context::new(host, index);
         match event {
             ServiceEvent::ConnectFailed(failure) => self.service.on_connect_error(context, failure),
+            ServiceEvent::ListenerLost(listener, error) => {
+                self.service.on_listener_lost(context, listener, error);
+            }
             ServiceEvent::Timer(key) => self.service.on_service_timer(context, key),
         }
     }
@@ -183,6 +187,8 @@ impl<S: StreamService> MessageDriver for Streams<S> {
     }
 
     fn socket_event(&mut self, _: &mut dyn Host, _: Token, _: SocketEvent) {}
+
+    fn socket_closed(&mut self, _: &mut dyn Host, _: Token, _: CloseReason) {}
 }
 
 /// What a datagram or packet socket is told, messages apart.
@@ -202,6 +208,7 @@ pub(crate) trait MessageDriver {
     /// early, for the core to send, when the outbox has little room left.
     fn batch(&mut self, host: &mut dyn Host, token: Token, batch: &mut RecvBatch, next: &mut BatchPlace);
     fn socket_event(&mut self, host: &mut dyn Host, token: Token, event: SocketEvent);
+    fn socket_closed(&mut self, host: &mut dyn Host, token: Token, reason: CloseReason);
 }
 
 /// How far a batch has been offered.
@@ -218,6 +225,7 @@ pub(crate) trait Receiver: 'static {
     fn receive(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>);
     fn complete(&mut self, socket: &mut Datagrams<'_>);
     fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent);
+    fn closed(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason);
 }
 
 pub(crate) struct ForDatagrams<S>(pub(crate) S);
@@ -231,6 +239,10 @@ impl<S: DatagramService> Receiver for ForDatagrams<S> {
 
     fn complete(&mut self, socket: &mut Datagrams<'_>) {
         self.0.on_batch_complete(socket);
+    }
+
+    fn closed(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        self.0.on_close(context, id, reason);
     }
 
     fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent) {
@@ -256,6 +268,10 @@ impl<S: PacketService> Receiver for ForPackets<S> {
         self.0.on_batch_complete(socket);
     }
 
+    fn closed(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        self.0.on_close(context, id, reason);
+    }
+
     fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent) {
         match event {
             SocketEvent::Open => self.0.on_open(socket),
@@ -266,5 +282,108 @@ impl<S: PacketService> Receiver for ForPackets<S> {
             SocketEvent::Timer(key) => self.0.on_timer(socket, key),
             SocketEvent::Message(message) => self.0.on_message(socket, message),
         }
+    }
+}
+
+/// A service with the trait it implements.
+pub(crate) struct Messages<R>(pub(crate) R);
+
+impl<R: Receiver + ServiceOf> MessageDriver for Messages<R> {
+    fn batch(&mut self, host: &mut dyn Host, token: Token, batch: &mut RecvBatch, next: &mut BatchPlace) {
+        while next.message < batch.len() {
+            let slot = next.message;
+            let Some(incoming) = batch.get(slot) else { return };
+            let total = incoming.payload.len();
+            let size = incoming.segment_size.unwrap_or(total).max(1);
+            let (source, truncated, meta) = (incoming.source, incoming.truncated, incoming.meta);
+            loop {
+                let start = next.offset;
+                let end = (start + size).min(total);
+                let last = end == total;
+                (next.message, next.offset) = if last { (slot + 1, 0) } else { (slot, end) };
+                let data = batch.payload_mut(slot).get_mut(start..end).unwrap_or_default();
+                let datagram = Datagram {
+                    data,
+                    source,
+                    truncated,
+                    meta,
+                };
+                next.datagrams += 1;
+                let mut socket = Datagrams::new(host, token);
+                self.0.receive(&mut socket, datagram);
+                if socket.is_closed() {
+                    return;
+                }
+                if last {
+                    break;
+                }
+            }
+            // Behind the last one there is no other call that would tell of the end of the batch.
+            if host.must_flush() && next.message < batch.len() {
+                return;
+            }
+        }
+        self.0.complete(&mut Datagrams::new(host, token));
+    }
+
+    fn socket_event(&mut self, host: &mut dyn Host, token: Token, event: SocketEvent) {
+        self.0.tell(&mut Datagrams::new(host, token), event);
+    }
+
+    fn socket_closed(&mut self, host: &mut dyn Host, token: Token, reason: CloseReason) {
+        let service = host.service_of(token).unwrap_or(u16::MAX);
+        self.0
+            .closed(&mut Context::new(host, service), DatagramId(token), reason);
+    }
+}
+
+impl<R: Receiver + ServiceOf> Driver for Messages<R> {
+    fn service(&mut self) -> &mut dyn Any {
+        self.0.service()
+    }
+}
+
+/// Streams never name a message service: their handles have its type.
+impl<R> StreamDriver for Messages<R> {
+    fn open(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token) -> u32 {
+        NO_CONN
+    }
+
+    fn data(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token, _: u32, data: &mut [u8]) -> usize {
+        data.len()
+    }
+
+    fn data_complete(
+        &mut self,
+        _: &mut dyn Host,
+        _: &mut Gather,
+        _: Token,
+        _: u32,
+        data: &mut [u8],
+    ) -> usize {
+        data.len()
+    }
+
+    fn event(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token, _: u32, _: StreamEvent<'_>) {}
+
+    fn close(&mut self, _: &mut dyn Host, _: Token, _: u32, _: CloseReason) {}
+
+    fn service_event(&mut self, _: &mut dyn Host, _: u16, _: ServiceEvent) {}
+}
+
+/// Access to the user's service behind its receiver.
+pub(crate) trait ServiceOf {
+    fn service(&mut self) -> &mut dyn Any;
+}
+
+impl<S: 'static> ServiceOf for ForDatagrams<S> {
+    fn service(&mut self) -> &mut dyn Any {
+        &mut self.0
+    }
+}
+
+impl<S: 'static> ServiceOf for ForPackets<S> {
+    fn service(&mut self) -> &mut dyn Any {
+        &mut self.0
     }
 }

@@ -13,9 +13,9 @@ use crate::Time;
 use crate::backend::Backend;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
-use crate::core::message::Messages;
-use crate::core::{Core, Inner, duty};
-use crate::driver::{ForDatagrams, ForPackets, Streams};
+use crate::core::message::{MessageSocket, MessageWire};
+use crate::core::{Core, duty};
+use crate::driver::{ForDatagrams, ForPackets, Messages, Streams};
 use crate::host::Host;
 use crate::id::{DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
@@ -234,7 +234,7 @@ impl<B: Backend> EventLoop<B> {
     ) -> Result<DatagramId, OpError> {
         self.between_turns();
         let io = self.core.inner.backend.bind(at, options)?;
-        let socket = Inner::datagram_socket(io, options.max_queue);
+        let socket = MessageSocket::new(MessageWire::Datagram(io), options.max_queue);
         self.core.add_socket(socket, service.index, at).map(DatagramId)
     }
 
@@ -249,7 +249,7 @@ impl<B: Backend> EventLoop<B> {
     ) -> Result<DatagramId, OpError> {
         self.between_turns();
         let io = self.core.inner.backend.open_packet(options)?;
-        let socket = Inner::packet_socket(io, options.max_queue);
+        let socket = MessageSocket::new(MessageWire::Packet(io), options.max_queue);
         let at = SocketAddr::new(options.local, 0);
         self.core.add_socket(socket, service.index, at).map(DatagramId)
     }

@@ -13,7 +13,7 @@ use sockeye_socket::{QueueEntry, SendError};
 
 use crate::context::Context;
 use crate::datagrams::{Datagram, Datagrams};
-use crate::id::StreamId;
+use crate::id::{DatagramId, ListenerId, StreamId};
 use crate::stream::Stream;
 
 /// A value sent to a connection or a service by another connection or another thread.
@@ -283,6 +283,12 @@ pub trait StreamService: 'static {
         let _ = (context, failure);
     }
 
+    /// A listener of this service is of no use any more: it was shut down, or its descriptor closed, by somebody else.
+    /// Connections that it had accepted go on.
+    fn on_listener_lost(&mut self, context: &mut Context<'_>, listener: ListenerId, error: io::Error) {
+        let _ = (context, listener, error);
+    }
+
     /// A timer of the service, not of a connection, fired.
     fn on_service_timer(&mut self, context: &mut Context<'_>, key: u64) {
         let _ = (context, key);
@@ -341,7 +347,8 @@ pub trait DatagramService: 'static {
         let _ = (socket, failure);
     }
 
-    /// A receive failed. The socket is still there; errors that come back at once close it.
+    /// A receive failed: a refusal of something that was sent before, or an error of the system. The socket goes on, after
+    /// a pause if the error comes again and again.
     fn on_recv_error(&mut self, socket: &mut Datagrams<'_>, error: io::Error) {
         let _ = (socket, error);
     }
@@ -354,6 +361,11 @@ pub trait DatagramService: 'static {
     /// A message for the service.
     fn on_message(&mut self, socket: &mut Datagrams<'_>, message: Message) {
         let _ = (socket, message);
+    }
+
+    /// The socket is gone, and this is its last callback: closed by its service, of no use any more, or the loop ended.
+    fn on_close(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        let _ = (context, id, reason);
     }
 }
 
@@ -387,7 +399,8 @@ pub trait PacketService: 'static {
         let _ = (socket, failure);
     }
 
-    /// A receive failed. The socket is still there; errors that come back at once close it.
+    /// A receive failed: a refusal of something that was sent before, or an error of the system. The socket goes on, after
+    /// a pause if the error comes again and again.
     fn on_recv_error(&mut self, socket: &mut Packets<'_>, error: io::Error) {
         let _ = (socket, error);
     }
@@ -400,6 +413,11 @@ pub trait PacketService: 'static {
     /// A message for the service.
     fn on_message(&mut self, socket: &mut Packets<'_>, message: Message) {
         let _ = (socket, message);
+    }
+
+    /// The socket is gone, and this is its last callback: closed by its service, of no use any more, or the loop ended.
+    fn on_close(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        let _ = (context, id, reason);
     }
 }
 

@@ -24,6 +24,10 @@ pub struct Stats {
     pub timed_out: u64,
     /// Times that accepting paused because descriptors or memory were used up.
     pub accept_back_offs: u64,
+    /// Accepts that failed, for want of a connection apart.
+    pub accept_errors: u64,
+    /// Listeners that were lost: shut down or closed by somebody else.
+    pub listeners_lost: u64,
     /// Reads that gave bytes.
     pub reads: u64,
     /// Writes that took bytes.
@@ -71,6 +75,8 @@ impl AddAssign for Stats {
         self.closed += other.closed;
         self.timed_out += other.timed_out;
         self.accept_back_offs += other.accept_back_offs;
+        self.accept_errors += other.accept_errors;
+        self.listeners_lost += other.listeners_lost;
         self.reads += other.reads;
         self.bytes_in += other.bytes_in;
         self.writes += other.writes;

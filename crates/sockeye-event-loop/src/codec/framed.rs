@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::context::Context;
-use crate::id::StreamId;
+use crate::id::{ListenerId, StreamId};
 use crate::service::{CloseReason, ConnectFailure, Message, Relayed, Sent, StreamService, Timer};
 use crate::stream::Stream;
 
@@ -139,6 +139,11 @@ pub trait FrameService: 'static {
         let _ = (context, failure);
     }
 
+    /// As [`StreamService::on_listener_lost`].
+    fn on_listener_lost(&mut self, context: &mut Context<'_>, listener: ListenerId, error: std::io::Error) {
+        let _ = (context, listener, error);
+    }
+
     /// As [`StreamService::on_service_timer`].
     fn on_service_timer(&mut self, context: &mut Context<'_>, key: u64) {
         let _ = (context, key);
@@ -265,6 +270,10 @@ impl<C: Codec, S: FrameService> StreamService for Framed<C, S> {
 
     fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
         self.service.on_connect_error(context, failure);
+    }
+
+    fn on_listener_lost(&mut self, context: &mut Context<'_>, listener: ListenerId, error: std::io::Error) {
+        self.service.on_listener_lost(context, listener, error);
     }
 
     fn on_service_timer(&mut self, context: &mut Context<'_>, key: u64) {

@@ -10,7 +10,7 @@ use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::{Op, OpError};
 
 use super::link::{Entry, Socket, state};
-use super::{Core, Inner};
+use super::{Core, Inner, Pending};
 #[cfg(feature = "tcp")]
 use crate::backend::StreamIo;
 use crate::backend::{Backend, ListenerIo, SocketRef, Token};
@@ -23,6 +23,8 @@ pub(crate) struct Listener<B: Backend> {
     pub(crate) io: B::Listener,
     pub(crate) open: usize,
     pub(crate) max: usize,
+    /// Accepts in a row that failed, each as if it were about its connection.
+    failures: u32,
     /// Who takes the connections, if it is not the listener's service.
     #[cfg(feature = "tcp")]
     pub(crate) hand_over: Option<HandOver>,
@@ -31,6 +33,9 @@ pub(crate) struct Listener<B: Backend> {
 /// Takes accepted connections off the loop.
 #[cfg(feature = "tcp")]
 pub(crate) type HandOver = Box<dyn FnMut(sockeye_tcp_stream::TcpStream, SocketAddr)>;
+
+/// Failed accepts in a row after which accepting pauses.
+const MAX_FAILURES: u32 = 16;
 
 /// What an accept that failed means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +82,15 @@ impl<B: Backend> Core<B> {
                 return self.inner.relist(token);
             }
             budget -= 1;
-            match listener.io.accept() {
+            let outcome = listener.io.accept();
+            match &outcome {
+                Err(error) if classify(error) != Fault::Empty => {
+                    self.inner.shared.stats.accept_errors += 1;
+                    listener.failures += 1;
+                }
+                _ => listener.failures = 0,
+            }
+            match outcome {
                 #[cfg(feature = "tcp")]
                 Ok((stream, peer)) if listener.hand_over.is_some() => {
                     if let (Some(take), Ok(stream)) = (&mut listener.hand_over, stream.into_tcp()) {
@@ -91,12 +104,18 @@ impl<B: Backend> Core<B> {
                     self.accepted(token, stream, peer, service);
                 }
                 Err(error) => match classify(&error) {
+                    // Errors of one connection do not come without end: a firewall or a security module refuses each.
+                    Fault::Next if listener.failures % MAX_FAILURES == 0 => return self.inner.back_off(token),
                     Fault::Next => {}
                     Fault::Empty => return link.clear(state::READABLE),
                     Fault::BackOff => return self.inner.back_off(token),
                     Fault::Fatal => {
+                        let service = link.service;
                         trace::listener_failed(token, &error);
-                        return self.inner.close_listener_now(token);
+                        self.inner.close_listener_now(token);
+                        self.inner.shared.stats.listeners_lost += 1;
+                        let lost = Pending::ListenerLost(service, token, error);
+                        return self.inner.shared.pending.push_back(lost);
                     }
                 },
             }
@@ -144,6 +163,7 @@ impl<B: Backend> Inner<B> {
             io,
             open: 0,
             max: options.max_connections,
+            failures: 0,
             #[cfg(feature = "tcp")]
             hand_over: None,
         });

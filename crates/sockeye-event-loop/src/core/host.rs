@@ -10,7 +10,7 @@ use sockeye_socket::{OpError, Outgoing};
 use super::link::{Entry, Link, Socket, state};
 use super::{Inner, Pending, duty};
 use crate::Time;
-use crate::backend::{Backend, ListenerIo, MessageIo, StreamIo, Token};
+use crate::backend::{Backend, ListenerIo, StreamIo, Token};
 use crate::codec::End;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host, Writer};
@@ -190,8 +190,7 @@ impl<B: Backend> Host for Inner<B> {
         match self.table.get(token).map(|entry| &entry.socket) {
             Some(Socket::Stream(stream)) => stream.local_addr(),
             Some(Socket::Listener(listener)) => listener.io.local_addr(),
-            Some(Socket::Datagram(socket)) => socket.io.local_addr(),
-            Some(Socket::Packet(socket)) => socket.io.local_addr(),
+            Some(Socket::Message(socket)) => socket.io.local_addr(),
             Some(Socket::Vacant) | None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -315,7 +314,7 @@ impl<B: Backend> Host for Inner<B> {
     #[cfg(feature = "udp")]
     fn udp(&self, token: Token) -> Option<&sockeye_udp_datagram::UdpSocket> {
         match self.table.get(token).map(|entry| &entry.socket) {
-            Some(Socket::Datagram(socket)) => socket.io.udp(),
+            Some(Socket::Message(socket)) => socket.io.udp(),
             _ => None,
         }
     }

@@ -208,6 +208,13 @@ impl<B: Backend> Inner<B> {
         }
     }
 
+    /// As [`finish`](Self::finish), of a token that may be of something else.
+    pub(super) fn finish_stream(&mut self, token: Token, reason: CloseReason) {
+        if self.table.stream(token).is_some() {
+            self.finish(token, reason);
+        }
+    }
+
     /// A socket is closed: if it was an end of a pair, the other one hears of it, and its carrier.
     fn closed(&mut self, socket: Socket<B>, service: u16) {
         let first = match &socket {

@@ -197,13 +197,13 @@ impl Link {
     }
 }
 
-/// A socket of any type. Listeners, datagram and packet sockets are few: their own state is boxed.
+/// A socket of any type. Listeners and message sockets are few: their own state is boxed.
 pub(crate) enum Socket<B: Backend> {
     Vacant,
     Stream(Wire<B::Stream>),
     Listener(Box<super::accept::Listener<B>>),
-    Datagram(Box<super::message::MessageSocket<B::Datagram>>),
-    Packet(Box<super::message::MessageSocket<B::Packet>>),
+    /// A datagram or packet socket.
+    Message(Box<super::message::MessageSocket<B>>),
 }
 
 /// A place in the table.

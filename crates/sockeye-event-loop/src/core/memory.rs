@@ -113,6 +113,21 @@ impl<B: Backend> Inner<B> {
         self.relieve();
     }
 
+    /// The same for what waits on a datagram or packet socket, which its own bound keeps small.
+    pub(super) fn count_messages(&mut self, token: Token) {
+        let keeps = self.message_socket(token).map_or(0, |socket| socket.held());
+        let Some(link) = self.table.link_mut(token) else {
+            return;
+        };
+        if keeps == 0 && link.extra.is_none() {
+            return;
+        }
+        let counted = std::mem::replace(&mut link.extra().counted, keeps);
+        let memory = &mut self.shared.memory;
+        memory.used = memory.used - counted + keeps;
+        memory.peak = memory.peak.max(memory.used);
+    }
+
     /// The budget is nearly used up: those that stand still give theirs back, the longest first.
     #[cold]
     pub(super) fn relieve(&mut self) {

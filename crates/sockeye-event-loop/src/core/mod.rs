@@ -17,7 +17,7 @@
 //! | `accept`, `connect`, `race` | how connections come about |
 //! | `relay` | two connections joined |
 //! | `pair` | pairs; connections that go from one service to another |
-//! | `message` | datagrams and packets |
+//! | `message`, `inbox`, `outbox` | datagram and packet sockets; what comes in; what callbacks send |
 //! | `host` | what handles may ask |
 
 use std::any::TypeId;
@@ -35,7 +35,7 @@ use crate::gather::Gather;
 use crate::host::Due;
 use crate::options::{LoopOptions, StreamOptions};
 use crate::remote::RemoteQueue;
-use crate::service::{ConnectFailure, Message};
+use crate::service::{CloseReason, ConnectFailure, Message};
 use crate::stats::Stats;
 use crate::wheel::Wheel;
 
@@ -48,7 +48,9 @@ mod host;
 mod life;
 pub(crate) mod link;
 mod memory;
+mod inbox;
 pub(crate) mod message;
+mod outbox;
 mod pair;
 #[cfg(feature = "resolver")]
 pub(crate) mod race;
@@ -73,6 +75,10 @@ pub(crate) enum Pending {
     End(Token, End),
     /// The socket is closed: `on_close`, then the place is free.
     Finish(Token),
+    /// A datagram or packet socket is closed: `on_close`, then the place is free.
+    SocketClosed(Token, CloseReason),
+    /// A listener is of no use any more.
+    ListenerLost(u16, Token, std::io::Error),
     /// The memory budget is nearly used up.
     Relieve,
     /// The connection was given to another service.
@@ -116,40 +122,6 @@ pub(crate) struct ServiceSettings {
     pub(crate) carried: usize,
 }
 
-/// A message on its way out, as recorded while callbacks run: where its payload lies, and the rest.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
-    pub(crate) place: Place,
-    pub(crate) len: u32,
-    pub(crate) message: sockeye_socket::Outgoing<'static>,
-}
-
-/// Where the payload of a recorded message lies.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
-    /// In the storage of the batch that was received: no copy.
-    Received(usize),
-    /// In the outbox's own buffer.
-    Lent(usize),
-}
-
-/// What callbacks want sent on the present message socket.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    /// The socket whose callback runs.
-    pub(crate) socket: Option<Token>,
-    pub(crate) records: Vec<Record>,
-    pub(crate) lent: Vec<u8>,
-    /// Address and length of the received batch's storage, to recognise slices of it.
-    pub(crate) arena: (usize, usize),
-    /// Bytes at the end of `lent` that a callback is filling.
-    pub(crate) lending: usize,
-    /// The socket's queue is at its bound: nothing is taken.
-    pub(crate) full: bool,
-    /// The socket was closed by its own callback: it goes once what was recorded has left.
-    pub(crate) closing: bool,
-}
-
 /// The part of the loop that does not depend on the backend.
 pub(crate) struct Shared {
     pub(crate) now: Time,
@@ -179,7 +151,7 @@ pub(crate) struct Shared {
     pub(crate) accept_timer: bool,
     pub(crate) held: held::Held,
     pub(crate) memory: memory::Memory,
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: outbox::Outbox,
     pub(crate) stats: Stats,
 }
 
@@ -256,7 +228,7 @@ impl<B: Backend> Core<B> {
             accept_timer: false,
             held: held::Held::default(),
             memory: memory::Memory::new(options.memory_budget),
-            outbox: Outbox::default(),
+            outbox: outbox::Outbox::default(),
             stats: Stats::default(),
         };
         let buffer = vec![0; options.read_buffer.max(1) + read::SHORT_TAIL];

@@ -12,6 +12,7 @@ use crate::backend::{Backend, Readiness, Token};
 use crate::context::Context;
 use crate::driver::{ServiceEvent, SocketEvent, StreamEvent};
 use crate::host::{Due, Host, Writer};
+use crate::id::ListenerId;
 use crate::options::PanicPolicy;
 use crate::remote::Command;
 use crate::service::{CloseReason, Timer};
@@ -177,7 +178,7 @@ impl<B: Backend> Core<B> {
                 ..
             }) => self.accept_event(token),
             Some(Entry {
-                socket: Socket::Datagram(_) | Socket::Packet(_),
+                socket: Socket::Message(_),
                 ..
             }) => self.message_event(token, flags),
             _ => {}
@@ -241,7 +242,7 @@ impl<B: Backend> Core<B> {
                 self.pump(token);
             }
             Socket::Listener(_) => self.accept_event(token),
-            Socket::Datagram(_) | Socket::Packet(_) => {
+            Socket::Message(_) => {
                 let any = Readiness::READABLE
                     .with(Readiness::WRITABLE)
                     .with(Readiness::ERROR);
@@ -412,6 +413,10 @@ impl<B: Backend> Core<B> {
                 Pending::Switch(token, to) => self.switch(token, to),
                 Pending::End(token, how) => self.inner.end_now(token, how),
                 Pending::Relieve => self.inner.relieve(),
+                Pending::SocketClosed(token, reason) => self.socket_closed(token, reason),
+                Pending::ListenerLost(service, token, error) => {
+                    self.call_service(service, ServiceEvent::ListenerLost(ListenerId(token), error));
+                }
             }
         }
     }
@@ -419,7 +424,7 @@ impl<B: Backend> Core<B> {
     fn pass_message(&mut self, token: Token, message: crate::service::Message) {
         match self.inner.table.get(token) {
             Some(Entry {
-                socket: Socket::Datagram(_) | Socket::Packet(_),
+                socket: Socket::Message(_),
                 ..
             }) => {
                 self.tell_socket(token, SocketEvent::Message(message));
@@ -504,8 +509,9 @@ impl<B: Backend> Core<B> {
 
     /// The loop ends: every connection hears of it, then everything is closed.
     pub(crate) fn end(&mut self) {
-        for token in self.inner.streams() {
-            self.inner.finish(token, CloseReason::LoopEnded);
+        for token in self.inner.table.tokens() {
+            self.inner.finish_stream(token, CloseReason::LoopEnded);
+            self.inner.end_socket(token, CloseReason::LoopEnded);
         }
         self.finish_all_pending();
     }

@@ -90,6 +90,24 @@ impl Mio {
     }
 }
 
+impl Mio {
+    /// A signal came in between. If they come without end, the thread rests in between too.
+    #[cold]
+    fn poll_again(&mut self, events: &mut mio::Events, timeout: Option<Duration>) -> io::Result<()> {
+        for interruptions in 1_u32.. {
+            match self.poll.poll(events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    if interruptions % 16 == 0 {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl AsFd for Mio {
     /// The epoll descriptor: readable when the loop has something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -206,11 +224,9 @@ impl Backend for Mio {
     fn poll(&mut self, events: &mut mio::Events, block: bool) -> io::Result<()> {
         // The alarm bounds the wait: a poll timeout would be rounded to milliseconds.
         let timeout = if block { None } else { Some(Duration::ZERO) };
-        loop {
-            match self.poll.poll(events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return outcome,
-            }
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.poll_again(events, timeout),
+            outcome => outcome,
         }
     }
 

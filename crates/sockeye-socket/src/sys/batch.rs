@@ -9,7 +9,7 @@ use super::cmsg::{ControlWriter, RECV_CONTROL_LEN, SEND_CONTROL_LEN};
 use super::control::{self, SocketClass};
 use super::message::{ControlBuffer, Received, control_len, empty_header};
 use super::storage::Storage;
-use super::{check, raw};
+use super::{Interruptions, check, raw};
 use crate::message::{Incoming, Outgoing, present};
 
 /// Slots of one size for received messages.
@@ -61,6 +61,7 @@ impl RecvVector {
     pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
         self.filled = 0;
         let limit = limit.min(self.headers.len());
+        let mut interruptions = Interruptions::default();
         loop {
             // recvmmsg shortens these lengths and never restores them: a reused header would have room for less
             // and less, and in the end for no control message at all.
@@ -88,7 +89,7 @@ impl RecvVector {
                     self.dirty = (self.filled + 1).min(limit);
                     return Ok(self.filled);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if interruptions.allow(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -325,6 +326,7 @@ impl SendVector {
         };
         self.fill(fd, coalesce, count, make);
         let mut first = 0;
+        let mut interruptions = Interruptions::default();
         while first < self.messages {
             let count = vector_len(self.messages - first);
             // SAFETY: the headers from `first` to `messages` were just written by `fill` and lead to addresses, control
@@ -348,7 +350,7 @@ impl SendVector {
                     first = next;
                     progress.messages = next;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if interruptions.allow(&error) => {}
                 Err(error) => {
                     let errno = error.raw_os_error().unwrap_or(libc::EIO);
                     progress.failure = Some(Failure {

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use super::address::{ADDRESS_SOCKLEN, RawAddress};
 use super::cmsg::{ControlWriter, RECV_CONTROL_LEN, SEND_CONTROL_LEN};
 use super::control::{self, SocketClass};
-use super::{check_len, option, raw};
+use super::{Interruptions, check_len, option, raw};
 use crate::message::{Incoming, Meta, Outgoing, present};
 
 /// Where a sender is not an IP address, which no IP socket reports.
@@ -62,6 +62,7 @@ fn send_plain(fd: BorrowedFd<'_>, payload: &[u8], name: &RawAddress, name_len: u
     } else {
         name.as_ptr()
     };
+    let mut interruptions = Interruptions::default();
     loop {
         // SAFETY: the kernel reads `payload` and the first `name_len` bytes behind `name`, which has as many.
         let sent = unsafe {
@@ -74,7 +75,7 @@ fn send_plain(fd: BorrowedFd<'_>, payload: &[u8], name: &RawAddress, name_len: u
                 name_len,
             )
         };
-        if let Some(result) = settled(sent) {
+        if let Some(result) = settled(sent, &mut interruptions) {
             return result;
         }
     }
@@ -105,11 +106,12 @@ fn send_with_control(
     header.msg_iovlen = 1;
     header.msg_control = buffer.0.as_mut_ptr().cast();
     header.msg_controllen = control_len as _;
+    let mut interruptions = Interruptions::default();
     loop {
         // SAFETY: the header leads to `name`, `iov`, `buffer` and the payload, all alive and of the lengths given,
         // and sendmsg only reads them.
         let sent = unsafe { libc::sendmsg(raw(fd), &raw const header, libc::MSG_NOSIGNAL) };
-        if let Some(result) = settled(sent) {
+        if let Some(result) = settled(sent, &mut interruptions) {
             return result;
         }
     }
@@ -117,10 +119,10 @@ fn send_with_control(
 
 /// The result of a send, or `None` where a signal interrupted it before anything was done.
 #[inline]
-fn settled(sent: libc::ssize_t) -> Option<Result<usize, i32>> {
+fn settled(sent: libc::ssize_t, interruptions: &mut Interruptions) -> Option<Result<usize, i32>> {
     match check_len(sent) {
         Ok(sent) => Some(Ok(sent)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+        Err(error) if interruptions.allow(&error) => None,
         Err(error) => Some(Err(error.raw_os_error().unwrap_or(libc::EIO))),
     }
 }
@@ -133,6 +135,7 @@ pub(crate) fn receive_from(
     peek: Peek,
 ) -> io::Result<(usize, SocketAddr)> {
     let mut name = RawAddress::EMPTY;
+    let mut interruptions = Interruptions::default();
     loop {
         let mut name_len = ADDRESS_SOCKLEN;
         // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer` and `name_len` into `name`.
@@ -148,7 +151,7 @@ pub(crate) fn receive_from(
         };
         match check_len(received) {
             Ok(len) => return Ok((len, name.decode(name_len).unwrap_or(NO_ADDRESS))),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if interruptions.allow(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -201,6 +204,7 @@ pub(crate) fn receive_raw<R>(
     header.msg_iov = &raw mut iov;
     header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
+    let mut interruptions = Interruptions::default();
     let len = loop {
         // The kernel overwrites both lengths; after an interruption they must be restored too.
         header.msg_namelen = ADDRESS_SOCKLEN;
@@ -208,7 +212,7 @@ pub(crate) fn receive_raw<R>(
         // SAFETY: the header leads to `name`, `iov`, `control` and `buffer`, all alive, writable and of the lengths given.
         match check_len(unsafe { libc::recvmsg(raw(fd), &raw mut header, flags) }) {
             Ok(len) => break len,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if interruptions.allow(&error) => {}
             Err(error) => return Err(error),
         }
     };

@@ -62,6 +62,19 @@ pub(crate) fn check_len(value: libc::ssize_t) -> io::Result<usize> {
     }
 }
 
+/// Counts the interruptions of one call: it is made again, but not without end.
+#[derive(Default)]
+pub(crate) struct Interruptions(u32);
+
+impl Interruptions {
+    /// Whether the error is one more interruption after which the call is to be made again.
+    #[cold]
+    pub(crate) fn allow(&mut self, error: &io::Error) -> bool {
+        self.0 += 1;
+        error.kind() == io::ErrorKind::Interrupted && self.0 <= 16
+    }
+}
+
 #[inline]
 pub(crate) fn raw(fd: BorrowedFd<'_>) -> RawFd {
     fd.as_raw_fd()
