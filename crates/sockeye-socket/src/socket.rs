@@ -4,12 +4,13 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use crate::options::{self, OptionValue, SocketOption};
-use crate::sys;
+use crate::{ZeroCopyBuffer, sys};
 
 /// A socket: one descriptor, owned.
 ///
@@ -183,14 +184,21 @@ impl Socket {
         sys::stream::send_vectored(self.as_fd(), buffers, 0)
     }
 
-    /// Sends without a copy into the kernel (`MSG_ZEROCOPY`); the pages belong to the kernel until the error queue
-    /// says otherwise, and must not change until then. [`options::SO_ZEROCOPY`] comes first.
+    /// Sends `range` of `buffer` without a copy into the kernel (`MSG_ZEROCOPY`). [`options::SO_ZEROCOPY`] comes first;
+    /// without it the kernel copies.
+    ///
+    /// The buffer may be dropped as soon as this returns. A completion follows on the error queue all the same
+    /// ([`QueueEntry::ZeroCopy`](crate::QueueEntry::ZeroCopy)); until it is there, the memory is not free.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and ENOBUFS past the socket's allowance of pinned memory (`net.core.optmem_max`).
-    pub fn send_zerocopy(&self, buffer: &[u8]) -> io::Result<usize> {
-        sys::stream::send(self.as_fd(), buffer, libc::MSG_ZEROCOPY)
+    /// As [`send`](Self::send); `InvalidInput` for a range outside the buffer; ENOBUFS past the allowance of pinned
+    /// memory (`net.core.optmem_max` for a socket, `RLIMIT_MEMLOCK` for a user).
+    #[doc(alias = "MSG_ZEROCOPY")]
+    pub fn send_zerocopy(&self, buffer: &ZeroCopyBuffer, range: Range<usize>) -> io::Result<usize> {
+        let bytes = buffer.get(range).ok_or(io::ErrorKind::InvalidInput)?;
+        // Only pages that are never written again and never reused while the kernel reads them come here.
+        sys::stream::send(self.as_fd(), bytes, libc::MSG_ZEROCOPY)
     }
 
     /// Sends one byte as TCP's urgent data.

@@ -42,7 +42,8 @@ options! { libc::SOL_SOCKET;
     SO_INCOMING_CPU: i32 = libc::SO_INCOMING_CPU;
     /// The receive queue (NAPI) of the last packet, 0 where there is none. Read only.
     SO_INCOMING_NAPI_ID: u32 = libc::SO_INCOMING_NAPI_ID;
-    /// Allows `MSG_ZEROCOPY`.
+    /// Allows `MSG_ZEROCOPY`: see [`Socket::send_zerocopy`](crate::Socket::send_zerocopy). A send of another library that
+    /// hands flags on as they are may then let the kernel read its buffer after it has returned.
     SO_ZEROCOPY: bool = libc::SO_ZEROCOPY;
     /// A number that no other socket of this boot has. Read only.
     SO_COOKIE: u64 = libc::SO_COOKIE;

@@ -18,6 +18,9 @@ pub(crate) const STAMP_OPT_ID: u32 = 1 << 7;
 /// `SOF_TIMESTAMPING_OPT_TSONLY`: the stamp alone, without the packet.
 pub(crate) const STAMP_OPT_TSONLY: u32 = 1 << 11;
 
+/// `SO_EE_CODE_ZEROCOPY_COPIED`: the kernel copied the bytes of a zero-copy send.
+pub(crate) const ZEROCOPY_COPIED: u8 = 1;
+
 /// Origins of an entry in the error queue (`SO_EE_ORIGIN_*`).
 pub(crate) mod origin {
     pub(crate) const LOCAL: u8 = 1;
