@@ -259,10 +259,7 @@ impl IpOptions {
         let check =
             |name, result: io::Result<()>| result.map_err(|source| failed(Op::Set(name), protocol, source));
         if let Some(device) = &self.device {
-            check(
-                "SO_BINDTODEVICE",
-                socket.set_bytes(options::SO_BINDTODEVICE, device.as_bytes()),
-            )?;
+            check("SO_BINDTODEVICE", socket.bind_to_device(device))?;
         }
         if let Some(bytes) = self.recv_buffer {
             self.set(&socket, protocol, options::SO_RCVBUF, bytes)?;

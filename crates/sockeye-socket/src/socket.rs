@@ -60,6 +60,21 @@ impl Socket {
         self.socket2().bind(&SockAddr::from(*address))
     }
 
+    /// Sends and receives through the interface of this name only.
+    ///
+    /// # Errors
+    ///
+    /// ENODEV where there is no such interface. A name longer than the kernel's (15 bytes), or with a NUL in it, is none:
+    /// cut short it might be another's. EPERM where the socket is bound to one and this process may not change that.
+    #[doc(alias = "SO_BINDTODEVICE")]
+    pub fn bind_to_device(&self, name: &str) -> io::Result<()> {
+        const LONGEST: usize = libc::IF_NAMESIZE - 1;
+        if name.len() > LONGEST || name.contains('\0') {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        self.set_bytes(options::SO_BINDTODEVICE, name.as_bytes())
+    }
+
     /// Starts to connect, and says whether that was all.
     ///
     /// # Errors

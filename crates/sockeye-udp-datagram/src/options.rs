@@ -272,10 +272,7 @@ impl UdpOptions {
         setter.buffer(self.recv_buffer, options::SO_RCVBUF, options::SO_RCVBUFFORCE)?;
         setter.buffer(self.send_buffer, options::SO_SNDBUF, options::SO_SNDBUFFORCE)?;
         if let Some(device) = &self.device {
-            setter.check(
-                "SO_BINDTODEVICE",
-                socket.set_bytes(options::SO_BINDTODEVICE, device.as_bytes()),
-            )?;
+            setter.check("SO_BINDTODEVICE", socket.bind_to_device(device))?;
         }
         // Sending without a checksum is of IPv4; IPv6 has its own option, for tunnels.
         setter.flag(self.without_checksum && !v6, options::SO_NO_CHECK)?;
