@@ -357,6 +357,19 @@ impl Socket {
         option.set(self.as_fd(), value)
     }
 
+    /// Sets an option that a kernel or a kind of socket may be without, and says whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), but for ENOPROTOOPT and EOPNOTSUPP, which are `false`.
+    pub fn set_if_known<T: OptionValue>(&self, option: SocketOption<T>, value: T) -> io::Result<bool> {
+        match self.set(option, value) {
+            Ok(()) => Ok(true),
+            Err(error) if sys::option::is_unknown(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads an option of text or a structure into `buffer` and returns how many bytes it has.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ pub(crate) const SO_TIMESTAMPING_NEW: i32 = 65;
 pub(crate) const SCM_TS_OPT_ID: i32 = 81;
 /// `IPV6_ORIGDSTADDR` and its receive option.
 pub(crate) const IPV6_ORIGDSTADDR: i32 = 74;
+/// `IPV6_MULTICAST_ALL`.
+pub(crate) const IPV6_MULTICAST_ALL: i32 = 29;
 
 /// `SOF_TIMESTAMPING_TX_SOFTWARE`: stamp when the driver takes the packet.
 pub(crate) const STAMP_TX_SOFTWARE: u32 = 1 << 1;

@@ -57,6 +57,11 @@ pub(crate) fn set_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8])
     Ok(())
 }
 
+/// Whether an option was refused because the kernel, or this kind of socket, does not have it.
+pub(crate) fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP))
+}
+
 /// Option values are small; a longer one is cut here and refused by the kernel.
 fn socklen(len: usize) -> libc::socklen_t {
     libc::socklen_t::try_from(len).unwrap_or(libc::socklen_t::MAX)
