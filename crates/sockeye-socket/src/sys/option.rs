@@ -43,8 +43,9 @@ pub(crate) fn set<T: Plain>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T)
 
 /// Reads an option of any length into `buffer` and returns how many bytes the kernel wrote.
 pub(crate) fn get_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut len = socklen(buffer.len());
-    // SAFETY: the kernel writes at most `len` bytes into `buffer`, which has that many.
+    // The kernel counts in an int and takes more for less than nothing.
+    let mut len = socklen(buffer.len().min(i32::MAX as usize));
+    // SAFETY: the kernel writes at most `len` bytes into `buffer`, which has at least that many.
     let answer = unsafe { libc::getsockopt(raw(fd), level, name, buffer.as_mut_ptr().cast(), &raw mut len) };
     check(answer)?;
     Ok((len as usize).min(buffer.len()))
