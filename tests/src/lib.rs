@@ -7,6 +7,7 @@
 //! | [`skip`] | a test says what it needs; where that is missing it is skipped aloud and counted |
 //! | [`wait`] | conditions and descriptors, always with a deadline |
 //! | [`program`] | real programs as peers: found, started, read line by line, ended by their pid |
+//! | [`seccomp`] | a kernel that lacks socket options |
 //! | [`netns`] | network namespaces and veth pairs that vanish with the value that made them |
 
 #![expect(
@@ -16,6 +17,7 @@
 
 pub mod netns;
 pub mod program;
+pub mod seccomp;
 pub mod skip;
 pub mod wait;
 

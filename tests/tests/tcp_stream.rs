@@ -210,7 +210,7 @@ fn no_call_raises_sigpipe_under_the_default_handler() {
     let mut zero = sockeye::tcp::ZeroCopy::new(&client, 4).unwrap();
     expect_pipe(
         "zero-copy",
-        zero.send(&client, &std::sync::Arc::from(&b"abc"[..]), 0..3),
+        zero.send(&client, &sockeye::tcp::ZeroCopyBuffer::from_static(b"abc"), 0..3),
     );
 
     // The witness: std's writev does raise it. Counted instead of deadly.

@@ -4,6 +4,7 @@ mod udp_common;
 
 use std::time::{Duration, SystemTime};
 
+use sockeye::socket::{ZeroCopyBuffer, options};
 use sockeye::udp::{Cause, Fault, Outgoing, PathMtu, QueueEntry, SendBatch, UdpOptions, UdpSocket};
 use sockeye_tests::netns;
 use sockeye_tests::skip::{self, Need};
@@ -358,6 +359,77 @@ fn a_full_device_queue_is_congestion_only_with_the_error_queue() {
         assert_eq!(first.map(|error| error.fault()), fault);
         assert!(first.is_none_or(|error| !error.would_block() && !error.concerns_this_datagram()));
     }
+}
+
+/// The payloads of the datagrams to port 9 that a device carries, as a capture sees them.
+#[track_caller]
+fn captured(capture: &socket2::Socket, count: usize) -> Vec<Vec<u8>> {
+    const HEADERS: usize = 14 + 20 + 8;
+    let mut payloads = Vec::new();
+    let mut frame = vec![0; 65_536];
+    while payloads.len() < count {
+        let len = match std::io::Read::read(&mut &*capture, &mut frame) {
+            Ok(len) => len,
+            Err(error) => panic!("{} of {count} datagrams came: {error}", payloads.len()),
+        };
+        // IPv4, UDP, to port 9.
+        let is_ours = frame[12..14] == [8, 0] && frame[23] == 17 && frame[36..38] == [0, 9];
+        if len >= HEADERS && is_ours {
+            payloads.push(frame[HEADERS..len].to_vec());
+        }
+    }
+    payloads
+}
+
+#[test]
+fn what_waits_in_a_device_outlives_its_socket_and_its_buffer() {
+    const COUNT: usize = 12;
+    let prepare = |ns: &netns::Namespace| {
+        ns.ip("link add lan0 type veth peer name lan1");
+        ns.ip("address add 192.0.2.1/24 dev lan0");
+        ns.ip("link set lan0 up");
+        ns.ip("link set lan1 up");
+        ns.ip("neighbour add 192.0.2.9 lladdr 02:00:00:00:00:09 dev lan0");
+        ns.run(
+            "tc",
+            &[
+                "qdisc", "add", "dev", "lan0", "root", "tbf", "rate", "200kbit", "burst", "2000", "limit",
+                "10000000",
+            ],
+        );
+    };
+    if !alone(
+        "what_waits_in_a_device_outlives_its_socket_and_its_buffer",
+        &[Need::program("tc"), Need::NetRaw],
+        prepare,
+    ) {
+        return;
+    }
+    let every_frame = socket2::Protocol::from(i32::from(3_u16.to_be()));
+    let capture =
+        socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(every_frame)).unwrap();
+    capture.set_read_timeout(Some(PATIENCE)).unwrap();
+
+    let sender = bind("192.0.2.1:0").unwrap();
+    sender.connect(addr("192.0.2.9:9")).unwrap();
+    let socket = sender.socket();
+    socket.set(options::SO_ZEROCOPY, true).unwrap();
+    let letters = |letter| ZeroCopyBuffer::with(COUNT * 1000, |bytes| bytes.fill(letter)).unwrap();
+    let buffer = letters(b'A');
+    for number in 0..COUNT {
+        let range = number * 1000..(number + 1) * 1000;
+        assert_eq!(socket.send_zerocopy(&buffer, range).unwrap(), 1000);
+    }
+    // One has left, the others wait for half a second, and nobody waits for them.
+    drop((sender, buffer));
+    let secrets: Vec<_> = (0..64)
+        .map(|_| (letters(b'S'), vec![b'S'; COUNT * 1000]))
+        .collect();
+    // Each is captured twice: as it leaves by one end and as it comes in by the other.
+    for payload in captured(&capture, 2 * COUNT) {
+        assert_eq!(payload, [b'A'; 1000]);
+    }
+    drop(secrets);
 }
 
 #[test]

@@ -165,17 +165,18 @@ pub(crate) fn fuzz(arguments: &FuzzArguments) -> Result<Vec<Step>> {
     Ok(vec![Step::new("fuzz", &arguments.target, run)])
 }
 
-/// The tests of the crate with unsafe code, every access checked by AddressSanitizer. The standard library
-/// stays as it is: no nightly sources are needed.
+/// The tests of the crate with unsafe code and of the sockets on it, every access checked by AddressSanitizer. The
+/// standard library stays as it is: no nightly sources are needed.
 pub(crate) fn asan() -> Vec<Step> {
     // A target of its own, named, so that the flags stay away from build scripts and macros.
     let run = Process::cargo(
-        "test --package sockeye-socket --all-features --tests --target x86_64-unknown-linux-gnu",
+        "test --package sockeye-socket --package sockeye-tcp-stream --package sockeye-udp-datagram \
+         --package sockeye-raw-ip --all-features --tests --target x86_64-unknown-linux-gnu",
     )
     .with("RUSTC_BOOTSTRAP", "1")
     .with("RUSTFLAGS", "-Zsanitizer=address")
     .with("CARGO_TARGET_DIR", target_folder().join("asan").to_string_lossy());
-    vec![Step::new("asan", "sockeye-socket", run)]
+    vec![Step::new("asan", "the socket crates", run)]
 }
 
 /// The tests that were skipped since it was started.

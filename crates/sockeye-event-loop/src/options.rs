@@ -191,7 +191,7 @@ pub struct DatagramOptions {
     pub send_buffer: Option<usize>,
     /// The kernel's receive buffer in bytes.
     pub recv_buffer: Option<usize>,
-    /// Let the kernel merge runs of datagrams on receive (UDP_GRO). A service does not see it.
+    /// Let the kernel merge runs of datagrams on receive (UDP_GRO), if it can. A service does not see it.
     pub gro: bool,
     /// Merge runs of datagrams to one peer on send (UDP_SEGMENT). A service does not see it.
     pub gso: bool,

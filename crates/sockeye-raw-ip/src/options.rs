@@ -144,7 +144,9 @@ impl IpOptions {
         self
     }
 
-    /// Hears every group that any socket of this host joined, as the system's default has it; off unless asked for.
+    /// Hears every group that any socket of this host joined, as the system's default has it; off unless asked for. A
+    /// kernel that cannot switch it off is told by
+    /// [`Capabilities::own_groups_only`](sockeye_socket::Capabilities::own_groups_only).
     #[doc(alias = "IP_MULTICAST_ALL")]
     pub fn multicast_all(mut self, on: bool) -> Self {
         self.multicast_all = on;
@@ -259,10 +261,7 @@ impl IpOptions {
         let check =
             |name, result: io::Result<()>| result.map_err(|source| failed(Op::Set(name), protocol, source));
         if let Some(device) = &self.device {
-            check(
-                "SO_BINDTODEVICE",
-                socket.set_bytes(options::SO_BINDTODEVICE, device.as_bytes()),
-            )?;
+            check("SO_BINDTODEVICE", socket.bind_to_device(device))?;
         }
         if let Some(bytes) = self.recv_buffer {
             self.set(&socket, protocol, options::SO_RCVBUF, bytes)?;
@@ -294,7 +293,9 @@ impl IpOptions {
                 self.set(&socket, protocol, option, true)?;
             }
         }
-        self.set(&socket, protocol, multicast_all, self.multicast_all)?;
+        // Nobody asked for it by default: a kernel without the option is no reason for having no socket.
+        let known = socket.set_if_known(multicast_all, self.multicast_all);
+        check(multicast_all.name(), known.map(|_| ()))?;
         if let Some(hops) = self.hop_limit {
             check("hop limit", set_hop_limit(&socket, hops))?;
         }

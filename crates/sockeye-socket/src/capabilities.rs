@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 
 use crate::errqueue;
@@ -24,6 +24,8 @@ pub struct Capabilities {
     pub max_segments: usize,
     /// The socket puts datagrams of one sender together on receive (`UDP_GRO` is on).
     pub coalesced_receive: bool,
+    /// The socket hears only groups that it has joined itself (`IP_MULTICAST_ALL` is off, on IPv6 `IPV6_MULTICAST_ALL`).
+    pub own_groups_only: bool,
     /// What the socket reports with each message.
     pub metadata: Metadata,
     /// ICMP errors are queued with the datagram they speak of (`IP_RECVERR` is on).
@@ -50,6 +52,7 @@ impl Capabilities {
             segmentation,
             max_segments: if segmentation { max_segments() } else { 1 },
             coalesced_receive: is_on(libc::SOL_UDP, libc::UDP_GRO),
+            own_groups_only: hears_own_groups_only(fd, v6),
             metadata: Metadata::active(fd)?,
             error_queue: if v6 {
                 is_on(libc::SOL_IPV6, libc::IPV6_RECVERR)
@@ -61,6 +64,16 @@ impl Capabilities {
             departure_time: errqueue::departure_clock_set(fd),
         })
     }
+}
+
+/// Where the option is not there, neither is what it does.
+fn hears_own_groups_only(fd: BorrowedFd<'_>, v6: bool) -> bool {
+    let (level, name) = if v6 {
+        (libc::SOL_IPV6, sys::abi::IPV6_MULTICAST_ALL)
+    } else {
+        (libc::SOL_IP, libc::IP_MULTICAST_ALL)
+    };
+    sys::option::get::<i32>(fd, level, name).is_ok_and(|hears_all| hears_all == 0)
 }
 
 /// Datagrams that one message may be cut into on this kernel.

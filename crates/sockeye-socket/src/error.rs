@@ -236,7 +236,21 @@ fn set_advice(name: &str, errno: i32) -> Option<&'static str> {
         ("SO_BINDTODEVICE", libc::ENODEV) => Some("no such interface: ip link"),
         ("SO_BINDTODEVICE", libc::EPERM) => Some("already bound to a device: needs CAP_NET_RAW to change it"),
         (_, libc::EPERM | libc::EACCES) => Some("needs CAP_NET_ADMIN: setcap cap_net_admin+ep PROGRAM"),
+        (_, libc::EINVAL) => range_advice(name),
         (_, libc::ENOPROTOOPT | libc::EOPNOTSUPP) => Some("this kernel or kind of socket has no such option"),
+        _ => None,
+    }
+}
+
+/// What an option can be, where the kernel says only that it cannot be this.
+fn range_advice(name: &str) -> Option<&'static str> {
+    match name {
+        "SO_KEEPALIVE" => Some("times are 1 to 32767 seconds, probes 1 to 127"),
+        "TCP_USER_TIMEOUT" => Some("at most 2147483647 milliseconds, 24 days"),
+        "TCP_MAXSEG" => Some("a segment has 88 to 32767 bytes"),
+        "TCP_SYNCNT" => Some("1 to 127 SYNs"),
+        "IP_TTL" | "hop limit" => Some("1 to 255 hops"),
+        "IP_MINTTL" => Some("0 to 255 hops"),
         _ => None,
     }
 }

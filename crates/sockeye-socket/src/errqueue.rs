@@ -339,7 +339,7 @@ impl Found {
                 code: error.code,
             },
             origin::ZEROCOPY => {
-                let copied = error.code != 0;
+                let copied = error.code & abi::ZEROCOPY_COPIED != 0;
                 return QueueEntry::ZeroCopy(ZeroCopyDone {
                     first: error.info,
                     last: error.data,

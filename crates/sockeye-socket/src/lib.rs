@@ -26,6 +26,7 @@
 //! | [`Outgoing`], [`Incoming`] | one message out, one in, with what goes beside the payload |
 //! | [`RecvBatch`], [`SendBatch`] | many messages a system call |
 //! | [`recv_error`] | the error queue: ICMP errors, transmit timestamps, zero-copy completions |
+//! | [`ZeroCopyBuffer`] | bytes for sends without a copy, safe to drop at any time |
 //! | [`filter`] | classic BPF for taking, dropping and steering packets |
 //! | [`os`] | timers, sendfile, splice, pipes, CPUs, clocks, limits, descriptor adoption and passing |
 
@@ -48,6 +49,7 @@ pub mod options;
 pub mod os;
 mod socket;
 mod sys;
+mod zerocopy;
 
 pub use accept_fault::AcceptFault;
 pub use batch::{RecvBatch, SendBatch, SendReport};
@@ -64,3 +66,4 @@ pub use message::{
 pub use multicast::{join_group, join_source, leave_group, leave_source};
 pub use socket::{ConnectStart, Socket};
 pub use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+pub use zerocopy::ZeroCopyBuffer;

@@ -4,12 +4,13 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use crate::options::{self, OptionValue, SocketOption};
-use crate::sys;
+use crate::{ZeroCopyBuffer, sys};
 
 /// A socket: one descriptor, owned.
 ///
@@ -57,6 +58,21 @@ impl Socket {
     /// `AddrInUse`, `AddrNotAvailable` (no interface has it), `PermissionDenied` (ports below 1024).
     pub fn bind(&self, address: &SocketAddr) -> io::Result<()> {
         self.socket2().bind(&SockAddr::from(*address))
+    }
+
+    /// Sends and receives through the interface of this name only.
+    ///
+    /// # Errors
+    ///
+    /// ENODEV where there is no such interface. A name longer than the kernel's (15 bytes), or with a NUL in it, is none:
+    /// cut short it might be another's. EPERM where the socket is bound to one and this process may not change that.
+    #[doc(alias = "SO_BINDTODEVICE")]
+    pub fn bind_to_device(&self, name: &str) -> io::Result<()> {
+        const LONGEST: usize = libc::IF_NAMESIZE - 1;
+        if name.len() > LONGEST || name.contains('\0') {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        self.set_bytes(options::SO_BINDTODEVICE, name.as_bytes())
     }
 
     /// Starts to connect, and says whether that was all.
@@ -183,14 +199,21 @@ impl Socket {
         sys::stream::send_vectored(self.as_fd(), buffers, 0)
     }
 
-    /// Sends without a copy into the kernel (`MSG_ZEROCOPY`); the pages belong to the kernel until the error queue
-    /// says otherwise, and must not change until then. [`options::SO_ZEROCOPY`] comes first.
+    /// Sends `range` of `buffer` without a copy into the kernel (`MSG_ZEROCOPY`). [`options::SO_ZEROCOPY`] comes first;
+    /// without it the kernel copies.
+    ///
+    /// The buffer may be dropped as soon as this returns. A completion follows on the error queue all the same
+    /// ([`QueueEntry::ZeroCopy`](crate::QueueEntry::ZeroCopy)); until it is there, the memory is not free.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and ENOBUFS past the socket's allowance of pinned memory (`net.core.optmem_max`).
-    pub fn send_zerocopy(&self, buffer: &[u8]) -> io::Result<usize> {
-        sys::stream::send(self.as_fd(), buffer, libc::MSG_ZEROCOPY)
+    /// As [`send`](Self::send); `InvalidInput` for a range outside the buffer; ENOBUFS past the allowance of pinned
+    /// memory (`net.core.optmem_max` for a socket, `RLIMIT_MEMLOCK` for a user).
+    #[doc(alias = "MSG_ZEROCOPY")]
+    pub fn send_zerocopy(&self, buffer: &ZeroCopyBuffer, range: Range<usize>) -> io::Result<usize> {
+        let bytes = buffer.get(range).ok_or(io::ErrorKind::InvalidInput)?;
+        // Only pages that are never written again and never reused while the kernel reads them come here.
+        sys::stream::send(self.as_fd(), bytes, libc::MSG_ZEROCOPY)
     }
 
     /// Sends one byte as TCP's urgent data.
@@ -332,6 +355,19 @@ impl Socket {
     /// EPERM where it needs a capability.
     pub fn set<T: OptionValue>(&self, option: SocketOption<T>, value: T) -> io::Result<()> {
         option.set(self.as_fd(), value)
+    }
+
+    /// Sets an option that a kernel or a kind of socket may be without, and says whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), but for ENOPROTOOPT and EOPNOTSUPP, which are `false`.
+    pub fn set_if_known<T: OptionValue>(&self, option: SocketOption<T>, value: T) -> io::Result<bool> {
+        match self.set(option, value) {
+            Ok(()) => Ok(true),
+            Err(error) if sys::option::is_unknown(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads an option of text or a structure into `buffer` and returns how many bytes it has.

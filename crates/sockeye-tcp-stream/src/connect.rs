@@ -8,7 +8,7 @@ use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::{Domain, Op, OpError, Socket, errno, options};
 
 use crate::error::ConnectError;
-use crate::options::{Mptcp, StreamOptions, set_device, set_transparent};
+use crate::options::{Mptcp, StreamOptions, set_transparent};
 use crate::{TcpState, TcpStream};
 
 /// What a connection starts with: its source, how it opens, and the options of the stream.
@@ -146,7 +146,7 @@ impl ConnectOptions {
             .map_err(|error| self.with_ends(error, peer))?;
         let set = |name, result: io::Result<()>| result.map_err(|e| self.failed(Op::Set(name), peer, e));
         if let Some(device) = &self.device {
-            set("SO_BINDTODEVICE", set_device(&socket, device))?;
+            set("SO_BINDTODEVICE", socket.bind_to_device(device))?;
         }
         if self.transparent {
             set("IP_TRANSPARENT", set_transparent(&socket, peer.is_ipv6()))?;

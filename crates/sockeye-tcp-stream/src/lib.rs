@@ -31,7 +31,7 @@
 //! | `stream` | [`TcpStream`] |
 //! | `connect`, `error` | [`ConnectOptions`], [`Connecting`], [`ConnectOutcome`], [`ConnectError`], [`ConnectCause`] |
 //! | `options` | [`ListenOptions`], [`StreamOptions`], [`Keepalive`], [`CongestionControl`], [`Mptcp`], a stream's setters |
-//! | `transfer`, `zerocopy`, `urgent` | sendfile and splice, [`ZeroCopy`], [`Urgent`] |
+//! | `transfer`, `zerocopy`, `urgent` | sendfile and splice, [`ZeroCopy`], [`ZeroCopyBuffer`], [`Urgent`] |
 //! | `info` | [`TcpInfo`], [`TcpState`], [`MptcpState`], [`FastOpen`] |
 #![forbid(unsafe_code)]
 
@@ -55,6 +55,7 @@ pub use error::{ConnectCause, ConnectError};
 pub use info::{FastOpen, MptcpState, TcpInfo, TcpState};
 pub use listener::{AcceptQueue, TcpListener};
 pub use options::{CongestionControl, Keepalive, ListenOptions, Mptcp, StreamOptions};
+pub use sockeye_socket::ZeroCopyBuffer;
 pub use stream::TcpStream;
 pub use urgent::Urgent;
 pub use zerocopy::{Done, ZeroCopy};

@@ -173,7 +173,8 @@ impl UdpOptions {
         self
     }
 
-    /// Takes several datagrams of one sender in one receive; see [`UdpSocket::set_gro`].
+    /// Takes several datagrams of one sender in one receive; see [`UdpSocket::set_gro`]. Where the kernel refuses it they
+    /// come one by one: [`Capabilities::coalesced_receive`](crate::Capabilities::coalesced_receive) says which.
     #[doc(alias = "UDP_GRO")]
     pub fn gro(mut self, on: bool) -> Self {
         self.gro = on;
@@ -207,7 +208,8 @@ impl UdpOptions {
         self
     }
 
-    /// Hears every group that any socket of this host joined, as the system's default has it; off unless asked for.
+    /// Hears every group that any socket of this host joined, as the system's default has it; off unless asked for. A
+    /// kernel that cannot switch it off is told by [`Capabilities::own_groups_only`](crate::Capabilities::own_groups_only).
     #[doc(alias = "IP_MULTICAST_ALL")]
     pub fn multicast_all(mut self, on: bool) -> Self {
         self.multicast_all = on;
@@ -272,26 +274,26 @@ impl UdpOptions {
         setter.buffer(self.recv_buffer, options::SO_RCVBUF, options::SO_RCVBUFFORCE)?;
         setter.buffer(self.send_buffer, options::SO_SNDBUF, options::SO_SNDBUFFORCE)?;
         if let Some(device) = &self.device {
-            setter.check(
-                "SO_BINDTODEVICE",
-                socket.set_bytes(options::SO_BINDTODEVICE, device.as_bytes()),
-            )?;
+            setter.check("SO_BINDTODEVICE", socket.bind_to_device(device))?;
         }
         // Sending without a checksum is of IPv4; IPv6 has its own option, for tunnels.
         setter.flag(self.without_checksum && !v6, options::SO_NO_CHECK)?;
         setter.flag(self.without_checksum && v6, options::UDP_NO_CHECK6_TX)?;
-        setter.flag(self.gro, options::UDP_GRO)?;
+        if self.gro {
+            // An offload changes the cost and nothing else, so none is worth a socket: old kernels and gVisor have none.
+            let _refused = socket.set(options::UDP_GRO, true);
+        }
         if v6 {
             setter.value(self.v6_only, options::IPV6_V6ONLY)?;
             setter.flag(self.freebind, options::IPV6_FREEBIND)?;
             setter.flag(self.transparent, options::IPV6_TRANSPARENT)?;
-            setter.value(Some(self.multicast_all), options::IPV6_MULTICAST_ALL)?;
+            setter.if_known(self.multicast_all, options::IPV6_MULTICAST_ALL)?;
             setter.value(self.path_mtu.map(PathMtu::number), options::IPV6_MTU_DISCOVER)?;
         }
         // An IPv6 socket that carries IPv4 too has the IPv4 options beside its own.
         setter.flag(self.freebind, options::IP_FREEBIND)?;
         setter.flag(self.transparent, options::IP_TRANSPARENT)?;
-        setter.value(Some(self.multicast_all), options::IP_MULTICAST_ALL)?;
+        setter.if_known(self.multicast_all, options::IP_MULTICAST_ALL)?;
         setter.value(self.path_mtu.map(PathMtu::number), options::IP_MTU_DISCOVER)?;
         if self.error_queue {
             setter.check("IP_RECVERR", enable_error_queue(&socket, true))?;
@@ -324,6 +326,11 @@ impl Setter<'_> {
             Some(value) => self.check(option.name(), self.socket.set(option, value)),
             None => Ok(()),
         }
+    }
+
+    /// Not asked for by anybody: a kernel without the option is no reason for having no socket.
+    fn if_known(&self, on: bool, option: SocketOption<bool>) -> Result<(), OpError> {
+        self.check(option.name(), self.socket.set_if_known(option, on).map(|_| ()))
     }
 
     fn buffer(

@@ -189,7 +189,7 @@ impl<'a> Outgoing<'a> {
         self
     }
 
-    /// IPv6 flow label, 20 bits; nothing over IPv4.
+    /// IPv6 flow label, the lower 20 bits of `label`; nothing over IPv4.
     #[doc(alias = "IPV6_FLOWINFO")]
     #[inline]
     pub const fn flow_label(mut self, label: u32) -> Self {

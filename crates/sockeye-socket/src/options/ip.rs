@@ -4,9 +4,9 @@ use super::options;
 
 options! { libc::IPPROTO_IP;
     /// The time to live of what is sent, 1 to 255.
-    IP_TTL: u32 = libc::IP_TTL;
+    IP_TTL: u32 = libc::IP_TTL, at_most 255;
     /// DSCP and ECN of what is sent, as the byte in the header. TCP keeps the ECN bits to itself.
-    IP_TOS: u32 = libc::IP_TOS;
+    IP_TOS: u32 = libc::IP_TOS, at_most 255;
     /// Bind and connect from addresses that are not this host's; needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
     IP_TRANSPARENT: bool = libc::IP_TRANSPARENT;
     /// Bind to an address that no interface has (yet).

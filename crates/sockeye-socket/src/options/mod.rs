@@ -13,6 +13,8 @@ use crate::sys;
 mod ip;
 mod raw;
 mod socket;
+#[cfg(test)]
+mod table;
 mod tcp;
 mod udp;
 
@@ -29,15 +31,29 @@ pub struct SocketOption<T: ?Sized> {
     level: i32,
     number: i32,
     name: &'static str,
+    limit: Limit,
     value: PhantomData<fn(&T)>,
 }
 
+/// What the kernel would take a larger value for another one than it is: it reads `u32` as a signed number, of which
+/// it uses fewer bits, or cuts text.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// It takes every value for what it is, or refuses it.
+    Kernel,
+    /// More means this, which is as good as no limit.
+    Saturate(u32),
+    /// More is EINVAL.
+    Refuse(u32),
+}
+
 impl<T: ?Sized> SocketOption<T> {
-    const fn new(level: i32, number: i32, name: &'static str) -> Self {
+    const fn new(level: i32, number: i32, name: &'static str, limit: Limit) -> Self {
         Self {
             level,
             number,
             name,
+            limit,
             value: PhantomData,
         }
     }
@@ -55,6 +71,11 @@ impl<T: OptionValue> SocketOption<T> {
     }
 
     pub(crate) fn set(self, fd: BorrowedFd<'_>, value: T) -> io::Result<()> {
+        let value = match (self.limit, value.amount()) {
+            (Limit::Saturate(most), Some(amount)) if amount > most => T::from_amount(most).unwrap_or(value),
+            (Limit::Refuse(most), Some(amount)) if amount > most => return Err(out_of_range()),
+            _ => value,
+        };
         sys::option::set(fd, self.level, self.number, value.to_raw())
     }
 }
@@ -65,8 +86,17 @@ impl SocketOption<[u8]> {
     }
 
     pub(crate) fn set_bytes(self, fd: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+        if let Limit::Refuse(most) = self.limit
+            && value.len() > most as usize
+        {
+            return Err(out_of_range());
+        }
         sys::option::set_bytes(fd, self.level, self.number, value)
     }
+}
+
+fn out_of_range() -> io::Error {
+    io::Error::from_raw_os_error(libc::EINVAL)
 }
 
 impl<T: ?Sized> Clone for SocketOption<T> {
@@ -94,6 +124,15 @@ mod sealed {
         type Raw: crate::sys::option::Plain;
         fn to_raw(self) -> Self::Raw;
         fn from_raw(raw: Self::Raw) -> Self;
+
+        /// The value where it counts something and may be more than the kernel counts to.
+        fn amount(self) -> Option<u32> {
+            None
+        }
+
+        fn from_amount(_amount: u32) -> Option<Self> {
+            None
+        }
     }
 }
 
@@ -125,9 +164,30 @@ macro_rules! same_as_raw {
     )+};
 }
 
-same_as_raw!(i32, u32, u64);
+same_as_raw!(i32, u64);
 
-/// `struct linger`: on or off, then whole seconds. A part of a second counts as one, so that only zero is zero.
+impl sealed::Value for u32 {
+    type Raw = Self;
+
+    fn to_raw(self) -> Self {
+        self
+    }
+
+    fn from_raw(raw: Self) -> Self {
+        raw
+    }
+
+    fn amount(self) -> Option<u32> {
+        Some(self)
+    }
+
+    fn from_amount(amount: u32) -> Option<Self> {
+        Some(amount)
+    }
+}
+
+/// `struct linger`: on or off, then whole seconds. A part of a second counts as one, so that only zero is zero; what is
+/// more than the kernel counts to is 68 years.
 impl sealed::Value for Option<Duration> {
     type Raw = [i32; 2];
 
@@ -135,7 +195,7 @@ impl sealed::Value for Option<Duration> {
         match self {
             None => [0, 0],
             Some(time) => {
-                let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+                let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
                 [1, i32::try_from(seconds).unwrap_or(i32::MAX)]
             }
         }
@@ -146,14 +206,36 @@ impl sealed::Value for Option<Duration> {
     }
 }
 
+/// The largest number that is not negative to the kernel.
+const INT_MAX: u32 = i32::MAX.cast_unsigned();
+
+/// Constants of one level: `NAME: type = number;`, and behind the number `at_most LIMIT` for what must be refused, or
+/// `up_to LIMIT` for what saturates.
 macro_rules! options {
-    ($level:expr; $($(#[$doc:meta])* $name:ident: $type:ty = $number:expr;)+) => {$(
-        $(#[$doc])*
-        pub const $name: $crate::options::SocketOption<$type> =
-            $crate::options::SocketOption::new($level, $number, stringify!($name));
-    )+};
+    ($level:expr; $($(#[$doc:meta])* $name:ident: $type:ty = $number:expr $(, $kind:ident $limit:expr)?;)+) => {
+        $(
+            $(#[$doc])*
+            pub const $name: $crate::options::SocketOption<$type> = $crate::options::SocketOption::new(
+                $level,
+                $number,
+                stringify!($name),
+                $crate::options::limit!($($kind $limit)?),
+            );
+        )+
+    };
 }
-use options;
+macro_rules! limit {
+    () => {
+        $crate::options::Limit::Kernel
+    };
+    (up_to $limit:expr) => {
+        $crate::options::Limit::Saturate($limit)
+    };
+    (at_most $limit:expr) => {
+        $crate::options::Limit::Refuse($limit)
+    };
+}
+use {limit, options};
 
 #[cfg(test)]
 mod tests {

@@ -34,5 +34,5 @@ options! { SOL_RAW;
 
 options! { libc::IPPROTO_ICMPV6;
     /// A bit for each of the 256 ICMPv6 message types that is not received: 32 bytes, words in host order.
-    ICMPV6_FILTER: [u8] = 1;
+    ICMPV6_FILTER: [u8] = 1, at_most 32;
 }

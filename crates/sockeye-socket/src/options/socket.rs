@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::options;
+use super::{INT_MAX, options};
 
 options! { libc::SOL_SOCKET;
     /// Bind although connections of a former owner of the address are still closing.
@@ -21,15 +21,15 @@ options! { libc::SOL_SOCKET;
     /// connection, more waits that many seconds.
     SO_LINGER: Option<Duration> = libc::SO_LINGER;
     /// Bytes of the send buffer. The kernel doubles what is set, and caps it at `net.core.wmem_max` before.
-    SO_SNDBUF: u32 = libc::SO_SNDBUF;
+    SO_SNDBUF: u32 = libc::SO_SNDBUF, up_to INT_MAX;
     /// Bytes of the receive buffer. The kernel doubles what is set, and caps it at `net.core.rmem_max` before.
-    SO_RCVBUF: u32 = libc::SO_RCVBUF;
+    SO_RCVBUF: u32 = libc::SO_RCVBUF, up_to INT_MAX;
     /// As [`SO_SNDBUF`] without the cap; needs `CAP_NET_ADMIN`.
-    SO_SNDBUFFORCE: u32 = libc::SO_SNDBUFFORCE;
+    SO_SNDBUFFORCE: u32 = libc::SO_SNDBUFFORCE, up_to INT_MAX;
     /// As [`SO_RCVBUF`] without the cap; needs `CAP_NET_ADMIN`.
-    SO_RCVBUFFORCE: u32 = libc::SO_RCVBUFFORCE;
+    SO_RCVBUFFORCE: u32 = libc::SO_RCVBUFFORCE, up_to INT_MAX;
     /// The fewest bytes that make a stream readable.
-    SO_RCVLOWAT: u32 = libc::SO_RCVLOWAT;
+    SO_RCVLOWAT: u32 = libc::SO_RCVLOWAT, up_to INT_MAX;
     /// The mark that routing rules and filters see; needs `CAP_NET_ADMIN`.
     SO_MARK: u32 = libc::SO_MARK;
     /// The queueing priority; above 6 it needs `CAP_NET_ADMIN`.
@@ -37,12 +37,13 @@ options! { libc::SOL_SOCKET;
     /// The most bytes a second that the fq queueing discipline (or TCP's own pacing) lets go; `u64::MAX` is no limit.
     SO_MAX_PACING_RATE: u64 = libc::SO_MAX_PACING_RATE;
     /// Microseconds of busy polling before a receive sleeps.
-    SO_BUSY_POLL: u32 = libc::SO_BUSY_POLL;
+    SO_BUSY_POLL: u32 = libc::SO_BUSY_POLL, up_to INT_MAX;
     /// The CPU that handled the last packet; on a `SO_REUSEPORT` socket, the CPU whose packets it prefers.
     SO_INCOMING_CPU: i32 = libc::SO_INCOMING_CPU;
     /// The receive queue (NAPI) of the last packet, 0 where there is none. Read only.
     SO_INCOMING_NAPI_ID: u32 = libc::SO_INCOMING_NAPI_ID;
-    /// Allows `MSG_ZEROCOPY`.
+    /// Allows `MSG_ZEROCOPY`: see [`Socket::send_zerocopy`](crate::Socket::send_zerocopy). A send of another library that
+    /// hands flags on as they are may then let the kernel read its buffer after it has returned.
     SO_ZEROCOPY: bool = libc::SO_ZEROCOPY;
     /// A number that no other socket of this boot has. Read only.
     SO_COOKIE: u64 = libc::SO_COOKIE;
@@ -57,5 +58,5 @@ options! { libc::SOL_SOCKET;
     /// The pending error; reading clears it. Read only.
     SO_ERROR: i32 = libc::SO_ERROR;
     /// The interface the socket is bound to, by name; empty is none.
-    SO_BINDTODEVICE: [u8] = libc::SO_BINDTODEVICE;
+    SO_BINDTODEVICE: [u8] = libc::SO_BINDTODEVICE, at_most 15;
 }

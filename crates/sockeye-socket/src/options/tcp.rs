@@ -1,6 +1,6 @@
 //! Options of TCP and MPTCP sockets.
 
-use super::options;
+use super::{INT_MAX, options};
 
 options! { libc::IPPROTO_TCP;
     /// Send small segments at once (Nagle's algorithm off).
@@ -23,15 +23,15 @@ options! { libc::IPPROTO_TCP;
     TCP_LINGER2: i32 = libc::TCP_LINGER2;
     /// Seconds a listener waits for the first data before it lets a connection be accepted. The kernel rounds it to
     /// whole retransmissions of SYN-ACK.
-    TCP_DEFER_ACCEPT: u32 = libc::TCP_DEFER_ACCEPT;
+    TCP_DEFER_ACCEPT: u32 = libc::TCP_DEFER_ACCEPT, up_to INT_MAX;
     /// The largest segment, in bytes.
     TCP_MAXSEG: u32 = libc::TCP_MAXSEG;
     /// Bytes not yet sent above which a stream does not count as writable.
     TCP_NOTSENT_LOWAT: u32 = libc::TCP_NOTSENT_LOWAT;
     /// The largest window to announce, in bytes.
-    TCP_WINDOW_CLAMP: u32 = libc::TCP_WINDOW_CLAMP;
+    TCP_WINDOW_CLAMP: u32 = libc::TCP_WINDOW_CLAMP, up_to INT_MAX;
     /// On a listener: how many fast-open connections may wait for the handshake's end.
-    TCP_FASTOPEN: u32 = libc::TCP_FASTOPEN;
+    TCP_FASTOPEN: u32 = libc::TCP_FASTOPEN, up_to INT_MAX;
     /// On a client: the first write travels with the SYN.
     TCP_FASTOPEN_CONNECT: bool = libc::TCP_FASTOPEN_CONNECT;
     /// Fast open without a cookie.
@@ -41,7 +41,7 @@ options! { libc::IPPROTO_TCP;
     /// The IP and TCP headers of the SYN; they can be read once. Read only.
     TCP_SAVED_SYN: [u8] = libc::TCP_SAVED_SYN;
     /// The congestion control algorithm, by name.
-    TCP_CONGESTION: [u8] = libc::TCP_CONGESTION;
+    TCP_CONGESTION: [u8] = libc::TCP_CONGESTION, at_most 15;
     /// `struct tcp_info`. Read only.
     TCP_INFO: [u8] = libc::TCP_INFO;
     /// Whether the connection speaks MPTCP. Read only.

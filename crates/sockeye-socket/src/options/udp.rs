@@ -26,9 +26,9 @@ options! { libc::IPPROTO_IP;
     /// Receive datagrams of groups that other sockets joined, too. On unless set otherwise, whatever one expects.
     IP_MULTICAST_ALL: bool = libc::IP_MULTICAST_ALL;
     /// The time to live of datagrams to groups; 1 unless set.
-    IP_MULTICAST_TTL: u32 = libc::IP_MULTICAST_TTL;
+    IP_MULTICAST_TTL: u32 = libc::IP_MULTICAST_TTL, at_most 255;
     /// The interface to send to groups through, as an `ip_mreqn`.
-    IP_MULTICAST_IF: [u8] = libc::IP_MULTICAST_IF;
+    IP_MULTICAST_IF: [u8] = libc::IP_MULTICAST_IF, at_most 12;
     /// Hear what oneself sends to groups.
     IP_MULTICAST_LOOP: bool = libc::IP_MULTICAST_LOOP;
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sys::pass as sys;
+use crate::sys::{option, pass as sys};
 
 /// The most descriptors one message carries (`SCM_MAX_FD`).
 pub const MAX_PASSED_FDS: usize = sys::MAX_FDS;
@@ -14,7 +14,8 @@ pub const MAX_PASSED_FDS: usize = sys::MAX_FDS;
 /// # Errors
 ///
 /// `InvalidInput` where `data` is empty (a stream carries no descriptors without a byte) or there are more than
-/// [`MAX_PASSED_FDS`]; `WouldBlock` when there is no room; `BrokenPipe`, never `SIGPIPE`.
+/// [`MAX_PASSED_FDS`], or `socket` is not a Unix socket: another would send the bytes and drop the descriptors;
+/// `WouldBlock` when there is no room; `BrokenPipe`, never `SIGPIPE`.
 ///
 /// # References
 ///
@@ -24,6 +25,7 @@ pub fn send_fds(socket: impl AsFd, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::R
     if data.is_empty() || fds.len() > MAX_PASSED_FDS {
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    check_family(socket.as_fd())?;
     sys::send(socket.as_fd(), data, fds)
 }
 
@@ -32,10 +34,15 @@ pub fn send_fds(socket: impl AsFd, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::R
 ///
 /// # Errors
 ///
-/// `WouldBlock` when there is nothing. `InvalidData` where the kernel had to drop descriptors, because this process may
+/// `WouldBlock` when there is nothing. `InvalidInput` where `data` is empty, which could not be told from the end, or
+/// `socket` is not a Unix socket. `InvalidData` where the kernel had to drop descriptors, because this process may
 /// have no more: those that did come are closed, so that no half of a set is taken for the whole.
 #[doc(alias = "SCM_RIGHTS")]
 pub fn recv_fds(socket: impl AsFd, data: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    if data.is_empty() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    check_family(socket.as_fd())?;
     let received = sys::recv(socket.as_fd(), data)?;
     if received.truncated {
         let message = "descriptors were lost on the way: this process is at its limit";
@@ -43,6 +50,14 @@ pub fn recv_fds(socket: impl AsFd, data: &mut [u8], fds: &mut Vec<OwnedFd>) -> i
     }
     fds.extend(received.fds);
     Ok(received.len)
+}
+
+fn check_family(socket: BorrowedFd<'_>) -> io::Result<()> {
+    if option::get::<i32>(socket, libc::SOL_SOCKET, libc::SO_DOMAIN)? == libc::AF_UNIX {
+        return Ok(());
+    }
+    let message = "descriptors travel over Unix sockets only";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 #[cfg(test)]

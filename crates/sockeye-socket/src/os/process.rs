@@ -41,10 +41,13 @@ pub fn online_cpus() -> io::Result<Vec<usize>> {
 
 /// `0-3,8`: the kernel's way to write a set of CPUs.
 fn parse_cpu_list(list: &str) -> Option<Vec<usize>> {
+    // Far above what any kernel is built for (`CONFIG_NR_CPUS`).
+    const MOST: usize = 1 << 16;
     let mut cpus = Vec::new();
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        cpus.extend(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?);
+        let number = |text: &str| text.parse::<usize>().ok().filter(|&cpu| cpu < MOST);
+        cpus.extend(number(first)?..=number(last)?);
     }
     Some(cpus)
 }
@@ -122,6 +125,7 @@ mod tests {
         assert_eq!(parse_cpu_list("0-2,5,7-8"), Some(vec![0, 1, 2, 5, 7, 8]));
         assert_eq!(parse_cpu_list("0-"), None);
         assert_eq!(parse_cpu_list(""), None);
+        assert_eq!(parse_cpu_list("0-18446744073709551615"), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub(crate) const SO_TIMESTAMPING_NEW: i32 = 65;
 pub(crate) const SCM_TS_OPT_ID: i32 = 81;
 /// `IPV6_ORIGDSTADDR` and its receive option.
 pub(crate) const IPV6_ORIGDSTADDR: i32 = 74;
+/// `IPV6_MULTICAST_ALL`.
+pub(crate) const IPV6_MULTICAST_ALL: i32 = 29;
 
 /// `SOF_TIMESTAMPING_TX_SOFTWARE`: stamp when the driver takes the packet.
 pub(crate) const STAMP_TX_SOFTWARE: u32 = 1 << 1;
@@ -17,6 +19,9 @@ pub(crate) const STAMP_REPORT_SOFTWARE: u32 = 1 << 4;
 pub(crate) const STAMP_OPT_ID: u32 = 1 << 7;
 /// `SOF_TIMESTAMPING_OPT_TSONLY`: the stamp alone, without the packet.
 pub(crate) const STAMP_OPT_TSONLY: u32 = 1 << 11;
+
+/// `SO_EE_CODE_ZEROCOPY_COPIED`: the kernel copied the bytes of a zero-copy send.
+pub(crate) const ZEROCOPY_COPIED: u8 = 1;
 
 /// Origins of an entry in the error queue (`SO_EE_ORIGIN_*`).
 pub(crate) mod origin {

@@ -23,23 +23,27 @@ const OF_SOCKET: [(Metadata, i32); 2] = [
 ];
 
 pub(crate) fn set(fd: BorrowedFd<'_>, which: Metadata, on: bool) -> io::Result<()> {
-    let value = i32::from(on);
     let v6 = is_v6(fd)?;
+    let set = |level, name| match option::set(fd, level, name, i32::from(on)) {
+        // What the kernel does not have it does not report.
+        Err(error) if !on && option::is_unknown(&error) => Ok(()),
+        answer => answer,
+    };
     for (flag, of_v4, of_v6) in OF_FAMILY {
         if !which.contains(flag) {
             continue;
         }
-        let v4_result = option::set(fd, libc::SOL_IP, of_v4, value);
+        let v4_result = set(libc::SOL_IP, of_v4);
         if v6 {
             // The IPv4 options speak for mapped packets, which raw v6 sockets do not carry and refuse to hear of.
-            option::set(fd, libc::SOL_IPV6, of_v6, value)?;
+            set(libc::SOL_IPV6, of_v6)?;
         } else {
             v4_result?;
         }
     }
     for (flag, name) in OF_SOCKET {
         if which.contains(flag) {
-            option::set(fd, libc::SOL_SOCKET, name, value)?;
+            set(libc::SOL_SOCKET, name)?;
         }
     }
     Ok(())
@@ -47,6 +51,11 @@ pub(crate) fn set(fd: BorrowedFd<'_>, which: Metadata, on: bool) -> io::Result<(
 
 pub(crate) fn active(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
     let v6 = is_v6(fd)?;
+    let is_on = |level, name| match option::get::<i32>(fd, level, name) {
+        Ok(value) => Ok(value != 0),
+        Err(error) if option::is_unknown(&error) => Ok(false),
+        Err(error) => Err(error),
+    };
     let mut active = Metadata::NONE;
     for (flag, of_v4, of_v6) in OF_FAMILY {
         let (level, name) = if v6 {
@@ -54,12 +63,12 @@ pub(crate) fn active(fd: BorrowedFd<'_>) -> io::Result<Metadata> {
         } else {
             (libc::SOL_IP, of_v4)
         };
-        if option::get::<i32>(fd, level, name)? != 0 {
+        if is_on(level, name)? {
             active |= flag;
         }
     }
     for (flag, name) in OF_SOCKET {
-        if option::get::<i32>(fd, libc::SOL_SOCKET, name)? != 0 {
+        if is_on(libc::SOL_SOCKET, name)? {
             active |= flag;
         }
     }

@@ -15,6 +15,7 @@
 //! | `cmsg`, `control`, `metadata` | control messages as bytes, what they mean, the options that ask for them |
 //! | `filter`, `interface` | packet filters; interface names, indices and addresses |
 //! | `names` | `getaddrinfo` |
+//! | `pages` | memory that the kernel may read after it is freed |
 //! | `pass` | descriptors sent over a Unix socket |
 //! | `process` | timers, the clock, CPU affinity, limits, inherited descriptors |
 //!
@@ -34,6 +35,7 @@ pub(crate) mod message;
 pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod option;
+pub(crate) mod pages;
 pub(crate) mod pass;
 #[cfg(feature = "mio")]
 pub(crate) mod poller;

@@ -43,8 +43,9 @@ pub(crate) fn set<T: Plain>(fd: BorrowedFd<'_>, level: i32, name: i32, value: T)
 
 /// Reads an option of any length into `buffer` and returns how many bytes the kernel wrote.
 pub(crate) fn get_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut len = socklen(buffer.len());
-    // SAFETY: the kernel writes at most `len` bytes into `buffer`, which has that many.
+    // The kernel counts in an int and takes more for less than nothing.
+    let mut len = socklen(buffer.len().min(i32::MAX as usize));
+    // SAFETY: the kernel writes at most `len` bytes into `buffer`, which has at least that many.
     let answer = unsafe { libc::getsockopt(raw(fd), level, name, buffer.as_mut_ptr().cast(), &raw mut len) };
     check(answer)?;
     Ok((len as usize).min(buffer.len()))
@@ -55,6 +56,11 @@ pub(crate) fn set_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8])
     // SAFETY: the kernel reads `value.len()` bytes of `value`.
     check(unsafe { libc::setsockopt(raw(fd), level, name, value.as_ptr().cast(), socklen(value.len())) })?;
     Ok(())
+}
+
+/// Whether an option was refused because the kernel, or this kind of socket, does not have it.
+pub(crate) fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP))
 }
 
 /// Option values are small; a longer one is cut here and refused by the kernel.

@@ -145,20 +145,50 @@ pub(crate) fn set_nofile(soft: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `fd` is open in this process.
-pub(crate) fn is_open(fd: RawFd) -> bool {
-    // SAFETY: the command takes no argument, and a number that is no descriptor is answered with EBADF.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+/// What a number of a descriptor is in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// No descriptor.
+    Closed,
+    /// Close-on-exec: it was opened after this program began, and something here owns it.
+    Own,
+    /// A socket that may have come through exec.
+    Socket,
+    /// Something else that may have come through exec.
+    Other,
 }
 
-/// Takes over a descriptor that the parent process has left open for this one.
+impl Number {
+    pub(crate) fn of(fd: RawFd) -> Self {
+        // SAFETY: the command takes no argument, and a number that is no descriptor is answered with EBADF.
+        let Ok(flags) = check(unsafe { libc::fcntl(fd, libc::F_GETFD) }) else {
+            return Self::Closed;
+        };
+        if flags & libc::FD_CLOEXEC != 0 {
+            return Self::Own;
+        }
+        let mut status = MaybeUninit::<libc::stat>::zeroed();
+        // SAFETY: the kernel writes one stat.
+        if check(unsafe { libc::fstat(fd, status.as_mut_ptr()) }).is_err() {
+            return Self::Closed;
+        }
+        // SAFETY: zeroed before, written by the kernel since, and a stat may have any bits.
+        let status = unsafe { status.assume_init() };
+        match status.st_mode & libc::S_IFMT {
+            libc::S_IFSOCK => Self::Socket,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Takes over a socket that the parent process has left open for this one, and makes it close-on-exec.
 ///
-/// The caller asks once a process and number: `os::inherit` sees to it.
+/// The caller asks once a process, and only for a [`Number::Socket`]: `os::inherit` sees to it.
 pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the command takes flags.
     check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: the descriptor is open, as the call above has shown, and was opened for this process by its parent under
-    // the LISTEN_FDS protocol, so nothing in this process owns it; the caller takes each number once.
+    // SAFETY: the descriptor is open, as the call above has shown. It is not one of the program's, which Rust opens
+    // close-on-exec: it came through exec, under the LISTEN_FDS protocol, and each number is taken once a process.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -95,23 +95,27 @@ pub(crate) fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Whether the next byte to read is the one the urgent mark points at.
 pub(crate) fn at_mark(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut at: libc::c_int = 0;
-    // SAFETY: this request writes one int, and `at` is one.
-    check(unsafe { libc::ioctl(raw(fd), SIOCATMARK, &raw mut at) })?;
-    Ok(at != 0)
+    Ok(int_of(fd, SIOCATMARK)? != 0)
 }
 
 /// One `ioctl` that answers with a count of bytes (`SIOCINQ`, `SIOCOUTQ`, `SIOCOUTQNSD`).
 pub(crate) fn count_of(fd: BorrowedFd<'_>, request: Queue) -> io::Result<usize> {
-    let mut bytes: libc::c_int = 0;
     let request = match request {
         Queue::Unread => libc::FIONREAD,
         Queue::Unacked => libc::TIOCOUTQ,
         Queue::Unsent => SIOCOUTQNSD,
     };
-    // SAFETY: these three requests write one int, and `bytes` is one.
-    check(unsafe { libc::ioctl(raw(fd), request, &raw mut bytes) })?;
-    Ok(usize::try_from(bytes).unwrap_or(0))
+    Ok(usize::try_from(int_of(fd, request)?).unwrap_or(0))
+}
+
+/// The int that a request answers with. A protocol that does not know it hands it on to the devices, which take whatever
+/// is there for a `struct ifreq`: so there is room for one.
+fn int_of(fd: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<libc::c_int> {
+    let mut answer = [0; size_of::<libc::ifreq>() / size_of::<libc::c_int>()];
+    // SAFETY: the kernel reads and writes an int, or an ifreq at most, and `answer` is as large as that.
+    check(unsafe { libc::ioctl(raw(fd), request, answer.as_mut_ptr()) })?;
+    let [int, ..] = answer;
+    Ok(int)
 }
 
 /// Which of a stream's queues [`count_of`] measures.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::{Domain, Op, OpError, options};
 
-use super::{Mptcp, StreamOptions, set_device, set_transparent, whole_seconds};
+use super::{Mptcp, StreamOptions, set_transparent, whole_seconds};
 use crate::TcpListener;
 
 /// Options of a listener.
@@ -179,7 +179,7 @@ impl ListenOptions {
             set("IPV6_V6ONLY", socket.set(options::IPV6_V6ONLY, only))?;
         }
         if let Some(device) = &self.device {
-            set("SO_BINDTODEVICE", set_device(&socket, device))?;
+            set("SO_BINDTODEVICE", socket.bind_to_device(device))?;
         }
         if self.freebind {
             set("IP_FREEBIND", socket.set(options::IP_FREEBIND, true))?;

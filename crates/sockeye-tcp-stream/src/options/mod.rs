@@ -216,14 +216,6 @@ pub(crate) fn set_transparent(socket: &Socket, ipv6: bool) -> io::Result<()> {
     socket.set(options::IP_TRANSPARENT, true)
 }
 
-/// A name that is too long for the kernel would be cut there, and might then be another's.
-pub(crate) fn set_device(socket: &Socket, name: &str) -> io::Result<()> {
-    if name.len() > 15 {
-        return Err(io::Error::from_raw_os_error(errno::ENODEV));
-    }
-    socket.set_bytes(options::SO_BINDTODEVICE, name.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

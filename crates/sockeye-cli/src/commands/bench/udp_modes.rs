@@ -79,6 +79,13 @@ impl Bursts {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let options = UdpOptions::new().recv_buffer(BUFFER).send_buffer(BUFFER);
         let receiver = options.clone().gro(mode == Mode::GsoGro).bind(any)?;
+        // A socket goes without it where it must; a measurement under its name does not.
+        if mode == Mode::GsoGro && !receiver.capabilities()?.coalesced_receive {
+            anyhow::bail!(
+                "this kernel refuses UDP_GRO: there is no {} to measure",
+                mode.name()
+            );
+        }
         let mut outbox = SendBatch::new(BURST);
         outbox.set_coalescing(matches!(mode, Mode::Gso | Mode::GsoGro));
         Ok(Self {
