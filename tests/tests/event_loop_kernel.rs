@@ -868,3 +868,109 @@ fn a_read_or_write_that_fails_in_passing_costs_no_connection() {
         }
     }
 }
+
+/// Waits for a second while a call of the loop fails for ever, and counts the turns: a loop that spins makes as many as
+/// the machine can.
+#[test]
+fn no_error_of_the_kernel_makes_the_loop_spin() {
+    let serve = || {
+        let mut events = EventLoop::new().unwrap();
+        let service = events.add_stream_service(echo(), StreamOptions::default());
+        let listener = events
+            .listen(service, loopback(), &ListenOptions::default())
+            .unwrap();
+        let at = events.local_addr(listener).unwrap();
+        let counter = events.add_datagram_service(Counter::default());
+        let socket = events
+            .bind(counter, loopback(), &DatagramOptions::default())
+            .unwrap();
+        let datagrams = events.local_addr(socket).unwrap();
+        let _client = TcpStream::connect(at).map(|mut client| {
+            let _ = client.write(b"hello");
+            client
+        });
+        let sender = UdpSocket::bind(loopback()).unwrap();
+        let _ = sender.send_to(b"hello", datagrams);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(1) {
+            events.turn(Some(Duration::from_millis(250))).unwrap();
+        }
+        let stats = events.stats();
+        assert!(stats.turns < 1_000, "{stats:?}");
+    };
+    if std::env::var_os("SOCKEYE_EVENT_LOOP_INJECTED").is_some() {
+        return serve();
+    }
+    for inject in [
+        "accept4:error=EPERM",
+        "accept4:error=EACCES",
+        "accept4:error=EMFILE",
+        "accept4:error=EINVAL",
+        "recvfrom:error=EINTR",
+        "recvfrom:error=ENOMEM",
+        "sendto:error=ENOBUFS",
+        "sendto:error=EINTR",
+        "recvmmsg:error=EIO",
+        "recvmmsg:error=EINTR",
+        "recvmmsg:error=ECONNREFUSED",
+        "sendmmsg:error=ENOBUFS",
+        "sendmmsg:error=EINTR",
+        "epoll_ctl:error=ENOSPC:when=6+",
+        "read:error=EAGAIN:when=50+",
+    ] {
+        served_although("no_error_of_the_kernel_makes_the_loop_spin", inject);
+    }
+}
+
+/// A listener that somebody shuts down: its service hears of it, its connections go on.
+#[test]
+fn a_listener_that_is_shut_down_is_told() {
+    if std::env::var_os("SOCKEYE_EVENT_LOOP_CHILD").is_none() {
+        return in_a_child(
+            "a_listener_that_is_shut_down_is_told",
+            a_listener_that_is_shut_down_is_told,
+        );
+    }
+    let mut world = OnKernel::new();
+    let (server, at) = echo().serve(&mut world, StreamOptions::default());
+    let client = Probe::new().connect(&mut world, at);
+    let (s, c) = (server.log.clone(), client.log.clone());
+    world.until("open", || s.opened() == 1 && c.opened() == 1);
+    // Another owner of the same listener, as a process that it was handed to would be.
+    let listener = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .into_string()
+                .unwrap()
+                .parse::<i32>()
+                .ok()
+        })
+        .find(|&fd| is_listening(fd))
+        .expect("the listener's descriptor");
+    // SAFETY: shutdown takes two numbers.
+    #[expect(unsafe_code, reason = "std has no shutdown for listeners")]
+    let done = unsafe { libc::shutdown(listener, libc::SHUT_RD) };
+    assert_eq!(done, 0);
+    world.until("told", || s.has(&Told::ListenerLost(ErrorKind::InvalidInput)));
+    assert_eq!(world.server().stats().listeners_lost, 1);
+    assert!(!s.has(&Told::Dropped));
+}
+
+fn is_listening(fd: i32) -> bool {
+    let (mut on, mut len) = (0_i32, 4);
+    // SAFETY: getsockopt writes four bytes into an int and their count into another.
+    #[expect(unsafe_code, reason = "the descriptor is only known by its number")]
+    let answer = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_ACCEPTCONN,
+            (&raw mut on).cast(),
+            &raw mut len,
+        )
+    };
+    answer == 0 && on == 1
+}

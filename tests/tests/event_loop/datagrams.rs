@@ -6,10 +6,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, Outgoing, SendFailure, Sent,
+    CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, Outgoing,
+    SendFailure, Sent,
 };
 
-use crate::world::World;
+use sockeye_sim::Call;
+use sockeye_socket::errno;
+
+use crate::world::{Simulated, World};
 
 in_both_worlds!(
     an_echo_of_bursts_keeps_order_and_sizes,
@@ -21,6 +25,8 @@ in_both_worlds!(
     a_socket_that_closes_itself_sends_what_it_said_and_hears_no_more,
     one_socket_sends_through_another,
     timers_of_a_closed_socket_do_not_fire,
+    any_number_of_refusals_leaves_the_socket,
+    the_end_of_the_loop_is_told_to_each_socket,
 );
 
 type OnDatagram = Box<dyn FnMut(&mut Datagrams<'_>, Datagram<'_>)>;
@@ -43,6 +49,7 @@ struct Diary {
     send_failures: Rc<RefCell<Vec<SendFailure>>>,
     receive_errors: Rc<RefCell<Vec<std::io::ErrorKind>>>,
     errors: Rc<RefCell<Vec<String>>>,
+    closes: Rc<RefCell<Vec<(DatagramId, &'static str)>>>,
 }
 
 impl Probe {
@@ -126,6 +133,10 @@ impl DatagramService for Probe {
 
     fn on_error(&mut self, _: &mut Datagrams<'_>, entry: sockeye_event_loop::QueueEntry) {
         self.diary.errors.borrow_mut().push(format!("{entry:?}"));
+    }
+
+    fn on_close(&mut self, _: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        self.diary.closes.borrow_mut().push((id, reason.name()));
     }
 }
 
@@ -337,6 +348,7 @@ fn a_socket_that_closes_itself_sends_what_it_said_and_hears_no_more<W: World>() 
     assert_eq!(*server.received.borrow(), [b"data", b"quit"]);
     assert!(world.server().local_addr(id).is_err());
     assert_eq!(world.server().stats().panics, 0);
+    assert_eq!(*server.closes.borrow(), [(id, "closed")], "told once");
 }
 
 fn one_socket_sends_through_another<W: World>() {
@@ -379,4 +391,108 @@ fn timers_of_a_closed_socket_do_not_fire<W: World>() {
     world.pass(Duration::from_millis(20));
     assert_eq!(fired.get(), 1);
     let _ = at;
+}
+
+/// A connected socket whose server is not there: each refusal is told, and once the server is back all is well.
+fn any_number_of_refusals_leaves_the_socket<W: World>() {
+    let mut world = W::new();
+    let (_, id, at) = Probe::default()
+        .datagram(|socket, _| socket.close())
+        .on_server(&mut world, &DatagramOptions::default());
+    // The port is known, and then free.
+    let options = DatagramOptions {
+        connect: Some(at),
+        ..DatagramOptions::default()
+    };
+    let client = Probe::default()
+        .open(|socket| {
+            socket.set_timer(Duration::ZERO, 0);
+        })
+        .timer(move |socket| {
+            let _ = socket.send_to(b"anybody?", at);
+            socket.set_timer(Duration::from_micros(10), 0);
+        })
+        .on_client(&mut world, &options);
+    world.until("gone", || client.receive_errors.borrow().len() > 1_200);
+    assert!(world.server().local_addr(id).is_err());
+    let refused = |kind: &std::io::ErrorKind| *kind == std::io::ErrorKind::ConnectionRefused;
+    assert!(client.receive_errors.borrow().iter().all(refused));
+    assert!(client.closes.borrow().is_empty());
+    let echo = Probe::default().datagram(|socket, datagram| {
+        let _ = socket.send(&datagram.echo());
+    });
+    let diary = echo.diary.clone();
+    let service = world.server().add_datagram_service(echo);
+    world
+        .server()
+        .bind(service, at, &DatagramOptions::default())
+        .unwrap();
+    world.until("the server is back", || {
+        !client.received.borrow().is_empty() && !diary.received.borrow().is_empty()
+    });
+}
+
+fn the_end_of_the_loop_is_told_to_each_socket<W: World>() {
+    let mut world = W::new();
+    let options = DatagramOptions::default();
+    let (one, id, _) = Probe::default().on_server(&mut world, &options);
+    let (two, other, _) = Probe::default().on_server(&mut world, &options);
+    drop(world);
+    assert_eq!(*one.closes.borrow(), [(id, "loop ended")]);
+    assert_eq!(*two.closes.borrow(), [(other, "loop ended")]);
+}
+
+const EIO: i32 = 5;
+
+#[test]
+fn errors_of_the_system_pass_and_only_a_bad_descriptor_ends_a_socket() {
+    for (number, times, ends) in [
+        (EIO, 1_500, false),
+        (errno::ENOMEM, 20, false),
+        (errno::EINTR, 2_000, false),
+        (errno::EHOSTUNREACH, 1_500, false),
+        (errno::EBADF, 1, true),
+        (errno::ENOTSOCK, 1, true),
+    ] {
+        let mut world = Simulated::new();
+        let (server, id, at) = Probe::default().on_server(&mut world, &DatagramOptions::default());
+        world.fail_at_the_server(Call::Receive, times, number);
+        Probe::default()
+            .open(move |socket| {
+                let _ = socket.send_to(b"hello", at);
+            })
+            .on_client(&mut world, &DatagramOptions::default());
+        if ends {
+            world.until("the end", || !server.closes.borrow().is_empty());
+            assert_eq!(*server.closes.borrow(), [(id, "error")], "errno {number}");
+            assert!(world.server().local_addr(id).is_err());
+        } else {
+            world.until("received after all", || server.received.borrow().len() == 1);
+            assert!(server.closes.borrow().is_empty(), "errno {number}");
+        }
+    }
+}
+
+#[test]
+fn a_receive_that_fails_for_ever_does_not_spin() {
+    for number in [
+        EIO,
+        errno::ENOMEM,
+        errno::ENOBUFS,
+        errno::EINTR,
+        errno::ECONNREFUSED,
+        errno::EPERM,
+    ] {
+        let mut world = Simulated::new();
+        let (_, _, at) = Probe::default().on_server(&mut world, &DatagramOptions::default());
+        world.fail_at_the_server(Call::Receive, 20_000, number);
+        Probe::default()
+            .open(move |socket| {
+                let _ = socket.send_to(b"hello", at);
+            })
+            .on_client(&mut world, &DatagramOptions::default());
+        world.pass(Duration::from_secs(60));
+        let turns = world.server().stats().turns;
+        assert!(turns < 2_000, "errno {number}: {turns} turns in a minute");
+    }
 }

@@ -597,3 +597,97 @@ fn reads_and_writes_that_fail_for_ever_end_by_the_deadline_and_do_not_spin() {
         }
     }
 }
+
+#[test]
+fn an_accept_that_is_refused_for_ever_backs_off_and_is_told() {
+    use sockeye_socket::errno::{EACCES, ECONNABORTED, EMFILE, EPERM};
+    for errno in [EPERM, EACCES, ECONNABORTED, EMFILE] {
+        let mut world = Simulated::new();
+        let (server, at) = Probe::new().serve(&mut world, StreamOptions::default());
+        world.fail_at_the_server(Call::Accept, 3_000, errno);
+        Probe::new().connect(&mut world, at);
+        world.pass(Duration::from_secs(5));
+        let stats = world.server().stats();
+        assert!(stats.turns < 500, "errno {errno}: {stats:?}");
+        assert!(
+            stats.accept_errors > 10 && stats.accept_back_offs > 10,
+            "{stats:?}"
+        );
+        assert!(
+            !server
+                .log
+                .all()
+                .iter()
+                .any(|told| matches!(told, Told::ListenerLost(_)))
+        );
+        // Once it is allowed again, who waited is served.
+        let s = server.log.clone();
+        world.until("accepted", || s.opened() == 1);
+    }
+}
+
+#[test]
+fn a_listener_that_is_lost_is_told() {
+    use sockeye_socket::errno::{EBADF, EINVAL};
+    for errno in [EINVAL, EBADF] {
+        let mut world = Simulated::new();
+        let (server, at) = Probe::new().serve(&mut world, StreamOptions::default());
+        let before = Probe::new().connect(&mut world, at);
+        let (s, b) = (server.log.clone(), before.log.clone());
+        world.until("open", || s.opened() == 1 && b.opened() == 1);
+        world.fail_at_the_server(Call::Accept, 1, errno);
+        Probe::new().connect(&mut world, at);
+        let lost = |told: &Told| matches!(told, Told::ListenerLost(_));
+        world.until("told", || s.all().iter().any(lost));
+        world.pass(Duration::from_millis(100));
+        assert_eq!(s.all().iter().filter(|told| lost(told)).count(), 1);
+        assert_eq!(world.server().stats().listeners_lost, 1);
+        assert!(!s.has(&Told::Dropped), "connections that stood go on");
+    }
+}
+
+/// Each call of a host, failing for ever with each error that it may have: no loop turns without end.
+#[test]
+fn no_error_makes_a_loop_spin() {
+    use sockeye_socket::errno as e;
+    let errors = [
+        e::EINTR,
+        e::ENOBUFS,
+        e::ENOMEM,
+        e::EMFILE,
+        e::EPERM,
+        e::EACCES,
+        e::EINVAL,
+        e::EBADF,
+        e::ECONNRESET,
+        e::EPIPE,
+        e::ENETUNREACH,
+        e::ECONNABORTED,
+        5,
+    ];
+    for call in Call::ALL {
+        for errno in errors {
+            let mut world = Simulated::new();
+            let (_, at) = echo().serve(&mut world, StreamOptions::default());
+            let service = world
+                .server()
+                .add_stream_service(Probe::new(), StreamOptions::default());
+            world.server().connect(service, ConnectRequest::new(at));
+            let client = Probe::new()
+                .open(|stream| {
+                    stream.set_timer(Duration::from_millis(2), 0);
+                })
+                .timer(|stream, _| {
+                    let _ = stream.write(b"hello");
+                    stream.set_timer(Duration::from_millis(500), 0);
+                })
+                .connect(&mut world, at);
+            world.pass(Duration::from_millis(1));
+            world.fail_at_the_server(call, 5_000, errno);
+            world.pass(Duration::from_secs(20));
+            let stats = world.server().stats();
+            assert!(stats.turns < 2_500, "{call:?} {errno}: {stats:?}");
+            drop(client);
+        }
+    }
+}

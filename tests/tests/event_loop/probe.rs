@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use sockeye_event_loop::{
-    CloseReason, ConnectFailure, ConnectRequest, Context, Message, Relayed, ServiceHandle, Stream, StreamId,
-    StreamOptions, StreamService, Timer,
+    CloseReason, ConnectFailure, ConnectRequest, Context, ListenerId, Message, Relayed, ServiceHandle,
+    Stream, StreamId, StreamOptions, StreamService, Timer,
 };
 
 use crate::world::World;
@@ -30,6 +30,8 @@ pub enum Told {
     /// No connection: a connect that failed.
     ConnectFailed(String),
     ServiceTimer(u64),
+    /// No connection: a listener that was lost.
+    ListenerLost(std::io::ErrorKind),
 }
 
 /// Everything a probe was told, in order, and what it received.
@@ -312,6 +314,10 @@ impl StreamService for Probe {
         if let Some(action) = &mut self.connect_error {
             action(context);
         }
+    }
+
+    fn on_listener_lost(&mut self, _: &mut Context<'_>, _: ListenerId, error: std::io::Error) {
+        self.log.note(u64::MAX, Told::ListenerLost(error.kind()));
     }
 
     fn on_service_timer(&mut self, context: &mut Context<'_>, key: u64) {

@@ -105,7 +105,9 @@ impl<B: Backend> Core<B> {
                 }
                 Err(error) => match classify(&error) {
                     // Errors of one connection do not come without end: a firewall or a security module refuses each.
-                    Fault::Next if listener.failures % MAX_FAILURES == 0 => return self.inner.back_off(token),
+                    Fault::Next if listener.failures % MAX_FAILURES == 0 => {
+                        return self.inner.back_off(token);
+                    }
                     Fault::Next => {}
                     Fault::Empty => return link.clear(state::READABLE),
                     Fault::BackOff => return self.inner.back_off(token),

@@ -42,8 +42,8 @@ enum RecvFault {
 
 fn recv_fault(error: &io::Error) -> RecvFault {
     use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, PermissionDenied,
-        TimedOut,
+        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable,
+        PermissionDenied, TimedOut,
     };
     match Fault::of(error) {
         Fault::Blocked => RecvFault::Empty,
