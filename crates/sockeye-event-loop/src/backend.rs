@@ -233,6 +233,13 @@ pub trait Backend: Sized + 'static {
     /// The operation that failed, on which address, and why; `PermissionDenied` names the capability.
     fn open_packet(&mut self, options: &PacketOptions) -> Result<Self::Packet, OpError>;
 
+    /// How long to ask again and again before a poll waits: see [`LoopOptions::spin`](crate::LoopOptions). `false` where
+    /// time does not pass by itself.
+    fn spins(&mut self, how_long: std::time::Duration) -> bool {
+        let _ = how_long;
+        false
+    }
+
     /// The next signal that came in, where the backend delivers signals.
     fn take_signal(&mut self) -> Option<i32> {
         None

@@ -345,6 +345,11 @@ pub struct LoopOptions {
     /// waits; and those that have stood still the longest are reset, by [`CloseReason::MemoryBudget`](crate::CloseReason::MemoryBudget)
     ///. The shards of [`Shards`](crate::Shards) share it out.
     pub memory_budget: usize,
+    /// For how long the loop asks the kernel again and again, without waiting, before it waits: a message that comes
+    /// meanwhile is answered without the delay of a wake-up, and a core is busy all that time. Zero, the default, waits
+    /// at once. Sockets are told too (SO_BUSY_POLL, where that is allowed), so that their device is asked instead of
+    /// its interrupt awaited. A simulation has nothing to wait for, and does not spin.
+    pub spin: Duration,
     /// What a panic in a callback does.
     pub panic_policy: PanicPolicy,
 }
@@ -363,6 +368,7 @@ impl Default for LoopOptions {
             accept_back_off: Duration::from_millis(50),
             retry_back_off: Duration::from_millis(10),
             memory_budget: 192 * 1024 * 1024,
+            spin: Duration::ZERO,
             panic_policy: PanicPolicy::CloseConnection,
         }
     }

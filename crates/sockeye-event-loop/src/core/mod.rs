@@ -97,6 +97,8 @@ pub(crate) mod duty {
     pub(crate) const DRAIN: u32 = 8;
     /// There are pairs, or were: they may have events.
     pub(crate) const PAIRS: u32 = 16;
+    /// The loop asks again and again before it waits.
+    pub(crate) const SPIN: u32 = 32;
     /// What makes a turn return at once.
     pub(crate) const NOW: u32 = TIMERS | COMMANDS;
 }
@@ -172,6 +174,16 @@ pub(crate) struct Inner<B: Backend> {
     pub(crate) max_lent: usize,
 }
 
+/// How a turn waits for its events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// There is something to do now.
+    No,
+    Block,
+    /// Asks again and again for a while, then waits.
+    Spin,
+}
+
 /// What is called for a signal.
 pub(crate) type OnSignal = Box<dyn FnMut(&mut crate::Context<'_>, i32)>;
 
@@ -204,7 +216,8 @@ pub(crate) const NO_SERVICE: u16 = u16::MAX - 1;
 pub(crate) const NOBODY: Token = Token::new(u32::MAX - 8, u32::MAX);
 
 impl<B: Backend> Core<B> {
-    pub(crate) fn new(backend: B, options: LoopOptions) -> Self {
+    pub(crate) fn new(mut backend: B, options: LoopOptions) -> Self {
+        let spins = !options.spin.is_zero() && backend.spins(options.spin);
         let now = backend.now();
         let remote = std::sync::Arc::new(RemoteQueue::new(backend.waker(), options.remote_capacity));
         let shared = Shared {
@@ -216,7 +229,7 @@ impl<B: Backend> Core<B> {
             calling: Calling::Nobody,
             timers: Wheel::new(now),
             alarm: Time::MAX,
-            duties: 0,
+            duties: if spins { duty::SPIN } else { 0 },
             pending: VecDeque::new(),
             ready: VecDeque::new(),
             services: Vec::new(),
@@ -286,10 +299,16 @@ impl Shared {
         self.duties & duties != 0
     }
 
-    /// Whether there is something to do at once beside what is listed or pending.
+    /// How a turn begins when there is more to heed than events.
     #[cold]
-    fn is_busy(&self) -> bool {
-        self.has(duty::NOW) || !self.pairs.is_empty()
+    fn wait(&self) -> Wait {
+        if self.has(duty::NOW) || !self.pairs.is_empty() {
+            Wait::No
+        } else if self.has(duty::SPIN) {
+            Wait::Spin
+        } else {
+            Wait::Block
+        }
     }
 
     /// Remembers a socket that has work left, unless it is remembered already.

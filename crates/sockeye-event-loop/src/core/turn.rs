@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use super::link::{Entry, Socket, state};
-use super::{Calling, Core, NOBODY, Pending, duty};
+use super::{Calling, Core, NOBODY, Pending, Wait, duty};
 use crate::Time;
 use crate::backend::{Backend, Readiness, Token};
 use crate::context::Context;
@@ -32,8 +32,12 @@ pub(crate) struct Budgets {
 impl<B: Backend> Core<B> {
     /// One turn: waits until something is ready, at most `timeout`, and handles it.
     pub(crate) fn turn(&mut self, events: &mut B::Events, timeout: Option<Duration>) -> io::Result<()> {
-        let block = self.arm(timeout)?;
-        self.inner.backend.poll(events, block)?;
+        let wait = self.arm(timeout)?;
+        if wait == Wait::Spin {
+            self.spin(events)?;
+        } else {
+            self.inner.backend.poll(events, wait == Wait::Block)?;
+        }
         let shared = &mut self.inner.shared;
         shared.turn += 1;
         shared.now_is_fresh = false;
@@ -58,9 +62,24 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    /// Sets the alarm for the next thing to do. `false` if there is something to do now.
+    /// Asks for events without waiting until there are some, or it has been long enough.
+    #[cold]
+    fn spin(&mut self, events: &mut B::Events) -> io::Result<()> {
+        let until = self.inner.backend.now() + self.inner.options.spin;
+        loop {
+            self.inner.backend.poll(events, false)?;
+            if B::iter(events).next().is_some() {
+                return Ok(());
+            }
+            if self.inner.backend.now() >= until {
+                return self.inner.backend.poll(events, true);
+            }
+        }
+    }
+
+    /// Sets the alarm for the next thing to do, and says how to wait for it.
     #[inline]
-    fn arm(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+    fn arm(&mut self, timeout: Option<Duration>) -> io::Result<Wait> {
         let shared = &mut self.inner.shared;
         // Whoever timer is due next has an alarm at or before it: a turn without one need not look at the clock.
         // An alarm that is earlier than needed costs an empty turn; setting it anew costs a call each time.
@@ -69,28 +88,31 @@ impl<B: Backend> Core<B> {
             self.inner.backend.set_alarm(Some(next))?;
             shared.alarm = next;
         }
-        if shared.ready.len() | shared.pending.len() != 0
-            || shared.has(duty::NOW | duty::PAIRS) && shared.is_busy()
-        {
-            return Ok(false);
+        if shared.ready.len() | shared.pending.len() != 0 {
+            return Ok(Wait::No);
         }
+        let wait = if shared.has(duty::NOW | duty::PAIRS | duty::SPIN) {
+            shared.wait()
+        } else {
+            Wait::Block
+        };
         match timeout {
-            None => Ok(true),
-            Some(timeout) => self.arm_limit(timeout),
+            Some(timeout) if wait != Wait::No => self.arm_limit(timeout, wait),
+            _ => Ok(wait),
         }
     }
 
     #[cold]
-    fn arm_limit(&mut self, timeout: Duration) -> io::Result<bool> {
+    fn arm_limit(&mut self, timeout: Duration, wait: Wait) -> io::Result<Wait> {
         if timeout.is_zero() {
-            return Ok(false);
+            return Ok(Wait::No);
         }
         let limit = self.inner.backend.now() + timeout;
         if limit < self.inner.shared.alarm {
             self.inner.backend.set_alarm(Some(limit))?;
             self.inner.shared.alarm = limit;
         }
-        Ok(true)
+        Ok(wait)
     }
 
     #[cold]

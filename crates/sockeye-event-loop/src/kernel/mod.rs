@@ -34,6 +34,8 @@ pub struct Mio {
     waker: Arc<MioWaker>,
     alarm: TimerFd,
     random: u64,
+    /// Microseconds for which a socket's device is asked instead of its interrupt awaited.
+    busy_poll: Option<u32>,
     #[cfg(feature = "signals")]
     signals: Option<signal_hook_mio::v1_0::Signals>,
 }
@@ -73,6 +75,7 @@ impl Mio {
             waker,
             alarm,
             random,
+            busy_poll: None,
             #[cfg(feature = "signals")]
             signals: None,
         })
@@ -123,6 +126,27 @@ impl AsFd for Mio {
 const fn to_mio(token: Token) -> mio::Token {
     const { assert!(usize::BITS == 64, "a token is 64 bits") };
     mio::Token(token.to_u64() as usize)
+}
+
+fn set_busy_poll(socket: &SocketRef<'_, Mio>, microseconds: u32) {
+    #[cfg(any(feature = "tcp", feature = "udp"))]
+    use sockeye_socket::options::SO_BUSY_POLL;
+    match socket {
+        #[cfg(feature = "tcp")]
+        SocketRef::Stream(stream) => {
+            let _ = stream.0.socket().set(SO_BUSY_POLL, microseconds);
+        }
+        #[cfg(feature = "udp")]
+        SocketRef::Datagram(datagram) => {
+            use crate::backend::MessageIo as _;
+            let _ = datagram
+                .udp()
+                .map(|udp| udp.socket().set(SO_BUSY_POLL, microseconds));
+        }
+        _ => {
+            let _ = microseconds;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -230,6 +254,11 @@ impl Backend for Mio {
         }
     }
 
+    fn spins(&mut self, how_long: Duration) -> bool {
+        self.busy_poll = Some(u32::try_from(how_long.as_micros()).unwrap_or(u32::MAX).max(1));
+        true
+    }
+
     fn set_alarm(&mut self, at: Option<Time>) -> io::Result<()> {
         match at {
             // Zero would disarm it.
@@ -244,6 +273,10 @@ impl Backend for Mio {
 
     fn register(&mut self, socket: SocketRef<'_, Self>, token: Token) -> io::Result<()> {
         // Both directions once and for good: registering again costs 13 % of an echo.
+        if let Some(microseconds) = self.busy_poll {
+            // More than `net.core.busy_read` needs CAP_NET_ADMIN: without it the loop spins alone.
+            set_busy_poll(&socket, microseconds);
+        }
         let registry = self.poll.registry();
         let both = Interest::READABLE.add(Interest::WRITABLE);
         match socket {
