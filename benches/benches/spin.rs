@@ -132,15 +132,23 @@ impl Socket for TcpStream {
     }
 }
 
-impl Socket for UdpSocket {
+/// A UDP socket that serves whoever asks, as the loop's does: not connected.
+struct Unconnected {
+    socket: UdpSocket,
+    peer: SocketAddr,
+}
+
+impl Socket for Unconnected {
     fn fd(&self) -> i32 {
-        self.as_raw_fd()
+        self.socket.as_raw_fd()
     }
     fn receive(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.recv(buffer)
+        let (len, from) = self.socket.recv_from(buffer)?;
+        self.peer = from;
+        Ok(len)
     }
     fn send(&mut self, data: &[u8]) {
-        Self::send(self, data).unwrap();
+        self.socket.send_to(data, self.peer).unwrap();
     }
 }
 
@@ -165,11 +173,12 @@ fn bare_round(transport: Transport, near: usize, far: usize, messages: usize) ->
                 UdpSocket::bind(loopback()).unwrap(),
                 UdpSocket::bind(loopback()).unwrap(),
             );
-            client.connect(server.local_addr().unwrap()).unwrap();
-            server.connect(client.local_addr().unwrap()).unwrap();
+            let peers = [server.local_addr().unwrap(), client.local_addr().unwrap()];
             for socket in [&client, &server] {
                 socket.set_nonblocking(true).unwrap();
             }
+            let [client, server] =
+                [(client, peers[0]), (server, peers[1])].map(|(socket, peer)| Unconnected { socket, peer });
             bare(client, server, near, far, messages)
         }
     }
