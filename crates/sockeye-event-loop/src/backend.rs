@@ -30,6 +30,13 @@ use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptio
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Token(u64);
 
+impl Default for Token {
+    /// No socket: an index that no table reaches.
+    fn default() -> Self {
+        Self::new(Self::FIRST_SPECIAL_INDEX - 1, u32::MAX)
+    }
+}
+
 impl Token {
     /// The wake-up of [`Backend::waker`].
     pub const WAKE: Self = Self(u64::MAX);

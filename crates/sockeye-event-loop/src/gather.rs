@@ -32,7 +32,7 @@ impl Gather {
     /// Takes a copy, unless it is closed or full. The buffer never grows.
     #[inline]
     pub(crate) fn push(&mut self, data: &[u8]) -> bool {
-        let fits = self.open && data.len() <= self.bytes.capacity() - self.bytes.len();
+        let fits = self.open && data.len() <= ROOM.saturating_sub(self.bytes.len());
         if fits {
             self.bytes.extend_from_slice(data);
         }
@@ -55,6 +55,12 @@ impl Gather {
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The buffer itself, for whoever gives another one of at least [`ROOM`] in exchange.
+    #[inline]
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 
     #[inline]

@@ -14,8 +14,8 @@ use std::rc::Rc;
 use sockeye_socket::errno::{ECONNRESET, EPIPE};
 
 use crate::backend::{ConnectProgress, Readiness, Ready, StreamIo, Token};
+use crate::gather::ROOM;
 use crate::options::StreamOption;
-use crate::tail::Tail;
 
 /// The events of all ends of a loop, in the order in which they came about.
 #[derive(Clone, Debug, Default)]
@@ -30,32 +30,50 @@ impl Events {
         self.0.borrow().is_empty()
     }
 
-    fn push(&self, token: Token, flags: Readiness) {
+    pub(crate) fn push(&self, token: Token, flags: Readiness) {
         self.0.borrow_mut().push_back(Ready { token, flags });
     }
 }
 
-/// The bytes in one direction.
+/// Flags of a way. While there are none, what is written fits or does not, and that is all.
+mod flag {
+    /// No more will be written: the writer has shut down or is gone.
+    pub(super) const ENDED: u8 = 1;
+    /// Nobody reads any more.
+    pub(super) const UNREAD: u8 = 2;
+    /// A write found no room: the writer waits for an event.
+    pub(super) const BLOCKED: u8 = 4;
+    /// The reader was reset by the other end.
+    pub(super) const RESET: u8 = 8;
+    /// The reader has not been told of it yet: an error is told once, as the kernel does.
+    pub(super) const ERROR: u8 = 16;
+}
+
+/// The bytes in one direction: `bytes[start..]`, up to the pair's capacity.
 #[derive(Debug, Default)]
 struct Way {
-    bytes: Tail,
-    /// No more will come: the writer has shut down or is gone.
-    ended: bool,
-    /// A write found no room: the writer waits for an event.
-    blocked: bool,
+    bytes: Vec<u8>,
+    start: usize,
+    flags: u8,
+    /// Who reads them.
+    reader: Token,
+}
+
+impl Way {
+    fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
 }
 
 /// What both ends share. `ways[n]` is what end n reads.
 struct Both {
     events: Events,
     capacity: usize,
-    tokens: [Token; 2],
     ways: [Way; 2],
-    /// The end is closed.
-    gone: [bool; 2],
-    /// The end was reset by the other one; the pending error is told once, as the kernel does.
-    reset: [bool; 2],
-    error: [bool; 2],
 }
 
 /// One of the two ends.
@@ -72,11 +90,7 @@ impl PairEnd {
         let both = Rc::new(RefCell::new(Both {
             events: events.clone(),
             capacity: capacity.max(1),
-            tokens: [Token::from_u64(u64::MAX); 2],
             ways: Default::default(),
-            gone: [false; 2],
-            reset: [false; 2],
-            error: [false; 2],
         }));
         [0, 1].map(|side| Self {
             both: Rc::clone(&both),
@@ -88,8 +102,7 @@ impl PairEnd {
 
     /// From now on its events are delivered under this token.
     pub(crate) fn register(&self, token: Token) {
-        let mut both = self.both.borrow_mut();
-        both.tokens[self.side] = token;
+        self.both.borrow_mut().ways[self.side].reader = token;
     }
 
     /// The address it answers with.
@@ -101,112 +114,156 @@ impl PairEnd {
         self.side == 0
     }
 
-    fn other(&self) -> usize {
-        1 - self.side
+    /// The plain case of a write: nothing is there, and nothing has ended. The bytes go over in exchange for an empty
+    /// buffer; who is to be told that there is something to read is the answer. `None`, and nothing is done, if it is
+    /// not plain.
+    #[inline]
+    pub(crate) fn push(&self, bytes: &mut Vec<u8>) -> Option<Token> {
+        let both = &mut *self.both.borrow_mut();
+        let way = &mut both.ways[(self.side & 1) ^ 1];
+        if way.flags != 0 || !way.bytes.is_empty() || way.bytes.capacity() < ROOM || bytes.len() > both.capacity {
+            return None;
+        }
+        std::mem::swap(&mut way.bytes, bytes);
+        Some(way.reader)
+    }
+
+    /// The plain case of a read: everything that is there, in exchange for an empty buffer. `false` if it is not plain.
+    #[inline]
+    pub(crate) fn take(&self, empty: &mut Vec<u8>, most: usize) -> bool {
+        let both = &mut *self.both.borrow_mut();
+        let way = &mut both.ways[self.side & 1];
+        let len = way.bytes.len();
+        if way.start != 0 || len == 0 || len > most || way.has(flag::BLOCKED) {
+            return false;
+        }
+        std::mem::swap(&mut way.bytes, empty);
+        true
+    }
+
+    fn put(&self, buf: &[u8]) -> io::Result<usize> {
+        let both = &mut *self.both.borrow_mut();
+        both.may_write(self.side)?;
+        let way = &mut both.ways[1 - self.side];
+        let was_empty = way.len() == 0;
+        if way.start > 0 && way.bytes.len() + buf.len() > both.capacity {
+            way.bytes.drain(..way.start);
+            way.start = 0;
+        }
+        if way.bytes.capacity() < ROOM {
+            way.bytes.reserve(ROOM);
+        }
+        let room = buf.len().min(both.capacity - way.bytes.len());
+        let (piece, rest) = buf.split_at(room);
+        way.bytes.extend_from_slice(piece);
+        if !rest.is_empty() {
+            way.flags |= flag::BLOCKED;
+            if room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        if was_empty && room > 0 {
+            both.tell(1 - self.side, Readiness::READABLE);
+        }
+        Ok(room)
+    }
+
+    fn get(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let both = &mut *self.both.borrow_mut();
+        let way = &mut both.ways[self.side];
+        let len = way.len().min(buf.len());
+        if len > 0 {
+            buf[..len].copy_from_slice(&way.bytes[way.start..way.start + len]);
+            way.start += len;
+            if way.start == way.bytes.len() {
+                way.bytes.clear();
+                way.start = 0;
+            }
+            if way.has(flag::BLOCKED) {
+                way.flags &= !flag::BLOCKED;
+                both.tell(1 - self.side, Readiness::WRITABLE);
+            }
+            return Ok(len);
+        }
+        if way.has(flag::ERROR) {
+            way.flags &= !flag::ERROR;
+            return Err(io::Error::from_raw_os_error(ECONNRESET));
+        }
+        if way.has(flag::ENDED | flag::RESET) || buf.is_empty() {
+            return Ok(0);
+        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
 impl Both {
     fn tell(&self, side: usize, flags: Readiness) {
-        if !self.gone[side] {
-            self.events.push(self.tokens[side], flags);
+        if !self.ways[side].has(flag::UNREAD) {
+            self.events.push(self.ways[side].reader, flags);
         }
     }
 
     /// Whether end `side` may write: an error if it may not any more.
     fn may_write(&mut self, side: usize) -> io::Result<()> {
-        if std::mem::take(&mut self.error[side]) {
+        let own = &mut self.ways[side];
+        if own.has(flag::ERROR) {
+            own.flags &= !flag::ERROR;
             return Err(io::Error::from_raw_os_error(ECONNRESET));
         }
-        let other = 1 - side;
-        if self.gone[other] || self.reset[side] || self.ways[other].ended {
+        if own.has(flag::RESET) || self.ways[1 - side].has(flag::UNREAD | flag::ENDED) {
             return Err(io::Error::from_raw_os_error(EPIPE));
         }
         Ok(())
     }
-
-    /// Puts what fits of the buffers into the way of end `to`.
-    fn put(&mut self, to: usize, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let way = &mut self.ways[to];
-        let was_empty = way.bytes.len() == 0;
-        let mut room = self.capacity - way.bytes.len();
-        let mut taken = 0;
-        for buf in bufs {
-            let (piece, _) = buf.split_at(buf.len().min(room));
-            way.bytes.keep(piece);
-            taken += piece.len();
-            room -= piece.len();
-            if piece.len() < buf.len() {
-                way.blocked = true;
-                break;
-            }
-        }
-        if taken == 0 && way.blocked {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        if was_empty && taken > 0 {
-            self.tell(to, Readiness::READABLE);
-        }
-        Ok(taken)
-    }
 }
 
 impl StreamIo for PairEnd {
-    #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut both = self.both.borrow_mut();
-        let way = &mut both.ways[self.side];
-        let len = way.bytes.len().min(buf.len());
-        if len > 0 {
-            let (room, _) = buf.split_at_mut(len);
-            let (data, _) = way.bytes.data().split_at(len);
-            room.copy_from_slice(data);
-            way.bytes.consume(len);
-            if std::mem::take(&mut way.blocked) {
-                both.tell(1 - self.side, Readiness::WRITABLE);
-            }
-            return Ok(len);
-        }
-        let ended = way.ended;
-        if std::mem::take(&mut both.error[self.side]) {
-            return Err(io::Error::from_raw_os_error(ECONNRESET));
-        }
-        if ended || both.reset[self.side] || buf.is_empty() {
-            return Ok(0);
-        }
-        Err(io::ErrorKind::WouldBlock.into())
+        self.get(buf)
     }
 
-    #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(buf)])
+        self.put(buf)
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut both = self.both.borrow_mut();
-        both.may_write(self.side)?;
-        both.put(1 - self.side, bufs)
+        let mut taken = 0;
+        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+            match self.put(buf) {
+                Ok(len) => {
+                    taken += len;
+                    if len < buf.len() {
+                        break;
+                    }
+                }
+                Err(_) if taken > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(taken)
     }
 
     fn connect_progress(&mut self) -> ConnectProgress {
-        if std::mem::take(&mut self.both.borrow_mut().error[self.side]) {
+        let own = &mut self.both.borrow_mut().ways[self.side];
+        if own.has(flag::ERROR) {
+            own.flags &= !flag::ERROR;
             return ConnectProgress::Failed(io::Error::from_raw_os_error(ECONNRESET));
         }
         ConnectProgress::Connected
     }
 
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        let other = self.other();
-        let mut both = self.both.borrow_mut();
-        if both.reset[self.side] {
+        let both = &mut *self.both.borrow_mut();
+        if both.ways[self.side].has(flag::RESET) {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        let other = 1 - self.side;
         if how != Shutdown::Read {
-            both.ways[other].ended = true;
+            both.ways[other].flags |= flag::ENDED;
             both.tell(other, Readiness::READABLE.with(Readiness::READ_CLOSED));
         }
         if how != Shutdown::Write {
-            both.ways[self.side].ended = true;
+            both.ways[self.side].flags |= flag::ENDED;
         }
         Ok(())
     }
@@ -231,17 +288,18 @@ impl StreamIo for PairEnd {
 impl Drop for PairEnd {
     /// As `close(2)`: a reset after `abort` or with unread bytes, else an end in order.
     fn drop(&mut self) {
-        let other = self.other();
-        let mut both = self.both.borrow_mut();
-        both.gone[self.side] = true;
-        let unread = both.ways[self.side].bytes.len() > 0;
-        both.ways[self.side].bytes.free();
-        if both.gone[other] {
+        let both = &mut *self.both.borrow_mut();
+        let (own, other) = (self.side, 1 - self.side);
+        let unread = both.ways[own].len() > 0;
+        let way = &mut both.ways[own];
+        way.flags |= flag::UNREAD;
+        way.start = 0;
+        way.bytes = Vec::new();
+        if both.ways[other].has(flag::UNREAD) {
             return;
         }
         if self.aborts || unread {
-            both.reset[other] = true;
-            both.error[other] = true;
+            both.ways[other].flags |= flag::RESET | flag::ERROR;
             let all = [
                 Readiness::READABLE,
                 Readiness::READ_CLOSED,
@@ -250,7 +308,7 @@ impl Drop for PairEnd {
             ];
             both.tell(other, all.into_iter().fold(Readiness::NONE, Readiness::with));
         } else {
-            both.ways[other].ended = true;
+            both.ways[other].flags |= flag::ENDED;
             both.tell(other, Readiness::READABLE.with(Readiness::READ_CLOSED));
         }
     }
@@ -261,7 +319,7 @@ impl fmt::Debug for PairEnd {
         let both = self.both.borrow();
         f.debug_struct("PairEnd")
             .field("side", &self.side)
-            .field("unread", &both.ways[self.side].bytes.len())
+            .field("unread", &both.ways[self.side].len())
             .finish_non_exhaustive()
     }
 }

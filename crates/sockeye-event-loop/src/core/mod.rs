@@ -196,6 +196,8 @@ pub(crate) struct Core<B: Backend> {
     pub(crate) drivers: Vec<Box<dyn Driver>>,
     /// The one read buffer: a short kept tail in front, `read_buffer` bytes behind it. Never cleared.
     pub(crate) buffer: Vec<u8>,
+    /// What an end of a pair is offered: exchanged for what was written to it.
+    pub(crate) inbound: Vec<u8>,
     /// What the callback that runs has written in small pieces.
     pub(crate) out: Gather,
     pub(crate) inbox: Option<Box<RecvBatch>>,
@@ -259,6 +261,7 @@ impl<B: Backend> Core<B> {
             },
             drivers: Vec::new(),
             buffer,
+            inbound: Vec::with_capacity(crate::gather::ROOM),
             out: Gather::new(),
             inbox: None,
             open_batch: None,

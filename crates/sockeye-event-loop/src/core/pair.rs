@@ -1,27 +1,109 @@
 //! Pairs, and connections that go to another service: what a service does that carries others.
 
-use super::link::state;
-use super::{Calling, Core, Inner, Pending, duty};
-use crate::backend::{Backend, Token};
+use super::link::{Entry, Socket, state};
+use super::{Calling, Core, Inner, NOBODY, Pending, duty};
+use crate::backend::{Backend, Readiness, Ready, Token};
 use crate::id::ServiceKey;
 use crate::options::PairOptions;
 use crate::pair::{PairEnd, Wire};
 use crate::service::{CloseReason, PairError, SwitchError};
 
 /// Events of pairs that one turn handles before it asks the world again.
-const BUDGET: usize = 4096;
+const EVENTS: usize = 256;
+/// Times that two ends answer each other before others have their turn.
+const HOPS: usize = 16;
 
 impl<B: Backend> Core<B> {
     /// The events of pairs, those that they cause among them.
     #[cold]
     pub(super) fn run_pairs(&mut self) {
-        for _ in 0..BUDGET {
+        for _ in 0..EVENTS {
             let Some(ready) = self.inner.shared.pairs.pop() else {
                 return;
             };
-            self.inner.shared.stats.events += 1;
-            self.dispatch(ready);
+            if ready.flags == Readiness::READABLE {
+                self.to_and_fro(ready.token);
+            } else {
+                self.dispatch(ready);
+            }
         }
+    }
+
+    /// What follows at once from one end's bytes needs no place in the list, for a while.
+    fn to_and_fro(&mut self, mut token: Token) {
+        for _ in 0..HOPS {
+            let Some(next) = self.bounce(token) else { return };
+            token = next;
+        }
+        self.inner.shared.pairs.push(token, Readiness::READABLE);
+    }
+
+    /// The plain case of an event of an end: what was written to it is taken whole, offered, and what that wrote goes to
+    /// the other end. Gives the end that has something to read by it.
+    #[inline]
+    fn bounce(&mut self, token: Token) -> Option<Token> {
+        let most = self.inner.options.read_buffer.saturating_sub(1);
+        let taken = match self.inner.table.get_mut(token) {
+            Some(Entry {
+                link,
+                socket: Socket::Stream(Wire::Pair(end)),
+            }) if link.state & state::SLOW == 0 && end.take(&mut self.inbound, most) => {
+                link.last_read = self.inner.shared.turn;
+                Some((link.conn, link.service))
+            }
+            _ => None,
+        };
+        let Some((conn, service)) = taken else {
+            self.dispatch(Ready {
+                token,
+                flags: Readiness::READABLE,
+            });
+            return None;
+        };
+        let len = self.inbound.len();
+        self.inner.shared.stats.reads += 1;
+        self.inner.shared.stats.bytes_in += len as u64;
+        let driver = self.drivers.get_mut(usize::from(service))?;
+        self.inner.shared.current = token;
+        self.out.begin(true);
+        let data = &mut self.inbound[..];
+        let consumed = driver.data_complete(&mut self.inner, &mut self.out, token, conn, data);
+        let next = self.leave_end(token);
+        if consumed < len {
+            self.buffer[..len].copy_from_slice(&self.inbound);
+            self.inbound.clear();
+            self.keep_tail(token, consumed, len);
+        }
+        self.inbound.clear();
+        self.run_pending();
+        next
+    }
+
+    /// As `leave`, of an end: gives the end that has something to read by what was gathered.
+    #[inline]
+    fn leave_end(&mut self, token: Token) -> Option<Token> {
+        self.inner.shared.current = NOBODY;
+        let len = self.out.bytes().len();
+        if len == 0 {
+            return None;
+        }
+        let mut next = None;
+        if let Some(Entry {
+            link,
+            socket: Socket::Stream(Wire::Pair(end)),
+        }) = self.inner.table.entries.get_mut(token.index() as usize)
+        {
+            next = end.push(self.out.buffer());
+            link.last_write = self.inner.shared.turn;
+        }
+        if next.is_some() {
+            self.inner.shared.stats.writes += 1;
+            self.inner.shared.stats.bytes_out += len as u64;
+        } else {
+            self.inner.write_gathered(token, self.out.bytes());
+        }
+        self.out.clear();
+        next
     }
 
     /// The callback that gave the connection away has returned: it is the other service's now.

@@ -356,7 +356,7 @@ impl<B: Backend> Core<B> {
 
     /// Keeps `buffer[from..to]` for the next `on_data`.
     #[cold]
-    fn keep_tail(&mut self, token: Token, from: usize, to: usize) {
+    pub(super) fn keep_tail(&mut self, token: Token, from: usize, to: usize) {
         let Some((link, _)) = self.inner.table.stream(token) else {
             return;
         };
