@@ -14,6 +14,7 @@ use crate::backend::Backend;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
 use crate::core::message::Messages;
+use crate::core::turn::Until;
 use crate::core::{Core, Inner, duty};
 use crate::driver::{ForDatagrams, ForPackets, Streams};
 use crate::host::Host;
@@ -245,7 +246,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// With a panic of a callback, under [`PanicPolicy::Propagate`](crate::PanicPolicy).
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.core.turn(&mut self.events, timeout)
+        self.core.turns(&mut self.events, timeout, Until::Once)
     }
 
     /// Turns until [`Context::stop`], [`Remote::stop`] or the end of a drain.
@@ -256,10 +257,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// As [`turn`](Self::turn).
     pub fn run(&mut self) -> io::Result<()> {
-        while !self.core.is_over() {
-            self.turn(None)?;
-        }
-        Ok(())
+        self.core.turns(&mut self.events, None, Until::Over)
     }
 
     /// Ends in order: listeners close, each connection gets what had arrived and then `on_drain`, which closes it
@@ -273,10 +271,7 @@ impl<B: Backend> EventLoop<B> {
     pub fn drain(&mut self, within: Duration) -> io::Result<()> {
         self.between_turns();
         self.core.drain(within);
-        while !self.core.is_drained() {
-            self.turn(None)?;
-        }
-        Ok(())
+        self.core.turns(&mut self.events, None, Until::Drained)
     }
 
     /// Begins what [`drain`](Self::drain) does and returns; `run` ends when it is over.

@@ -46,7 +46,7 @@ pub(crate) mod message;
 pub(crate) mod race;
 mod read;
 pub(crate) mod relay;
-mod turn;
+pub(crate) mod turn;
 mod write;
 
 use link::Table;
