@@ -382,9 +382,9 @@ impl<B: Backend> fmt::Debug for EventLoop<B> {
     }
 }
 
-/// The id of any socket, for [`EventLoop::local_addr`].
+/// The id of any socket, for [`EventLoop::local_addr`] and [`Context::local_addr`].
 #[derive(Clone, Copy, Debug)]
-pub struct AnyId(crate::backend::Token);
+pub struct AnyId(pub(crate) crate::backend::Token);
 
 impl From<ListenerId> for AnyId {
     fn from(id: ListenerId) -> Self {
