@@ -93,7 +93,7 @@ pub use service::{
     Packets, SendFailure, Sent, StreamService, Timer,
 };
 pub use shards::{ShardOptions, Shards, Spread};
-pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError};
+pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError, errno};
 pub use stats::Stats;
 pub use stream::Stream;
 pub use time::Time;
