@@ -68,7 +68,8 @@ fn wrong_usage(error: &clap::Error) -> ! {
     if words.iter().all(|word| matches!(escaped(word), Cow::Borrowed(_))) {
         error.exit();
     }
-    for line in usage(&error.to_string(), &words) {
+    // With the colours, as without them what looks like one in a word is gone too.
+    for line in usage(&error.render().ansi().to_string(), &words) {
         output::note(line);
     }
     std::process::exit(error.exit_code())
@@ -86,7 +87,13 @@ fn usage(text: &str, words: &[String]) -> Vec<String> {
             }
         }
     }
-    text.lines().map(|line| escaped(line).into_owned()).collect()
+    let mut plain = String::new();
+    for (index, part) in text.split("\u{1b}[").enumerate() {
+        // What is left of them are clap's own colours.
+        let colour = part.find('m').filter(|_| index > 0).map_or(0, |end| end + 1);
+        plain.push_str(part.get(colour..).unwrap_or_default());
+    }
+    plain.lines().map(|line| escaped(line).into_owned()).collect()
 }
 
 #[cfg(test)]
@@ -103,7 +110,8 @@ mod tests {
     #[test]
     fn the_words_of_a_wrong_command_line_are_shown_on_its_line() {
         let words = ["--listen=tcp://\n\u{1b}[2J".to_owned()];
-        let text = "error: invalid value 'tcp://\n\u{1b}[2J' for '--listen'\n\nUsage: sockeye";
+        let text =
+            "\u{1b}[1;31merror:\u{1b}[0m invalid value 'tcp://\n\u{1b}[2J' for '--listen'\n\nUsage: sockeye";
         assert_eq!(
             usage(text, &words),
             [
