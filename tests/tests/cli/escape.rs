@@ -70,12 +70,7 @@ fn no_command_hands_on_what_a_terminal_would_obey() {
         is_safe(&output, &format!("{words:?}"));
         let said = output.text() + &output.stderr;
         // The line feed of the text did not become one of the output.
-        assert!(
-            !said
-                .lines()
-                .any(|line| line.starts_with("e\\tf")),
-            "{said}"
-        );
+        assert!(!said.lines().any(|line| line.starts_with("e\\tf")), "{said}");
         assert_ne!(output.status.code(), Some(101), "{words:?}: {said}");
     }
 }
