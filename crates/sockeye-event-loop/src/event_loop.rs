@@ -14,7 +14,6 @@ use crate::backend::Backend;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
 use crate::core::message::Messages;
-use crate::core::turn::Until;
 use crate::core::{Core, Inner, duty};
 use crate::driver::{ForDatagrams, ForPackets, Streams};
 use crate::host::Host;
@@ -246,7 +245,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// With a panic of a callback, under [`PanicPolicy::Propagate`](crate::PanicPolicy).
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.core.turns(&mut self.events, timeout, Until::Once)
+        self.core.turn(&mut self.events, timeout)
     }
 
     /// Turns until [`Context::stop`], [`Remote::stop`] or the end of a drain.
@@ -257,7 +256,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// As [`turn`](Self::turn).
     pub fn run(&mut self) -> io::Result<()> {
-        self.core.turns(&mut self.events, None, Until::Over)
+        self.core.run(&mut self.events)
     }
 
     /// Ends in order: listeners close, each connection gets what had arrived and then `on_drain`, which closes it
@@ -271,7 +270,10 @@ impl<B: Backend> EventLoop<B> {
     pub fn drain(&mut self, within: Duration) -> io::Result<()> {
         self.between_turns();
         self.core.drain(within);
-        self.core.turns(&mut self.events, None, Until::Drained)
+        while !self.core.is_drained() {
+            self.turn(None)?;
+        }
+        Ok(())
     }
 
     /// Begins what [`drain`](Self::drain) does and returns; `run` ends when it is over.

@@ -46,7 +46,7 @@ pub(crate) mod message;
 pub(crate) mod race;
 mod read;
 pub(crate) mod relay;
-pub(crate) mod turn;
+mod turn;
 mod write;
 
 use link::Table;
