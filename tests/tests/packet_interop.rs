@@ -543,6 +543,101 @@ fn dump_says_where_a_packet_stops() {
     assert_eq!(output.text().lines().count(), 2, "{}", output.text());
 }
 
+#[test]
+fn dump_shows_every_field_that_a_cut_packet_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pcap");
+    let mut packets = Packets::default();
+    let udp = packets.v4(&UdpBuilder::new(1234, 2345, &[9; 100])).to_vec();
+    // RFC 792: an echo request with identifier 7 and sequence number 9; RFC 9293: ports 80 and 443, sequence number 5.
+    let with = |protocol: u8, header: &[u8]| {
+        let mut packet = udp[..20].to_vec();
+        packet[9] = protocol;
+        packet.extend_from_slice(header);
+        packet
+    };
+    let echo = with(1, &[8, 0, 0, 0, 0, 7, 0, 9]);
+    let tcp = with(
+        6,
+        &[
+            0, 80, 1, 187, 0, 0, 0, 5, 0, 0, 0, 6, 0x50, 0x12, 4, 0, 0, 0, 0, 0,
+        ],
+    );
+    let cut = [
+        udp[..24].to_vec(),
+        udp[..22].to_vec(),
+        echo[..22].to_vec(),
+        echo[..26].to_vec(),
+        tcp[..28].to_vec(),
+        tcp[..36].to_vec(),
+        udp[..16].to_vec(),
+    ];
+    write_capture(&path, DataLink::RAW, &cut);
+    let events = dump(&path);
+    let port = |event: &Value, name: &str| event["transport"][name].as_u64();
+    assert_eq!(
+        (port(&events[0], "src_port"), port(&events[0], "dst_port")),
+        (Some(1234), Some(2345))
+    );
+    assert_eq!(
+        (port(&events[1], "src_port"), port(&events[1], "dst_port")),
+        (Some(1234), None)
+    );
+    let icmp = |event: &Value, name: &str| event["icmp"][name].as_u64();
+    assert_eq!(
+        (icmp(&events[2], "type"), icmp(&events[2], "code")),
+        (Some(8), Some(0))
+    );
+    assert_eq!((icmp(&events[3], "id"), icmp(&events[3], "seq")), (Some(7), None));
+    assert_eq!(
+        (
+            port(&events[4], "dst_port"),
+            port(&events[4], "seq"),
+            port(&events[4], "ack")
+        ),
+        (Some(443), Some(5), None)
+    );
+    assert_eq!(
+        events[5]["transport"]["flags"].as_array().map(Vec::len),
+        Some(2),
+        "{}",
+        events[5]
+    );
+    assert!(events[6]["network"]["src"].is_string() && events[6]["network"]["dst"].is_null());
+    assert!(
+        events.iter().all(|event| event["error"].is_object()),
+        "and says that it was cut"
+    );
+    let mut command = Command::new(program::sockeye());
+    let output = program::output(command.arg("dump").arg("--read").arg(&path), LIMIT);
+    assert!(
+        output.text().contains(" icmp type 8 code 0 "),
+        "{}",
+        output.text()
+    );
+    assert!(!output.text().contains("null"), "{}", output.text());
+}
+
+#[test]
+fn dump_takes_the_link_type_from_the_low_half_of_its_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fcs.pcap");
+    let mut packets = Packets::default();
+    let packet = packets.v4(&UdpBuilder::new(1, 2, b"x")).to_vec();
+    write_capture(&path, DataLink::RAW, &[packet]);
+    // draft-ietf-opsawg-pcap: the word at byte 20; here with the bit that says how long the FCS is, and 4 bytes of it.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let word = u32::from_ne_bytes(bytes[20..24].try_into().unwrap());
+    let word = if bytes[..4] == 0xa1b2_c3d4_u32.to_be_bytes() || bytes[..4] == 0xa1b2_3c4d_u32.to_be_bytes() {
+        (word.swap_bytes() | 0x2400_0000).swap_bytes()
+    } else {
+        word | 0x2400_0000
+    };
+    bytes[20..24].copy_from_slice(&word.to_ne_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(dump(&path)[0]["transport"]["dst_port"], 2);
+}
+
 /// Traffic of a capture, made inside `left` by this very test.
 fn make_traffic() {
     let peers: [IpAddr; 2] = [V4[1].into(), v6()[1].into()];

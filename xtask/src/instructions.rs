@@ -16,6 +16,9 @@ use crate::workspace::target_folder;
 /// The program that sends messages to server programs.
 const LOAD: &str = "tcp_load";
 
+/// The program of the workspace, which is measured as it ships.
+const PROGRAM: &str = "sockeye";
+
 /// Messages, or calls, of the short run and of the long one.
 const TIMES: [u64; 2] = [2_000, 12_000];
 
@@ -25,7 +28,7 @@ struct Measurement {
     /// The benchmarks that it belongs to: `cargo xtask bench tcp --instructions`.
     benches: &'static [&'static str],
     name: &'static str,
-    /// A program of `benches/examples`, and its arguments.
+    /// A program of `benches/examples`, or [`PROGRAM`], and its arguments.
     example: &'static str,
     arguments: &'static [&'static str],
     /// What the program is sent, where it is an echo server; else it takes the number of calls as its last
@@ -51,6 +54,9 @@ enum Bound {
     Ratio(&'static str, f64),
 }
 
+/// The program as an echo server.
+const SERVE: &[&str] = &["serve", "echo", "--listen", "tcp://127.0.0.1:0"];
+
 /// What is counted. A row that another one is compared with stands before it.
 const MEASUREMENTS: &[Measurement] = &[
     tcp_echo("bare mio, 1 connection", "tcp_echo_mio", &["0"], 1, Bound::None),
@@ -58,6 +64,13 @@ const MEASUREMENTS: &[Measurement] = &[
         "event loop, 1 connection",
         "loop_echo",
         &["tcp", "0"],
+        1,
+        Bound::AtMost(250.0),
+    ),
+    tcp_echo(
+        "sockeye serve, 1 connection",
+        PROGRAM,
+        SERVE,
         1,
         Bound::AtMost(250.0),
     ),
@@ -72,6 +85,13 @@ const MEASUREMENTS: &[Measurement] = &[
         "event loop, 64 connections",
         "loop_echo",
         &["tcp", "0"],
+        64,
+        Bound::AtMost(200.0),
+    ),
+    tcp_echo(
+        "sockeye serve, 64 connections",
+        PROGRAM,
+        SERVE,
         64,
         Bound::AtMost(200.0),
     ),
@@ -222,6 +242,11 @@ fn build(rows: &[&Measurement]) -> Result<()> {
     let mut examples: Vec<_> = rows.iter().map(|row| row.example).chain([LOAD]).collect();
     examples.sort_unstable();
     examples.dedup();
+    if examples.contains(&PROGRAM) {
+        examples.retain(|example| *example != PROGRAM);
+        // Apart: with the features of the benchmarks it would not be the program that ships.
+        Process::cargo("build --release --package sockeye-cli --bin sockeye").run()?;
+    }
     let build = Process::cargo("build --release --package sockeye-benches");
     examples
         .iter()
@@ -260,7 +285,11 @@ fn count(row: &Measurement, times: u64) -> Result<u64> {
 }
 
 fn executable(example: &str) -> PathBuf {
-    target_folder().join("release/examples").join(example)
+    let release = target_folder().join("release");
+    match example {
+        PROGRAM => release.join(PROGRAM),
+        example => release.join("examples").join(example),
+    }
 }
 
 /// A program under callgrind; killed when dropped.
@@ -334,7 +363,7 @@ mod tests {
 
     #[test]
     fn every_program_that_is_counted_exists() {
-        for row in MEASUREMENTS {
+        for row in MEASUREMENTS.iter().filter(|row| row.example != PROGRAM) {
             let path = crate::workspace::root()
                 .join("benches/examples")
                 .join(format!("{}.rs", row.example));

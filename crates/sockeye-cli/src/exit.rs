@@ -1,12 +1,14 @@
 //! How the program ends: every exit status in one place, and which error gets which.
 
-use std::io::{self, Write as _};
+use std::io;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
+use sockeye::probe::Cause;
 use sockeye::resolver::ResolveError;
-use sockeye::socket::OpError;
+use sockeye::socket::{OpError, errno};
 
-use crate::output::{Output, is_closed};
+use crate::output::{Output, is_closed, note};
 
 /// Said by `sockeye --help`.
 pub(crate) const HELP: &str = "\
@@ -75,6 +77,41 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// A destination that the routing table or a filter of this host refuses, in the words of the probes: what a router refuses
+/// has no other status, and no privilege would help.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    cause: Cause,
+    address: IpAddr,
+}
+
+impl Unreachable {
+    /// What an error of `connect(2)` says of the way to `address`; `None` where it says nothing of it.
+    pub(crate) fn of(error: &io::Error, address: IpAddr) -> Option<Self> {
+        let cause = match error.raw_os_error()? {
+            errno::EACCES => Cause::ProhibitRoute,
+            errno::EINVAL => Cause::BlackholeRoute,
+            errno::EPERM => Cause::Prohibited,
+            errno::ENETUNREACH => Cause::NetworkUnreachable,
+            errno::EHOSTUNREACH => Cause::HostUnreachable,
+            _ => return None,
+        };
+        Some(Self { cause, address })
+    }
+}
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { cause, address } = self;
+        match cause {
+            Cause::Prohibited => write!(f, "{cause} (of this host: nft list ruleset)"),
+            _ => write!(f, "{cause} (ip route get {address})"),
+        }
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
 /// Which status an error ends with: the first cause that says one decides, outermost first.
 pub(crate) fn classify(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
@@ -83,6 +120,9 @@ pub(crate) fn classify(error: &anyhow::Error) -> Exit {
         }
         if cause.is::<ResolveError>() {
             return Exit::Resolution;
+        }
+        if cause.is::<Unreachable>() {
+            return Exit::Io;
         }
         let kind = match (cause.downcast_ref::<OpError>(), cause.downcast_ref::<io::Error>()) {
             (Some(error), _) => error.kind(),
@@ -109,7 +149,7 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
             let message = describe(&error);
             // A closed stdout must not hide the error: stderr and the status still say it.
             let _ = output.failed(&message, exit);
-            eprintln!("sockeye: {message}");
+            note(format_args!("sockeye: {message}"));
             exit.into()
         }
     }
@@ -118,11 +158,13 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
 /// What an error says, without the number of the system's error: the words are enough for a reader.
 pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
     let said = error.to_string();
-    let number = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::raw_os_error);
-    match number.and_then(|number| said.strip_suffix(&format!(" (os error {number})"))) {
-        Some(words) => words.to_owned(),
+    // Of a cause that another error prints too.
+    let number = |(_, end): &(&str, &str)| {
+        end.strip_suffix(')')
+            .is_some_and(|end| end.parse::<i32>().is_ok())
+    };
+    match said.rsplit_once(" (os error ").filter(number) {
+        Some((words, _)) => words.to_owned(),
         None => said,
     }
 }

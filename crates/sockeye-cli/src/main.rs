@@ -24,12 +24,13 @@ mod probing;
 mod services;
 mod signals;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use commands::Command;
-use output::Output;
+use output::{Output, escaped};
 
 /// The sockets of the Internet from a shell: serve, connect, measure.
 #[derive(Debug, Parser)]
@@ -61,7 +62,38 @@ fn wrong_usage(error: &clap::Error) -> ! {
         // The words on stderr and the status say it too.
         let _ = Output::stdout(output::Format { json: true }).failed(message, exit::Exit::Usage);
     }
-    error.exit()
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    if words.iter().all(|word| matches!(escaped(word), Cow::Borrowed(_))) {
+        error.exit();
+    }
+    // With the colours, as without them what looks like one in a word is gone too.
+    for line in usage(&error.render().ansi().to_string(), &words) {
+        output::note(line);
+    }
+    std::process::exit(error.exit_code())
+}
+
+/// The lines of an error about a command line that has in it what a terminal would obey.
+fn usage(text: &str, words: &[String]) -> Vec<String> {
+    let mut text = text.to_owned();
+    // Lines are told by line feeds, which the words may have too: first these.
+    for word in words {
+        let value = word.split_once('=').map_or(word.as_str(), |(_, value)| value);
+        for said in [word, value] {
+            if let Cow::Owned(safe) = escaped(said) {
+                text = text.replace(said, &safe);
+            }
+        }
+    }
+    let mut plain = String::new();
+    for (index, part) in text.split("\u{1b}[").enumerate() {
+        // What is left of them are clap's own colours.
+        let colour = part.find('m').filter(|_| index > 0).map_or(0, |end| end + 1);
+        plain.push_str(part.get(colour..).unwrap_or_default());
+    }
+    plain.lines().map(|line| escaped(line).into_owned()).collect()
 }
 
 #[cfg(test)]
@@ -73,5 +105,20 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_words_of_a_wrong_command_line_are_shown_on_its_line() {
+        let words = ["--listen=tcp://\n\u{1b}[2J".to_owned()];
+        let text =
+            "\u{1b}[1;31merror:\u{1b}[0m invalid value 'tcp://\n\u{1b}[2J' for '--listen'\n\nUsage: sockeye";
+        assert_eq!(
+            usage(text, &words),
+            [
+                "error: invalid value 'tcp://\\n\\u{1b}[2J' for '--listen'",
+                "",
+                "Usage: sockeye"
+            ]
+        );
     }
 }

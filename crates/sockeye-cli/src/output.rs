@@ -2,8 +2,12 @@
 //!
 //! With `--json` each line is one object with `"schema":1` and `"event"`. The stream stays valid whatever
 //! happens: a command that fails ends it with an `error` event.
+//!
+//! Much of what is printed came from outside: names, captures, arguments. Everything goes through [`escaped`] on its way
+//! to a person, here and in [`note`], so that no command can forget it; programs get the exact text.
 
-use std::fmt::Display;
+use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
 use serde_json::{Map, Value};
@@ -70,15 +74,29 @@ impl Output {
         self.format.json
     }
 
-    /// A line for people, flushed; nothing with `--json`.
+    /// A line for people, escaped and flushed; nothing with `--json`.
     ///
     /// # Errors
     /// When stdout is closed ([`is_closed`] tells) or cannot be written.
     pub(crate) fn line(&mut self, line: impl Display) -> io::Result<()> {
+        self.lines([line])
+    }
+
+    /// Lines for people, as [`line`](Self::line), in one write.
+    ///
+    /// # Errors
+    /// As [`line`](Self::line).
+    pub(crate) fn lines(&mut self, lines: impl IntoIterator<Item = impl Display>) -> io::Result<()> {
         if self.format.json {
             return Ok(());
         }
-        writeln!(self.to, "{line}")
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&escaped(&line.to_string()));
+            text.push('\n');
+        }
+        self.to
+            .write_all(text.as_bytes())
             .and_then(|()| self.to.flush())
             .map_err(closed)
     }
@@ -102,7 +120,9 @@ impl Output {
         for (key, value) in &fields {
             line.push_str(&format!(",{}:{value}", Value::from(key.as_str())));
         }
-        line.push_str("}\n");
+        line.push('}');
+        let mut line = plain_json(&line);
+        line.push('\n');
         self.to
             .write_all(line.as_bytes())
             .and_then(|()| self.to.flush())
@@ -121,15 +141,68 @@ impl Output {
     }
 }
 
-/// For commands that stream bytes (`connect`, `dump -w -`): the way around the format.
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.to.write(bytes).map_err(closed)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
+impl Output {
+    /// What was printed is on its way.
+    ///
+    /// # Errors
+    /// As [`line`](Self::line).
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.to.flush().map_err(closed)
     }
+}
+
+/// A line on stderr, escaped. That it cannot be written is no reason to do anything else: the status still says how the
+/// command ended.
+pub(crate) fn note(line: impl Display) {
+    let line = format!("{}\n", escaped(&line.to_string()));
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// A text as one line that a terminal shows and does not obey: control characters (line feeds among them), and the
+/// characters without a shape that reorder or hide others (bidirectional overrides and the like, UTS 55), as Rust writes
+/// them in strings: `\n`, `\u{1b}`, `\u{202e}`.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_plain(letter) {
+            safe.push(letter);
+        } else {
+            safe.extend(letter.escape_debug());
+        }
+    }
+    safe.into()
+}
+
+/// Whether a terminal only shows it.
+fn is_plain(letter: char) -> bool {
+    // A mark that combines with what is before it is one too, but alone it would be escaped.
+    letter.is_ascii_graphic() || letter == ' ' || {
+        let mut pair = *b"a\0\0\0\0";
+        let (_, rest) = pair.split_at_mut(1);
+        let len = letter.encode_utf8(rest).len();
+        std::str::from_utf8(pair.split_at(1 + len).0)
+            .is_ok_and(|pair| pair.escape_debug().nth(1) == Some(letter))
+    }
+}
+
+/// JSON in the same characters, and no others for a terminal: what it would obey is written as `\u001b`, which is the same
+/// text to every parser. Such characters stand in strings only.
+fn plain_json(line: &str) -> String {
+    let mut safe = String::with_capacity(line.len());
+    for letter in line.chars() {
+        if is_plain(letter) {
+            safe.push(letter);
+        } else {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        }
+    }
+    safe
 }
 
 /// Whether the error is only that nobody reads our stdout any more.
@@ -200,6 +273,46 @@ mod tests {
             out.failed("no", Exit::Io).unwrap();
         });
         assert_eq!(text, "hello\n");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown() {
+        for (text, safe) in [
+            (
+                "plain 'text' \"quoted\" \\ back",
+                "plain 'text' \"quoted\" \\ back",
+            ),
+            ("grüße, 日本語, e\u{301}", "grüße, 日本語, e\u{301}"),
+            ("\u{1b}[31mred\u{7}", "\\u{1b}[31mred\\u{7}"),
+            ("a\r\nb\tc\0\u{7f}", "a\\r\\nb\\tc\\0\\u{7f}"),
+            ("c1 \u{9b}31m", "c1 \\u{9b}31m"),
+            (
+                "\u{202e}txt.exe\u{2066}\u{200f}",
+                "\\u{202e}txt.exe\\u{2066}\\u{200f}",
+            ),
+            (
+                "\u{200b}\u{feff}\u{2028}\u{e0041}",
+                "\\u{200b}\\u{feff}\\u{2028}\\u{e0041}",
+            ),
+        ] {
+            assert_eq!(escaped(text), safe);
+        }
+    }
+
+    #[test]
+    fn a_line_stays_one_line_and_an_event_says_the_exact_text() {
+        let hostile = "\u{1b}]0;x\u{7}\r\n\u{9b}\u{202e}\u{e0041}\u{7f}é";
+        let lines = printed(false, |out| out.lines([hostile, "two"]).unwrap());
+        assert_eq!(lines.lines().count(), 2);
+        let event = printed(true, |out| out.event("x", json!({ "text": hostile })).unwrap());
+        for text in [&lines, &event] {
+            assert!(
+                text.chars().all(|letter| letter == '\n' || is_plain(letter)),
+                "{text:?}"
+            );
+        }
+        let event: Value = serde_json::from_str(&event).unwrap();
+        assert_eq!(event["text"], hostile);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -135,6 +136,17 @@ impl<T> Inbox<T> {
 
     fn take(&self) -> Option<T> {
         self.0.borrow_mut().pop_front()
+    }
+}
+
+/// The error of a prober that has given up.
+///
+/// # Errors
+/// That one.
+pub(crate) fn given_up(fault: Option<io::Error>) -> anyhow::Result<()> {
+    match fault {
+        Some(error) => Err(anyhow::Error::from(error).context("receive answers")),
+        None => Ok(()),
     }
 }
 

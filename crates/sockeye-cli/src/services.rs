@@ -1,15 +1,15 @@
 //! The small services of the early Internet, on the event loop: echo (RFC 862), discard (RFC 863) and character
 //! generator (RFC 864).
 
-use sockeye::event_loop::{Datagram, DatagramService, Datagrams, Sent, Stream, StreamService};
+use std::time::Duration;
 
-/// Sends back what comes, on connections and on datagram sockets.
+use sockeye::event_loop::{
+    Datagram, DatagramService, Datagrams, ReflectorGuard, Sent, Stream, StreamService, Time, WithheldCounts,
+};
+
+/// Sends back what comes on connections.
 #[derive(Debug, Default)]
 pub(crate) struct Echo;
-
-/// Ports of services that answer whatever they get: echo, daytime, quote of the day, character generator, time.
-/// A datagram that claims to come from there would be answered for ever.
-const ANSWERING_PORTS: [u16; 5] = [7, 13, 17, 19, 37];
 
 impl StreamService for Echo {
     type Conn = ();
@@ -25,13 +25,95 @@ impl StreamService for Echo {
     }
 }
 
-impl DatagramService for Echo {
-    fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
-        if !ANSWERING_PORTS.contains(&datagram.source.port()) {
-            // A datagram that finds the queue full is lost, as datagrams are.
-            let _ = socket.send(&datagram.echo());
+/// Sends datagrams back, to those who may have an answer.
+#[derive(Debug)]
+pub(crate) struct UdpEcho<F> {
+    guard: ReflectorGuard,
+    /// Takes a line about what was withheld.
+    tell: F,
+    /// What it has been told of.
+    told: WithheldCounts,
+    /// A timer is set that will tell of more.
+    will_tell: bool,
+}
+
+/// From the first answer that is withheld until that is told: one line about many.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
+impl<F: FnMut(Time, String)> UdpEcho<F> {
+    pub(crate) fn new(guard: ReflectorGuard, tell: F) -> Self {
+        Self {
+            guard,
+            tell,
+            told: WithheldCounts::default(),
+            will_tell: false,
         }
     }
+
+    #[cold]
+    fn withheld(&mut self, socket: &mut Datagrams<'_>) {
+        if !self.will_tell {
+            self.will_tell = true;
+            socket.set_timer(TELL_AFTER, 0);
+        }
+    }
+}
+
+impl<F: FnMut(Time, String) + 'static> DatagramService for UdpEcho<F> {
+    fn on_open(&mut self, socket: &mut Datagrams<'_>) {
+        if let Ok(own) = socket.local_addr() {
+            self.guard.add_own(own);
+        }
+    }
+
+    fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        if self.guard.admit(datagram.source, socket.now()).is_ok() {
+            // A datagram that finds the queue full is lost, as datagrams are.
+            let _ = socket.send(&datagram.echo());
+        } else {
+            self.withheld(socket);
+        }
+    }
+
+    fn on_timer(&mut self, socket: &mut Datagrams<'_>, _key: u64) {
+        self.will_tell = false;
+        let counts = self.guard.withheld();
+        let line = withheld_line(&counts, &self.told);
+        self.told = counts;
+        (self.tell)(socket.now(), line);
+    }
+}
+
+/// What was withheld since the last line.
+fn withheld_line(now: &WithheldCounts, before: &WithheldCounts) -> String {
+    let reasons = [
+        (
+            now.own - before.own,
+            "claimed to come from this program's own sockets",
+        ),
+        (
+            now.answering_port - before.answering_port,
+            "came from ports that answer anything",
+        ),
+        (
+            now.no_source - before.no_source,
+            "came from no address of one host",
+        ),
+        (
+            now.source_rate - before.source_rate,
+            "were more than --udp-rate allows a source",
+        ),
+        (
+            now.total_rate - before.total_rate,
+            "were more than all sources may have",
+        ),
+    ];
+    let said: Vec<String> = reasons
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, why)| format!("{count} {why}"))
+        .collect();
+    format!("datagrams that were not answered: {}", said.join(", "))
 }
 
 /// Reads and drops.

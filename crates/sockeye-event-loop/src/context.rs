@@ -10,6 +10,7 @@ use sockeye_socket::{Op, OpError};
 
 use crate::Time;
 use crate::connect::{ConnectId, ConnectRequest};
+use crate::event_loop::AnyId;
 use crate::host::{Due, Host, Writer};
 use crate::id::{ListenerId, ServiceHandle, StreamId, TimerId};
 use crate::options::{ListenOptions, PairOptions};
@@ -151,6 +152,14 @@ impl<'a> Context<'a> {
     /// `NotConnected` if it is gone.
     pub fn listener_addr(&self, id: ListenerId) -> std::io::Result<SocketAddr> {
         self.host.local_addr(id.0)
+    }
+
+    /// The address of a listener, a connection, a datagram or a packet socket: also a way to ask whether it is still there.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says; `NotConnected` if it is gone.
+    pub fn local_addr(&self, of: impl Into<AnyId>) -> std::io::Result<SocketAddr> {
+        self.host.local_addr(of.into().0)
     }
 
     /// Sets a timer of this stream service: `on_service_timer` with `key`, no earlier than `after` from now.

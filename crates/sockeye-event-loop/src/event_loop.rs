@@ -282,10 +282,7 @@ impl<B: Backend> EventLoop<B> {
     /// # Panics
     /// As [`turn`](Self::turn).
     pub fn run(&mut self) -> io::Result<()> {
-        while !self.core.is_over() {
-            self.turn(None)?;
-        }
-        Ok(())
+        self.core.run(&mut self.events)
     }
 
     /// Ends in order: listeners close, each connection gets what had arrived and then `on_drain`, which closes it
@@ -416,9 +413,9 @@ impl<B: Backend> fmt::Debug for EventLoop<B> {
     }
 }
 
-/// The id of any socket, for [`EventLoop::local_addr`].
+/// The id of any socket, for [`EventLoop::local_addr`] and [`Context::local_addr`].
 #[derive(Clone, Copy, Debug)]
-pub struct AnyId(crate::backend::Token);
+pub struct AnyId(pub(crate) crate::backend::Token);
 
 impl From<ListenerId> for AnyId {
     fn from(id: ListenerId) -> Self {

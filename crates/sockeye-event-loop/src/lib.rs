@@ -46,6 +46,7 @@
 //! | `stream`, `datagrams`, `context` | the handles that callbacks act through |
 //! | `event_loop`, `remote`, `shards` | the loop as its owner sees it; from other threads; one a core |
 //! | `codec` | lines, length-prefixed and fixed frames; services around services |
+//! | `reflect` | which datagrams a service may answer |
 //! | `options`, `stats`, `time`, `id` | plain data |
 //! | `backend`, `kernel` | what a backend supplies; the kernel as one |
 //! | `core`, `driver`, `host`, `queue`, `wheel` | how it works inside |
@@ -66,6 +67,7 @@ mod kernel;
 mod options;
 mod pair;
 mod queue;
+mod reflect;
 mod remote;
 mod service;
 mod shards;
@@ -86,13 +88,14 @@ pub use options::{
     ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions,
     PairOptions, PanicPolicy, StreamOption, StreamOptions, Watermarks,
 };
+pub use reflect::{ANSWERING_PORTS, AnswerRate, ReflectorGuard, ReflectorOptions, Withheld, WithheldCounts};
 pub use remote::{Remote, RemoteError};
 pub use service::{
     CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService,
     Packets, PairError, Relayed, SendFailure, Sent, StreamService, SwitchError, Timer,
 };
 pub use shards::{ShardOptions, Shards, Spread};
-pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError};
+pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError, errno};
 pub use stats::Stats;
 pub use stream::Stream;
 pub use time::Time;

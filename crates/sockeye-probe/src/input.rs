@@ -91,6 +91,10 @@ pub enum Cause {
     },
     /// A filter refused it.
     Prohibited,
+    /// A `prohibit` route of this host leads there, or a broadcast address is meant: it was not sent.
+    ProhibitRoute,
+    /// A `blackhole` route of this host leads there: it was not sent.
+    BlackholeRoute,
     /// This host could not send it, for a reason of its own.
     NotSent,
     /// Any other error message.
@@ -157,7 +161,7 @@ impl Cause {
             Self::HostUnreachable => "!H",
             Self::ProtocolUnreachable => "!P",
             Self::TooBig { .. } => "!F",
-            Self::Prohibited => "!X",
+            Self::Prohibited | Self::ProhibitRoute | Self::BlackholeRoute => "!X",
             Self::NotSent | Self::Other { .. } => "!!",
         }
     }
@@ -175,6 +179,8 @@ impl fmt::Display for Cause {
             Self::TooBig { mtu: Some(mtu) } => return write!(f, "packet too big for an MTU of {mtu}"),
             Self::TooBig { mtu: None } => "packet too big",
             Self::Prohibited => "prohibited by a filter",
+            Self::ProhibitRoute => "prohibited by a route of this host",
+            Self::BlackholeRoute => "discarded by a blackhole route of this host",
             Self::NotSent => "not sent",
             Self::Other { kind, code } => return write!(f, "ICMP type {kind} code {code}"),
         })

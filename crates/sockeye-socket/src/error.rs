@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use sockeye_endpoint::{Endpoint, Transport};
 
@@ -161,7 +162,11 @@ impl OpError {
     pub fn advice(&self) -> Option<&'static str> {
         let errno = self.raw_os_error()?;
         let Inner {
-            op, transport, local, ..
+            op,
+            transport,
+            local,
+            peer,
+            ..
         } = &*self.inner;
         match (op, errno) {
             (_, libc::EMFILE) => Some("this process is at its limit of descriptors: ulimit -n"),
@@ -169,7 +174,7 @@ impl OpError {
             (Op::Open, errno) => open_advice(*transport, errno),
             (Op::Bind, errno) => bind_advice(*local, errno),
             (Op::Listen, libc::EADDRINUSE) => Some("another socket listens here: ss -tlnp"),
-            (Op::Connect, errno) => connect_advice(*transport, local.is_some(), errno),
+            (Op::Connect, errno) => connect_advice(*transport, local.is_some(), *peer, errno),
             (Op::Set(name), errno) => set_advice(name, errno),
             (Op::Adopt, libc::ENOTSOCK) => Some("the descriptor is no socket"),
             _ => None,
@@ -211,18 +216,31 @@ fn bind_advice(local: Option<Endpoint>, errno: i32) -> Option<&'static str> {
     }
 }
 
-fn connect_advice(transport: Transport, bound: bool, errno: i32) -> Option<&'static str> {
+fn connect_advice(
+    transport: Transport,
+    bound: bool,
+    peer: Option<Endpoint>,
+    errno: i32,
+) -> Option<&'static str> {
     match errno {
         libc::ECONNREFUSED if transport == Transport::Tcp => Some("nothing listens there"),
         libc::ETIMEDOUT => Some("no answer: the host is down, or a firewall drops the packets"),
         libc::ENETUNREACH => Some("no route to that network: ip route get ADDRESS"),
         libc::EHOSTUNREACH => Some("the route leads to no such host, or to an unreachable route"),
-        libc::EACCES | libc::EPERM => Some("a prohibiting route or a local firewall forbids it"),
-        libc::EINVAL => Some("a blackhole route, or a link-local address without its interface"),
+        libc::EACCES => Some("a prohibit route leads there: ip route get ADDRESS"),
+        libc::EPERM => Some("a local firewall forbids it: nft list ruleset"),
+        libc::EINVAL if peer.is_some_and(|peer| lacks_interface(&peer)) => {
+            Some("a link-local address needs its interface: fe80::1%eth0")
+        }
+        libc::EINVAL => Some("a blackhole route leads there: ip route get ADDRESS"),
         libc::EADDRNOTAVAIL if bound => Some("every port of that source is in use towards this peer"),
         libc::EADDRNOTAVAIL => Some("no ephemeral port is free: sysctl net.ipv4.ip_local_port_range"),
         _ => None,
     }
+}
+
+fn lacks_interface(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local()) && endpoint.zone().is_none()
 }
 
 fn set_advice(name: &str, errno: i32) -> Option<&'static str> {
@@ -235,8 +253,20 @@ fn set_advice(name: &str, errno: i32) -> Option<&'static str> {
         }
         ("SO_BINDTODEVICE", libc::ENODEV) => Some("no such interface: ip link"),
         ("SO_BINDTODEVICE", libc::EPERM) => Some("already bound to a device: needs CAP_NET_RAW to change it"),
-        (_, libc::EPERM | libc::EACCES) => Some("needs CAP_NET_ADMIN: setcap cap_net_admin+ep PROGRAM"),
         (_, libc::EINVAL) => range_advice(name),
+        // EPERM of another option has another reason: a security module, a locked filter, a descriptor that cannot be polled.
+        (
+            "SO_MARK"
+            | "SO_PRIORITY"
+            | "SO_RCVBUFFORCE"
+            | "SO_SNDBUFFORCE"
+            | "SO_TXTIME"
+            | "SO_BUSY_POLL"
+            | "SO_PREFER_BUSY_POLL"
+            | "IP_TRANSPARENT"
+            | "IPV6_TRANSPARENT",
+            libc::EPERM,
+        ) => Some("needs CAP_NET_ADMIN: setcap cap_net_admin+ep PROGRAM"),
         (_, libc::ENOPROTOOPT | libc::EOPNOTSUPP) => Some("this kernel or kind of socket has no such option"),
         _ => None,
     }
@@ -329,6 +359,30 @@ mod tests {
 
     fn failed(op: Op, transport: Transport, errno: i32) -> OpError {
         OpError::new(op, transport, io::Error::from_raw_os_error(errno))
+    }
+
+    #[test]
+    fn advice_is_given_only_where_it_is_true() {
+        let advice = |op, transport, errno| failed(op, transport, errno).advice();
+        for option in ["readiness", "SO_ATTACH_FILTER", "SO_REUSEPORT"] {
+            assert_eq!(
+                advice(Op::Set(option), Transport::Tcp, libc::EPERM),
+                None,
+                "{option}"
+            );
+        }
+        let admin = advice(Op::Set("SO_MARK"), Transport::Tcp, libc::EPERM).unwrap();
+        assert!(admin.contains("CAP_NET_ADMIN"), "{admin}");
+        let connect = |errno, peer| {
+            let error = failed(Op::Connect, Transport::Tcp, errno).with_peer(peer);
+            error.advice().unwrap_or_default()
+        };
+        let peer = endpoint!("tcp://192.0.2.1:443");
+        assert!(connect(libc::EACCES, peer).contains("prohibit route"));
+        assert!(connect(libc::EPERM, peer).contains("firewall"));
+        assert!(connect(libc::EINVAL, peer).contains("blackhole route"));
+        let link_local = endpoint!("tcp://[fe80::1]:443");
+        assert!(connect(libc::EINVAL, link_local).contains("needs its interface"));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, Outgoing,
-    SendFailure, Sent,
+    AnswerRate, CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, Outgoing,
+    ReflectorGuard, ReflectorOptions, SendFailure, Sent,
 };
 
 use sockeye_sim::Call;
@@ -27,6 +27,7 @@ in_both_worlds!(
     timers_of_a_closed_socket_do_not_fire,
     any_number_of_refusals_leaves_the_socket,
     the_end_of_the_loop_is_told_to_each_socket,
+    two_guarded_echoes_fall_silent,
 );
 
 type OnDatagram = Box<dyn FnMut(&mut Datagrams<'_>, Datagram<'_>)>;
@@ -495,4 +496,44 @@ fn a_receive_that_fails_for_ever_does_not_spin() {
         let turns = world.server().stats().turns;
         assert!(turns < 2_000, "errno {number}: {turns} turns in a minute");
     }
+}
+
+/// A service that answers those whom its guard lets through.
+fn guarded_echo() -> (Probe, Rc<RefCell<ReflectorGuard>>) {
+    let options = ReflectorOptions {
+        per_source: AnswerRate::per_second(50),
+        ..ReflectorOptions::default()
+    };
+    let guard = Rc::new(RefCell::new(ReflectorGuard::new(options, 7)));
+    let shared = Rc::clone(&guard);
+    let probe = Probe::default().datagram(move |socket, datagram| {
+        if shared.borrow_mut().admit(datagram.source, socket.now()).is_ok() {
+            let _ = socket.send(&datagram.echo());
+        }
+    });
+    (probe, guard)
+}
+
+/// One datagram from the one to the other, as a forged one would be: it goes to and fro until one has had enough.
+fn two_guarded_echoes_fall_silent<W: World>() {
+    let mut world = W::new();
+    let (echo, one) = guarded_echo();
+    let (server, _, at) = echo.on_server(&mut world, &DatagramOptions::default());
+    let (echo, other) = guarded_echo();
+    let client = echo
+        .open(move |socket| {
+            let _ = socket.send_to(b"round and round", at);
+        })
+        .on_client(&mut world, &DatagramOptions::default());
+    let withheld = || one.borrow().withheld().source_rate + other.borrow().withheld().source_rate;
+    world.until("one to have had enough", || withheld() == 1);
+    let received = || server.received.borrow().len() + client.received.borrow().len();
+    let before = received();
+    world.pass(Duration::from_millis(50));
+    assert_eq!(
+        (received(), withheld()),
+        (before, 1),
+        "nothing goes round any more"
+    );
+    assert!(before >= 100, "{before}: each has its burst");
 }

@@ -71,10 +71,10 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         }
         tell(output, event).map(|()| false)
     })?;
-    let largest = events
-        .service(service)
-        .and_then(|prober| prober.engine().largest());
-    finish(arguments, output, end, largest)
+    let prober = events.service(service).context("the service has left the loop")?;
+    let (largest, fault) = (prober.engine().largest(), prober.take_fault());
+    let exit = finish(arguments, output, end, largest)?;
+    probing::given_up(fault).map(|()| exit)
 }
 
 fn destination(arguments: &Arguments) -> anyhow::Result<(MtuMethod, SocketAddr)> {

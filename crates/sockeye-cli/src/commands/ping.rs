@@ -13,8 +13,8 @@ use sockeye::probe::{
     AddError, Pace, PingCounts, PingEvent, PingOptions, PingOutcome, Pinger, RttStats, TargetId,
 };
 
-use crate::exit::{Exit, Failure};
-use crate::output::{Format, Output};
+use crate::exit::{Exit, Failure, classify, describe};
+use crate::output::{Format, Output, note};
 use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
 use crate::signals::stop_on_signals;
 
@@ -65,19 +65,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When a name has no address, or the system allows neither ping sockets nor raw ones.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
-    let hosts = hosts(arguments)?;
-    let mut pinger = Pinger::new(options(arguments));
-    let mut names = Vec::new();
-    for host in &hosts {
-        let target = probing::target(host, Transport::ICMP, 0)?;
-        let address = probing::address(&target, arguments.family)?;
-        match pinger.add(address) {
-            Ok(_) => names.push(host.clone()),
-            // Named twice, or two names of one host: pinged once.
-            Err(AddError::Duplicate(_)) => {}
-            Err(error) => return Err(Failure::usage(format!("{host}: {error}"))),
-        }
-    }
+    let (pinger, names, unresolved) = targets(arguments, output)?;
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let inbox = Inbox::new();
@@ -107,7 +95,45 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         Ok(last)
     })?;
     let prober = events.service(service).context("the service has left the loop")?;
-    report.end(output, prober.engine(), !finished)
+    let fault = prober.take_fault();
+    let exit = report.end(output, prober.engine(), !finished)?;
+    probing::given_up(fault)?;
+    Ok(if unresolved { Exit::Resolution } else { exit })
+}
+
+/// The hosts to ping, as the user named them, and whether there were others that have no address: those are reported, and
+/// are the command's error where no host is left.
+fn targets(arguments: &Arguments, output: &mut Output) -> anyhow::Result<(Pinger, Vec<String>, bool)> {
+    let mut pinger = Pinger::new(options(arguments));
+    let mut names = Vec::new();
+    let mut unresolved = Vec::new();
+    for host in hosts(arguments)? {
+        let target = probing::target(&host, Transport::ICMP, 0)?;
+        let address = match probing::address(&target, arguments.family) {
+            Ok(address) => address,
+            Err(error) if classify(&error) == Exit::Resolution => {
+                unresolved.push((host, error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match pinger.add(address) {
+            Ok(_) => names.push(host),
+            // Named twice, or two names of one host: pinged once.
+            Err(AddError::Duplicate(_)) => {}
+            Err(error) => return Err(Failure::usage(format!("{host}: {error}"))),
+        }
+    }
+    let last = if pinger.is_empty() { unresolved.pop() } else { None };
+    for (host, error) in &unresolved {
+        let message = describe(error);
+        output.event("unresolved", json!({ "target": host, "message": message }))?;
+        note(format_args!("sockeye: {message}"));
+    }
+    match last {
+        Some((_, error)) => Err(error),
+        None => Ok((pinger, names, !unresolved.is_empty())),
+    }
 }
 
 fn hosts(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
@@ -283,7 +309,7 @@ impl Report {
         let fields =
             json!({ "interrupted": interrupted, "strangers": pinger.strangers(), "results": results });
         // One write: a thousand hosts are a thousand lines and more.
-        output.line(lines.join("\n"))?;
+        output.lines(lines)?;
         output.event("end", fields)?;
         Ok(if silent == 0 {
             Exit::Success

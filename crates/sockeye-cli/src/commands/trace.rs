@@ -12,7 +12,7 @@ use sockeye::probe::{
     Answer, AnswerKind, Extensions, Flow, ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions, Tracer,
 };
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Unreachable};
 use crate::output::{Format, Output};
 use crate::probing::{self, Family, Inbox, TRACE_PORT, interval, milliseconds, nanoseconds};
 use crate::signals::stop_on_signals;
@@ -109,7 +109,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             Ok(true)
         }
     })?;
-    report.end(output, end)
+    let fault = events.service(service).and_then(|prober| prober.take_fault());
+    let exit = report.end(output, end)?;
+    probing::given_up(fault).map(|()| exit)
 }
 
 /// What the loop tells the printer.
@@ -159,6 +161,10 @@ fn source(destination: SocketAddr) -> anyhow::Result<SocketAddr> {
     // Connecting a UDP socket sends nothing, and asks the routing table.
     let mut source = UdpSocket::bind(any)
         .and_then(|socket| socket.connect(destination).and_then(|()| socket.local_addr()))
+        .map_err(|error| match Unreachable::of(&error, destination.ip()) {
+            Some(unreachable) => anyhow::Error::from(unreachable),
+            None => error.into(),
+        })
         .with_context(|| format!("find a route to {}", destination.ip()))?;
     let [_, low, ..] = probing::secret().to_be_bytes();
     source.set_port(FIRST_SOURCE_PORT + 16 * u16::from(low));

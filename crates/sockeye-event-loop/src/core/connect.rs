@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use sockeye_socket::OpError;
+
 use super::link::{Entry, Socket, state};
 use super::{Core, Inner, Pending};
 use crate::backend::{Backend, ConnectProgress, Readiness, StreamIo, Token};
@@ -221,8 +223,10 @@ impl<B: Backend> Inner<B> {
             self.drop_attempt(token);
         }
         let last = |(_, error): &(SocketAddr, std::io::Error)| {
-            // An error is not `Clone`: the same number or, without one, the same kind.
-            ConnectFault::Failed(match error.raw_os_error() {
+            // An error is not `Clone`: the same number, its own or that of the call that failed, or without one the same
+            // kind.
+            let errno = || OpError::of(error).and_then(OpError::raw_os_error);
+            ConnectFault::Failed(match error.raw_os_error().or_else(errno) {
                 Some(errno) => std::io::Error::from_raw_os_error(errno),
                 None => std::io::Error::from(error.kind()),
             })

@@ -1,6 +1,7 @@
 //! The service that drives an engine.
 
 use std::fmt;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use sockeye_event_loop::{
@@ -13,6 +14,8 @@ use super::engine::{Engine, Transmit};
 use super::wall::WallClock;
 use crate::input::{Input, Message};
 
+/// Receives that fail in a row, none of them about a probe, after which a socket is given up.
+const MAX_FAULTS: u32 = 100;
 /// The key of the one timer.
 const TICK: u64 = 0;
 /// Raw sockets show their protocol number where ping sockets show their identifier, which is a port above the
@@ -88,6 +91,10 @@ pub struct Prober<E: Engine, F> {
     held: Option<Transmit>,
     /// The timer that is set, where, and for when.
     timer: Option<(DatagramId, TimerId, Duration)>,
+    /// Receives that have failed in a row.
+    faults: u32,
+    /// Why it has given up.
+    fault: Option<io::Error>,
 }
 
 impl<E, F> Prober<E, F>
@@ -106,6 +113,8 @@ where
             wall: WallClock::NEW,
             held: None,
             timer: None,
+            faults: 0,
+            fault: None,
         }
     }
 
@@ -122,6 +131,25 @@ where
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Why it has given up, once: a receive failed again and again, and not because of a probe. It has stopped the loop
+    /// then, as nothing would ever come of what is in flight.
+    pub const fn take_fault(&mut self) -> Option<io::Error> {
+        self.fault.take()
+    }
+
+    /// A receive failed. What is about a probe is in the error queue too, and a passing fault passes; anything else would
+    /// be told for ever, and no answer heard.
+    fn not_received(&mut self, socket: &mut Datagrams<'_>, error: io::Error) {
+        if convert::is_about_a_probe(&error) {
+            return;
+        }
+        self.faults += 1;
+        if self.faults >= MAX_FAULTS && self.fault.is_none() {
+            self.fault = Some(error);
+            socket.context().stop();
+        }
     }
 
     fn opened(&mut self, socket: &mut Datagrams<'_>) {
@@ -208,6 +236,7 @@ where
     }
 
     fn received(&mut self, socket: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        self.faults = 0;
         let from = datagram.source;
         let id = socket.id();
         let Some(member) = self.members.iter().find(|member| member.id == id) else {
@@ -315,6 +344,10 @@ where
         self.not_sent(socket, &failure);
     }
 
+    fn on_recv_error(&mut self, socket: &mut Packets<'_>, error: io::Error) {
+        self.not_received(socket, error);
+    }
+
     fn on_timer(&mut self, socket: &mut Packets<'_>, _key: u64) {
         self.ticked(socket);
     }
@@ -347,6 +380,10 @@ where
 
     fn on_send_error(&mut self, socket: &mut Datagrams<'_>, failure: SendFailure) {
         self.not_sent(socket, &failure);
+    }
+
+    fn on_recv_error(&mut self, socket: &mut Datagrams<'_>, error: io::Error) {
+        self.not_received(socket, error);
     }
 
     fn on_timer(&mut self, socket: &mut Datagrams<'_>, _key: u64) {

@@ -4,6 +4,7 @@ mod inherit;
 mod interface;
 mod names;
 mod pass;
+mod poll;
 mod process;
 mod timer;
 mod transfer;
@@ -12,6 +13,7 @@ pub use inherit::{Inherited, inherited_fds};
 pub use interface::{Interface, interface_index, interface_name, interfaces};
 pub use names::{AddressFamily, NameError, getaddrinfo};
 pub use pass::{MAX_PASSED_FDS, recv_fds, send_fds};
+pub use poll::{PollFd, poll, reopen_nonblocking};
 pub use process::{
     allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu,
     raise_nofile_limit, thread_cpu_ns,

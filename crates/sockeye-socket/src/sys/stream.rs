@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::address::{ADDRESS_LEN, RawAddress};
 use super::{check, check_len, raw};
+use crate::os::PollFd;
 
 /// Bytes of an address, as the kernel counts them.
 #[expect(clippy::cast_possible_truncation, reason = "28")]
@@ -142,6 +143,14 @@ pub(crate) fn poll_once(fd: BorrowedFd<'_>, events: i16, timeout_ms: i32) -> io:
     // SAFETY: one entry is passed, and it is one.
     check(unsafe { libc::poll(&raw mut entry, 1, timeout_ms) })?;
     Ok(entry.revents)
+}
+
+/// Waits until one of `fds` is ready or `timeout_ms` has passed (-1: for ever); says how many are.
+pub(crate) fn poll_all(fds: &mut [PollFd<'_>], timeout_ms: i32) -> io::Result<usize> {
+    let count = fds.len() as libc::nfds_t;
+    // SAFETY: `PollFd` is transparent over `pollfd`, and the slice has as many of them as are passed.
+    let ready = check(unsafe { libc::poll(fds.as_mut_ptr().cast(), count, timeout_ms) })?;
+    Ok(usize::try_from(ready).unwrap_or(0))
 }
 
 pub(crate) fn empty_header() -> libc::msghdr {

@@ -18,12 +18,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sockeye::event_loop::{
     ConnectRequest, DatagramOptions, EventLoop, ListenOptions, Packet, PacketKind, PacketOptions,
-    PacketService, Packets, Remote, StreamOptions,
+    PacketService, Packets, ReflectorGuard, ReflectorOptions, Remote, StreamOptions,
 };
 
 use crate::exit::{Exit, classify, describe};
-use crate::output::{Format, Output};
-use crate::services::Echo;
+use crate::output::{Format, Output, note};
+use crate::services::{Echo, UdpEcho};
 use crate::signals::stop_on_signals;
 use load::{HEADER_LEN, MessageLoad, Span, StreamLoad, Tally};
 use report::{Measured, Outcome, Row};
@@ -172,7 +172,7 @@ impl Progress {
 
     fn show(&self, what: &'static str) {
         if self.0.is_hidden() {
-            eprintln!("measuring {what} ...");
+            note(format_args!("measuring {what} ..."));
         }
         if !self.0.message().is_empty() {
             self.0.inc(1);
@@ -311,7 +311,14 @@ impl Server {
                     events.local_addr(listener)?
                 }
                 SocketType::Udp => {
-                    let echo = events.add_datagram_service(Echo);
+                    // The load is all of one source, and as fast as it can.
+                    let options = ReflectorOptions {
+                        per_source: None,
+                        total: None,
+                        ..ReflectorOptions::default()
+                    };
+                    let unlimited = ReflectorGuard::new(options, 0);
+                    let echo = events.add_datagram_service(UdpEcho::new(unlimited, |_, _| {}));
                     let socket = events.bind(echo, at, &datagram_options())?;
                     events.local_addr(socket)?
                 }

@@ -99,7 +99,8 @@ fn pcap_frame(reader: &mut PcapReader<Source>) -> anyhow::Result<Option<Frame>> 
     Ok(Some(Frame {
         time: Duration::from_secs(u64::from(packet.ts_sec)) + fraction,
         len: packet.orig_len,
-        link: header.datalink,
+        // The high bits of its word say how long the frame check sequence is.
+        link: DataLink::from(u32::from(header.datalink) & 0xffff),
         data: packet.data.into_owned(),
     }))
 }

@@ -10,6 +10,7 @@ use sockeye::packet::{
 };
 
 use super::capture::Frame;
+use super::cut;
 use super::link::{Inside, look};
 
 /// The event of one frame.
@@ -62,6 +63,7 @@ fn packet(event: &mut Map<String, Value>, data: &[u8], at: usize) {
     let packet = match Packet::lax(data) {
         Ok(packet) => packet,
         Err(fault) => {
+            cut::network(event, data);
             event.insert("error".into(), error(fault, at));
             return;
         }
@@ -102,7 +104,7 @@ fn packet(event: &mut Map<String, Value>, data: &[u8], at: usize) {
             event.insert("icmp".into(), fields);
             stopped = stopped.or(fault.map(|fault| fault.shifted(packet.offset)));
         }
-        _ => {}
+        _ => cut::transport(event, &packet),
     }
     if let Some(fault) = stopped {
         event.insert("error".into(), error(fault, at));
@@ -150,7 +152,7 @@ fn network(packet: &Packet<'_>) -> Value {
 }
 
 /// The names of the flags that are set.
-fn flags(flags: TcpFlags) -> Value {
+pub(super) fn flags(flags: TcpFlags) -> Value {
     flags
         .to_string()
         .split(',')

@@ -4,6 +4,7 @@
 //! decoded as far as it is sound, and the fault is shown with its layer and place.
 
 mod capture;
+mod cut;
 mod decode;
 mod link;
 mod text;

@@ -24,6 +24,7 @@ pub(super) fn line(event: &Value) -> String {
             let source = end(source, &transport["src_port"]);
             write!(line, " {source} > {}", end(destination, &transport["dst_port"]))
         }
+        (Some(source), None) => write!(line, " {source} > ?"),
         _ if !event["ethertype"].is_null() => {
             write!(
                 line,
@@ -34,28 +35,35 @@ pub(super) fn line(event: &Value) -> String {
         _ if !event["link_type"].is_null() => write!(line, " link type {}", event["link_type"]),
         _ => Ok(()),
     };
-    let _ = match text(&transport["kind"]) {
-        Some("tcp") => {
-            let flags = transport["flags"].as_array().map_or(String::new(), |flags| {
-                flags.iter().filter_map(text).collect::<Vec<_>>().join(",")
-            });
-            let (seq, ack, len) = (&transport["seq"], &transport["ack"], &transport["length"]);
-            write!(line, " tcp [{flags}] seq {seq} ack {ack} len {len}")
+    // Of a packet that was cut off some fields are not there.
+    let mut field = |name: &str, value: &Value| {
+        if !value.is_null() {
+            let _ = write!(line, " {name} {value}");
         }
-        Some(kind) => write!(line, " {kind} len {}", transport["length"]),
-        None if !icmp.is_null() => {
-            let _ = write!(line, " icmp type {} code {}", icmp["type"], icmp["code"]);
-            if !icmp["id"].is_null() {
-                let _ = write!(line, " id {} seq {}", icmp["id"], icmp["seq"]);
-            }
-            match text(&icmp["quoted"]["dst"]) {
-                Some(destination) => write!(line, " about a packet to {destination}"),
-                None => Ok(()),
-            }
-        }
-        None if !network.is_null() => write!(line, " protocol {}", network["protocol"]),
-        None => Ok(()),
     };
+    match text(&transport["kind"]) {
+        Some("tcp") => {
+            let flags = transport["flags"].as_array().map(|flags| {
+                let names: Vec<_> = flags.iter().filter_map(text).collect();
+                format!("tcp [{}]", names.join(","))
+            });
+            let name = flags.as_deref().unwrap_or("tcp");
+            field(&format!("{name} seq"), &transport["seq"]);
+            field("ack", &transport["ack"]);
+            field("len", &transport["length"]);
+        }
+        Some(kind) => field(&format!("{kind} len"), &transport["length"]),
+        None if !icmp.is_null() => {
+            field("icmp type", &icmp["type"]);
+            field("code", &icmp["code"]);
+            field("id", &icmp["id"]);
+            field("seq", &icmp["seq"]);
+            if let Some(destination) = text(&icmp["quoted"]["dst"]) {
+                let _ = write!(line, " about a packet to {destination}");
+            }
+        }
+        None => field("protocol", &network["protocol"]),
+    }
     let fragment = &network["fragment"];
     if fragment["more"] == true || fragment["offset"].as_u64().is_some_and(|offset| offset > 0) {
         let more = if fragment["more"] == true { "+" } else { "" };

@@ -1,0 +1,74 @@
+//! Stdout, written without ever blocking, and without being switched to non-blocking for others who have it.
+
+use std::fs::{self, File, FileType};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt as _;
+
+use sockeye::socket::os::reopen_nonblocking;
+
+/// What a descriptor takes in one write without blocking, once poll(2) has said that it is writable: PIPE_BUF.
+const PIECE: usize = 4096;
+
+/// The program's stdout.
+#[derive(Debug)]
+pub(super) struct Stdout {
+    file: File,
+    /// The most that one write is given.
+    piece: usize,
+}
+
+impl Stdout {
+    /// Pipes and terminals are opened once more, non-blocking; regular files never block; of what else there is, and
+    /// where opening fails, a write takes no more than a page.
+    ///
+    /// # Errors
+    /// Without a descriptor for it.
+    pub(super) fn open() -> io::Result<Self> {
+        let stdout = io::stdout();
+        let kind = fs::metadata("/proc/self/fd/1").map(|meta| meta.file_type());
+        if kind.as_ref().is_ok_and(may_block)
+            && let Ok(file) = reopen_nonblocking(&stdout)
+        {
+            return Ok(Self {
+                file,
+                piece: usize::MAX,
+            });
+        }
+        let piece = if kind.is_ok_and(|kind| kind.is_file()) {
+            usize::MAX
+        } else {
+            PIECE
+        };
+        let file = stdout.as_fd().try_clone_to_owned()?.into();
+        Ok(Self { file, piece })
+    }
+
+    /// Writes as much as does not block, once it is writable; 0 where that is nothing after all.
+    ///
+    /// # Errors
+    /// What `write(2)` says, but for `WouldBlock` and `Interrupted`.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.write(bytes.split_at(bytes.len().min(self.piece)).0) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(0)
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+fn may_block(kind: &FileType) -> bool {
+    kind.is_fifo() || kind.is_char_device()
+}
+
+impl AsFd for Stdout {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

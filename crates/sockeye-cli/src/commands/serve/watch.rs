@@ -1,0 +1,145 @@
+//! What whoever runs a server has to know: that connections wait, that answers are withheld, that a socket is lost.
+//!
+//! A loop's own watch looks once a second, so that nothing is paid for it while messages are served. What it says is
+//! limited: one line of a kind in ten seconds, whatever happens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sockeye::endpoint::Endpoint;
+use sockeye::event_loop::{AnyId, Context, EventLoop, Remote, Stream, StreamOptions, StreamService, Time};
+
+use crate::output::note;
+
+/// How often a watch looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// The pause after a line before another one of its kind.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// What is said no more often than the pause allows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Notice {
+    Descriptors,
+    Connections,
+    Withheld,
+}
+
+/// What all loops of the program share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Sockets that still serve, of all loops.
+    serving: AtomicUsize,
+    /// Ends the main loop when there are none.
+    main: Remote,
+    /// When each notice was given last, in nanoseconds of the loops' clock; 0 for never.
+    told_ns: [AtomicU64; 3],
+}
+
+impl Shared {
+    pub(super) fn new(main: Remote) -> Arc<Self> {
+        Arc::new(Self {
+            serving: AtomicUsize::new(0),
+            main,
+            told_ns: Default::default(),
+        })
+    }
+
+    /// Whether every socket is lost.
+    pub(super) fn is_over(&self) -> bool {
+        self.serving.load(Ordering::Relaxed) == 0
+    }
+
+    /// Says a line unless one of its kind was said a moment ago.
+    pub(super) fn tell(&self, notice: Notice, now: Time, line: impl FnOnce() -> String) {
+        let told = &self.told_ns[notice as usize];
+        let (last_ns, now_ns) = (told.load(Ordering::Relaxed), now.as_nanos());
+        let is_due = last_ns == 0 || now.since(Time::from_nanos(last_ns)) >= QUIET;
+        // Of two loops that would say it at the same time one does.
+        if is_due
+            && told
+                .compare_exchange(last_ns, now_ns, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            note(format_args!("sockeye: serve: {}", line()));
+        }
+    }
+
+    fn lost(&self, endpoint: &Endpoint) {
+        note(format_args!(
+            "sockeye: serve: {endpoint} is lost: its socket failed, and nothing is served there any more"
+        ));
+        if self.serving.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // It fails when the loop has ended by itself.
+            let _ = self.main.stop();
+        }
+    }
+}
+
+/// Looks after one loop.
+#[derive(Debug)]
+struct Watch {
+    shared: Arc<Shared>,
+    sockets: Vec<(AnyId, Endpoint)>,
+    max_connections: usize,
+    back_offs: u64,
+}
+
+/// Has a loop's sockets watched.
+pub(super) fn start(
+    events: &mut EventLoop,
+    shared: &Arc<Shared>,
+    sockets: Vec<(AnyId, Endpoint)>,
+    max_connections: usize,
+) {
+    shared.serving.fetch_add(sockets.len(), Ordering::Relaxed);
+    let watch = Watch {
+        shared: Arc::clone(shared),
+        sockets,
+        max_connections,
+        back_offs: 0,
+    };
+    let service = events.add_stream_service(watch, StreamOptions::default());
+    events.with(service, |_, context| context.set_timer(EVERY, 0));
+}
+
+impl StreamService for Watch {
+    type Conn = ();
+
+    fn on_open(&mut self, _: &mut Stream<'_>) {}
+
+    fn on_data(&mut self, _: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
+        data.len()
+    }
+
+    fn on_service_timer(&mut self, context: &mut Context<'_>, _key: u64) {
+        let (stats, now) = (context.stats(), context.now());
+        if stats.accept_back_offs > self.back_offs {
+            self.back_offs = stats.accept_back_offs;
+            self.shared.tell(Notice::Descriptors, now, no_descriptor);
+        }
+        let open = stats.accepted.saturating_sub(stats.closed);
+        if usize::try_from(open).is_ok_and(|open| open >= self.max_connections) {
+            self.shared.tell(Notice::Connections, now, || {
+                "as many connections as --max-connections allows: others wait until one ends".to_owned()
+            });
+        }
+        let shared = &self.shared;
+        self.sockets.retain(|(id, endpoint)| {
+            let is_there = context.local_addr(*id).is_ok();
+            if !is_there {
+                shared.lost(endpoint);
+            }
+            is_there
+        });
+        context.set_timer(EVERY, 0);
+    }
+}
+
+fn no_descriptor() -> String {
+    let limit = sockeye::socket::os::nofile_limit().map_or_else(
+        |_| String::new(),
+        |(soft, _)| format!(" (this process may have {soft} descriptors: ulimit -n)"),
+    );
+    format!("no descriptor or no memory is left for another connection: they wait until one ends{limit}")
+}

@@ -1,0 +1,11 @@
+//! The `sockeye` program under conditions that nobody wishes for: streams that fail, limits, forged datagrams, routes that
+//! refuse, text that a terminal would obey.
+
+#![expect(clippy::expect_used, reason = "what a test expects and does not get fails it")]
+
+mod escape;
+mod limits;
+mod reflect;
+mod routes;
+mod server;
+mod streams;
