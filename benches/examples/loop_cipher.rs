@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use sockeye::event_loop::codec::Capture;
 use sockeye::event_loop::{
-    CloseReason, Context, EventLoop, ListenOptions, PairOptions, ServiceHandle, Stream, StreamId, StreamOptions,
-    StreamService, Timer, Watermarks,
+    CloseReason, Context, EventLoop, ListenOptions, PairOptions, ServiceHandle, Stream, StreamId,
+    StreamOptions, StreamService, Timer, Watermarks,
 };
 
 struct Echo;
@@ -17,7 +17,11 @@ impl StreamService for Echo {
     fn on_open(&mut self, _: &mut Stream<'_>) {}
 
     fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
-        if stream.write(data).is_taken() { data.len() } else { 0 }
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
     }
 }
 
@@ -50,7 +54,9 @@ impl<S: StreamService> Hooked<S> {
     fn offer(&mut self, stream: &mut Stream<'_>, conn: &mut HookedConn<S::Conn>) {
         let mut plain = std::mem::take(&mut conn.plain);
         if !plain.is_empty() {
-            let used = self.run(stream, |inner, stream| inner.on_data(stream, &mut conn.inner, &mut plain));
+            let used = self.run(stream, |inner, stream| {
+                inner.on_data(stream, &mut conn.inner, &mut plain)
+            });
             plain.drain(..used);
         }
         conn.plain = plain;
@@ -63,7 +69,10 @@ impl<S: StreamService> StreamService for Hooked<S> {
 
     fn on_open(&mut self, stream: &mut Stream<'_>) -> Self::Conn {
         let inner = self.run(stream, |inner, stream| inner.on_open(stream));
-        HookedConn { inner, plain: Vec::new() }
+        HookedConn {
+            inner,
+            plain: Vec::new(),
+        }
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, data: &mut [u8]) -> usize {
@@ -82,7 +91,9 @@ impl<S: StreamService> StreamService for Hooked<S> {
     }
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, timer: Timer) {
-        self.run(stream, |inner, stream| inner.on_timer(stream, &mut conn.inner, timer));
+        self.run(stream, |inner, stream| {
+            inner.on_timer(stream, &mut conn.inner, timer)
+        });
     }
 }
 
@@ -100,7 +111,9 @@ impl StreamService for Cipher {
             return other;
         }
         let mut context = stream.context();
-        let Some(own) = context.handle::<Self>() else { return id };
+        let Some(own) = context.handle::<Self>() else {
+            return id;
+        };
         let Ok((end, _)) = context.pair(own, self.carried, &PairOptions::default()) else {
             stream.abort();
             return id;
@@ -110,7 +123,9 @@ impl StreamService for Cipher {
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, other: &mut StreamId, data: &mut [u8]) -> usize {
-        let Some(mut other) = stream.other(*other) else { return data.len() };
+        let Some(mut other) = stream.other(*other) else {
+            return data.len();
+        };
         if other.queued() > 0 {
             other.notify_writable();
             stream.pause();
@@ -141,15 +156,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut events = EventLoop::new()?;
     let options = StreamOptions {
-        watermarks: Watermarks { high: 4 << 20, max_write: 4 << 20, ..Watermarks::default() },
+        watermarks: Watermarks {
+            high: 4 << 20,
+            max_write: 4 << 20,
+            ..Watermarks::default()
+        },
         ..StreamOptions::default()
     };
     let id = if mode == "hooks" {
-        let service = events.add_stream_service(Hooked { inner: Echo, capture: Capture::new() }, options);
+        let service = events.add_stream_service(
+            Hooked {
+                inner: Echo,
+                capture: Capture::new(),
+            },
+            options,
+        );
         events.listen(service, at, &ListenOptions::default())?
     } else {
         let carried = events.add_stream_service(Echo, options.clone());
-        let service = events.add_stream_service(Cipher { carried, ends: HashMap::new() }, options);
+        let service = events.add_stream_service(
+            Cipher {
+                carried,
+                ends: HashMap::new(),
+            },
+            options,
+        );
         events.listen(service, at, &ListenOptions::default())?
     };
     writeln!(std::io::stdout(), "listening on tcp://{}", events.local_addr(id)?)?;

@@ -114,12 +114,10 @@ impl NetSet {
         let v4 = self
             .v4
             .ranges()
-            .iter()
             .flat_map(|(first, last)| cover(u128::from(*first), u128::from(*last), 32));
         let v6 = self
             .v6
             .ranges()
-            .iter()
             .flat_map(|(first, last)| cover(*first, *last, 128));
         v4.chain(v6)
     }
@@ -164,6 +162,14 @@ fn cover(first: u128, last: u128, width: u32) -> impl Iterator<Item = Network> {
 
 impl FromIterator<Network> for NetSet {
     fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
+        let mut set = Self::new();
+        set.extend(networks);
+        set
+    }
+}
+
+impl Extend<Network> for NetSet {
+    fn extend<I: IntoIterator<Item = Network>>(&mut self, networks: I) {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in networks {
             match bounds(network) {
@@ -171,16 +177,8 @@ impl FromIterator<Network> for NetSet {
                 Bounds::V6(first, last) => v6.push((first, last)),
             }
         }
-        Self {
-            v4: RangeSet::from_ranges(v4),
-            v6: RangeSet::from_ranges(v6),
-        }
-    }
-}
-
-impl Extend<Network> for NetSet {
-    fn extend<I: IntoIterator<Item = Network>>(&mut self, networks: I) {
-        *self = self.union(&networks.into_iter().collect());
+        self.v4.extend(v4);
+        self.v6.extend(v6);
     }
 }
 

@@ -96,7 +96,7 @@ impl PortSet {
 
     /// The ranges, ascending, with at least one port missing between two of them.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> {
-        self.set.ranges().iter().map(|(first, last)| *first..=*last)
+        self.set.ranges().map(|(first, last)| *first..=*last)
     }
 
     /// The ports, ascending.
@@ -123,16 +123,16 @@ impl From<RangeInclusive<u16>> for PortRange {
 
 impl<T: Into<PortRange>> FromIterator<T> for PortSet {
     fn from_iter<I: IntoIterator<Item = T>>(ports: I) -> Self {
-        let ranges = ports.into_iter().map(|ports| ports.into().0.into_inner());
-        Self {
-            set: RangeSet::from_ranges(ranges.collect()),
-        }
+        let mut set = Self::new();
+        set.extend(ports);
+        set
     }
 }
 
 impl<T: Into<PortRange>> Extend<T> for PortSet {
     fn extend<I: IntoIterator<Item = T>>(&mut self, ports: I) {
-        *self = self.union(&ports.into_iter().collect());
+        let ranges = ports.into_iter().map(|ports| ports.into().0.into_inner());
+        self.set.extend(ranges.collect());
     }
 }
 
@@ -179,7 +179,7 @@ fn port(bytes: &[u8], at: usize) -> Result<(u16, usize), ParseError> {
 
 impl fmt::Display for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (first, last)) in self.set.ranges().iter().enumerate() {
+        for (index, (first, last)) in self.set.ranges().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             if first == last {
                 write!(f, "{comma}{first}")?;

@@ -121,7 +121,11 @@ impl PairEnd {
     pub(crate) fn push(&self, bytes: &mut Vec<u8>) -> Option<Token> {
         let both = &mut *self.both.borrow_mut();
         let way = &mut both.ways[(self.side & 1) ^ 1];
-        if way.flags != 0 || !way.bytes.is_empty() || way.bytes.capacity() < ROOM || bytes.len() > both.capacity {
+        if way.flags != 0
+            || !way.bytes.is_empty()
+            || way.bytes.capacity() < ROOM
+            || bytes.len() > both.capacity
+        {
             return None;
         }
         std::mem::swap(&mut way.bytes, bytes);

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    AnswerRate, CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, Outgoing,
-    ReflectorGuard, ReflectorOptions, SendFailure, Sent,
+    AnswerRate, CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams,
+    Outgoing, ReflectorGuard, ReflectorOptions, SendFailure, Sent,
 };
 
 use sockeye_sim::Call;

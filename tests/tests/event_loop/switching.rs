@@ -266,8 +266,6 @@ struct Side {
     key: u8,
 }
 
-const FIRST_END: u64 = u64::MAX;
-
 impl<S: StreamService> Cipher<S> {
     fn new(carried: ServiceHandle<S>) -> Self {
         Self {

@@ -14,8 +14,9 @@ use super::engine::{Engine, Transmit};
 use super::wall::WallClock;
 use crate::input::{Input, Message};
 
-/// Receives that fail in a row, none of them about a probe, after which a socket is given up.
-const MAX_FAULTS: u32 = 100;
+/// Receives that fail in a row, none of them about a probe, after which a socket is given up: between them the loop
+/// pauses, from 10 ms to twice as long each time.
+const MAX_FAULTS: u32 = 6;
 /// The key of the one timer.
 const TICK: u64 = 0;
 /// Raw sockets show their protocol number where ping sockets show their identifier, which is a port above the
