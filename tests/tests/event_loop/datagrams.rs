@@ -24,6 +24,7 @@ in_both_worlds!(
     an_error_of_a_connected_socket_is_told,
     a_socket_that_closes_itself_sends_what_it_said_and_hears_no_more,
     one_socket_sends_through_another,
+    a_failure_of_a_socket_that_another_sends_through_is_told,
     timers_of_a_closed_socket_do_not_fire,
     any_number_of_refusals_leaves_the_socket,
     the_end_of_the_loop_is_told_to_each_socket,
@@ -373,6 +374,29 @@ fn one_socket_sends_through_another<W: World>() {
     world.until("answered", || from.get().is_some());
     assert_eq!(from.get(), Some(second_at));
     assert_eq!(*client.received.borrow(), [b"to the first"]);
+}
+
+fn a_failure_of_a_socket_that_another_sends_through_is_told<W: World>() {
+    let mut world = W::new();
+    let options = DatagramOptions::default();
+    let (second, id, _) = Probe::default().on_server(&mut world, &options);
+    let sent = Rc::new(Cell::new(false));
+    let done = Rc::clone(&sent);
+    // Longer than any datagram.
+    let too_long = vec![0; 70_000];
+    Probe::default()
+        .open(move |socket| {
+            socket.set_timer(Duration::from_millis(1), 0);
+        })
+        .timer(move |socket| {
+            let to = SocketAddr::from(([127, 0, 0, 1], 9));
+            let _ = socket.other(id).send_to(&too_long, to);
+            done.set(true);
+        })
+        .on_server(&mut world, &options);
+    world.until("told", || sent.get() && !second.send_failures.borrow().is_empty());
+    assert_eq!(second.send_failures.borrow()[0].len, 70_000);
+    assert_eq!(world.server().stats().send_errors, 1);
 }
 
 fn timers_of_a_closed_socket_do_not_fire<W: World>() {

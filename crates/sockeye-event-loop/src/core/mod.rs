@@ -35,7 +35,7 @@ use crate::gather::Gather;
 use crate::host::Due;
 use crate::options::{LoopOptions, StreamOptions};
 use crate::remote::RemoteQueue;
-use crate::service::{CloseReason, ConnectFailure, Message};
+use crate::service::{CloseReason, ConnectFailure, Message, SendFailure};
 use crate::stats::Stats;
 use crate::wheel::Wheel;
 
@@ -77,6 +77,8 @@ pub(crate) enum Pending {
     Finish(Token),
     /// A datagram or packet socket is closed: `on_close`, then the place is free.
     SocketClosed(Token, CloseReason),
+    /// A message that was sent from outside of its socket's callbacks did not leave.
+    SendFailed(Token, SendFailure),
     /// A listener is of no use any more.
     ListenerLost(u16, Token, std::io::Error),
     /// The memory budget is nearly used up.

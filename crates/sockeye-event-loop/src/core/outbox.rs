@@ -7,7 +7,7 @@ use sockeye_socket::{Outgoing, SendBatch};
 use super::inbox::BATCH;
 use super::link::{Entry, Socket};
 use super::message::Report;
-use super::{Calling, Inner};
+use super::{Calling, Inner, Pending};
 use crate::backend::{Backend, Token};
 use crate::service::{CloseReason, Sent};
 
@@ -160,6 +160,10 @@ impl<B: Backend> Inner<B> {
         self.count_messages(token);
         self.shared.stats.datagrams_out += report.sent as u64;
         self.shared.stats.send_errors += report.failed.len() as u64;
+        for failure in report.failed {
+            // Its service is told once the present callback has returned: it may be the one that sends.
+            self.shared.pending.push_back(Pending::SendFailed(token, failure));
+        }
         match (full, waits) {
             (true, _) => self.refuse(token),
             (false, true) => Sent::Queued,

@@ -457,6 +457,9 @@ impl<B: Backend> Core<B> {
                 Pending::End(token, how) => self.inner.end_now(token, how),
                 Pending::Relieve => self.inner.relieve(),
                 Pending::SocketClosed(token, reason) => self.socket_closed(token, reason),
+                Pending::SendFailed(token, failure) => {
+                    self.tell_socket(token, SocketEvent::SendError(failure));
+                }
                 Pending::ListenerLost(service, token, error) => {
                     self.call_service(service, ServiceEvent::ListenerLost(ListenerId(token), error));
                 }
