@@ -81,6 +81,11 @@ fn what_comes_from_stdin_and_files_is_shown_and_not_obeyed() {
     let output = run(Command::new(program::sockeye()).arg("explain"), line.as_bytes());
     is_safe(&output, "explain");
     assert!(output.text().contains("\\u{1b}[31m"), "{}", output.text());
+    assert_eq!(
+        output.text().lines().count(),
+        2,
+        "the word, and what is wrong with it"
+    );
     let output = run(
         Command::new(program::sockeye()).args(["ping", "--file", "-"]),
         line.as_bytes(),

@@ -82,6 +82,7 @@ fn it_ends_when_its_last_listener_is_lost() {
         return;
     }
     let inject = [
+        "-D",
         "-f",
         "-o",
         "/dev/null",
@@ -106,6 +107,7 @@ fn a_ping_whose_receives_fail_ends() {
     }
     let inject = "inject=recvmsg,recvmmsg,recvfrom:error=EIO";
     let words = [
+        "-D",
         "-f",
         "-o",
         "/dev/null",

@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         }
     }
     progress.finish();
-    output.line(report::table(&rows).trim_end())?;
+    output.lines(report::table(&rows).trim_end().lines())?;
     output.event(
         "end",
         json!({ "results": rows.iter().map(Row::json).collect::<Vec<_>>() }),

@@ -74,7 +74,7 @@ fn explain(text: &str, output: &mut Output, exit: &mut Exit) -> anyhow::Result<(
             let said =
                 json!({ "kind": kind_name(&error), "at": error.at, "message": error.kind.to_string() });
             output.event("explain", json!({ "input": text, "ok": false, "error": said }))?;
-            output.line(format_args!("{text}\n  {:<20}{error}", "error"))?;
+            output.lines([text.to_owned(), format!("  {:<20}{error}", "error")])?;
         }
     }
     Ok(())
