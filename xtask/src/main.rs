@@ -5,15 +5,20 @@
 //! | [`ci`] | every check in order, each from the module of its name |
 //! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
 //! | [`build`], [`mod@test`], [`mod@bench`] | cargo's own commands with the workspace's selections |
+//! | [`flaky`], [`explore`] | the tests many times, the properties with new seeds |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
+//! | [`binaries`] | the test binaries, built once and run directly |
 //! | [`workspace`] | the packages, read from their manifests |
 #![forbid(unsafe_code)]
 
 mod bench;
+mod binaries;
 mod build;
 mod ci;
+mod explore;
+mod flaky;
 mod iana;
 mod instructions;
 mod process;
@@ -52,8 +57,13 @@ enum Command {
     Build,
     /// Run tests: all of them, or one area (`udp`, `event-loop`, `interop`, ...)
     Test(test::Arguments),
-    /// Run the property tests
+    /// Run the property tests: the same cases every time, or with --explore new ones
     Prop(test::PropArguments),
+    /// Run the test binaries many times and list what ever failed
+    Flaky(flaky::Arguments),
+    /// Keep a core busy until stdin ends: what `flaky --load` starts
+    #[command(hide = true)]
+    Busy,
     /// Run benchmarks, or count instructions
     Bench(bench::Arguments),
     /// Build the documentation with warnings denied and run its examples
@@ -84,13 +94,18 @@ fn run(command: Command) -> Result<()> {
         Command::Ci(arguments) => return ci::run(&arguments, &workspace),
         Command::Tidy(arguments) => return tidy::run(&arguments),
         Command::Bench(arguments) if arguments.instructions => return instructions::run(&arguments),
+        Command::Prop(arguments) => return test::run_prop(&arguments, &workspace),
+        Command::Flaky(arguments) => return flaky::run(&arguments),
+        Command::Busy => {
+            flaky::busy();
+            return Ok(());
+        }
         Command::Sim(arguments) => return sim::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),
         Command::Lint => build::lint(&workspace),
         Command::Build => build::build(&workspace),
         Command::Test(arguments) => test::test(&arguments, &workspace)?,
-        Command::Prop(arguments) => test::prop(&arguments, &workspace)?,
         Command::Bench(arguments) => bench::bench(&arguments)?,
         Command::Doc => build::doc(),
         Command::Fuzz(arguments) => test::fuzz(&arguments)?,

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use crate::explore::{self, CASES, SEED};
 use crate::process::Process;
-use crate::step::Step;
+use crate::step::{self, Step};
 use crate::workspace::{Workspace, root, target_folder, targets};
 
 /// The packages that the workspace-wide runs select, always the same, so that cargo builds each dependency
@@ -71,9 +72,24 @@ pub(crate) struct PropArguments {
     /// Cases for each property [default: what the test asks for, mostly 256]
     #[arg(long)]
     cases: Option<u32>,
-    /// The seed of the random cases, to see the same ones again
+    /// The seed of the cases [default: the same every time, from .cargo/config.toml]
     #[arg(long)]
     seed: Option<u64>,
+    /// Draw new seeds for so many minutes, and print the line that repeats a failure
+    #[arg(long, value_name = "MINUTES", conflicts_with = "seed")]
+    explore: Option<u64>,
+}
+
+/// Runs the properties, once or for as long as asked for.
+///
+/// # Errors
+/// When a property fails, or there is no such area.
+pub(crate) fn run_prop(arguments: &PropArguments, workspace: &Workspace) -> Result<()> {
+    if let Some(minutes) = arguments.explore {
+        let area = arguments.name.as_deref().map(|name| workspace.area(name));
+        return explore::run(area.transpose()?.as_ref(), minutes, arguments.cases);
+    }
+    step::run_all(&prop(arguments, workspace)?, step::OnFailure::Stop)
 }
 
 /// The property tests: tests with `prop` in their path in the crates, and `tests/tests/prop_*.rs`.
@@ -113,10 +129,10 @@ pub(crate) fn prop(arguments: &PropArguments, workspace: &Workspace) -> Result<V
     }
     let configured = |mut run: Process| {
         if let Some(cases) = arguments.cases {
-            run = run.with("PROPTEST_CASES", cases.to_string());
+            run = run.with(CASES, cases.to_string());
         }
         if let Some(seed) = arguments.seed {
-            run = run.with("PROPTEST_RNG_SEED", seed.to_string());
+            run = run.with(SEED, seed.to_string());
         }
         run
     };
@@ -191,6 +207,11 @@ impl Skips {
         Self(())
     }
 
+    /// What names the file to the tests.
+    pub(crate) fn variable() -> (&'static str, String) {
+        (SKIP_LOG, Self::path().to_string_lossy().into_owned())
+    }
+
     fn path() -> PathBuf {
         std::env::temp_dir().join(format!("sockeye-skips-{}.log", std::process::id()))
     }
@@ -253,10 +274,26 @@ mod tests {
             name: None,
             cases: Some(7),
             seed: Some(42),
+            explore: None,
         };
         for title in titles(&prop(&arguments, &workspace).unwrap()) {
             assert!(title.contains("PROPTEST_CASES=7 PROPTEST_RNG_SEED=42"), "{title}");
         }
+    }
+
+    #[test]
+    fn cases_are_the_same_every_time() {
+        let text = std::fs::read_to_string(root().join(".cargo/config.toml")).unwrap();
+        let config: toml::Table = text.parse().unwrap();
+        let seed = config["env"][SEED].as_str().unwrap();
+        assert!(seed.parse::<u64>().is_ok(), "{seed}");
+        assert!(
+            config["env"]
+                .get("PROPTEST_DISABLE_FAILURE_PERSISTENCE")
+                .is_some()
+        );
+        // It has reached this process, so it reaches every test that cargo runs.
+        assert!(std::env::var(SEED).is_ok());
     }
 
     #[test]

@@ -366,7 +366,7 @@ mod tests {
     proptest! {
         /// Against a sorted list: the same timers, in the same order of deadlines, never late, `next` never late.
         #[test]
-        fn agrees_with_a_sorted_list(start in 0u64..1 << 50, ops in proptest::collection::vec(op(), 1..200)) {
+        fn prop_agrees_with_a_sorted_list(start in 0u64..1 << 50, ops in proptest::collection::vec(op(), 1..200)) {
             let mut wheel = Wheel::new(at(start));
             let mut model: Vec<(u64, usize, TimerId)> = Vec::new();
             let mut now = start;

@@ -115,7 +115,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ring_is_a_queue(steps in proptest::collection::vec((any::<bool>(), 0_usize..700), 0..60)) {
+        fn prop_a_ring_is_a_queue(steps in proptest::collection::vec((any::<bool>(), 0_usize..700), 0..60)) {
             let (mut ring, mut model) = (Ring::default(), VecDeque::new());
             let mut next = 0_u8;
             for (push, count) in steps {

@@ -8,6 +8,7 @@
 //! | [`arrows`] | which package may depend on which, and on what from outside |
 //! | [`manifests`] | licence, edition, lints; every crate in `crates/README.md`; folder name = package name |
 //! | [`sources`] | how files begin, what they must not contain, OS `cfg` in one place |
+//! | [`properties`] | which tests `cargo xtask prop` finds |
 //! | [`unsafety`] | `unsafe` in one crate, each block with its reason, counted |
 //! | [`lexer`] | tells code from comments and strings |
 //! | [`tree`] | the files |
@@ -15,6 +16,7 @@
 mod arrows;
 mod lexer;
 mod manifests;
+mod properties;
 mod sources;
 mod tree;
 mod unsafety;
@@ -74,6 +76,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("os cfg", sources::os_cfg),
     ("pure crates", sources::purity),
     ("machine", sources::machine_paths),
+    ("properties", properties::are_found),
     ("unsafe", unsafety::only_in_one_crate),
     ("SAFETY", unsafety::reasons),
     ("unsafe count", unsafety::count),

@@ -215,7 +215,7 @@ mod tests {
         );
         assert_eq!(
             lines(opens_with_a_sentence, "crates/a/src/lib.rs", "//! A.\n"),
-            []
+            [0; 0]
         );
         let found = Tree::found_after(
             opens_with_a_sentence,
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(found, [2, 3, 4, 5, 6]);
         assert_eq!(lines(unfinished, "README.md", "# A\n```rust,ignore\n"), [2]);
         let innocent = "//! A.\nfn a() { let s = \"todo!() dbg!()\"; ignored(); }\n// a to-do list\n";
-        assert_eq!(lines(unfinished, "crates/a/src/lib.rs", innocent), []);
+        assert_eq!(lines(unfinished, "crates/a/src/lib.rs", innocent), [0; 0]);
     }
 
     #[test]
@@ -253,11 +253,11 @@ mod tests {
                 path,
                 "//! A.\n#[cfg(unix)]\n#[path = \"x.rs\"]\npub(crate) mod a;\n"
             ),
-            []
+            [0; 0]
         );
         assert_eq!(
             lines(os_cfg, path, "//! A.\n#[cfg(feature = \"unix\")]\nfn a() {}\n"),
-            []
+            [0; 0]
         );
         assert_eq!(
             lines(
@@ -265,7 +265,7 @@ mod tests {
                 &format!("{SYSTEM}linux.rs"),
                 "//! A.\n#[cfg(unix)]\nfn a() {}\n"
             ),
-            []
+            [0; 0]
         );
     }
 
@@ -273,7 +273,7 @@ mod tests {
     fn a_pure_crate_opens_no_socket_and_reads_no_clock() {
         let socket = "//! A.\nuse std::net::{IpAddr, UdpSocket};\n";
         assert_eq!(lines(purity, "crates/sockeye-endpoint/src/a.rs", socket), [2]);
-        assert_eq!(lines(purity, "crates/sockeye-socket/src/a.rs", socket), []);
+        assert_eq!(lines(purity, "crates/sockeye-socket/src/a.rs", socket), [0; 0]);
         let clock = "//! A.\nfn a() { let now = std::time::Instant::now(); }\n";
         assert_eq!(lines(purity, "crates/sockeye-sim/src/a.rs", clock), [2]);
     }

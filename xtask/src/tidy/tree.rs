@@ -32,7 +32,11 @@ impl Tree {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
-            if kind.is_dir() && !GENERATED.contains(&name.as_str()) {
+            // `.git` is a file in a worktree of git's.
+            if GENERATED.contains(&name.as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 self.add_folder(&entry.path(), &format!("{path}/"))?;
             } else if kind.is_file() {
                 let bytes = std::fs::read(entry.path()).with_context(|| format!("read {path}"))?;

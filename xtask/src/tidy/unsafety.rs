@@ -180,18 +180,18 @@ mod tests {
         assert_eq!(lines("//! A.\nfn a() {\n    unsafe { b() }\n}\n"), [3]);
         assert_eq!(
             lines("//! A.\nfn a() {\n    // SAFETY: fine.\n    unsafe { b() }\n}\n"),
-            []
+            [0; 0]
         );
         assert_eq!(
             lines(
                 "//! A.\nfn a() {\n    // SAFETY: fine,\n    // really.\n    let c =\n        unsafe { b() };\n}\n"
             ),
-            []
+            [0; 0]
         );
         let second = "//! A.\nfn a() {\n    // SAFETY: fine.\n    unsafe { b() };\n    unsafe { c() };\n}\n";
         assert_eq!(lines(second), [5]);
         assert_eq!(lines("//! A.\nunsafe impl Send for A {}\n"), [2]);
-        assert_eq!(lines("//! A.\nconst A: &str = \"unsafe { b() }\";\n"), []);
+        assert_eq!(lines("//! A.\nconst A: &str = \"unsafe { b() }\";\n"), [0; 0]);
     }
 
     #[test]

@@ -399,20 +399,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_plan_prints_and_parses_back(seed in any::<u64>()) {
+        fn prop_a_plan_prints_and_parses_back(seed in any::<u64>()) {
             let plan = Plan::of_seed(seed);
             prop_assert_eq!(plan.to_string().parse::<Plan>(), Ok(plan));
         }
 
         #[test]
-        fn any_bytes_are_a_plan(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
+        fn prop_any_bytes_are_a_plan(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
             let plan = Plan::from_bytes(&bytes);
             prop_assert!(plan.faults.len() <= 64);
             prop_assert_eq!(plan.to_string().parse::<Plan>(), Ok(plan));
         }
 
         #[test]
-        fn no_text_makes_the_parser_panic(text in ".{0,200}") {
+        fn prop_no_text_makes_the_parser_panic(text in ".{0,200}") {
             let _ = text.parse::<Plan>();
         }
     }
