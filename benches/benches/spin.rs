@@ -82,9 +82,13 @@ struct Epoll(OwnedFd);
 
 impl Epoll {
     fn of(fd: i32) -> Self {
-        // SAFETY: epoll_create1 takes a number; the descriptor that it answers with is nobody else's.
+        // SAFETY: epoll_create1 takes a number.
         #[expect(unsafe_code, reason = "the bare calls are what is compared with")]
-        let epoll = unsafe { OwnedFd::from_raw_fd(libc::epoll_create1(libc::EPOLL_CLOEXEC)) };
+        let number = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        assert!(number >= 0, "epoll_create1");
+        // SAFETY: the descriptor was just opened, and is nobody else's.
+        #[expect(unsafe_code, reason = "the bare calls are what is compared with")]
+        let epoll = unsafe { OwnedFd::from_raw_fd(number) };
         let mut event = libc::epoll_event {
             events: (libc::EPOLLIN | libc::EPOLLET).cast_unsigned(),
             u64: 0,
@@ -341,6 +345,5 @@ fn loop_round(transport: Transport, near: usize, far: usize, messages: usize) ->
     drop(events);
     remote.stop().unwrap();
     thread.join().unwrap();
-    let middle = middle(&mut times.borrow_mut());
-    middle
+    middle(&mut times.take())
 }

@@ -278,7 +278,7 @@ fn foreign_addresses_by_freebind_and_transparent() {
         return;
     }
     for foreign in ["203.0.113.5:0", "[2001:db8:9::5]:0"] {
-        let error = UdpSocket::bind(addr(foreign)).unwrap_err();
+        let error = UdpOptions::new().bind(addr(foreign)).unwrap_err();
         assert_eq!(
             (error.op(), error.kind()),
             (Op::Bind, std::io::ErrorKind::AddrNotAvailable)
@@ -405,7 +405,7 @@ fn path_mtu_modes_read_back_for_both_families() {
 fn an_address_in_use_says_what_to_do() {
     let taken = bind("127.0.0.1:0").unwrap();
     let local = taken.local_addr().unwrap();
-    let error = UdpSocket::bind(local).unwrap_err();
+    let error = UdpOptions::new().bind(local).unwrap_err();
     assert_eq!(
         (error.op(), error.kind()),
         (Op::Bind, std::io::ErrorKind::AddrInUse)

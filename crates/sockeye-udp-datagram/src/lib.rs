@@ -45,6 +45,7 @@
 
 #![forbid(unsafe_code)]
 
+mod familiar;
 #[cfg(feature = "mio")]
 mod mio_source;
 mod multicast;

@@ -25,9 +25,9 @@ impl UdpSocket {
     /// Binds to `local`; port 0 lets the system choose. For more than that see [`UdpOptions`].
     ///
     /// # Errors
-    /// [`OpError`]: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` for a port below 1024, each with advice.
-    pub fn bind(local: SocketAddr) -> Result<Self, OpError> {
-        UdpOptions::new().bind(local)
+    /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` for a port below 1024. [`UdpOptions::bind`] says it with advice.
+    pub fn bind(local: SocketAddr) -> io::Result<Self> {
+        UdpOptions::new().bind(local).map_err(OpError::into_cause)
     }
 
     /// As [`UdpSocket::bind`] with options.

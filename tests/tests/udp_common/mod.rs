@@ -74,7 +74,7 @@ pub(crate) fn v4_pair() -> (UdpSocket, UdpSocket, SocketAddr) {
 }
 
 pub(crate) fn bind(text: &str) -> Result<UdpSocket, OpError> {
-    UdpSocket::bind(text.parse().unwrap())
+    UdpOptions::new().bind(text.parse().unwrap())
 }
 
 pub(crate) fn ip(text: &str) -> IpAddr {

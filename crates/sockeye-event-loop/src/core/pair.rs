@@ -22,7 +22,7 @@ impl<B: Backend> Core<B> {
                 return;
             };
             if ready.flags == Readiness::READABLE {
-                self.to_and_fro(ready.token);
+                self.answer_each_other(ready.token);
             } else {
                 self.dispatch(ready);
             }
@@ -30,7 +30,7 @@ impl<B: Backend> Core<B> {
     }
 
     /// What follows at once from one end's bytes needs no place in the list, for a while.
-    fn to_and_fro(&mut self, mut token: Token) {
+    fn answer_each_other(&mut self, mut token: Token) {
         for _ in 0..HOPS {
             let Some(next) = self.bounce(token) else { return };
             token = next;

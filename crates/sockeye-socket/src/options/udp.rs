@@ -31,6 +31,10 @@ options! { libc::IPPROTO_IP;
     IP_MULTICAST_IF: [u8] = libc::IP_MULTICAST_IF, at_most 12;
     /// Hear what oneself sends to groups.
     IP_MULTICAST_LOOP: bool = libc::IP_MULTICAST_LOOP;
+    /// Joins an IPv4 group by the address of an interface: group and address, four bytes each (struct ip_mreq, ip(7)).
+    IP_ADD_MEMBERSHIP: [u8] = libc::IP_ADD_MEMBERSHIP, at_most 12;
+    /// Leaves it.
+    IP_DROP_MEMBERSHIP: [u8] = libc::IP_DROP_MEMBERSHIP, at_most 12;
 }
 
 options! { libc::IPPROTO_IPV6;
