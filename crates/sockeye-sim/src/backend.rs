@@ -209,6 +209,7 @@ impl Backend for SimBackend {
             v6_only: options.v6_only.unwrap_or(false),
             error_queue: options.error_queue,
             broadcast: options.broadcast,
+            uncut: options.probe_mtu,
             send_buffer: options.send_buffer,
             recv_buffer: options.recv_buffer,
             connect: options.connect,
@@ -259,6 +260,7 @@ impl Backend for SimBackend {
             v6_only: v6,
             error_queue: options.error_queue,
             broadcast: false,
+            uncut: options.probe_mtu,
             send_buffer: options.send_buffer,
             recv_buffer: options.recv_buffer,
             connect: None,
@@ -325,6 +327,9 @@ impl Drop for SimListener {
     }
 }
 
+/// Buffers that one vectored write takes (UIO_MAXIOV, writev(2)).
+const IOV_MAX: usize = 1024;
+
 impl StreamIo for SimStream {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -343,7 +348,12 @@ impl StreamIo for SimStream {
             return world.write(self.index, &bufs[0]).map(|_| all).map_err(error);
         }
         let mut written = 0;
-        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+        let most = if world.mutated(Mutant::AnyNumberOfBuffers) {
+            bufs.len()
+        } else {
+            IOV_MAX.min(bufs.len())
+        };
+        for buf in bufs[..most].iter().filter(|buf| !buf.is_empty()) {
             match world.write(self.index, buf) {
                 Ok(count) => {
                     written += count;
@@ -413,7 +423,10 @@ impl World {
             StreamOption::SendBuffer(bytes) => slot.tx_limit = (2 * bytes).max(4608),
             StreamOption::RecvBuffer(bytes) => slot.rx_limit = (2 * bytes).max(2304),
             StreamOption::NotSentLowat(_) => {}
-            StreamOption::UserTimeout(limit) => slot.user_timeout_ns = limit.map(crate::link::nanos),
+            StreamOption::UserTimeout(limit) => {
+                slot.user_timeout_ns = limit.map(crate::link::nanos);
+                self.probe_window(stream);
+            }
             StreamOption::KeepAlive {
                 idle,
                 interval,

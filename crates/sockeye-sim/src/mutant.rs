@@ -162,6 +162,16 @@ mutants! {
     NoDescriptorLimit,
     /// Groups and broadcasts can be connected to.
     GroupsConnect,
+    /// The kernel knows no broadcast address but 255.255.255.255.
+    OneBroadcastOnly,
+    /// A vectored write takes any number of buffers.
+    AnyNumberOfBuffers,
+    /// A port that an ended connection still holds can be connected from.
+    EndedConnectionsAreForgotten,
+    /// A peer that never reads is waited for without end.
+    ZeroWindowIsPatient,
+    /// Datagrams that must not be cut are cut.
+    ProbesAreCut,
     /// Addresses of both families are taken everywhere.
     FamiliesMix,
     /// An empty backlog is an error.

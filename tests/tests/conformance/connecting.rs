@@ -190,6 +190,25 @@ pub(crate) fn a_broadcast_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
     g.connect(with_port("255.255.255.255", 80));
 }
 
+pub(crate) fn the_loopbacks_broadcast_is_no_destination<B: Backend>(g: &mut Ground<'_, B>) {
+    g.connect(with_port("127.255.255.255", 80));
+}
+
+pub(crate) fn an_ended_connection_holds_its_source_port<B: Backend>(g: &mut Ground<'_, B>) {
+    let listener = g.listen("127.0.0.1:0");
+    let at = g.addr(listener);
+    let Some(client) = g.connect(at) else { return };
+    g.outcome(client);
+    let source = g.addr(client);
+    let Some(server) = g.accept(listener) else { return };
+    // The client ends first: it is the one that waits.
+    g.drop(client);
+    g.read_to_end(server);
+    g.drop(server);
+    g.settle();
+    g.connect_with(at, &from(source));
+}
+
 pub(crate) fn port_0_refuses<B: Backend>(g: &mut Ground<'_, B>) {
     let Some(client) = g.connect(with_port("127.0.0.1", 0)) else {
         return;

@@ -751,3 +751,42 @@ pub(crate) fn a_refused_datagram_is_seen_as_icmp<B: Backend>(g: &mut Ground<'_, 
     }
     g.say("nothing came");
 }
+
+pub(crate) fn the_loopbacks_broadcast_needs_permission<B: Backend>(g: &mut Ground<'_, B>) {
+    let sender = g.bind("127.0.0.1:0");
+    g.send_to(sender, SocketAddr::from(([127, 255, 255, 255], 9)), b"everybody");
+}
+
+pub(crate) fn a_probe_over_ipv6_fits_the_loopback<B: Backend>(g: &mut Ground<'_, B>) {
+    let probes = DatagramOptions {
+        probe_mtu: true,
+        ..DatagramOptions::default()
+    };
+    let receiver = g.bind("[::1]:0");
+    let at = g.addr(receiver);
+    let Some(sender) = g.bind_with("[::1]:0", &probes) else {
+        return;
+    };
+    for len in [65_488, 65_489, 65_527, 65_528] {
+        g.send_to(sender, at, &vec![7; len]);
+    }
+    let receiver = g.bind("127.0.0.1:0");
+    let at = g.addr(receiver);
+    let Some(sender) = g.bind_with("127.0.0.1:0", &probes) else {
+        return;
+    };
+    for len in [65_507, 65_508] {
+        g.send_to(sender, at, &vec![7; len]);
+    }
+}
+
+pub(crate) fn the_longest_datagrams_leave<B: Backend>(g: &mut Ground<'_, B>) {
+    for (at, longest) in [("127.0.0.1:0", 65_507), ("[::1]:0", 65_527)] {
+        let receiver = g.bind(at);
+        let to = g.addr(receiver);
+        let sender = g.bind(at);
+        for len in [longest, longest + 1] {
+            g.send_to(sender, to, &vec![7; len]);
+        }
+    }
+}

@@ -570,3 +570,29 @@ pub(crate) fn a_long_conversation<B: Backend>(g: &mut Ground<'_, B>) {
     g.drop(a);
     g.read_to_end(b);
 }
+
+pub(crate) fn a_vectored_write_takes_1024_buffers<B: Backend>(g: &mut Ground<'_, B>) {
+    let (client, server) = g.pair();
+    let many = vec![&b"x"[..]; 2_000];
+    g.write_vectored(client, &many);
+    g.write_vectored(client, &many[..1_024]);
+    g.read(server, 2_048);
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+
+pub(crate) fn a_window_that_stays_shut_is_out_of_time<B: Backend>(g: &mut Ground<'_, B>) {
+    let (client, _server) = g.pair_with("127.0.0.1:0", &[StreamOption::UserTimeout(Some(SHORT))]);
+    g.fill(client);
+    g.forget_events(client);
+    g.expect(client, Readiness::ERROR);
+    g.read_now(client, 10);
+    g.write(client, b"more");
+}
+
+pub(crate) fn a_window_that_stays_shut_is_waited_for<B: Backend>(g: &mut Ground<'_, B>) {
+    let (client, _server) = g.pair();
+    g.fill(client);
+    g.forget_events(client);
+    g.expect_quiet(client, Readiness::ERROR);
+}

@@ -46,6 +46,8 @@ const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0
 /// The longest UDP payload over IPv4, and over IPv6.
 const MOST_V4: usize = 65_507;
 const MOST_V6: usize = 65_527;
+/// What fits the loopback's MTU of 65,536 bytes over IPv6, whole.
+const LOOPBACK_V6: usize = 65_536 - 40 - 8;
 
 impl World {
     pub(crate) fn flight_mut(&mut self, flight: u32) -> &mut Flight {
@@ -162,10 +164,19 @@ impl World {
         if sending.payload.len() > most && !self.mutated(Mutant::AnyDatagramLength) {
             return Err(errno::EMSGSIZE);
         }
+        // The loopback's MTU is 65,536: over IPv4 no datagram is longer, over IPv6 the longest would have to be cut.
+        if slot.uncut
+            && to.is_ipv6()
+            && sending.payload.len() > LOOPBACK_V6
+            && !self.mutated(Mutant::ProbesAreCut)
+        {
+            return Err(errno::EMSGSIZE);
+        }
         if to.is_ipv4() && sending.hop_limit == Some(0) && !self.mutated(Mutant::HopLimitZeroIsFine) {
             return Err(errno::EINVAL);
         }
-        if to.ip() == IpAddr::V4(Ipv4Addr::BROADCAST)
+        if let IpAddr::V4(v4) = to.ip()
+            && self.is_broadcast(v4)
             && !slot.broadcast
             && !self.mutated(Mutant::BroadcastAllowed)
         {

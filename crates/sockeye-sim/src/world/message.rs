@@ -54,6 +54,8 @@ pub(crate) struct Message {
     pub(crate) tx_limit: usize,
     pub(crate) no_space: bool,
     pub(crate) broadcast: bool,
+    /// What it sends is never cut.
+    pub(crate) uncut: bool,
 }
 
 /// `net.core.rmem_default` and `wmem_default`.
@@ -101,6 +103,8 @@ pub(crate) struct Opening {
     pub(crate) v6_only: bool,
     pub(crate) error_queue: bool,
     pub(crate) broadcast: bool,
+    /// What it sends is never cut.
+    pub(crate) uncut: bool,
     pub(crate) send_buffer: Option<usize>,
     pub(crate) recv_buffer: Option<usize>,
     pub(crate) connect: Option<SocketAddr>,
@@ -158,6 +162,7 @@ impl World {
             tx_limit: sized(opening.send_buffer),
             no_space: false,
             broadcast: opening.broadcast,
+            uncut: opening.uncut,
         };
         self.messages.push(socket);
         let index = u32::try_from(self.messages.len() - 1).unwrap_or(NONE);

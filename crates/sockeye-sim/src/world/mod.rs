@@ -56,6 +56,12 @@ pub(crate) enum Event {
     Segment { stream: u32, generation: u32, len: u32 },
     /// A lost segment is sent again.
     Retransmit { stream: u32, generation: u32 },
+    /// The stream has waited for the peer's window since then for as long as its user lets it.
+    ZeroWindow {
+        stream: u32,
+        generation: u32,
+        since: u64,
+    },
     /// News of freed room reaches the stream: the peer's window, or its acknowledgement.
     Window { stream: u32, generation: u32 },
     /// The stream's end reaches its peer.
@@ -205,6 +211,9 @@ impl World {
             | Event::Ack { stream, generation }
             | Event::SynTimer { stream, generation }
             | Event::Retransmit { stream, generation }
+            | Event::ZeroWindow {
+                stream, generation, ..
+            }
             | Event::Window { stream, generation }
             | Event::Fin { stream, generation }
             | Event::Reset { stream, generation }
@@ -228,6 +237,7 @@ impl World {
             Event::SynTimer { .. } => self.syn_timer(stream),
             Event::Retransmit { .. } => self.retransmit(stream),
             Event::Window { .. } => self.window_opens(stream),
+            Event::ZeroWindow { since, .. } => self.window_stays_shut(stream, since),
             Event::Fin { .. } => self.fin_arrives(stream),
             Event::Reset { .. } => self.reset_arrives(stream),
             Event::Refused { errno, .. } => self.refused(stream, errno),

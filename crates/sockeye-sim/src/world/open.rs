@@ -236,7 +236,7 @@ impl World {
             IpAddr::V4(v4) if v4.is_unspecified() => remote.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             IpAddr::V6(v6) if v6.is_unspecified() => remote.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             _ if self.mutated(Mutant::GroupsConnect) => {}
-            IpAddr::V4(v4) if v4.is_multicast() || v4.is_broadcast() => {
+            IpAddr::V4(v4) if v4.is_multicast() || self.is_broadcast(v4) => {
                 return Err(Failed::Connect(errno::ENETUNREACH));
             }
             IpAddr::V6(v6) if v6.is_multicast() => return Err(Failed::Connect(errno::ENETUNREACH)),
@@ -274,6 +274,20 @@ impl World {
         Ok((local, remote, path))
     }
 
+    /// Whether that is a broadcast address that every host has a route to: the limited one, and the loopback's.
+    pub(crate) fn is_broadcast(&self, ip: Ipv4Addr) -> bool {
+        let of_the_loopback =
+            ip == Ipv4Addr::new(127, 255, 255, 255) && !self.mutated(Mutant::OneBroadcastOnly);
+        ip.is_broadcast() || of_the_loopback
+    }
+
+    /// Whether a connection that ended first on this host still holds the port.
+    fn is_remembered(&mut self, host: u16, port: u16) -> bool {
+        let now = self.now;
+        !self.mutated(Mutant::EndedConnectionsAreForgotten)
+            && self.hosts[usize::from(host)].ports.is_waiting(port, now)
+    }
+
     fn connect_source(&mut self, host: u16, to: SocketAddr, bound: SocketAddr) -> Result<SocketAddr, Failed> {
         if bound.is_ipv4() != canonical(to).is_ipv4() && !self.mutated(Mutant::FamiliesMix) {
             return Err(Failed::Bind(errno::EAFNOSUPPORT));
@@ -284,7 +298,8 @@ impl World {
         let v6_only = false;
         let taken = bound.port() != 0
             && (self.is_listening(host, bound, v6_only)
-                || self.hosts[usize::from(host)].ports.has_connection(bound.port()));
+                || self.hosts[usize::from(host)].ports.has_connection(bound.port())
+                || self.is_remembered(host, bound.port()));
         if taken && !self.mutated(Mutant::AddressAlwaysFree) {
             return Err(Failed::Bind(errno::EADDRINUSE));
         }

@@ -113,10 +113,48 @@ impl World {
             };
             let count = unsent.min(window).min(RUN);
             if count == 0 {
-                self.streams[stream as usize].window_wait = true;
+                let now = self.now;
+                let slot = &mut self.streams[stream as usize];
+                // Bytes on their way come with news of the window.
+                let shut = slot.in_flight == 0 && slot.window_shut_at.is_none();
+                slot.window_wait = true;
+                if shut {
+                    slot.window_shut_at = Some(now);
+                    self.probe_window(stream);
+                }
                 return;
             }
+            self.streams[stream as usize].window_shut_at = None;
             self.send_run(stream, count);
+        }
+    }
+
+    /// Who set a limit to unanswered data waits for a window no longer than that either (tcp(7), TCP_USER_TIMEOUT).
+    pub(crate) fn probe_window(&mut self, stream: u32) {
+        let slot = &self.streams[stream as usize];
+        if let (Some(since), Some(limit)) = (slot.window_shut_at, slot.user_timeout_ns)
+            && limit > 0
+        {
+            let generation = slot.generation;
+            let event = Event::ZeroWindow {
+                stream,
+                generation,
+                since,
+            };
+            self.queue.push((since + limit).max(self.now), event);
+        }
+    }
+
+    pub(crate) fn window_stays_shut(&mut self, stream: u32, since: u64) {
+        let now = self.now;
+        let slot = &self.streams[stream as usize];
+        let limit = slot.user_timeout_ns.unwrap_or(u64::MAX);
+        if slot.state == ConnectState::Established
+            && slot.window_shut_at == Some(since)
+            && now - since >= limit
+            && !self.mutated(Mutant::ZeroWindowIsPatient)
+        {
+            self.die(stream, errno::ETIMEDOUT);
         }
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct Stream {
     pub(crate) retries: u8,
     pub(crate) first_loss_at: u64,
     pub(crate) user_timeout_ns: Option<u64>,
+    /// Since when the peer has had no room at all.
+    pub(crate) window_shut_at: Option<u64>,
     pub(crate) keepalive: Option<(u64, u64, u32)>,
     pub(crate) probes: u32,
     pub(crate) last_heard: u64,
@@ -118,6 +120,7 @@ impl Stream {
             retries: 0,
             first_loss_at: 0,
             user_timeout_ns: None,
+            window_shut_at: None,
             keepalive: None,
             probes: 0,
             last_heard: 0,
