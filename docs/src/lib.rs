@@ -21,4 +21,5 @@ documents! {
     style: "../STYLE.md";
     testing: "../TESTING.md";
     benchmarking: "../BENCHMARKING.md";
+    moving: "../MOVING.md";
 }

@@ -199,7 +199,9 @@ fn start<T: Send + 'static>(
     setup: impl FnOnce(&mut EventLoop) -> io::Result<T> + Send + 'static,
 ) -> io::Result<(Shard, T)> {
     let (ready, started) = channel();
-    let (each, pin) = (options.each.clone(), options.pin);
+    let (mut each, pin) = (options.each.clone(), options.pin);
+    // What one loop may keep, all shards together may.
+    each.memory_budget /= options.count.max(1);
     let name = if index == usize::MAX {
         "acceptor".to_owned()
     } else {
