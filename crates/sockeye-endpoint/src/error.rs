@@ -145,6 +145,29 @@ pub enum ParseErrorKind {
     /// A service name that RFC 6335 does not permit.
     #[error("a service name has 1 to 15 letters, digits and single inner hyphens, one letter among them")]
     ServiceSyntax,
+    /// No `tcp://`, `unix:` or its like in front, and no default was given.
+    #[error(
+        "no scheme (write tcp://, udp://, udplite://, icmp://, icmpv6://, ip+N://, unix:, tls:// or quic://)"
+    )]
+    MissingScheme,
+    /// A scheme that is none of an address.
+    #[error("unknown scheme (known are tcp, udp, udplite, icmp, icmpv6, ip+N, unix, tls and quic)")]
+    UnknownScheme,
+    /// A name of a Unix socket of more than 107 bytes.
+    #[error("the name of a Unix socket has at most 107 bytes")]
+    UnixNameTooLong,
+    /// A NUL in a path.
+    #[error("a path does not contain NUL")]
+    Nul,
+    /// A control character, or one that changes the order in which text is read.
+    #[error("control character (write it as \\xHH, byte by byte)")]
+    ControlCharacter,
+    /// `\\` without `xHH` behind it.
+    #[error("`\\` begins \\xHH, the byte of that number (write itself as \\x5c)")]
+    BadEscape,
+    /// `//` at the beginning of a path, which others read as a host.
+    #[error("a second slash (write unix:/path)")]
+    SecondSlash,
     /// A character that cannot stand here.
     #[error("unexpected character")]
     UnexpectedCharacter,

@@ -26,6 +26,7 @@
 //! |---|---|
 //! | [`Endpoint`], [`endpoint!`], [`Transport`], [`Zone`] | where something can be reached |
 //! | [`Target`], [`Host`], [`HostName`] | where to connect, not resolved yet |
+//! | [`Address`], [`Carrier`], [`Scheme`], [`UnixName`] | what a program takes as an address: an endpoint, one behind TLS or QUIC, a Unix socket |
 //! | [`ServiceName`], [`services`] | what ports stand for, from IANA's registry |
 //! | [`special`], [`reachability`], [`multicast_scope`], [`embedded_ipv4`] | what addresses are for, from IANA's registries |
 //! | [`PublicOnly`] | a policy that lets through public addresses only |
@@ -59,11 +60,13 @@ mod ranges;
 mod serde_text;
 pub mod services;
 mod special;
+mod strict;
 mod target;
 mod transport;
+mod unix_name;
 mod zone;
 
-pub use address::{parse_ip, parse_scoped_ip, parse_socket_addr};
+pub use address::{Address, Carrier, NotServed, Place, Scheme};
 pub use classify::{
     Embedded, MulticastScope, Reachability, embedded_ipv4, is_globally_reachable, multicast_scope,
     nat64_ipv4, reachability,
@@ -80,6 +83,8 @@ pub use port_set::{PortRange, PortSet};
 pub use public_only::{NotPublic, PublicOnly, Refusal};
 pub use services::ServiceName;
 pub use special::{SPECIAL_DATE, Special, special, special_blocks};
+pub use strict::{parse_ip, parse_scoped_ip, parse_socket_addr};
 pub use target::{Host, HostName, Target, TargetDefaults};
 pub use transport::Transport;
+pub use unix_name::UnixName;
 pub use zone::{Zone, ZoneName};

@@ -8,7 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use crate::{
-    Endpoint, Host, HostName, NetSet, Network, ParseError, PortSet, ServiceName, Target, Transport, Zone,
+    Address, Endpoint, Host, HostName, NetSet, Network, ParseError, PortSet, ServiceName, Target, Transport,
+    UnixName, Zone,
 };
 
 struct TextVisitor<T> {
@@ -45,6 +46,8 @@ macro_rules! as_text {
 }
 
 as_text! {
+    Address: "an address such as tcp://127.0.0.1:80 or unix:/run/app.sock",
+    Address<Target>: "an address such as localhost:http or unix:/run/app.sock",
     Endpoint: "an endpoint such as tcp://127.0.0.1:80",
     Host: "an address or a host name",
     HostName: "a host name",
@@ -53,6 +56,7 @@ as_text! {
     PortSet: "ports such as 22,8000-8099",
     ServiceName: "a service name",
     Target: "a target such as localhost:http",
+    UnixName: "a path, or @ and an abstract name",
     Transport: "tcp, udp, udplite, icmp, icmpv6 or ip+N",
     Zone: "the name or the index of an interface",
 }
@@ -83,6 +87,10 @@ mod tests {
         round_trip::<ServiceName>(r#""domain""#);
         round_trip::<Transport>(r#""ip+89""#);
         round_trip::<Zone>(r#""eth0""#);
+        round_trip::<Address>(r#""tls://127.0.0.1:443""#);
+        round_trip::<Address<Target>>(r#""tls://localhost:443""#);
+        round_trip::<UnixName>(r#""@app""#);
+        round_trip::<UnixName>(r#""(unnamed)""#);
     }
 
     #[test]
