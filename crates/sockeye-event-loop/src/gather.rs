@@ -8,31 +8,31 @@ pub(crate) const ROOM: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Gather {
     bytes: Vec<u8>,
-    /// Whether the connection can take it plainly: nothing waits before it.
-    open: bool,
-    /// How many bytes the callback waits for before it is called again. Beside `open`, so that one store resets both.
-    wanted: u32,
+    /// Whether the connection can take it plainly, as nothing waits before it (`OPEN`), and how many bytes the callback
+    /// waits for before it is called again: in one word, as each callback begins with a store to both.
+    state: u64,
 }
+
+/// The lowest bit: a small constant is stored by one instruction.
+const OPEN: u64 = 1;
 
 impl Gather {
     pub(crate) fn new() -> Self {
         Self {
             bytes: Vec::with_capacity(ROOM),
-            open: false,
-            wanted: 0,
+            state: 0,
         }
     }
 
     #[inline]
     pub(crate) fn begin(&mut self, open: bool) {
-        self.open = open;
-        self.wanted = 0;
+        self.state = if open { OPEN } else { 0 };
     }
 
     /// Takes a copy, unless it is closed or full. The buffer never grows.
     #[inline]
     pub(crate) fn push(&mut self, data: &[u8]) -> bool {
-        let fits = self.open && data.len() <= ROOM.saturating_sub(self.bytes.len());
+        let fits = self.state & OPEN != 0 && data.len() <= self.bytes.capacity() - self.bytes.len();
         if fits {
             self.bytes.extend_from_slice(data);
         }
@@ -41,15 +41,16 @@ impl Gather {
 
     /// Nothing is gathered for the rest of the callback.
     pub(crate) fn close(&mut self) {
-        self.open = false;
+        self.state &= !OPEN;
     }
 
     pub(crate) fn want(&mut self, bytes: usize) {
-        self.wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.state = self.state & OPEN | u64::from(bytes) << 1;
     }
 
     pub(crate) fn wanted(&self) -> usize {
-        self.wanted as usize
+        usize::try_from(self.state >> 1).unwrap_or(usize::MAX)
     }
 
     #[inline]
@@ -57,7 +58,7 @@ impl Gather {
         &self.bytes
     }
 
-    /// The buffer itself, for whoever gives another one of at least [`ROOM`] in exchange.
+    /// The buffer itself, for whoever gives another one of exactly [`ROOM`] in exchange.
     #[inline]
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes

@@ -123,7 +123,7 @@ impl PairEnd {
         let way = &mut both.ways[(self.side & 1) ^ 1];
         if way.flags != 0
             || !way.bytes.is_empty()
-            || way.bytes.capacity() < ROOM
+            || way.bytes.capacity() != ROOM
             || bytes.len() > both.capacity
         {
             return None;
@@ -155,7 +155,7 @@ impl PairEnd {
             way.start = 0;
         }
         if way.bytes.capacity() < ROOM {
-            way.bytes.reserve(ROOM);
+            way.bytes.reserve_exact(ROOM);
         }
         let room = buf.len().min(both.capacity - way.bytes.len());
         let (piece, rest) = buf.split_at(room);

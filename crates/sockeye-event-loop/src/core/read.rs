@@ -7,6 +7,7 @@ use super::link::{Link, Socket, state};
 use super::{Core, NOBODY, Pending};
 use crate::backend::{Backend, ConnectProgress, Readiness, Ready, StreamIo, Token};
 use crate::driver::StreamEvent;
+use crate::pair::Wire;
 use crate::service::CloseReason;
 use crate::tail::Tail;
 
@@ -32,7 +33,8 @@ impl<B: Backend> Core<B> {
         let Some(entry) = self.inner.table.get_mut(token) else {
             return self.special(token);
         };
-        let Socket::Stream(stream) = &mut entry.socket else {
+        // An end of a pair gets here when it is not in its plain state: see `pair`.
+        let Socket::Stream(Wire::World(stream)) = &mut entry.socket else {
             return self.other_event(token, flags);
         };
         if flags.any(EXCEPTIONAL) || entry.link.state & state::SLOW != 0 {
@@ -82,7 +84,7 @@ impl<B: Backend> Core<B> {
 
     /// An event of a connection that is not in its plain state, or that is no plain event.
     #[cold]
-    fn stream_event(&mut self, token: Token, flags: Readiness) {
+    pub(super) fn stream_event(&mut self, token: Token, flags: Readiness) {
         let Some(link) = self.inner.table.link_mut(token) else {
             return;
         };

@@ -150,13 +150,10 @@ impl<B: Backend> Core<B> {
             self.inner.shared.stats.events += 1;
             self.dispatch(ready);
         }
-        if self.budgets.listed > 0 || self.inner.shared.has(duty::NOW) {
+        if self.budgets.listed > 0 || self.inner.shared.has(duty::NOW | duty::PAIRS) {
             self.left_over();
         }
         self.run_pending();
-        if self.inner.shared.has(duty::PAIRS) {
-            self.run_pairs();
-        }
     }
 
     fn renew_budgets(&mut self) {
@@ -180,6 +177,10 @@ impl<B: Backend> Core<B> {
         self.run_listed();
         self.run_timers();
         self.run_commands();
+        if self.inner.shared.has(duty::PAIRS) {
+            self.run_pending();
+            self.run_pairs();
+        }
     }
 
     /// Puts the loop in order after a callback panicked: what it was doing is undone, its connection closed.
@@ -220,6 +221,10 @@ impl<B: Backend> Core<B> {
                 socket: Socket::Listener(_),
                 ..
             }) => self.accept_event(token),
+            Some(Entry {
+                socket: Socket::Stream(_),
+                ..
+            }) => return self.stream_event(token, flags),
             Some(Entry {
                 socket: Socket::Message(_),
                 ..

@@ -10,6 +10,7 @@ use super::{Inner, Pending};
 use crate::backend::{Backend, StreamIo, Token};
 use crate::host::Writer;
 use crate::options::Watermarks;
+use crate::pair::Wire;
 use crate::queue::Flush;
 use crate::service::{CloseReason, Sent};
 
@@ -44,8 +45,8 @@ impl<B: Backend> Inner<B> {
         let Some(entry) = self.table.entries.get_mut(token.index() as usize) else {
             return;
         };
-        let Socket::Stream(stream) = &mut entry.socket else {
-            return;
+        let Socket::Stream(Wire::World(stream)) = &mut entry.socket else {
+            return self.write_to_end(token, data);
         };
         match stream.write(data) {
             Ok(taken) if taken == data.len() => {
@@ -54,6 +55,15 @@ impl<B: Backend> Inner<B> {
                 self.shared.stats.bytes_out += taken as u64;
             }
             outcome => self.queue_gathered(token, outcome, data),
+        }
+    }
+
+    /// The same, of an end of a pair.
+    #[cold]
+    fn write_to_end(&mut self, token: Token, data: &[u8]) {
+        if let Some((_, stream)) = self.table.stream(token) {
+            let outcome = stream.write(data);
+            self.queue_gathered(token, outcome, data);
         }
     }
 

@@ -169,15 +169,12 @@ impl Iterator for MioEvents<'_> {
     #[inline]
     fn next(&mut self) -> Option<Ready> {
         let event = self.0.next()?;
-        let mut flags = 0;
-        let mut set = |is: bool, flag: Readiness| flags |= if is { flag.0 } else { 0 };
-        set(event.is_readable(), Readiness::READABLE);
-        set(event.is_writable(), Readiness::WRITABLE);
-        // Without these two there is no write end either: a hang-up is both.
-        let flags = if event.is_error() || event.is_read_closed() || event.is_priority() {
+        // Without these there is no write end either: a hang-up is both.
+        let flags = if event.is_error() || event.is_priority() || event.is_read_closed() {
             exceptional(event)
         } else {
-            Readiness(flags)
+            // READABLE and WRITABLE are the two lowest bits.
+            Readiness(u32::from(event.is_readable()) | u32::from(event.is_writable()) << 1)
         };
         Some(Ready {
             token: Token::from_u64(event.token().0 as u64),
