@@ -20,7 +20,7 @@ use crate::{ParseError, ParseErrorKind as Kind};
 /// assert_eq!(path.as_path_bytes(), Some(&b"/run/app.sock"[..]));
 /// let name: UnixName = "@app".parse()?;
 /// assert_eq!(name.as_abstract_name(), Some(&b"app"[..]));
-/// assert_eq!(UnixName::from_path(b"/tmp/a\x1b[2Jb")?.to_string(), "/tmp/a\\x1b[2Jb");
+/// assert_eq!(UnixName::from_path(b"/run/a\x1b[2Jb")?.to_string(), "/run/a\\x1b[2Jb");
 /// assert_eq!(UnixName::from_path(&[b'a'; 108]).unwrap_err().kind, ParseErrorKind::UnixNameTooLong);
 /// # Ok::<(), sockeye_endpoint::ParseError>(())
 /// ```
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(written("(unnamed)"), "\\x28unnamed)");
         assert_eq!(written("a\\b"), "a\\x5cb");
         assert_eq!(written("\u{9b}31m"), "\\xc2\\x9b31m");
-        assert_eq!(written("/tmp/gr\u{fc}n"), "/tmp/gr\u{fc}n");
+        assert_eq!(written("/run/gr\u{fc}n"), "/run/gr\u{fc}n");
         assert_eq!(UnixName::UNNAMED.to_string().parse(), Ok(UnixName::UNNAMED));
     }
 
