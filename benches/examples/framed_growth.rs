@@ -38,7 +38,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         ..StreamOptions::default()
     };
-    let service = Framed::new(LengthPrefixed::new(Width::Four, size), Counts { left: count as u64 });
+    let service = Framed::new(
+        LengthPrefixed::new(Width::Four, size),
+        Counts { left: count as u64 },
+    );
     let service = events.add_stream_service(service, options);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = events.listen(service, any, &ListenOptions::default())?;

@@ -502,12 +502,12 @@ fn accepting_waits_for_memory<W: World>() {
         .connect(&mut world, at);
     let f = full.log.clone();
     world.until("open", || f.opened() == 1);
+    // How much room the growing tail takes depends on how the bytes come: it may be too much at once.
     world.until("nearly full", {
         let s = server.log.clone();
         move || {
-            s.all()
-                .iter()
-                .any(|told| matches!(told, Told::Data(len) if *len > 960_000))
+            let much = |told: &Told| matches!(told, Told::Data(len) if *len > 930_000);
+            s.all().iter().any(much) || s.has(&Told::Dropped)
         }
     });
     let late = Probe::new()
@@ -515,8 +515,9 @@ fn accepting_waits_for_memory<W: World>() {
         .connect(&mut world, at);
     let (s, l) = (server.log.clone(), late.log.clone());
     // It waits in the backlog until the one that stands still has been given up.
-    world.until("served", || s.opened() == 2 && l.opened() == 1);
-    assert_eq!(s.closes(), ["memory budget"]);
+    world.until("served", || {
+        s.opened() == 2 && l.opened() == 1 && s.closes() == ["memory budget"]
+    });
 }
 
 /// What a call of a stream may fail with in passing.
