@@ -470,7 +470,10 @@ fn peers_that_never_read_share_one_budget<W: World>() {
     }
     let stats = world.server().stats();
     assert!(stats.memory_peak <= (BUDGET + BUDGET / 4) as u64, "{stats:?}");
-    assert!(stats.memory_resets > 0, "{stats:?}");
+    // Reading stops at a half: how far beyond that they come is up to the kernel's buffers. From three quarters on those that
+    // stand still are reset.
+    let calm = (BUDGET / 4 * 3) as u64;
+    assert!(stats.memory_resets > 0 || stats.memory_peak <= calm, "{stats:?}");
     assert_eq!(
         stats.memory_resets,
         s.closes().iter().filter(|why| *why == "memory budget").count() as u64
