@@ -456,12 +456,13 @@ fn peers_that_never_read_share_one_budget<W: World>() {
             }
         })
         .connect(&mut world, at);
-    for _ in 0..60 {
+    // Each comes to keep about 50 KB before it is not read from any more: far more in all than the budget.
+    for _ in 0..180 {
         glutton().connect(&mut world, at);
     }
     let h = healthy.log.clone();
     let s = server.log.clone();
-    world.until("all are open", || s.opened() == 61);
+    world.until("all are open", || s.opened() == 181);
     // Long enough for those that stand still to be noticed.
     for _ in 0..30 {
         let before = h.received_len(0);
@@ -470,10 +471,7 @@ fn peers_that_never_read_share_one_budget<W: World>() {
     }
     let stats = world.server().stats();
     assert!(stats.memory_peak <= (BUDGET + BUDGET / 4) as u64, "{stats:?}");
-    // Reading stops at a half: how far beyond that they come is up to the kernel's buffers. From three quarters on those that
-    // stand still are reset.
-    let calm = (BUDGET / 4 * 3) as u64;
-    assert!(stats.memory_resets > 0 || stats.memory_peak <= calm, "{stats:?}");
+    assert!(stats.memory_resets > 0, "{stats:?}");
     assert_eq!(
         stats.memory_resets,
         s.closes().iter().filter(|why| *why == "memory budget").count() as u64
