@@ -241,16 +241,26 @@ fn a_panic_in_the_switched_close_leaves_the_loop_whole<W: World>() {
     let mut world = W::new();
     let (next, log) = add(&mut world, Probe::new());
     let (_, at) = Probe::new()
-        .open(move |stream| stream.switch_to(next).unwrap())
+        .data(move |stream, _| {
+            stream.switch_to(next).unwrap();
+            0
+        })
         .close(|_, _| panic!("the test wants it"))
         .serve(&mut world, StreamOptions::default());
-    let client = Probe::new().connect(&mut world, at);
+    let client = Probe::new()
+        .open(|stream| assert!(stream.write(b"kept, and then lost").is_taken()))
+        .connect(&mut world, at);
     let c = client.log.clone();
     world.until("the end", || c.has(&Told::Dropped));
     assert_eq!(log.opened(), 0);
+    let server = world.server();
     assert_eq!(
-        (world.server().open_streams(), world.server().stats().panics),
-        (0, 1)
+        (
+            server.open_streams(),
+            server.stats().panics,
+            server.stats().memory
+        ),
+        (0, 1, 0)
     );
 }
 

@@ -142,6 +142,7 @@ impl<B: Backend> Inner<B> {
             let socket = std::mem::replace(&mut entry.socket, Socket::Vacant);
             self.closed(socket, service);
         }
+        self.uncount_memory(token);
         self.table.remove(token);
         self.shared.open_streams -= 1;
         self.shared.stats.closed += 1;

@@ -113,6 +113,13 @@ impl<B: Backend> Inner<B> {
         self.relieve();
     }
 
+    /// The place is given back, with whatever was still counted for it.
+    pub(super) fn uncount_memory(&mut self, token: Token) {
+        if let Some(extra) = self.table.link_mut(token).and_then(|link| link.extra.as_mut()) {
+            self.shared.memory.used -= std::mem::take(&mut extra.counted);
+        }
+    }
+
     /// The same for what waits on a datagram or packet socket, which its own bound keeps small.
     pub(super) fn count_messages(&mut self, token: Token) {
         let keeps = self.message_socket(token).map_or(0, |socket| socket.held());
