@@ -15,6 +15,10 @@ mod world;
 #[path = "event_loop/probe.rs"]
 mod probe;
 
+#[path = "event_loop/carrying.rs"]
+mod carrying;
+#[path = "event_loop/cipher.rs"]
+mod cipher;
 #[path = "event_loop/connecting.rs"]
 mod connecting;
 #[path = "event_loop/datagrams.rs"]
@@ -23,6 +27,8 @@ mod datagrams;
 mod deadlines;
 #[path = "event_loop/faults.rs"]
 mod faults;
+#[path = "event_loop/frames.rs"]
+mod frames;
 #[path = "event_loop/order.rs"]
 mod order;
 #[path = "event_loop/pairs.rs"]
@@ -33,7 +39,5 @@ mod panics;
 mod reading;
 #[path = "event_loop/switching.rs"]
 mod switching;
-#[path = "event_loop/wrapping.rs"]
-mod wrapping;
 #[path = "event_loop/writing.rs"]
 mod writing;

@@ -11,7 +11,7 @@ use sockeye_socket::{Op, OpError};
 use crate::Time;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::event_loop::AnyId;
-use crate::host::{Due, Host, Writer};
+use crate::host::{Due, Host};
 use crate::id::{ListenerId, ServiceHandle, StreamId, TimerId};
 use crate::options::{ListenOptions, PairOptions};
 use crate::service::{Message, PairError, Sent, StreamService};
@@ -57,13 +57,13 @@ impl<'a> Context<'a> {
     /// Writes the same bytes to many connections; what has to wait is shared, not copied. Says how many took them.
     pub fn broadcast(&mut self, data: &Arc<[u8]>, to: impl IntoIterator<Item = StreamId>) -> usize {
         to.into_iter()
-            .filter(|id| self.host.send_shared(id.0, data, Writer::Other).is_taken())
+            .filter(|id| self.host.send_shared(id.0, data).is_taken())
             .count()
     }
 
     /// Writes to one connection: [`Sent::Gone`] if it is not there.
     pub fn write(&mut self, to: StreamId, data: &[u8]) -> Sent {
-        self.host.send(to.0, data, Writer::Other)
+        self.host.send(to.0, data)
     }
 
     /// Sends a message to a connection: its `on_message` follows. `false` if it is gone.

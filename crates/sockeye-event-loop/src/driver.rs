@@ -17,20 +17,18 @@ use crate::gather::Gather;
 use crate::host::Host;
 use crate::id::{DatagramId, ListenerId, StreamId};
 use crate::service::{
-    CloseReason, ConnectFailure, DatagramService, Message, PacketService, Relayed, SendFailure,
-    StreamService, Timer,
+    CloseReason, ConnectFailure, DatagramService, Message, PacketService, Relayed, SendFailure, StreamService,
 };
 use crate::stream::Stream;
 
 /// What a connection is told, data apart.
-pub(crate) enum StreamEvent<'a> {
+pub(crate) enum StreamEvent {
     Writable,
     ReadComplete,
     Eof,
     Drain,
-    Timer(Timer),
+    Timer(u64),
     Message(Message),
-    Outgoing(&'a [u8]),
     Relayed(Relayed),
 }
 
@@ -66,14 +64,7 @@ pub(crate) trait StreamDriver {
         conn: u32,
         data: &mut [u8],
     ) -> usize;
-    fn event(
-        &mut self,
-        host: &mut dyn Host,
-        out: &mut Gather,
-        token: Token,
-        conn: u32,
-        event: StreamEvent<'_>,
-    );
+    fn event(&mut self, host: &mut dyn Host, out: &mut Gather, token: Token, conn: u32, event: StreamEvent);
     fn close(&mut self, host: &mut dyn Host, token: Token, conn: u32, reason: CloseReason);
     fn service_event(&mut self, host: &mut dyn Host, index: u16, event: ServiceEvent);
 }
@@ -131,14 +122,7 @@ impl<S: StreamService> StreamDriver for Streams<S> {
         consumed
     }
 
-    fn event(
-        &mut self,
-        host: &mut dyn Host,
-        out: &mut Gather,
-        token: Token,
-        conn: u32,
-        event: StreamEvent<'_>,
-    ) {
+    fn event(&mut self, host: &mut dyn Host, out: &mut Gather, token: Token, conn: u32, event: StreamEvent) {
         let Some(conn) = self.conns.get_mut(conn as usize) else {
             return;
         };
@@ -148,9 +132,8 @@ impl<S: StreamService> StreamDriver for Streams<S> {
             StreamEvent::ReadComplete => self.service.on_read_complete(stream, conn),
             StreamEvent::Eof => self.service.on_eof(stream, conn),
             StreamEvent::Drain => self.service.on_drain(stream, conn),
-            StreamEvent::Timer(timer) => self.service.on_timer(stream, conn, timer),
+            StreamEvent::Timer(key) => self.service.on_timer(stream, conn, key),
             StreamEvent::Message(message) => self.service.on_message(stream, conn, message),
-            StreamEvent::Outgoing(data) => self.service.on_outgoing(stream, conn, data),
             StreamEvent::Relayed(relayed) => self.service.on_relayed(conn, relayed),
         }
     }
@@ -364,7 +347,7 @@ impl<R> StreamDriver for Messages<R> {
         data.len()
     }
 
-    fn event(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token, _: u32, _: StreamEvent<'_>) {}
+    fn event(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token, _: u32, _: StreamEvent) {}
 
     fn close(&mut self, _: &mut dyn Host, _: Token, _: u32, _: CloseReason) {}
 

@@ -149,10 +149,7 @@ impl<B: Backend> EventLoop<B> {
         options: StreamOptions,
     ) -> ServiceHandle<S> {
         let driver = Box::new(Streams::new(service));
-        ServiceHandle::new(
-            self.core
-                .add_streams(driver, options, S::WRAPS, Some(TypeId::of::<S>())),
-        )
+        ServiceHandle::new(self.core.add_streams(driver, options, Some(TypeId::of::<S>())))
     }
 
     /// Adds a service for datagram sockets.
@@ -161,10 +158,7 @@ impl<B: Backend> EventLoop<B> {
     /// Beyond 65,534 services on one loop.
     pub fn add_datagram_service<S: DatagramService>(&mut self, service: S) -> ServiceHandle<S> {
         let driver = Box::new(Messages(ForDatagrams(service)));
-        ServiceHandle::new(
-            self.core
-                .add_streams(driver, StreamOptions::default(), false, None),
-        )
+        ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), None))
     }
 
     /// Adds a service for packet sockets.
@@ -173,10 +167,7 @@ impl<B: Backend> EventLoop<B> {
     /// Beyond 65,534 services on one loop.
     pub fn add_packet_service<S: PacketService>(&mut self, service: S) -> ServiceHandle<S> {
         let driver = Box::new(Messages(ForPackets(service)));
-        ServiceHandle::new(
-            self.core
-                .add_streams(driver, StreamOptions::default(), false, None),
-        )
+        ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), None))
     }
 
     /// Listens for connections of a service.

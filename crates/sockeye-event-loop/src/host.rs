@@ -19,11 +19,10 @@ use crate::stats::Stats;
 /// Whom a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Due {
-    /// A callback of a connection, set by a handle of that layer.
+    /// A callback of a connection.
     Stream {
         token: Token,
         key: u64,
-        layer: u8,
         /// Which of the services that had the connection set it.
         owner: u32,
     },
@@ -51,17 +50,6 @@ pub(crate) enum Due {
     Connect(ConnectId),
 }
 
-/// Who writes to a connection: what wraps sees the bytes of everybody else.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Writer {
-    /// The connection's own service, through the handle of its callback.
-    Own,
-    /// The same, with what it has captured and sealed: the marks were asked when it was captured.
-    Sealed,
-    /// Anybody else.
-    Other,
-}
-
 /// The loop, as its handles see it.
 pub(crate) trait Host {
     fn now(&mut self) -> Time;
@@ -75,11 +63,10 @@ pub(crate) trait Host {
 
     fn is_stream(&self, token: Token) -> bool;
     fn service_of(&self, token: Token) -> Option<u16>;
-    fn send(&mut self, token: Token, data: &[u8], by: Writer) -> Sent;
-    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>, by: Writer) -> Sent;
-    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64, by: Writer) -> Sent;
+    fn send(&mut self, token: Token, data: &[u8]) -> Sent;
+    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent;
+    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent;
     fn queued(&self, token: Token) -> usize;
-    fn watermarks(&self, token: Token) -> Watermarks;
     fn set_watermarks(&mut self, token: Token, watermarks: Watermarks);
     fn notify_writable(&mut self, token: Token);
     fn is_reading(&self, token: Token) -> bool;

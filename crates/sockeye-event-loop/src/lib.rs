@@ -92,7 +92,7 @@ pub use reflect::{ANSWERING_PORTS, AnswerRate, ReflectorGuard, ReflectorOptions,
 pub use remote::{Remote, RemoteError};
 pub use service::{
     CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService,
-    Packets, PairError, Relayed, SendFailure, Sent, StreamService, SwitchError, Timer,
+    Packets, PairError, Relayed, SendFailure, Sent, StreamService, SwitchError,
 };
 pub use shards::{ShardOptions, Shards, Spread};
 pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError, errno};

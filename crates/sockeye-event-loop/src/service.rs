@@ -152,23 +152,6 @@ pub struct Relayed {
     pub sent: u64,
 }
 
-/// A timer of a connection that fired.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timer {
-    /// The number it was set with.
-    pub key: u64,
-    /// How many wrappers were between the loop and the one who set it.
-    pub(crate) layer: u8,
-}
-
-impl Timer {
-    /// Whether it was set through a stream of this layer: a wrapper hands on what is not its own.
-    #[must_use]
-    pub fn is_of(&self, stream: &Stream<'_>) -> bool {
-        self.layer == stream.layer()
-    }
-}
-
 /// A connect that came to nothing.
 #[derive(Debug)]
 pub struct ConnectFailure {
@@ -227,10 +210,6 @@ pub trait StreamService: 'static {
     /// State of one connection.
     type Conn: 'static;
 
-    /// Whether writes that do not come from this service's own callbacks on the connection have to pass
-    /// [`on_outgoing`](Self::on_outgoing) first: so with anything that seals or frames what it sends.
-    const WRAPS: bool = false;
-
     /// A connection stands, accepted or connected.
     fn on_open(&mut self, stream: &mut Stream<'_>) -> Self::Conn;
 
@@ -255,21 +234,14 @@ pub trait StreamService: 'static {
         stream.close();
     }
 
-    /// A timer of the connection fired.
-    fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, timer: Timer) {
-        let _ = (stream, conn, timer);
+    /// A timer of the connection fired: `key` is the number it was set with.
+    fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, key: u64) {
+        let _ = (stream, conn, key);
     }
 
     /// A message for the connection.
     fn on_message(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, message: Message) {
         let _ = (stream, conn, message);
-    }
-
-    /// Bytes that somebody else wants sent on the connection of a service that [wraps](Self::WRAPS).
-    fn on_outgoing(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, data: &[u8]) {
-        let _ = conn;
-        // The queue was asked before the bytes were taken.
-        let _ = stream.write_sealed(data);
     }
 
     /// The loop is to end. Everything that had arrived was offered before. Closes in order by default.

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use crate::Time;
 use crate::backend::Token;
-use crate::codec::{Capture, End};
 use crate::context::Context;
 use crate::gather::Gather;
-use crate::host::{Due, Host, Writer};
+use crate::host::{Due, Host};
 use crate::id::{ServiceHandle, StreamId, TimerId};
 use crate::options::{Deadlines, StreamOption, Watermarks};
 use crate::service::{Message, Sent, StreamService, SwitchError};
@@ -24,18 +23,8 @@ use crate::service::{Message, Sent, StreamService, SwitchError};
 pub struct Stream<'a> {
     host: &'a mut dyn Host,
     token: Token,
-    sink: Sink<'a>,
-    layer: u8,
-}
-
-/// Where writes go.
-enum Sink<'a> {
-    /// To the loop at once: a connection that was looked up by id.
-    Direct,
-    /// Gathered first: the connection whose callback runs.
-    Gathered(&'a mut Gather),
-    /// To the wrapper that has this service inside.
-    Captured(&'a mut Capture),
+    /// What the callback writes is gathered here; `None` of a connection that was looked up by id.
+    out: Option<&'a mut Gather>,
 }
 
 impl<'a> Stream<'a> {
@@ -44,8 +33,7 @@ impl<'a> Stream<'a> {
         Self {
             host,
             token,
-            sink: Sink::Direct,
-            layer: 0,
+            out: None,
         }
     }
 
@@ -54,18 +42,17 @@ impl<'a> Stream<'a> {
         Self {
             host,
             token,
-            sink: Sink::Gathered(out),
-            layer: 0,
+            out: Some(out),
         }
     }
 
     /// Writes what was gathered, before anything that has to come after it.
     fn settle(&mut self) {
-        if let Sink::Gathered(out) = &mut self.sink
+        if let Some(out) = &mut self.out
             && !out.bytes().is_empty()
         {
             // Taken when it was gathered, and nothing was queued before it: it is written or queued now.
-            let _ = self.host.send(self.token, out.bytes(), Writer::Own);
+            let _ = self.host.send(self.token, out.bytes());
             out.clear();
         }
     }
@@ -73,41 +60,9 @@ impl<'a> Stream<'a> {
     /// As [`settle`](Self::settle), and nothing is gathered from here on: others may queue something.
     fn settle_for_good(&mut self) {
         self.settle();
-        if let Sink::Gathered(out) = &mut self.sink {
+        if let Some(out) = &mut self.out {
             out.close();
         }
-    }
-
-    /// The same connection for the service that a wrapper wraps: what it writes goes into `capture`, and its
-    /// timers are its own. A wrapper seals what was captured when the inner callback has returned.
-    pub fn captured<'b>(&'b mut self, capture: &'b mut Capture) -> Stream<'b> {
-        let max_write = match &self.sink {
-            Sink::Captured(outer) => outer.max_write(),
-            _ => self.host.watermarks(self.token).max_write,
-        };
-        capture.begin(self.room(), max_write);
-        Stream {
-            host: &mut *self.host,
-            token: self.token,
-            sink: Sink::Captured(capture),
-            layer: self.layer + 1,
-        }
-    }
-
-    /// Bytes that may still be written before the high watermark.
-    fn room(&self) -> usize {
-        match &self.sink {
-            Sink::Captured(capture) => capture.room(),
-            _ => self
-                .host
-                .watermarks(self.token)
-                .high
-                .saturating_sub(self.queued()),
-        }
-    }
-
-    pub(crate) fn layer(&self) -> u8 {
-        self.layer
     }
 
     /// Who this is.
@@ -139,7 +94,7 @@ impl<'a> Stream<'a> {
     /// Sends bytes: all of them are taken, or none. See [`Sent`].
     #[inline]
     pub fn write(&mut self, data: &[u8]) -> Sent {
-        if let Sink::Gathered(out) = &mut self.sink
+        if let Some(out) = &mut self.out
             && out.push(data)
         {
             return Sent::Sent;
@@ -148,15 +103,8 @@ impl<'a> Stream<'a> {
     }
 
     fn write_now(&mut self, data: &[u8]) -> Sent {
-        if let Sink::Captured(capture) = &mut self.sink {
-            let sent = capture.write(data);
-            if sent == Sent::Full {
-                self.host.notify_writable(self.token);
-            }
-            return sent;
-        }
         self.settle();
-        let sent = self.host.send(self.token, data, self.writer());
+        let sent = self.host.send(self.token, data);
         if sent != Sent::Sent {
             // Something waits: what follows has to wait behind it.
             self.settle_for_good();
@@ -166,49 +114,21 @@ impl<'a> Stream<'a> {
 
     /// Sends bytes that many connections share; what has to wait is not copied.
     pub fn write_shared(&mut self, data: &Arc<[u8]>) -> Sent {
-        if let Sink::Captured(_) = &self.sink {
-            return self.write(data);
-        }
         self.settle_for_good();
-        self.host.send_shared(self.token, data, self.writer())
-    }
-
-    /// Writes what a wrapper has captured and sealed: never refused for its length or the high watermark, which
-    /// were asked when it was captured. Not for anything else: it has no bound of its own.
-    pub fn write_sealed(&mut self, data: &[u8]) -> Sent {
-        if let Sink::Captured(capture) = &mut self.sink {
-            // A wrapper inside a wrapper.
-            return capture.write_sealed(data);
-        }
-        if data.is_empty() {
-            return Sent::Sent;
-        }
-        self.settle_for_good();
-        self.host.send(self.token, data, Writer::Sealed)
-    }
-
-    fn writer(&self) -> Writer {
-        match self.sink {
-            Sink::Gathered(_) => Writer::Own,
-            _ => Writer::Other,
-        }
+        self.host.send_shared(self.token, data)
     }
 
     /// Sends `len` bytes of a file from `offset`, after everything written before and before everything
-    /// written later, by `sendfile(2)` where the backend has it. A file that turns out shorter ends early.
-    /// Through a wrapper, which has to see the bytes, it is [`Sent::TooLarge`].
+    /// written later, by `sendfile(2)` where the backend has it.
     pub fn send_file(&mut self, file: &Arc<File>, offset: u64, len: u64) -> Sent {
-        if let Sink::Captured(_) = &self.sink {
-            return Sent::TooLarge;
-        }
         self.settle_for_good();
-        self.host.send_file(self.token, file, offset, len, self.writer())
+        self.host.send_file(self.token, file, offset, len)
     }
 
     /// Bytes written and not yet taken by the kernel.
     #[must_use]
     pub fn queued(&self) -> usize {
-        let gathered = if let Sink::Gathered(out) = &self.sink {
+        let gathered = if let Some(out) = &self.out {
             out.bytes().len()
         } else {
             0
@@ -225,7 +145,7 @@ impl<'a> Stream<'a> {
     /// again before so many are there, or the peer has ended. A hint: it saves calls, and makes reads as long as what is
     /// awaited. It holds until `on_data` is called again, and no further than `Watermarks::max_tail`.
     pub fn want(&mut self, bytes: usize) {
-        if let Sink::Gathered(out) = &mut self.sink {
+        if let Some(out) = &mut self.out {
             out.want(bytes);
         }
     }
@@ -234,11 +154,7 @@ impl<'a> Stream<'a> {
     /// that handles several messages in one `on_data` asks after each, and leaves the rest unconsumed.
     #[must_use]
     pub fn is_reading(&self) -> bool {
-        let open = match &self.sink {
-            Sink::Captured(capture) => capture.end < End::Close && capture.room() > 0,
-            _ => true,
-        };
-        open && self.host.is_reading(self.token)
+        self.host.is_reading(self.token)
     }
 
     /// Stops reading. What the peer sends fills the kernel's buffer and then stops the peer.
@@ -253,47 +169,30 @@ impl<'a> Stream<'a> {
 
     /// Sends FIN once the queue is empty, and goes on reading. Nothing can be written after it.
     pub fn shutdown_write(&mut self) {
-        self.end(End::ShutdownWrite);
+        self.settle_for_good();
+        self.host.shutdown_write(self.token);
     }
 
     /// Closes in order: sends what is queued, then FIN, waits for the peer's end or the close deadline. No
     /// callback but `on_close` follows.
     pub fn close(&mut self) {
-        self.end(End::Close);
-    }
-
-    fn end(&mut self, how: End) {
-        if let Sink::Captured(capture) = &mut self.sink {
-            capture.end = capture.end.max(how);
-            return;
-        }
         self.settle_for_good();
-        match how {
-            End::ShutdownWrite => self.host.shutdown_write(self.token),
-            _ => self.host.close(self.token),
-        }
+        self.host.close(self.token);
     }
 
     /// Resets the connection: what is queued is gone, the peer sees RST. `on_close` follows.
     pub fn abort(&mut self) {
-        match &mut self.sink {
-            Sink::Captured(capture) => capture.end = End::Abort,
-            Sink::Gathered(out) => {
-                out.clear();
-                out.close();
-            }
-            Sink::Direct => {}
+        if let Some(out) = &mut self.out {
+            out.clear();
+            out.close();
         }
         self.host.abort(self.token);
     }
 
     /// Relays this connection and another one, bytes both ways with backpressure, by splice where both are
     /// TCP sockets of the kernel. No callback but `on_close` follows on either. `false` if one of them is
-    /// closing, joined already or this very connection, or this handle belongs to a wrapped service.
+    /// closing, joined already or this very connection.
     pub fn join(&mut self, other: StreamId) -> bool {
-        if let Sink::Captured(_) = &self.sink {
-            return false;
-        }
         self.settle_for_good();
         self.host.join(self.token, other.0)
     }
@@ -306,9 +205,6 @@ impl<'a> Stream<'a> {
     /// # Errors
     /// [`SwitchError`]; nothing has happened then.
     pub fn switch_to<S: StreamService>(&mut self, service: ServiceHandle<S>) -> Result<(), SwitchError> {
-        if let Sink::Captured(_) = &self.sink {
-            return Err(SwitchError::Gone);
-        }
         self.settle_for_good();
         self.host.switch(self.token, service.key())
     }
@@ -318,7 +214,6 @@ impl<'a> Stream<'a> {
         let due = Due::Stream {
             token: self.token,
             key,
-            layer: self.layer,
             owner: self.host.owner(self.token),
         };
         self.host.set_timer_after(after, due)
@@ -338,7 +233,7 @@ impl<'a> Stream<'a> {
     pub fn set_watermarks(&mut self, watermarks: Watermarks) {
         self.settle();
         self.host.set_watermarks(self.token, watermarks);
-        if let Sink::Gathered(out) = &mut self.sink
+        if let Some(out) = &mut self.out
             && watermarks.is_tight()
         {
             out.close();
@@ -363,13 +258,10 @@ impl<'a> Stream<'a> {
     }
 
     /// Takes the TCP socket off the loop; `on_close` follows with [`CloseReason::Detached`](crate::CloseReason).
-    /// `None`, and nothing happens, in a simulation, with output queued, or through a wrapper. Bytes that were
+    /// `None`, and nothing happens, in a simulation, or with output queued. Bytes that were
     /// offered and not consumed are lost to the new owner: detach from a callback that has consumed them.
     #[cfg(feature = "tcp")]
     pub fn detach(&mut self) -> Option<sockeye_tcp_stream::TcpStream> {
-        if let Sink::Captured(_) = &self.sink {
-            return None;
-        }
         self.settle_for_good();
         self.host.detach(self.token)
     }

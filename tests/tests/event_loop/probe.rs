@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use sockeye_event_loop::{
     CloseReason, ConnectFailure, ConnectRequest, Context, ListenerId, Message, Relayed, ServiceHandle,
-    Stream, StreamId, StreamOptions, StreamService, Timer,
+    Stream, StreamId, StreamOptions, StreamService,
 };
 
 use crate::world::World;
@@ -286,10 +286,10 @@ impl StreamService for Probe {
         }
     }
 
-    fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut ProbeConn, timer: Timer) {
-        self.log.note(conn.id, Told::Timer(timer.key));
+    fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut ProbeConn, key: u64) {
+        self.log.note(conn.id, Told::Timer(key));
         if let Some(action) = &mut self.timer {
-            action(stream, timer.key);
+            action(stream, key);
         }
     }
 

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    CloseReason, ConnectRequest, Context, Deadlines, PairOptions, ServiceHandle, Stream, StreamId,
-    StreamOptions, StreamService, SwitchError, Watermarks,
+    ConnectRequest, Deadlines, ServiceHandle, Stream, StreamId, StreamOptions, SwitchError, Watermarks,
 };
 use sockeye_tests::pattern;
 
+use crate::cipher::{Cipher, seal};
 use crate::probe::{Probe, Told};
 use crate::world::World;
 
@@ -264,91 +264,6 @@ fn a_panic_in_the_switched_close_leaves_the_loop_whole<W: World>() {
     );
 }
 
-/// A cipher of nothing but XOR: it owns the connection and the first end of a pair; whoever is carried has the second.
-struct Cipher<S> {
-    carried: ServiceHandle<S>,
-    ends: HashMap<StreamId, StreamId>,
-}
-
-/// Which of its two connections it is, and how far the key has gone.
-struct Side {
-    other: StreamId,
-    key: u8,
-}
-
-impl<S: StreamService> Cipher<S> {
-    fn new(carried: ServiceHandle<S>) -> Self {
-        Self {
-            carried,
-            ends: HashMap::new(),
-        }
-    }
-}
-
-fn seal(key: &mut u8, data: &[u8]) -> Vec<u8> {
-    let seal = |byte: &u8| {
-        *key = key.wrapping_mul(5).wrapping_add(1);
-        byte ^ *key
-    };
-    data.iter().map(seal).collect()
-}
-
-impl<S: StreamService> StreamService for Cipher<S> {
-    type Conn = Side;
-
-    fn on_open(&mut self, stream: &mut Stream<'_>) -> Side {
-        let id = stream.id();
-        if let Some(other) = self.ends.remove(&id) {
-            return Side { other, key: 7 };
-        }
-        let options = PairOptions {
-            second_like: Some(id),
-            ..PairOptions::default()
-        };
-        let mut context = stream.context();
-        let own = context.handle::<Self>().unwrap();
-        let (end, _) = context.pair(own, self.carried, &options).unwrap();
-        self.ends.insert(end, id);
-        Side { other: end, key: 7 }
-    }
-
-    fn on_data(&mut self, stream: &mut Stream<'_>, side: &mut Side, data: &mut [u8]) -> usize {
-        let Some(mut other) = stream.other(side.other) else {
-            return data.len();
-        };
-        // Room first: what was sealed has to be taken.
-        let room = other.queued() < 128 * 1024;
-        if room {
-            assert!(other.write(&seal(&mut side.key, data)).is_taken());
-            return data.len();
-        }
-        other.notify_writable();
-        stream.pause();
-        0
-    }
-
-    fn on_writable(&mut self, stream: &mut Stream<'_>, side: &mut Side) {
-        if let Some(mut other) = stream.other(side.other) {
-            other.resume();
-        }
-    }
-
-    fn on_eof(&mut self, stream: &mut Stream<'_>, side: &mut Side) {
-        if let Some(mut other) = stream.other(side.other) {
-            other.shutdown_write();
-        }
-    }
-
-    fn on_close(&mut self, context: &mut Context<'_>, _: StreamId, side: Side, reason: CloseReason) {
-        if let Some(mut other) = context.stream(side.other) {
-            match reason {
-                CloseReason::Closed => other.close(),
-                _ => other.abort(),
-            }
-        }
-    }
-}
-
 fn from_plain_to_cipher_in_the_middle_of_a_read<W: World>() {
     let mut world = W::new();
     let (carried, log) = add(
@@ -360,7 +275,7 @@ fn from_plain_to_cipher_in_the_middle_of_a_read<W: World>() {
     );
     let cipher = world
         .server()
-        .add_stream_service(Cipher::new(carried), StreamOptions::default());
+        .add_stream_service(Cipher::new(carried, 7), StreamOptions::default());
     let (first, at) = Probe::new()
         .data(move |stream, data| {
             let end = data.iter().position(|&byte| byte == b'\n').unwrap();
@@ -372,18 +287,13 @@ fn from_plain_to_cipher_in_the_middle_of_a_read<W: World>() {
     let client = Probe::new()
         .open(|stream| {
             // Both in one segment: the second part is for the cipher.
-            let mut key = 7;
-            let all = [b"STARTXOR\n".to_vec(), seal(&mut key, b"secret")].concat();
+            let all = [b"STARTXOR\n".to_vec(), seal(7, b"secret")].concat();
             assert!(stream.write(&all).is_taken());
         })
         .connect(&mut world, at);
     let c = client.log.clone();
     world.until("the answer", || c.received_len(0) == 9);
-    let mut key = 7;
-    assert_eq!(
-        c.received(0),
-        [b"OK\n".to_vec(), seal(&mut key, b"secret")].concat()
-    );
+    assert_eq!(c.received(0), [b"OK\n".to_vec(), seal(7, b"secret")].concat());
     assert_eq!(log.received(0), b"secret");
     assert_eq!(first.log.closes(), ["switched"]);
     world.client().start_drain(Duration::from_secs(1));
@@ -405,11 +315,10 @@ fn a_cipher_carries_megabytes_both_ways<W: World>() {
     );
     let cipher = world
         .server()
-        .add_stream_service(Cipher::new(carried), StreamOptions::default());
+        .add_stream_service(Cipher::new(carried, 7), StreamOptions::default());
     let at = world.listen(cipher);
     let data = pattern(4 << 20);
-    let mut key = 7;
-    let sealed = Rc::new(seal(&mut key, &data));
+    let sealed = Rc::new(seal(7, &data));
     let (sent, bytes) = (Rc::new(Cell::new(0)), Rc::clone(&sealed));
     let push = Rc::new(move |stream: &mut Stream<'_>| {
         while sent.get() < bytes.len() {

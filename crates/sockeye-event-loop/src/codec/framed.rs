@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::context::Context;
 use crate::id::{ListenerId, StreamId};
-use crate::service::{CloseReason, ConnectFailure, Message, Relayed, Sent, StreamService, Timer};
+use crate::service::{CloseReason, ConnectFailure, Message, Relayed, Sent, StreamService};
 use crate::stream::Stream;
 
 /// What a codec found at the beginning of the bytes.
@@ -119,8 +119,8 @@ pub trait FrameService: 'static {
     }
 
     /// As [`StreamService::on_timer`].
-    fn on_timer(&mut self, stream: &mut FrameStream<'_, '_>, conn: &mut Self::Conn, timer: Timer) {
-        let _ = (stream, conn, timer);
+    fn on_timer(&mut self, stream: &mut FrameStream<'_, '_>, conn: &mut Self::Conn, key: u64) {
+        let _ = (stream, conn, key);
     }
 
     /// As [`StreamService::on_message`].
@@ -253,9 +253,9 @@ impl<C: Codec, S: FrameService> StreamService for Framed<C, S> {
         service.on_eof(&mut frames, &mut conn.conn);
     }
 
-    fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, timer: Timer) {
+    fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, key: u64) {
         let (service, mut frames) = self.parts(stream);
-        service.on_timer(&mut frames, &mut conn.conn, timer);
+        service.on_timer(&mut frames, &mut conn.conn, key);
     }
 
     fn on_message(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, message: Message) {

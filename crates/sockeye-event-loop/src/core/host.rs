@@ -11,9 +11,8 @@ use super::link::{Entry, Link, Socket, state};
 use super::{Inner, Pending, duty};
 use crate::Time;
 use crate::backend::{Backend, ListenerIo, StreamIo, Token};
-use crate::codec::End;
 use crate::connect::{ConnectId, ConnectRequest};
-use crate::host::{Due, Host, Writer};
+use crate::host::{Due, Host};
 use crate::id::{ServiceKey, TimerId};
 use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, Watermarks};
 #[cfg(feature = "tcp")]
@@ -63,24 +62,20 @@ impl<B: Backend> Host for Inner<B> {
         self.table.link(token).map(|link| link.service)
     }
 
-    fn send(&mut self, token: Token, data: &[u8], by: Writer) -> Sent {
-        self.write(token, data, by)
+    fn send(&mut self, token: Token, data: &[u8]) -> Sent {
+        self.write(token, data)
     }
 
-    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>, by: Writer) -> Sent {
-        self.write_shared(token, data, by)
+    fn send_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent {
+        self.write_shared(token, data)
     }
 
-    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64, by: Writer) -> Sent {
-        self.write_file(token, file, offset, len, by)
+    fn send_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent {
+        self.write_file(token, file, offset, len)
     }
 
     fn queued(&self, token: Token) -> usize {
         self.table.link(token).map_or(0, |link| link.queued())
-    }
-
-    fn watermarks(&self, token: Token) -> Watermarks {
-        self.watermarks_of(token)
     }
 
     fn set_watermarks(&mut self, token: Token, watermarks: Watermarks) {
@@ -145,15 +140,11 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn shutdown_write(&mut self, token: Token) {
-        if !self.end_behind_outgoing(token, End::ShutdownWrite) {
-            self.shutdown_write_now(token);
-        }
+        self.shutdown_write_now(token);
     }
 
     fn close(&mut self, token: Token) {
-        if !self.end_behind_outgoing(token, End::Close) {
-            self.close_in_order(token);
-        }
+        self.close_in_order(token);
     }
 
     fn abort(&mut self, token: Token) {
@@ -227,7 +218,7 @@ impl<B: Backend> Host for Inner<B> {
     #[cfg(feature = "tcp")]
     fn detach(&mut self, token: Token) -> Option<sockeye_tcp_stream::TcpStream> {
         let Entry { link, socket } = self.table.get_mut(token)?;
-        if link.is(state::NO_DIRECT_WRITE | state::ENDING) || link.queued() > 0 {
+        if link.is(state::NO_DIRECT_WRITE) || link.queued() > 0 {
             return None;
         }
         if !matches!(socket, Socket::Stream(Wire::World(_))) {

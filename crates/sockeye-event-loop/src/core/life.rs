@@ -7,7 +7,6 @@ use super::link::{Entry, NO_CONN, NO_TIMER, Socket, state};
 use super::{Calling, Core, Inner, Pending, duty};
 use crate::Time;
 use crate::backend::{Backend, SocketRef, StreamIo, Token};
-use crate::codec::End;
 use crate::driver::StreamEvent;
 use crate::host::Due;
 use crate::options::{Deadlines, StreamOption, StreamOptions};
@@ -105,13 +104,9 @@ impl<B: Backend> Inner<B> {
         for option in &settings.options.socket {
             let _ = stream.set_option(option);
         }
-        let wraps = settings.wraps;
         let tight = settings.options.watermarks.is_tight();
         let token = self.table.insert(Socket::Stream(stream), service)?;
         let (link, stream) = self.table.stream(token)?;
-        if wraps {
-            link.set(state::WRAPS);
-        }
         if tight {
             link.set(state::TIGHT);
         }
@@ -191,7 +186,6 @@ impl<B: Backend> Inner<B> {
         if !matches!(reason, CloseReason::Closed) || link.extra.is_some() {
             let extra = link.extra();
             extra.queue = crate::queue::Queue::default();
-            extra.outgoing = Vec::new();
             extra.tail.free();
             relay = extra.relay.take();
             if extra.reason.is_none() {
@@ -252,29 +246,6 @@ impl<B: Backend> Inner<B> {
                 self.finish_if_over(token);
             }
             Err(error) => self.finish(token, CloseReason::Error(error)),
-        }
-    }
-
-    /// While bytes of others wait for a wrapper, the end waits behind them. `false` if none do.
-    pub(super) fn end_behind_outgoing(&mut self, token: Token, how: End) -> bool {
-        let Some((link, _)) = self.table.stream(token) else {
-            return false;
-        };
-        let waits = link
-            .extra
-            .as_ref()
-            .is_some_and(|extra| !extra.outgoing.is_empty());
-        if waits && !link.is(state::NO_WRITE) {
-            link.set(state::ENDING);
-            self.shared.pending.push_back(Pending::End(token, how));
-        }
-        waits
-    }
-
-    pub(super) fn end_now(&mut self, token: Token, how: End) {
-        match how {
-            End::ShutdownWrite => self.shutdown_write_now(token),
-            _ => self.close_in_order(token),
         }
     }
 

@@ -61,21 +61,17 @@ pub(crate) mod state {
     pub(crate) const INCOMPLETE: u32 = 1 << 20;
     /// The watermarks are below what is gathered without asking them: each write asks.
     pub(crate) const TIGHT: u32 = 1 << 21;
-    /// Half-closed or closed by somebody else while bytes wait for a wrapper: done once it has them.
-    pub(crate) const ENDING: u32 = 1 << 22;
     /// A read or write failed for want of memory: tried again after a pause.
-    pub(crate) const HELD: u32 = 1 << 23;
+    pub(crate) const HELD: u32 = 1 << 22;
 
     /// It is on its way to a service that has not opened it: an end of a pair, or given away by another service.
-    pub(crate) const OPENING: u32 = 1 << 24;
+    pub(crate) const OPENING: u32 = 1 << 23;
 
     /// The user saw the descriptor and may have duplicated it: deregister before closing.
-    pub(crate) const EXPOSED: u32 = 1 << 25;
-    /// The service wraps: writes of others go through its `on_outgoing`.
-    pub(crate) const WRAPS: u32 = 1 << 26;
+    pub(crate) const EXPOSED: u32 = 1 << 24;
 
-    /// Everything but these two keeps a connection off the fast path.
-    pub(crate) const SLOW: u32 = (1 << 25) - 1;
+    /// Everything but that keeps a connection off the fast path.
+    pub(crate) const SLOW: u32 = (1 << 24) - 1;
     /// Nothing more can be written.
     pub(crate) const NO_WRITE: u32 = CLOSING | FIN_WANTED | FIN_SENT | DEAD | BROKEN | JOINED;
     /// A write cannot go to the kernel at once.
@@ -115,8 +111,6 @@ pub(crate) struct Extra {
     pub(crate) queue: Queue,
     /// Bytes that `on_data` left.
     pub(crate) tail: Tail,
-    /// Bytes that others want sent through a wrapper.
-    pub(crate) outgoing: Vec<u8>,
     pub(crate) deadlines: Option<Deadlines>,
     pub(crate) watermarks: Option<Watermarks>,
     pub(crate) tag: u64,
@@ -155,9 +149,7 @@ impl Link {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.extra
-            .as_ref()
-            .map_or(0, |extra| extra.queue.bytes() + extra.outgoing.len())
+        self.extra.as_ref().map_or(0, |extra| extra.queue.bytes())
     }
 
     /// A read that asked for `size` bytes gave `len`: fewer say that there is no more, unless an event said otherwise.

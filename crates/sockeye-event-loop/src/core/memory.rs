@@ -88,7 +88,7 @@ impl<B: Backend> Inner<B> {
         let Some(extra) = self.table.link_mut(token).and_then(|link| link.extra.as_mut()) else {
             return;
         };
-        let keeps = extra.queue.held() + extra.tail.held() + extra.outgoing.capacity();
+        let keeps = extra.queue.held() + extra.tail.held();
         let counted = std::mem::replace(&mut extra.counted, keeps);
         let memory = &mut self.shared.memory;
         memory.used = memory.used - counted + keeps;

@@ -28,7 +28,6 @@ use sockeye_socket::{RecvBatch, SendBatch};
 
 use crate::Time;
 use crate::backend::{Backend, Token};
-use crate::codec::End;
 use crate::connect::Connects;
 use crate::driver::{BatchPlace, Driver};
 use crate::gather::Gather;
@@ -65,14 +64,10 @@ use link::Table;
 pub(crate) enum Pending {
     /// The queue has fallen: tell, and read on.
     Writable(Token),
-    /// Bytes of others wait for a wrapper.
-    Outgoing(Token),
     Message(Token, Message),
     ConnectFailed(u16, ConnectFailure),
     /// A connection was handed to the loop, or made in it: open it.
     Opened(Token),
-    /// The end of a connection, behind bytes of others that waited for a wrapper.
-    End(Token, End),
     /// The socket is closed: `on_close`, then the place is free.
     Finish(Token),
     /// A datagram or packet socket is closed: `on_close`, then the place is free.
@@ -119,7 +114,6 @@ pub(crate) enum Calling {
 #[derive(Debug)]
 pub(crate) struct ServiceSettings {
     pub(crate) options: Rc<StreamOptions>,
-    pub(crate) wraps: bool,
     /// Which type it is, if it is a stream service.
     pub(crate) streams: Option<TypeId>,
     /// First ends of pairs that it has: what is carried by its connections.
@@ -279,7 +273,6 @@ impl<B: Backend> Core<B> {
         &mut self,
         driver: Box<dyn Driver>,
         options: StreamOptions,
-        wraps: bool,
         streams: Option<TypeId>,
     ) -> u16 {
         let index = self.drivers.len();
@@ -290,7 +283,6 @@ impl<B: Backend> Core<B> {
         self.drivers.push(driver);
         self.inner.shared.services.push(ServiceSettings {
             options: Rc::new(options),
-            wraps,
             streams,
             carried: 0,
         });

@@ -438,7 +438,7 @@ impl<B: Backend> Core<B> {
     }
 
     /// Calls a connection's service, if the connection is open to it.
-    pub(super) fn call(&mut self, token: Token, event: StreamEvent<'_>) {
+    pub(super) fn call(&mut self, token: Token, event: StreamEvent) {
         let Some(link) = self.inner.table.link(token) else {
             return;
         };

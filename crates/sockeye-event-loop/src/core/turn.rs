@@ -11,11 +11,11 @@ use crate::Time;
 use crate::backend::{Backend, Readiness, Token};
 use crate::context::Context;
 use crate::driver::{ServiceEvent, SocketEvent, StreamEvent};
-use crate::host::{Due, Host, Writer};
+use crate::host::{Due, Host};
 use crate::id::ListenerId;
 use crate::options::PanicPolicy;
 use crate::remote::Command;
-use crate::service::{CloseReason, Timer};
+use crate::service::CloseReason;
 use crate::trace;
 
 /// What is left of a turn's budgets. They are kept here so that a panic does not renew them.
@@ -328,14 +328,9 @@ impl<B: Backend> Core<B> {
             }
             Due::Held => return self.inner.release_held(),
             Due::Relieve => return self.inner.relieve_again(),
-            Due::Stream {
-                token,
-                key,
-                layer,
-                owner,
-            } => {
+            Due::Stream { token, key, owner } => {
                 if self.inner.owner_of(token) == owner {
-                    self.call(token, StreamEvent::Timer(Timer { key, layer }));
+                    self.call(token, StreamEvent::Timer(key));
                 }
             }
             Due::Socket { token, key } => self.tell_socket(token, SocketEvent::Timer(key)),
@@ -374,7 +369,7 @@ impl<B: Backend> Core<B> {
         match command {
             Command::Send(id, data) => {
                 // Whoever needs to know asks by a message, and answers from the loop.
-                let _ = self.inner.write(id.0, &data, Writer::Other);
+                let _ = self.inner.write(id.0, &data);
             }
             Command::Message(id, message) => {
                 self.inner
@@ -452,14 +447,12 @@ impl<B: Backend> Core<B> {
             match pending {
                 Pending::Finish(token) => self.conclude(token),
                 Pending::Writable(token) => self.tell_writable(token),
-                Pending::Outgoing(token) => self.pass_outgoing(token),
                 Pending::Message(token, message) => self.pass_message(token, message),
                 Pending::ConnectFailed(service, failure) => {
                     self.call_service(service, ServiceEvent::ConnectFailed(failure));
                 }
                 Pending::Opened(token) => self.open(token),
                 Pending::Switch(token, to) => self.switch(token, to),
-                Pending::End(token, how) => self.inner.end_now(token, how),
                 Pending::Relieve => self.inner.relieve(),
                 Pending::SocketClosed(token, reason) => self.socket_closed(token, reason),
                 Pending::SendFailed(token, failure) => {
@@ -494,17 +487,6 @@ impl<B: Backend> Core<B> {
             link.clear(state::NOTIFY);
             self.call(token, StreamEvent::Writable);
         }
-    }
-
-    /// Hands what others want sent to the service that wraps the connection.
-    fn pass_outgoing(&mut self, token: Token) {
-        let Some(link) = self.inner.table.link_mut(token) else {
-            return;
-        };
-        let data = std::mem::take(&mut link.extra().outgoing);
-        self.call(token, StreamEvent::Outgoing(&data));
-        // What was refused while the bytes waited is owed an answer, though nothing may be queued.
-        self.inner.flush(token);
     }
 
     /// Ends what runs in order: no new connections, every connection told, the rest reset after `within`.

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use super::Inner;
 use super::fault::Fault;
 use super::link::{Socket, state};
-use super::{Inner, Pending};
 use crate::backend::{Backend, StreamIo, Token};
-use crate::host::Writer;
 use crate::options::Watermarks;
 use crate::pair::Wire;
 use crate::queue::Flush;
@@ -30,12 +29,12 @@ impl Payload<'_> {
 }
 
 impl<B: Backend> Inner<B> {
-    pub(super) fn write(&mut self, token: Token, data: &[u8], by: Writer) -> Sent {
-        self.write_now(token, &Payload::Copied(data), by)
+    pub(super) fn write(&mut self, token: Token, data: &[u8]) -> Sent {
+        self.write_now(token, &Payload::Copied(data))
     }
 
-    pub(super) fn write_shared(&mut self, token: Token, data: &Arc<[u8]>, by: Writer) -> Sent {
-        self.write_now(token, &Payload::Shared(data), by)
+    pub(super) fn write_shared(&mut self, token: Token, data: &Arc<[u8]>) -> Sent {
+        self.write_now(token, &Payload::Shared(data))
     }
 
     /// Writes what a callback of `token` gathered.
@@ -73,32 +72,22 @@ impl<B: Backend> Inner<B> {
         let _ = self.after_write(token, outcome, &Payload::Copied(data));
     }
 
-    fn write_now(&mut self, token: Token, data: &Payload<'_>, by: Writer) -> Sent {
+    fn write_now(&mut self, token: Token, data: &Payload<'_>) -> Sent {
         let marks = self.watermarks_of(token);
         let high = self.shared.memory.high_mark(&marks);
         let Some((link, stream)) = self.table.stream(token) else {
             return Sent::Gone;
         };
-        if link.is(state::NO_WRITE) || link.is(state::ENDING) && by == Writer::Other {
+        if link.is(state::NO_WRITE) {
             return Sent::Gone;
         }
-        if by != Writer::Sealed {
-            if data.bytes().len() > marks.max_write {
-                return Sent::TooLarge;
-            }
-            if link.queued() >= high {
-                link.set(state::NOTIFY);
-                self.shared.stats.full += 1;
-                return Sent::Full;
-            }
+        if data.bytes().len() > marks.max_write {
+            return Sent::TooLarge;
         }
-        if link.is(state::WRAPS) && by == Writer::Other {
-            let outgoing = &mut link.extra().outgoing;
-            if outgoing.is_empty() {
-                self.shared.pending.push_back(Pending::Outgoing(token));
-            }
-            outgoing.extend_from_slice(data.bytes());
-            return Sent::Queued;
+        if link.queued() >= high {
+            link.set(state::NOTIFY);
+            self.shared.stats.full += 1;
+            return Sent::Full;
         }
         if link.is(state::NO_DIRECT_WRITE) {
             self.enqueue(token, data, 0);
@@ -174,14 +163,7 @@ impl<B: Backend> Inner<B> {
     }
 
     /// A part of a file, behind everything that waits.
-    pub(super) fn write_file(
-        &mut self,
-        token: Token,
-        file: &Arc<File>,
-        offset: u64,
-        len: u64,
-        by: Writer,
-    ) -> Sent {
+    pub(super) fn write_file(&mut self, token: Token, file: &Arc<File>, offset: u64, len: u64) -> Sent {
         let marks = self.watermarks_of(token);
         let high = self.shared.memory.high_mark(&marks);
         let Some((link, _)) = self.table.stream(token) else {
@@ -189,10 +171,6 @@ impl<B: Backend> Inner<B> {
         };
         if link.is(state::NO_WRITE) {
             return Sent::Gone;
-        }
-        if link.is(state::WRAPS) && by == Writer::Other {
-            // Whoever wraps has to see the bytes.
-            return Sent::TooLarge;
         }
         if link.queued() >= high {
             link.set(state::NOTIFY);
@@ -297,7 +275,6 @@ impl<B: Backend> Inner<B> {
         };
         let extra = link.extra();
         extra.queue = crate::queue::Queue::default();
-        extra.outgoing = Vec::new();
         if extra.reason.is_none() {
             extra.reason = Some(CloseReason::Error(error));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sockeye_event_loop::{
     CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramOptions, DatagramService,
-    Datagrams, Stream, StreamId, StreamService, Timer, TimerId,
+    Datagrams, Stream, StreamId, StreamService, TimerId,
 };
 
 use super::servers::whole;
@@ -145,7 +145,7 @@ impl StreamService for Client {
         stream.close();
     }
 
-    fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, _: Timer) {
+    fn on_timer(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, _: u64) {
         *conn = None;
         stream.abort();
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sockeye_event_loop::{
     CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramService, Datagrams, Sent, Stream,
-    StreamId, StreamService, Timer,
+    StreamId, StreamService,
 };
 
 /// Writes back what fits and leaves the rest for later.
@@ -96,7 +96,7 @@ impl StreamService for Answer {
         done
     }
 
-    fn on_timer(&mut self, stream: &mut Stream<'_>, waiting: &mut Self::Conn, _: Timer) {
+    fn on_timer(&mut self, stream: &mut Stream<'_>, waiting: &mut Self::Conn, _: u64) {
         if let Some(answer) = waiting.pop_front()
             && stream.write(&answer) == Sent::Full
         {
