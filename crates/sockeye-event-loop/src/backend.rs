@@ -22,58 +22,9 @@ use std::sync::Arc;
 
 use sockeye_socket::{OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
-use crate::Time;
+pub use crate::id::Token;
 use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption};
-
-/// What the loop calls a registered socket: an index into its table and a generation, so that an
-/// event for a socket that is gone is recognised.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Token(u64);
-
-impl Default for Token {
-    /// No socket: an index that no table reaches.
-    fn default() -> Self {
-        Self::new(Self::FIRST_SPECIAL_INDEX - 1, u32::MAX)
-    }
-}
-
-impl Token {
-    /// The wake-up of [`Backend::waker`].
-    pub const WAKE: Self = Self(u64::MAX);
-    /// The alarm of [`Backend::set_alarm`].
-    pub const ALARM: Self = Self(u64::MAX - 1);
-    /// Indices from here on are not sockets but sources of the backend's own (signals).
-    pub(crate) const FIRST_SPECIAL_INDEX: u32 = u32::MAX - 15;
-
-    pub(crate) const fn new(index: u32, generation: u32) -> Self {
-        Self((generation as u64) << 32 | index as u64)
-    }
-
-    /// The place in the loop's table.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the low half is the index")]
-    pub const fn index(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// Which of the sockets that used that place one after another.
-    #[must_use]
-    pub const fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    /// The token as one number, for a poller that carries 64 bits.
-    #[must_use]
-    pub const fn to_u64(self) -> u64 {
-        self.0
-    }
-
-    /// The token that [`Token::to_u64`] gave.
-    #[must_use]
-    pub const fn from_u64(raw: u64) -> Self {
-        Self(raw)
-    }
-}
+use crate::time::Time;
 
 /// A set of readiness flags.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]

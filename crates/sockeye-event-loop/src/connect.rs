@@ -1,16 +1,12 @@
-//! Connections out: what to connect to, and how the attempts go.
+//! Connections out: what to connect to, and how.
 //!
 //! One request may name several addresses. They are tried in their order, each next one when the one before
 //! has failed or 250 ms have passed (RFC 8305, section 5); the first that stands wins, the others are dropped.
 
-use std::collections::VecDeque;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::Token;
-use crate::id::TimerId;
 use crate::options::ConnectOptions;
 
 /// Between the starts of two attempts (RFC 8305, section 5: 250 ms recommended).
@@ -119,80 +115,5 @@ impl std::fmt::Debug for ConnectRequest {
             .field("filtered", &self.filter.is_some())
             .field("tag", &self.tag)
             .finish_non_exhaustive()
-    }
-}
-
-/// The attempts of one request.
-#[derive(Debug)]
-pub(crate) struct Attempts {
-    pub(crate) service: u16,
-    pub(crate) tag: u64,
-    pub(crate) options: ConnectOptions,
-    pub(crate) attempt_delay: Duration,
-    pub(crate) waiting: VecDeque<SocketAddr>,
-    pub(crate) running: Vec<Token>,
-    pub(crate) failed: Vec<(SocketAddr, io::Error)>,
-    pub(crate) deadline: Option<crate::Time>,
-    /// The next moment at which something is to be done: the deadline, or the next attempt.
-    pub(crate) timer: Option<TimerId>,
-    /// When the next address is tried beside those that run.
-    pub(crate) next_attempt: Option<crate::Time>,
-    /// The lookup of a name and the race of its addresses.
-    #[cfg(feature = "resolver")]
-    pub(crate) race: Option<Box<crate::core::race::Race>>,
-}
-
-/// All connects of a loop that are not decided yet.
-#[derive(Debug, Default)]
-pub(crate) struct Connects {
-    slots: Vec<(u32, Option<Attempts>)>,
-    free: Vec<u32>,
-}
-
-impl Connects {
-    pub(crate) fn insert(&mut self, attempts: Attempts) -> ConnectId {
-        if let Some(index) = self.free.pop() {
-            let slot = &mut self.slots[index as usize];
-            slot.1 = Some(attempts);
-            return ConnectId {
-                index,
-                generation: slot.0,
-            };
-        }
-        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.slots.push((0, Some(attempts)));
-        ConnectId { index, generation: 0 }
-    }
-
-    pub(crate) fn entry(&mut self, id: ConnectId) -> Option<&mut Attempts> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.0 == id.generation {
-            slot.1.as_mut()
-        } else {
-            None
-        }
-    }
-
-    /// Every connect that is not decided.
-    pub(crate) fn ids(&self) -> Vec<ConnectId> {
-        let open = |(index, slot): (usize, &(u32, Option<Attempts>))| {
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            slot.1.is_some().then_some(ConnectId {
-                index,
-                generation: slot.0,
-            })
-        };
-        self.slots.iter().enumerate().filter_map(open).collect()
-    }
-
-    pub(crate) fn remove(&mut self, id: ConnectId) -> Option<Attempts> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.0 != id.generation {
-            return None;
-        }
-        let attempts = slot.1.take()?;
-        slot.0 = slot.0.wrapping_add(1);
-        self.free.push(id.index);
-        Some(attempts)
     }
 }

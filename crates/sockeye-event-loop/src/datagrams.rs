@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use sockeye_socket::{Meta, Outgoing};
 
-use crate::Time;
-use crate::backend::Token;
 use crate::context::Context;
 use crate::host::{Due, Host};
-use crate::id::{DatagramId, StreamId, TimerId};
-use crate::service::{Message, Sent};
+use crate::id::{DatagramId, StreamId, TimerId, Token};
+use crate::outcome::{Message, Sent};
 use crate::stream::Stream;
+use crate::time::Time;
 
 /// A received datagram, or a received packet without its IP header.
 #[derive(Debug)]

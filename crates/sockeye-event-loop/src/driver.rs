@@ -9,17 +9,17 @@ use std::io;
 use slab::Slab;
 use sockeye_socket::{QueueEntry, RecvBatch};
 
-use crate::backend::Token;
 use crate::context::Context;
-use crate::core::link::NO_CONN;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::gather::Gather;
 use crate::host::Host;
-use crate::id::{DatagramId, ListenerId, StreamId};
-use crate::service::{
-    CloseReason, ConnectFailure, DatagramService, Message, PacketService, Relayed, SendFailure, StreamService,
-};
+use crate::id::{DatagramId, ListenerId, StreamId, Token};
+use crate::outcome::{CloseReason, ConnectFailure, Message, Relayed, SendFailure};
+use crate::service::{DatagramService, PacketService, StreamService};
 use crate::stream::Stream;
+
+/// No state of a connection.
+pub(crate) const NO_CONN: u32 = u32::MAX;
 
 /// What a connection is told, data apart.
 pub(crate) enum StreamEvent {

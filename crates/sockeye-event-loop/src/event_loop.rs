@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use sockeye_socket::OpError;
 
-use crate::Time;
 use crate::backend::Backend;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
@@ -22,9 +21,11 @@ use crate::kernel::Mio;
 use crate::options::{
     DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions,
 };
+use crate::outcome::PairError;
 use crate::remote::Remote;
-use crate::service::{DatagramService, PacketService, PairError, StreamService};
+use crate::service::{DatagramService, PacketService, StreamService};
 use crate::stats::Stats;
+use crate::time::Time;
 
 /// An event loop: services of many types on one thread, on the kernel or in a simulation.
 ///

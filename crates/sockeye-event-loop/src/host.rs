@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use sockeye_socket::{OpError, Outgoing};
 
-use crate::Time;
-use crate::backend::Token;
 use crate::connect::{ConnectId, ConnectRequest};
-use crate::id::{ServiceKey, TimerId};
+use crate::id::{ServiceKey, TimerId, Token};
 use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, Watermarks};
-use crate::service::{Deadline, Message, PairError, Sent, SwitchError};
+use crate::outcome::{Deadline, Message, PairError, Sent, SwitchError};
 use crate::stats::Stats;
+use crate::time::Time;
 
 /// Whom a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

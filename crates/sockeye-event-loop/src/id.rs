@@ -4,7 +4,55 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::backend::Token;
+/// What the loop calls a registered socket: an index into its table and a generation, so that an
+/// event for a socket that is gone is recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Token(u64);
+
+impl Default for Token {
+    /// No socket: an index that no table reaches.
+    fn default() -> Self {
+        Self::new(Self::FIRST_SPECIAL_INDEX - 1, u32::MAX)
+    }
+}
+
+impl Token {
+    /// The wake-up of [`Backend::waker`](crate::backend::Backend::waker).
+    pub const WAKE: Self = Self(u64::MAX);
+    /// The alarm of [`Backend::set_alarm`](crate::backend::Backend::set_alarm).
+    pub const ALARM: Self = Self(u64::MAX - 1);
+    /// Indices from here on are not sockets but sources of the backend's own (signals).
+    pub(crate) const FIRST_SPECIAL_INDEX: u32 = u32::MAX - 15;
+
+    pub(crate) const fn new(index: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | index as u64)
+    }
+
+    /// The place in the loop's table.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is the index")]
+    pub const fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Which of the sockets that used that place one after another.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The token as one number, for a poller that carries 64 bits.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The token that [`Token::to_u64`] gave.
+    #[must_use]
+    pub const fn from_u64(raw: u64) -> Self {
+        Self(raw)
+    }
+}
 
 macro_rules! socket_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -41,11 +89,41 @@ socket_id!(
     DatagramId
 );
 
+/// The id of any socket, for [`EventLoop::local_addr`](crate::EventLoop::local_addr) and [`Context::local_addr`](crate::Context::local_addr).
+#[derive(Clone, Copy, Debug)]
+pub struct AnyId(pub(crate) Token);
+
+impl From<ListenerId> for AnyId {
+    fn from(id: ListenerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<StreamId> for AnyId {
+    fn from(id: StreamId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<DatagramId> for AnyId {
+    fn from(id: DatagramId) -> Self {
+        Self(id.0)
+    }
+}
+
 /// A timer that was set. Cancelling one that has fired does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId {
     pub(crate) index: u32,
     pub(crate) generation: u32,
+}
+
+impl TimerId {
+    /// No timer.
+    pub(crate) const NONE: Self = Self {
+        index: u32::MAX,
+        generation: 0,
+    };
 }
 
 /// A service on a loop, with its type, so that its state can be reached again.

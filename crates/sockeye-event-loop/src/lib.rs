@@ -42,17 +42,17 @@
 //!
 //! | module of the source | what it holds |
 //! |---|---|
-//! | `service` | the traits, and the values their callbacks see |
-//! | `stream`, `datagrams`, `context` | the handles that callbacks act through |
-//! | `event_loop`, `remote`, `shards` | the loop as its owner sees it; from other threads; one a core |
-//! | `codec` | lines, length-prefixed and fixed frames; services around services |
-//! | `reflect` | which datagrams a service may answer |
-//! | `options`, `stats`, `time`, `id` | plain data |
+//! | `id`, `time`, `options`, `stats`, `connect`, `outcome` | plain data |
 //! | `backend`, `kernel` | what a backend supplies; the kernel as one |
-//! | `core`, `driver`, `host`, `queue`, `wheel` | how it works inside |
+//! | `context`, `stream`, `datagrams`, `remote` | the handles that callbacks and other threads act through |
+//! | `service`, `by_handle` | the traits; what a callback does with another service |
+//! | `codec`, `reflect` | lines, length-prefixed and fixed frames; which datagrams a service may answer |
+//! | `event_loop`, `shards` | the loop as its owner sees it; one a core |
+//! | `core` and the rest | how it works inside: `docs/ARCHITECTURE.md` draws the floors |
 #![forbid(unsafe_code)]
 
 pub mod backend;
+mod by_handle;
 pub mod codec;
 mod connect;
 mod context;
@@ -60,11 +60,13 @@ mod core;
 mod datagrams;
 mod driver;
 mod event_loop;
+mod fault;
 mod gather;
 mod host;
 mod id;
 mod kernel;
 mod options;
+mod outcome;
 mod pair;
 mod queue;
 mod reflect;
@@ -81,19 +83,20 @@ mod wheel;
 pub use connect::{AddressFilter, ConnectId, ConnectRequest};
 pub use context::Context;
 pub use datagrams::{Datagram, Datagrams};
-pub use event_loop::{AnyId, EventLoop};
-pub use id::{DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, TimerId};
+pub use event_loop::EventLoop;
+pub use id::{AnyId, DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, TimerId};
 pub use kernel::Mio;
 pub use options::{
     ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions,
     PairOptions, PanicPolicy, StreamOption, StreamOptions, Watermarks,
 };
+pub use outcome::{
+    CloseReason, ConnectFailure, ConnectFault, Deadline, Message, PairError, Relayed, SendFailure, Sent,
+    SwitchError,
+};
 pub use reflect::{ANSWERING_PORTS, AnswerRate, ReflectorGuard, ReflectorOptions, Withheld, WithheldCounts};
 pub use remote::{Remote, RemoteError};
-pub use service::{
-    CloseReason, ConnectFailure, ConnectFault, DatagramService, Deadline, Message, Packet, PacketService,
-    Packets, PairError, Relayed, SendFailure, Sent, StreamService, SwitchError,
-};
+pub use service::{DatagramService, Packet, PacketService, Packets, StreamService};
 pub use shards::{ShardOptions, Shards, Spread};
 pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError, errno};
 pub use stats::Stats;

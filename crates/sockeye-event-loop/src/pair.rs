@@ -13,8 +13,9 @@ use std::rc::Rc;
 
 use sockeye_socket::errno::{ECONNRESET, EPIPE};
 
-use crate::backend::{ConnectProgress, Readiness, Ready, StreamIo, Token};
+use crate::backend::{ConnectProgress, Readiness, Ready, StreamIo};
 use crate::gather::ROOM;
+use crate::id::Token;
 use crate::options::StreamOption;
 
 /// The events of all ends of a loop, in the order in which they came about.

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use crate::backend::{SendFileError, StreamIo};
-use crate::core::fault::{Fault, REPEATS, repeated};
+use crate::fault::{Fault, REPEATS, repeated};
 
 /// Owned chunks are filled up to this before another one is begun.
 const CHUNK: usize = 64 * 1024;

@@ -12,7 +12,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
-use crate::Time;
+use crate::time::Time;
 
 /// Ports of services that answer what they do not understand, by a reply or by an error: a datagram from there may be an
 /// answer already, and an answer to it be answered again. In order.

@@ -122,7 +122,7 @@ impl Shards {
         let mut asked = 0;
         for shard in self.shards.iter().chain(&self.acceptor) {
             let sender: Sender<Stats> = sender.clone();
-            let answer = move |context: &mut crate::Context<'_>| {
+            let answer = move |context: &mut crate::context::Context<'_>| {
                 // Nobody waits any more after `within`.
                 let _ = sender.send(context.stats());
             };

@@ -7,22 +7,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Time;
-use crate::backend::Token;
 use crate::context::Context;
 use crate::gather::Gather;
 use crate::host::{Due, Host};
-use crate::id::{ServiceHandle, StreamId, TimerId};
+use crate::id::{StreamId, TimerId, Token};
 use crate::options::{Deadlines, StreamOption, Watermarks};
-use crate::service::{Message, Sent, StreamService, SwitchError};
+use crate::outcome::{Message, Sent};
+use crate::time::Time;
 
 /// A connection, while one of the loop's callbacks runs: its own, or another that was looked up by id.
 ///
 /// Everything here acts at once and answers truthfully; callbacks that it causes on other connections wait
 /// until the present one has returned.
 pub struct Stream<'a> {
-    host: &'a mut dyn Host,
-    token: Token,
+    pub(crate) host: &'a mut dyn Host,
+    pub(crate) token: Token,
     /// What the callback writes is gathered here; `None` of a connection that was looked up by id.
     out: Option<&'a mut Gather>,
 }
@@ -58,7 +57,7 @@ impl<'a> Stream<'a> {
     }
 
     /// As [`settle`](Self::settle), and nothing is gathered from here on: others may queue something.
-    fn settle_for_good(&mut self) {
+    pub(crate) fn settle_for_good(&mut self) {
         self.settle();
         if let Some(out) = &mut self.out {
             out.close();
@@ -197,18 +196,6 @@ impl<'a> Stream<'a> {
         self.host.join(self.token, other.0)
     }
 
-    /// Gives this connection to another service of the loop: once this callback has returned this service hears
-    /// `on_close` with [`CloseReason::Switched`](crate::CloseReason), the other one `on_open`, then what was not
-    /// consumed and what follows it. Output that waits stays in its order; timers, deadlines and watermarks of this
-    /// service hold no longer. If the connection is closed in this callback too, it stays and hears of that.
-    ///
-    /// # Errors
-    /// [`SwitchError`]; nothing has happened then.
-    pub fn switch_to<S: StreamService>(&mut self, service: ServiceHandle<S>) -> Result<(), SwitchError> {
-        self.settle_for_good();
-        self.host.switch(self.token, service.key())
-    }
-
     /// Sets a timer of this connection: `on_timer` with `key`, no earlier than `after` from now.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
         let due = Due::Stream {
@@ -292,6 +279,15 @@ impl<'a> Stream<'a> {
         self.settle_for_good();
         let service = self.host.service_of(self.token).unwrap_or(u16::MAX);
         Context::new(&mut *self.host, service)
+    }
+}
+
+impl Context<'_> {
+    /// A connection of the loop, of whatever service. `None` if it is gone.
+    pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        self.host
+            .is_stream(id.0)
+            .then(|| Stream::new(&mut *self.host, id.0))
     }
 }
 

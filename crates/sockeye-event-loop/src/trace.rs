@@ -6,8 +6,8 @@
 
 use std::net::SocketAddr;
 
-use crate::backend::Token;
-use crate::service::{CloseReason, ConnectFailure};
+use crate::id::Token;
+use crate::outcome::{CloseReason, ConnectFailure};
 
 /// A connection came through a listener.
 pub(crate) fn accepted(connection: Token, peer: SocketAddr) {

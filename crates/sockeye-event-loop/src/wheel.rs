@@ -7,8 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::Time;
 use crate::id::TimerId;
+use crate::time::Time;
 
 /// A tick is 2^16 ns: fine enough that the heap stays small, coarse enough that a second has few slots.
 const TICK_BITS: u32 = 16;

@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`arrows`] | which package may depend on which, and on what from outside |
+//! | [`floors`] | what a file of the event loop may name |
 //! | [`manifests`] | licence, edition, lints; every crate in `crates/README.md`; folder name = package name |
 //! | [`sources`] | how files begin, what they must not contain, OS `cfg` in one place |
 //! | [`properties`] | which tests `cargo xtask prop` finds |
@@ -14,6 +15,7 @@
 //! | [`tree`] | the files |
 
 mod arrows;
+mod floors;
 mod lexer;
 mod manifests;
 mod properties;
@@ -69,6 +71,7 @@ type Check = fn(&Tree) -> Vec<Finding>;
 const CHECKS: &[(&str, Check)] = &[
     ("arrows", arrows::own),
     ("dependencies", arrows::third_party),
+    ("floors", floors::hold),
     ("manifests", manifests::fields),
     ("crate list", manifests::listed),
     ("first line", sources::opens_with_a_sentence),

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use crate::context::Context;
 use crate::id::{ListenerId, StreamId};
-use crate::service::{CloseReason, ConnectFailure, Message, Relayed, Sent, StreamService};
+use crate::outcome::{CloseReason, ConnectFailure, Message, Relayed, Sent};
+use crate::service::StreamService;
 use crate::stream::Stream;
 
 /// What a codec found at the beginning of the bytes.

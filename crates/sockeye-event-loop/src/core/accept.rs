@@ -9,30 +9,19 @@ use std::net::SocketAddr;
 use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::{Op, OpError};
 
-use super::link::{Entry, Socket, state};
+use super::link::state;
+#[cfg(feature = "tcp")]
+use super::listener::HandOver;
+use super::listener::Listener;
+use super::table::{Entry, Socket};
 use super::{Core, Inner, Pending};
 #[cfg(feature = "tcp")]
 use crate::backend::StreamIo;
-use crate::backend::{Backend, ListenerIo, SocketRef, Token};
+use crate::backend::{Backend, ListenerIo, SocketRef};
 use crate::host::Due;
+use crate::id::Token;
 use crate::options::ListenOptions;
 use crate::trace;
-
-/// A listening socket and how many connections came through it that are still open.
-pub(crate) struct Listener<B: Backend> {
-    pub(crate) io: B::Listener,
-    pub(crate) open: usize,
-    pub(crate) max: usize,
-    /// Accepts in a row that failed, each as if it were about its connection.
-    failures: u32,
-    /// Who takes the connections, if it is not the listener's service.
-    #[cfg(feature = "tcp")]
-    pub(crate) hand_over: Option<HandOver>,
-}
-
-/// Takes accepted connections off the loop.
-#[cfg(feature = "tcp")]
-pub(crate) type HandOver = Box<dyn FnMut(sockeye_tcp_stream::TcpStream, SocketAddr)>;
 
 /// Failed accepts in a row after which accepting pauses.
 const MAX_FAILURES: u32 = 16;

@@ -11,9 +11,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Inner;
-use crate::Time;
 use crate::backend::Backend;
 use crate::host::Due;
+use crate::time::Time;
 
 /// Samples kept: with a millisecond between the youngest, those of an hour are a sixteenth of their age apart.
 const SAMPLES: usize = 256;

@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 
 use sockeye_socket::OpError;
 
-use super::link::{Entry, Socket, state};
+use super::attempts::Attempts;
+use super::link::state;
+use super::table::{Entry, Socket};
 use super::{Core, Inner, Pending};
-use crate::backend::{Backend, ConnectProgress, Readiness, StreamIo, Token};
-use crate::connect::{Attempts, ConnectId, ConnectRequest};
+use crate::backend::{Backend, ConnectProgress, Readiness, StreamIo};
+use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::Due;
-use crate::service::{ConnectFailure, ConnectFault};
+use crate::id::Token;
+use crate::outcome::{ConnectFailure, ConnectFault};
 use crate::trace;
 
 impl<B: Backend> Core<B> {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::Inner;
 use super::link::state;
-use crate::Time;
-use crate::backend::{Backend, Token};
+use crate::backend::Backend;
 use crate::host::Due;
+use crate::id::Token;
+use crate::time::Time;
 
 /// The pause doubles so many times.
 const DOUBLINGS: u32 = 6;

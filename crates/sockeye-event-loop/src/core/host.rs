@@ -7,18 +7,19 @@ use std::sync::Arc;
 
 use sockeye_socket::{OpError, Outgoing};
 
-use super::link::{Entry, Link, Socket, state};
+use super::link::{Link, state};
+use super::table::{Entry, Socket};
 use super::{Inner, Pending, duty};
-use crate::Time;
-use crate::backend::{Backend, ListenerIo, StreamIo, Token};
+use crate::backend::{Backend, ListenerIo, StreamIo};
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
-use crate::id::{ServiceKey, TimerId};
+use crate::id::{ServiceKey, TimerId, Token};
 use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, Watermarks};
+use crate::outcome::{Message, PairError, Sent, SwitchError};
 #[cfg(feature = "tcp")]
 use crate::pair::Wire;
-use crate::service::{Message, PairError, Sent, SwitchError};
 use crate::stats::Stats;
+use crate::time::Time;
 
 impl<B: Backend> Host for Inner<B> {
     fn now(&mut self) -> Time {
@@ -233,7 +234,7 @@ impl<B: Backend> Host for Inner<B> {
             .deregister(crate::backend::SocketRef::Stream(&mut stream));
         match stream.into_tcp() {
             Ok(stream) => {
-                self.finish(token, crate::service::CloseReason::Detached);
+                self.finish(token, crate::outcome::CloseReason::Detached);
                 Some(stream)
             }
             Err(mut stream) => {

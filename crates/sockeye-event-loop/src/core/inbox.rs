@@ -10,13 +10,15 @@ use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::errno::{EBADF, ENOTSOCK};
 use sockeye_socket::{Op, OpError, RecvBatch, SendBatch};
 
-use super::fault::Fault;
-use super::link::{Entry, Link, Socket, state};
+use super::link::{Link, state};
 use super::message::{MessageSocket, Report};
+use super::table::{Entry, Socket};
 use super::{Calling, Core, Inner, Pending};
-use crate::backend::{Backend, Readiness, Token};
+use crate::backend::{Backend, Readiness};
 use crate::driver::{BatchPlace, SocketEvent};
-use crate::service::CloseReason;
+use crate::fault::Fault;
+use crate::id::Token;
+use crate::outcome::CloseReason;
 
 /// Messages received in one call.
 pub(super) const BATCH: usize = 64;

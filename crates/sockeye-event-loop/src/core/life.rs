@@ -3,15 +3,18 @@
 use std::net::Shutdown;
 use std::rc::Rc;
 
-use super::link::{Entry, NO_CONN, NO_TIMER, Socket, state};
+use super::link::state;
+use super::table::{Entry, Socket};
 use super::{Calling, Core, Inner, Pending, duty};
-use crate::Time;
-use crate::backend::{Backend, SocketRef, StreamIo, Token};
+use crate::backend::{Backend, SocketRef, StreamIo};
+use crate::driver::NO_CONN;
 use crate::driver::StreamEvent;
 use crate::host::Due;
+use crate::id::{TimerId, Token};
 use crate::options::{Deadlines, StreamOption, StreamOptions};
+use crate::outcome::{CloseReason, Deadline};
 use crate::pair::Wire;
-use crate::service::{CloseReason, Deadline};
+use crate::time::Time;
 use crate::trace;
 
 impl<B: Backend> Core<B> {
@@ -179,7 +182,7 @@ impl<B: Backend> Inner<B> {
         let (was, service) = (std::mem::replace(socket, Socket::Vacant), link.service);
         link.set(state::DEAD);
         link.clear(state::QUEUED | state::WRITE_WAIT | state::NOTIFY);
-        let timer = std::mem::replace(&mut link.timer, NO_TIMER);
+        let timer = std::mem::replace(&mut link.timer, TimerId::NONE);
         // Whoever this one was joined with must not take what it has for the whole.
         let in_order = matches!(reason, CloseReason::Closed | CloseReason::LoopEnded);
         let mut relay = None;
@@ -192,7 +195,7 @@ impl<B: Backend> Inner<B> {
                 extra.reason = Some(reason);
             }
         }
-        if timer != NO_TIMER {
+        if timer != TimerId::NONE {
             self.shared.timers.cancel(timer);
         }
         self.shared.pending.push_back(Pending::Finish(token));
@@ -366,12 +369,12 @@ impl<B: Backend> Inner<B> {
         let Some(link) = self.table.link_mut(token) else {
             return;
         };
-        let old = std::mem::replace(&mut link.timer, NO_TIMER);
+        let old = std::mem::replace(&mut link.timer, TimerId::NONE);
         if let Some((at, which)) = first {
             let due = Due::Deadline { token, set_in, which };
             link.timer = self.shared.timers.set(at, due);
         }
-        if old != NO_TIMER {
+        if old != TimerId::NONE {
             self.shared.timers.cancel(old);
         }
     }
@@ -389,7 +392,7 @@ impl<B: Backend> Inner<B> {
         let Some(link) = self.table.link_mut(token) else {
             return;
         };
-        link.timer = NO_TIMER;
+        link.timer = TimerId::NONE;
         let quiet = link.last_read.max(link.last_write) <= set_in;
         match self.first_deadline(token) {
             Some((at, which)) if at <= now => self.finish(token, CloseReason::TimedOut(which)),

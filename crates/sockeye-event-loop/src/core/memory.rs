@@ -16,12 +16,14 @@ use std::time::Duration;
 
 use super::Inner;
 use super::Pending;
-use super::link::{Entry, Link, Socket, state};
-use crate::Time;
-use crate::backend::{Backend, StreamIo, Token};
+use super::link::{Link, state};
+use super::table::{Entry, Socket};
+use crate::backend::{Backend, StreamIo};
 use crate::host::Due;
+use crate::id::Token;
 use crate::options::Watermarks;
-use crate::service::CloseReason;
+use crate::outcome::CloseReason;
+use crate::time::Time;
 
 /// Standing still for less is nobody's fault.
 const PATIENCE: Duration = Duration::from_secs(1);

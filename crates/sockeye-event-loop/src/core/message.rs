@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use sockeye_socket::{Fault, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
-use super::outbox::{Payloads, Record};
+use super::record::{Payloads, Record};
 use crate::backend::{Backend, MessageIo, SocketRef};
-use crate::service::SendFailure;
+use crate::outcome::SendFailure;
 
 /// What a waiting message counts for: empty ones are real, and take room too.
 pub(super) fn cost(len: usize) -> usize {

@@ -6,18 +6,19 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `link` | what the loop knows of a socket; the table |
+//! | `link`, `listener`, `message`, `table` | what the loop keeps of a connection, a listener, a message socket; all of them |
 //! | `turn` | one turn: events, left-over work, timers, remotes, deferred callbacks; panics |
 //! | `read` | readiness to `on_data`; the fast path |
 //! | `write` | writes, queue, watermarks |
 //! | `life` | opening, closing, deadlines of a connection |
-//! | `fault`, `held` | what an error of a read or write means; those that are tried again later |
+//! | `held` | reads and writes that are tried again later |
 //! | `memory` | the budget for all that is queued and kept |
 //! | `clock` | when something happened, without asking the clock |
-//! | `accept`, `connect`, `race` | how connections come about |
-//! | `relay` | two connections joined |
+//! | `accept` | connections in |
+//! | `connect`, `attempts`, `lookup`, `race` | connections out: addresses one after another, names |
+//! | `relay`, `pipes` | two connections joined |
 //! | `pair` | pairs; connections that go from one service to another |
-//! | `message`, `inbox`, `outbox` | datagram and packet sockets; what comes in; what callbacks send |
+//! | `inbox`, `outbox`, `record` | datagrams and packets: what comes in; what callbacks send |
 //! | `host` | what handles may ask |
 
 use std::any::TypeId;
@@ -26,39 +27,45 @@ use std::rc::Rc;
 
 use sockeye_socket::{RecvBatch, SendBatch};
 
-use crate::Time;
-use crate::backend::{Backend, Token};
-use crate::connect::Connects;
+use crate::backend::Backend;
 use crate::driver::{BatchPlace, Driver};
 use crate::gather::Gather;
 use crate::host::Due;
+use crate::id::Token;
 use crate::options::{LoopOptions, StreamOptions};
+use crate::outcome::{CloseReason, ConnectFailure, Message, SendFailure};
 use crate::remote::RemoteQueue;
-use crate::service::{CloseReason, ConnectFailure, Message, SendFailure};
 use crate::stats::Stats;
+use crate::time::Time;
 use crate::wheel::Wheel;
 
-pub(crate) mod accept;
+mod accept;
+mod attempts;
 mod clock;
 mod connect;
-pub(crate) mod fault;
 mod held;
 mod host;
 mod inbox;
 mod life;
-pub(crate) mod link;
+mod link;
+pub(crate) mod listener;
+#[cfg(feature = "resolver")]
+mod lookup;
 mod memory;
 pub(crate) mod message;
 mod outbox;
 mod pair;
+mod pipes;
 #[cfg(feature = "resolver")]
-pub(crate) mod race;
+mod race;
 mod read;
-pub(crate) mod relay;
+mod record;
+mod relay;
+mod table;
 mod turn;
 mod write;
 
-use link::Table;
+use table::Table;
 
 /// A callback or a step of work that waits until the present callback has returned.
 pub(crate) enum Pending {
@@ -139,7 +146,7 @@ pub(crate) struct Shared {
     /// Sockets with work left from this turn.
     pub(crate) ready: VecDeque<Token>,
     pub(crate) services: Vec<ServiceSettings>,
-    pub(crate) connects: Connects,
+    pub(crate) connects: attempts::Connects,
     pub(crate) open_streams: usize,
     /// Of these, ends of pairs.
     pub(crate) open_ends: usize,
@@ -149,7 +156,7 @@ pub(crate) struct Shared {
     pub(crate) accept_timer: bool,
     pub(crate) held: held::Held,
     pub(crate) memory: memory::Memory,
-    pub(crate) outbox: outbox::Outbox,
+    pub(crate) outbox: record::Outbox,
     pub(crate) stats: Stats,
 }
 
@@ -163,7 +170,7 @@ pub(crate) struct Inner<B: Backend> {
     #[cfg(feature = "resolver")]
     pub(crate) remote: std::sync::Arc<RemoteQueue>,
     /// For joined connections: pipes with nothing in them.
-    pub(crate) pipes: relay::Pipes,
+    pub(crate) pipes: pipes::Pipes,
     /// Scratch space for sending batches.
     pub(crate) sender: Option<Box<SendBatch>>,
     /// Bytes that the callbacks of one batch may have sent by copy.
@@ -181,7 +188,7 @@ pub(crate) enum Wait {
 }
 
 /// What is called for a signal.
-pub(crate) type OnSignal = Box<dyn FnMut(&mut crate::Context<'_>, i32)>;
+pub(crate) type OnSignal = Box<dyn FnMut(&mut crate::context::Context<'_>, i32)>;
 
 /// Bytes of messages that may be recorded by copy before they are sent.
 const MAX_LENT: usize = 4 * 1024 * 1024;
@@ -231,7 +238,7 @@ impl<B: Backend> Core<B> {
             pending: VecDeque::new(),
             ready: VecDeque::new(),
             services: Vec::new(),
-            connects: Connects::default(),
+            connects: attempts::Connects::default(),
             open_streams: 0,
             open_ends: 0,
             pairs: crate::pair::Events::default(),
@@ -239,7 +246,7 @@ impl<B: Backend> Core<B> {
             accept_timer: false,
             held: held::Held::default(),
             memory: memory::Memory::new(options.memory_budget),
-            outbox: outbox::Outbox::default(),
+            outbox: record::Outbox::default(),
             stats: Stats::default(),
         };
         let buffer = vec![0; options.read_buffer.max(1) + read::SHORT_TAIL];
@@ -251,7 +258,7 @@ impl<B: Backend> Core<B> {
                 options,
                 #[cfg(feature = "resolver")]
                 remote: std::sync::Arc::clone(&remote),
-                pipes: relay::Pipes::default(),
+                pipes: pipes::Pipes::default(),
                 sender: None,
                 max_lent: MAX_LENT,
             },

@@ -1,12 +1,13 @@
 //! Pairs, and connections that go to another service: what a service does that carries others.
 
-use super::link::{Entry, Socket, state};
+use super::link::state;
+use super::table::{Entry, Socket};
 use super::{Calling, Core, Inner, NOBODY, Pending, duty};
-use crate::backend::{Backend, Readiness, Ready, Token};
-use crate::id::ServiceKey;
+use crate::backend::{Backend, Readiness, Ready};
+use crate::id::{ServiceKey, Token};
 use crate::options::PairOptions;
+use crate::outcome::{CloseReason, PairError, SwitchError};
 use crate::pair::{PairEnd, Wire};
-use crate::service::{CloseReason, PairError, SwitchError};
 
 /// Events of pairs that one turn handles before it asks the world again.
 const EVENTS: usize = 256;
@@ -118,7 +119,7 @@ impl<B: Backend> Core<B> {
         }
         let (from, conn) = (link.service, link.conn);
         link.service = to;
-        link.conn = super::link::NO_CONN;
+        link.conn = crate::driver::NO_CONN;
         // What the old service asked for holds no longer; what the peer did the new one has to hear.
         link.clear(state::NOTIFY | state::PAUSED | state::EOF_TOLD | state::INCOMPLETE | state::TIGHT);
         let extra = link.extra();

@@ -1,33 +1,24 @@
-//! Connects to names: the lookup's answers and the race of their addresses (RFC 8305) drive the attempts.
+//! The lookup of a name and the race of its addresses (RFC 8305).
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sockeye_endpoint::Target;
-use sockeye_resolver::happy_eyeballs::{Attempt, Config, Event, HappyEyeballs, Outcome, Step};
+use sockeye_resolver::happy_eyeballs::{Attempt, Event, HappyEyeballs, Outcome};
 use sockeye_resolver::order::PolicyTable;
-use sockeye_resolver::{AddressFamily, LookupError, Progress, Query, Resolver};
+use sockeye_resolver::{AddressFamily, LookupError, Progress, Query};
 
-use super::Inner;
-use crate::Time;
-use crate::backend::{Backend, Token};
-use crate::connect::{AddressFilter, ConnectId};
-use crate::remote::Command;
-use crate::service::ConnectFault;
-
-/// How long a lookup may take where the connect has no deadline.
-const LOOKUP: Duration = Duration::from_secs(30);
+use crate::connect::AddressFilter;
+use crate::id::Token;
+use crate::outcome::ConnectFault;
 
 /// A lookup and the race of its addresses.
 pub(crate) struct Race {
-    query: Query,
-    eyeballs: HappyEyeballs,
-    running: Vec<(Attempt, Token)>,
-    filter: Option<AddressFilter>,
+    pub(super) query: Query,
+    pub(super) eyeballs: HappyEyeballs,
+    pub(super) running: Vec<(Attempt, Token)>,
+    pub(super) filter: Option<AddressFilter>,
     /// Why the last family has no addresses.
-    unresolved: Option<LookupError>,
+    pub(super) unresolved: Option<LookupError>,
 }
 
 impl std::fmt::Debug for Race {
@@ -39,119 +30,8 @@ impl std::fmt::Debug for Race {
     }
 }
 
-fn since_origin(now: Time) -> Duration {
-    now.since(Time::ZERO)
-}
-
-impl<B: Backend> Inner<B> {
-    /// Asks for the target's addresses; the answers wake the loop.
-    pub(super) fn start_race(&mut self, id: ConnectId, target: &Target, filter: Option<AddressFilter>) {
-        let now = self.now();
-        let Some(attempts) = self.shared.connects.entry(id) else {
-            return;
-        };
-        let within = attempts.deadline.map_or(LOOKUP, |at| at.since(now));
-        let config = Config {
-            attempt_delay: attempts.attempt_delay,
-            ..Config::default()
-        };
-        let remote = Arc::clone(&self.remote);
-        // Not refused by a full queue: two answers a lookup, and lookups are bounded.
-        let waker = Arc::new(move || remote.force(Command::Resolved(id)));
-        match Resolver::shared().start(target, Instant::now() + within, waker) {
-            Ok(query) => {
-                let eyeballs = HappyEyeballs::new(config, since_origin(now));
-                let race = Race {
-                    query,
-                    eyeballs,
-                    running: Vec::new(),
-                    filter,
-                    unresolved: None,
-                };
-                attempts.race = Some(Box::new(race));
-                self.drive_race(id);
-                self.arm_connect(id);
-            }
-            Err(error) => self.connect_failed(id, Some(ConnectFault::Unresolved(io::Error::other(error)))),
-        }
-    }
-
-    /// Does what is to be done now. `false` if the connect is no race.
-    pub(super) fn drive_race(&mut self, id: ConnectId) -> bool {
-        let Some(mut race) = self
-            .shared
-            .connects
-            .entry(id)
-            .and_then(|attempts| attempts.race.take())
-        else {
-            return false;
-        };
-        let now = self.now();
-        race.take_answers(since_origin(now));
-        let wait = loop {
-            match race.eyeballs.poll(since_origin(now)) {
-                Step::Start(attempt, address) => self.start_in_race(id, &mut race, attempt, address),
-                Step::Cancel(attempt) => {
-                    if let Some(place) = race.running.iter().position(|&(running, _)| running == attempt) {
-                        let (_, token) = race.running.swap_remove(place);
-                        self.drop_attempt(token);
-                    }
-                }
-                Step::WaitUntil(at) => break Some(Time::ZERO + at),
-                Step::Wait => break None,
-                Step::Done(outcome) => {
-                    self.connect_failed(id, race.fault(outcome));
-                    return true;
-                }
-            }
-        };
-        if let Some(attempts) = self.shared.connects.entry(id) {
-            attempts.next_attempt = wait;
-            attempts.running = race.running.iter().map(|&(_, token)| token).collect();
-            attempts.race = Some(race);
-        }
-        self.arm_connect(id);
-        true
-    }
-
-    fn start_in_race(&mut self, id: ConnectId, race: &mut Race, attempt: Attempt, address: SocketAddr) {
-        let now = self.now();
-        let Some(attempts) = self.shared.connects.entry(id) else {
-            return;
-        };
-        let (service, tag, options) = (attempts.service, attempts.tag, attempts.options.clone());
-        match self.start_attempt(id, service, tag, address, &options) {
-            Ok(token) => race.running.push((attempt, token)),
-            Err(error) => {
-                race.eyeballs.on(since_origin(now), Event::Failed(attempt));
-                if let Some(attempts) = self.shared.connects.entry(id) {
-                    attempts.failed.push((address, error));
-                }
-            }
-        }
-    }
-
-    /// An attempt of a race failed. `false` if the connect is no race.
-    pub(super) fn race_lost(&mut self, id: ConnectId, token: Token) -> bool {
-        let now = since_origin(self.now());
-        let Some(race) = self
-            .shared
-            .connects
-            .entry(id)
-            .and_then(|attempts| attempts.race.as_mut())
-        else {
-            return false;
-        };
-        if let Some(place) = race.running.iter().position(|&(_, running)| running == token) {
-            let (attempt, _) = race.running.swap_remove(place);
-            race.eyeballs.on(now, Event::Failed(attempt));
-        }
-        self.drive_race(id)
-    }
-}
-
 impl Race {
-    fn take_answers(&mut self, now: Duration) {
+    pub(super) fn take_answers(&mut self, now: Duration) {
         loop {
             let mut answer = match self.query.poll() {
                 Progress::Answer(answer) => answer,
@@ -177,7 +57,7 @@ impl Race {
     }
 
     /// Why it came to nothing; `None` leaves it to the last address's error.
-    fn fault(&mut self, outcome: Outcome) -> Option<ConnectFault> {
+    pub(super) fn fault(&mut self, outcome: Outcome) -> Option<ConnectFault> {
         match outcome {
             Outcome::TimedOut => Some(ConnectFault::TimedOut),
             Outcome::NoAddresses => Some(match self.unresolved.take() {

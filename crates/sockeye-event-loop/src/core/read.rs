@@ -2,13 +2,15 @@
 
 use std::io;
 
-use super::fault::{Fault, repeated};
-use super::link::{Link, Socket, state};
+use super::link::{Link, state};
+use super::table::Socket;
 use super::{Core, NOBODY, Pending};
-use crate::backend::{Backend, ConnectProgress, Readiness, Ready, StreamIo, Token};
+use crate::backend::{Backend, ConnectProgress, Readiness, Ready, StreamIo};
 use crate::driver::StreamEvent;
+use crate::fault::{Fault, repeated};
+use crate::id::Token;
+use crate::outcome::CloseReason;
 use crate::pair::Wire;
-use crate::service::CloseReason;
 use crate::tail::Tail;
 
 /// Flags that leave the fast path.

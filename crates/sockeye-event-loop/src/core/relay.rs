@@ -17,25 +17,14 @@ use std::net::Shutdown;
 
 use sockeye_socket::os::Pipe;
 
-use super::fault::{Fault, repeated};
-use super::link::{Entry, Socket, state};
+use super::link::state;
+use super::pipes::Relay;
+use super::table::{Entry, Socket};
 use super::{Core, Inner};
-use crate::backend::{Backend, StreamIo, Token};
-use crate::service::{CloseReason, Relayed};
-
-/// What one of the two keeps: the way of its bytes to the other.
-#[derive(Debug)]
-pub(crate) struct Relay {
-    pub(crate) partner: Token,
-    /// Bytes on their way, while there are any.
-    pipe: Option<Pipe>,
-    /// Its end has been passed on.
-    done: bool,
-    /// How large the last pieces were: grows with each large one, falls with each small one.
-    weight: u8,
-    /// Bytes that were read from it for the other.
-    moved: u64,
-}
+use crate::backend::{Backend, StreamIo};
+use crate::fault::{Fault, repeated};
+use crate::id::Token;
+use crate::outcome::{CloseReason, Relayed};
 
 /// How one direction stands.
 #[derive(PartialEq, Eq)]
@@ -57,29 +46,6 @@ const LARGE: usize = 32 * 1024;
 const SPLICED: u8 = 2;
 /// No weight grows beyond this: so many small pieces lead back to copying.
 const HEAVIEST: u8 = 5;
-/// What a pipe of the loop should hold.
-const PIPE: usize = 1024 * 1024;
-/// Empty pipes that are kept.
-const POOL: usize = 16;
-
-/// The pipes of a loop that have nothing in them.
-#[derive(Debug, Default)]
-pub(crate) struct Pipes(Vec<Pipe>);
-
-impl Pipes {
-    fn take(&mut self) -> Option<Pipe> {
-        // Without the right to a large one (`fs.pipe-max-size`, `fs.pipe-user-pages-soft`) the usual one does.
-        let make = || Pipe::with_capacity(PIPE).or_else(|_| Pipe::new()).ok();
-        self.0.pop().or_else(make)
-    }
-
-    fn give_back(&mut self, pipe: Pipe) {
-        if self.0.len() < POOL && pipe.is_empty() {
-            self.0.push(pipe);
-        }
-    }
-}
-
 impl<B: Backend> Core<B> {
     /// Something happened on a joined connection: moves what can be moved, both ways.
     pub(super) fn relay_event(&mut self, token: Token) {

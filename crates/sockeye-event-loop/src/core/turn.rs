@@ -5,17 +5,18 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use super::link::{Entry, Socket, state};
+use super::link::state;
+use super::table::{Entry, Socket};
 use super::{Calling, Core, NOBODY, Pending, Wait, duty};
-use crate::Time;
-use crate::backend::{Backend, Readiness, Token};
+use crate::backend::{Backend, Readiness};
 use crate::context::Context;
 use crate::driver::{ServiceEvent, SocketEvent, StreamEvent};
 use crate::host::{Due, Host};
-use crate::id::ListenerId;
+use crate::id::{ListenerId, Token};
 use crate::options::PanicPolicy;
+use crate::outcome::CloseReason;
 use crate::remote::Command;
-use crate::service::CloseReason;
+use crate::time::Time;
 use crate::trace;
 
 /// What is left of a turn's budgets. They are kept here so that a panic does not renew them.
@@ -465,7 +466,7 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    fn pass_message(&mut self, token: Token, message: crate::service::Message) {
+    fn pass_message(&mut self, token: Token, message: crate::outcome::Message) {
         match self.inner.table.get(token) {
             Some(Entry {
                 socket: Socket::Message(_),

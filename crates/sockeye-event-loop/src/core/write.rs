@@ -5,13 +5,15 @@ use std::io;
 use std::sync::Arc;
 
 use super::Inner;
-use super::fault::Fault;
-use super::link::{Socket, state};
-use crate::backend::{Backend, StreamIo, Token};
+use super::link::state;
+use super::table::Socket;
+use crate::backend::{Backend, StreamIo};
+use crate::fault::Fault;
+use crate::id::Token;
 use crate::options::Watermarks;
+use crate::outcome::{CloseReason, Sent};
 use crate::pair::Wire;
 use crate::queue::Flush;
-use crate::service::{CloseReason, Sent};
 
 /// What is to be sent, for what has to be queued.
 enum Payload<'a> {

@@ -16,9 +16,10 @@ use mio::{Interest, Poll};
 use sockeye_socket::OpError;
 use sockeye_socket::os::{TimerFd, monotonic_ns};
 
-use crate::Time;
-use crate::backend::{Backend, Readiness, Ready, SocketRef, Token, Wake};
+use crate::backend::{Backend, Readiness, Ready, SocketRef, Wake};
+use crate::id::Token;
 use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptions};
+use crate::time::Time;
 
 mod absent;
 #[cfg(feature = "udp")]

@@ -1,0 +1,133 @@
+//! Connects to names: the lookup's answers and the race of their addresses (RFC 8305) drive the attempts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sockeye_endpoint::Target;
+use sockeye_resolver::Resolver;
+use sockeye_resolver::happy_eyeballs::{Attempt, Config, Event, HappyEyeballs, Step};
+
+use super::Inner;
+use super::race::Race;
+use crate::backend::Backend;
+use crate::connect::{AddressFilter, ConnectId};
+use crate::id::Token;
+use crate::outcome::ConnectFault;
+use crate::remote::Command;
+use crate::time::Time;
+
+/// How long a lookup may take where the connect has no deadline.
+const LOOKUP: Duration = Duration::from_secs(30);
+
+fn since_origin(now: Time) -> Duration {
+    now.since(Time::ZERO)
+}
+
+impl<B: Backend> Inner<B> {
+    /// Asks for the target's addresses; the answers wake the loop.
+    pub(super) fn start_race(&mut self, id: ConnectId, target: &Target, filter: Option<AddressFilter>) {
+        let now = self.now();
+        let Some(attempts) = self.shared.connects.entry(id) else {
+            return;
+        };
+        let within = attempts.deadline.map_or(LOOKUP, |at| at.since(now));
+        let config = Config {
+            attempt_delay: attempts.attempt_delay,
+            ..Config::default()
+        };
+        let remote = Arc::clone(&self.remote);
+        // Not refused by a full queue: two answers a lookup, and lookups are bounded.
+        let waker = Arc::new(move || remote.force(Command::Resolved(id)));
+        match Resolver::shared().start(target, Instant::now() + within, waker) {
+            Ok(query) => {
+                let eyeballs = HappyEyeballs::new(config, since_origin(now));
+                let race = Race {
+                    query,
+                    eyeballs,
+                    running: Vec::new(),
+                    filter,
+                    unresolved: None,
+                };
+                attempts.race = Some(Box::new(race));
+                self.drive_race(id);
+                self.arm_connect(id);
+            }
+            Err(error) => self.connect_failed(id, Some(ConnectFault::Unresolved(io::Error::other(error)))),
+        }
+    }
+
+    /// Does what is to be done now. `false` if the connect is no race.
+    pub(super) fn drive_race(&mut self, id: ConnectId) -> bool {
+        let Some(mut race) = self
+            .shared
+            .connects
+            .entry(id)
+            .and_then(|attempts| attempts.race.take())
+        else {
+            return false;
+        };
+        let now = self.now();
+        race.take_answers(since_origin(now));
+        let wait = loop {
+            match race.eyeballs.poll(since_origin(now)) {
+                Step::Start(attempt, address) => self.start_in_race(id, &mut race, attempt, address),
+                Step::Cancel(attempt) => {
+                    if let Some(place) = race.running.iter().position(|&(running, _)| running == attempt) {
+                        let (_, token) = race.running.swap_remove(place);
+                        self.drop_attempt(token);
+                    }
+                }
+                Step::WaitUntil(at) => break Some(Time::ZERO + at),
+                Step::Wait => break None,
+                Step::Done(outcome) => {
+                    self.connect_failed(id, race.fault(outcome));
+                    return true;
+                }
+            }
+        };
+        if let Some(attempts) = self.shared.connects.entry(id) {
+            attempts.next_attempt = wait;
+            attempts.running = race.running.iter().map(|&(_, token)| token).collect();
+            attempts.race = Some(race);
+        }
+        self.arm_connect(id);
+        true
+    }
+
+    fn start_in_race(&mut self, id: ConnectId, race: &mut Race, attempt: Attempt, address: SocketAddr) {
+        let now = self.now();
+        let Some(attempts) = self.shared.connects.entry(id) else {
+            return;
+        };
+        let (service, tag, options) = (attempts.service, attempts.tag, attempts.options.clone());
+        match self.start_attempt(id, service, tag, address, &options) {
+            Ok(token) => race.running.push((attempt, token)),
+            Err(error) => {
+                race.eyeballs.on(since_origin(now), Event::Failed(attempt));
+                if let Some(attempts) = self.shared.connects.entry(id) {
+                    attempts.failed.push((address, error));
+                }
+            }
+        }
+    }
+
+    /// An attempt of a race failed. `false` if the connect is no race.
+    pub(super) fn race_lost(&mut self, id: ConnectId, token: Token) -> bool {
+        let now = since_origin(self.now());
+        let Some(race) = self
+            .shared
+            .connects
+            .entry(id)
+            .and_then(|attempts| attempts.race.as_mut())
+        else {
+            return false;
+        };
+        if let Some(place) = race.running.iter().position(|&(_, running)| running == token) {
+            let (attempt, _) = race.running.swap_remove(place);
+            race.eyeballs.on(now, Event::Failed(attempt));
+        }
+        self.drive_race(id)
+    }
+}
