@@ -16,7 +16,7 @@ use crate::core::message::{MessageSocket, MessageWire};
 use crate::core::{Core, duty};
 use crate::driver::{ForDatagrams, ForPackets, Messages, Streams};
 use crate::host::Host;
-use crate::id::{DatagramId, ListenerId, ServiceHandle, StreamId};
+use crate::id::{AnyId, DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
 use crate::options::{
     DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions,
@@ -402,28 +402,6 @@ impl<B: Backend> fmt::Debug for EventLoop<B> {
             .field("services", &self.core.drivers.len())
             .field("timers", &self.timers())
             .finish_non_exhaustive()
-    }
-}
-
-/// The id of any socket, for [`EventLoop::local_addr`] and [`Context::local_addr`].
-#[derive(Clone, Copy, Debug)]
-pub struct AnyId(pub(crate) crate::backend::Token);
-
-impl From<ListenerId> for AnyId {
-    fn from(id: ListenerId) -> Self {
-        Self(id.0)
-    }
-}
-
-impl From<StreamId> for AnyId {
-    fn from(id: StreamId) -> Self {
-        Self(id.0)
-    }
-}
-
-impl From<DatagramId> for AnyId {
-    fn from(id: DatagramId) -> Self {
-        Self(id.0)
     }
 }
 
