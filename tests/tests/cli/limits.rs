@@ -1,7 +1,7 @@
 //! `serve` at its limits, and with sockets that fail.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 
 use sockeye_tests::netns;
@@ -95,6 +95,30 @@ fn it_ends_when_its_last_listener_is_lost() {
     let _client = TcpStream::connect(server.addresses[0]).expect("a place in the backlog");
     let line = server.says("is lost");
     assert!(line.contains(&format!("tcp://{}", server.addresses[0])), "{line}");
+    server.says("nothing is left to serve");
+    assert_eq!(server.running.wait(PATIENCE).code(), Some(5));
+}
+
+#[test]
+fn it_ends_when_its_last_datagram_socket_is_lost() {
+    if !require(&[STRACE]) {
+        return;
+    }
+    let inject = [
+        "-D",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=recvmmsg",
+        "-e",
+        "inject=recvmmsg:error=EBADF:when=1+",
+    ];
+    let mut server = Server::under(wrapped("strace", &inject), &["echo"], &["udp://[::1]:0"]);
+    let client = UdpSocket::bind("[::1]:0").expect("a socket");
+    client.send_to(b"x", server.addresses[0]).expect("sent");
+    let line = server.says("is lost");
+    assert!(line.contains(&format!("udp://{}", server.addresses[0])), "{line}");
     server.says("nothing is left to serve");
     assert_eq!(server.running.wait(PATIENCE).code(), Some(5));
 }

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use serde_json::json;
 use sockeye::endpoint::{Endpoint, Target, Transport};
 use sockeye::event_loop::{
-    AnswerRate, AnyId, DatagramOptions, DatagramService, Deadlines, EventLoop, ListenOptions, LoopOptions,
+    AnswerRate, DatagramOptions, DatagramService, Deadlines, EventLoop, ListenOptions, LoopOptions,
     ReflectorGuard, ReflectorOptions, ShardOptions, Shards, StreamOptions, StreamService,
 };
 
@@ -23,7 +23,7 @@ use crate::output::{Format, Output};
 use crate::probing;
 use crate::services::{Chargen, Discard, Echo, UdpEcho};
 use crate::signals::stop_on_signals;
-use watch::{Notice, Shared};
+use watch::{Notice, Shared, Watched};
 
 /// How long connections have to end after a signal; then they are reset.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -214,19 +214,18 @@ fn open(
     endpoints: &[Endpoint],
     shared: &Arc<Shared>,
 ) -> anyhow::Result<Vec<Endpoint>> {
-    let sockets = match plan.service {
+    let bound = match plan.service {
         Service::Echo => {
             let guard = ReflectorGuard::new(plan.reflector, probing::secret());
-            let shared = Arc::clone(shared);
-            let tell = move |now, line| shared.tell(Notice::Withheld, now, || line);
-            open_for(events, plan, endpoints, Echo, UdpEcho::new(guard, tell))
+            let telling = Arc::clone(shared);
+            let tell = move |now, line| telling.tell(Notice::Withheld, now, || line);
+            open_for(events, plan, endpoints, shared, Echo, UdpEcho::new(guard, tell))
         }
-        Service::Discard => open_for(events, plan, endpoints, Discard, Discard),
+        Service::Discard => open_for(events, plan, endpoints, shared, Discard, Discard),
         // Over UDP it is refused before.
-        Service::Chargen => open_for(events, plan, endpoints, Chargen::default(), Discard),
+        Service::Chargen => open_for(events, plan, endpoints, shared, Chargen::default(), Discard),
     }?;
-    let bound = sockets.iter().map(|(_, endpoint)| *endpoint).collect();
-    watch::start(events, shared, sockets, plan.max_connections);
+    watch::start(events, shared, plan.max_connections);
     Ok(bound)
 }
 
@@ -234,9 +233,10 @@ fn open_for(
     events: &mut EventLoop,
     plan: Plan,
     endpoints: &[Endpoint],
+    shared: &Arc<Shared>,
     streams: impl StreamService,
     datagrams: impl DatagramService,
-) -> anyhow::Result<Vec<(AnyId, Endpoint)>> {
+) -> anyhow::Result<Vec<Endpoint>> {
     let options = StreamOptions {
         deadlines: Deadlines {
             idle: plan.idle,
@@ -244,25 +244,31 @@ fn open_for(
         },
         ..StreamOptions::default()
     };
-    let streams = events.add_stream_service(streams, options);
+    let streams = events.add_stream_service(Watched::new(streams, shared), options);
     // One for all sockets: what it limits it limits for all of them.
-    let datagrams = events.add_datagram_service(datagrams);
-    let mut sockets = Vec::new();
+    let datagrams = events.add_datagram_service(Watched::new(datagrams, shared));
+    let mut all = Vec::new();
     for endpoint in endpoints {
         let at = names::socket_addr(endpoint)?;
-        let opened = match endpoint.transport() {
-            Transport::Udp => events
+        let failed = || format!("serve {endpoint}");
+        let bound = if endpoint.transport() == Transport::Udp {
+            let id = events
                 .bind(datagrams, at, &datagram_options(plan, at))
-                .map(AnyId::from),
-            _ => events.listen(streams, at, &listen_options(plan)).map(AnyId::from),
+                .with_context(failed)?;
+            let bound = endpoint.with_port(events.local_addr(id).with_context(failed)?.port());
+            events.with(datagrams, |watched, _| watched.add(id, bound));
+            bound
+        } else {
+            let id = events
+                .listen(streams, at, &listen_options(plan))
+                .with_context(failed)?;
+            let bound = endpoint.with_port(events.local_addr(id).with_context(failed)?.port());
+            events.with(streams, |watched, _| watched.add(id, bound));
+            bound
         };
-        let opened = opened
-            .map_err(anyhow::Error::from)
-            .and_then(|id| Ok((id, events.local_addr(id)?)));
-        let (id, bound) = opened.with_context(|| format!("serve {endpoint}"))?;
-        sockets.push((id, endpoint.with_port(bound.port())));
+        all.push(bound);
     }
-    Ok(sockets)
+    Ok(all)
 }
 
 fn listen_options(plan: Plan) -> ListenOptions {

@@ -1,14 +1,18 @@
 //! What whoever runs a server has to know: that connections wait, that answers are withheld, that a socket is lost.
 //!
-//! A loop's own watch looks once a second, so that nothing is paid for it while messages are served. What it says is
-//! limited: one line of a kind in ten seconds, whatever happens.
+//! Lost sockets are told by the loop. For the rest a loop's own watch looks once a second, so that nothing is paid for it
+//! while messages are served. What it says is limited: one line of a kind in ten seconds, whatever happens.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sockeye::endpoint::Endpoint;
-use sockeye::event_loop::{AnyId, Context, EventLoop, Remote, Stream, StreamOptions, StreamService, Time};
+use sockeye::event_loop::{
+    CloseReason, Context, Datagram, DatagramId, DatagramService, Datagrams, EventLoop, ListenerId, Remote,
+    Stream, StreamOptions, StreamService, Time,
+};
 
 use crate::output::note;
 
@@ -65,9 +69,9 @@ impl Shared {
         }
     }
 
-    fn lost(&self, endpoint: &Endpoint) {
+    fn lost(&self, endpoint: &Endpoint, why: &dyn std::fmt::Display) {
         note(format_args!(
-            "sockeye: serve: {endpoint} is lost: its socket failed, and nothing is served there any more"
+            "sockeye: serve: {endpoint} is lost: its socket failed ({why}), and nothing is served there any more"
         ));
         if self.serving.fetch_sub(1, Ordering::Relaxed) == 1 {
             // It fails when the loop has ended by itself.
@@ -80,22 +84,14 @@ impl Shared {
 #[derive(Debug)]
 struct Watch {
     shared: Arc<Shared>,
-    sockets: Vec<(AnyId, Endpoint)>,
     max_connections: usize,
     back_offs: u64,
 }
 
-/// Has a loop's sockets watched.
-pub(super) fn start(
-    events: &mut EventLoop,
-    shared: &Arc<Shared>,
-    sockets: Vec<(AnyId, Endpoint)>,
-    max_connections: usize,
-) {
-    shared.serving.fetch_add(sockets.len(), Ordering::Relaxed);
+/// Has a loop watched.
+pub(super) fn start(events: &mut EventLoop, shared: &Arc<Shared>, max_connections: usize) {
     let watch = Watch {
         shared: Arc::clone(shared),
-        sockets,
         max_connections,
         back_offs: 0,
     };
@@ -124,15 +120,83 @@ impl StreamService for Watch {
                 "as many connections as --max-connections allows: others wait until one ends".to_owned()
             });
         }
-        let shared = &self.shared;
-        self.sockets.retain(|(id, endpoint)| {
-            let is_there = context.local_addr(*id).is_ok();
-            if !is_there {
-                shared.lost(endpoint);
-            }
-            is_there
-        });
         context.set_timer(EVERY, 0);
+    }
+}
+
+/// A service whose sockets are told of when they are lost. `I` names a socket.
+#[derive(Debug)]
+pub(super) struct Watched<S, I> {
+    service: S,
+    shared: Arc<Shared>,
+    sockets: Vec<(I, Endpoint)>,
+}
+
+impl<S, I: PartialEq> Watched<S, I> {
+    pub(super) fn new(service: S, shared: &Arc<Shared>) -> Self {
+        Self {
+            service,
+            shared: Arc::clone(shared),
+            sockets: Vec::new(),
+        }
+    }
+
+    /// The socket serves from now on.
+    pub(super) fn add(&mut self, id: I, endpoint: Endpoint) {
+        self.shared.serving.fetch_add(1, Ordering::Relaxed);
+        self.sockets.push((id, endpoint));
+    }
+
+    fn lost(&mut self, id: &I, why: &dyn std::fmt::Display) {
+        if let Some(place) = self.sockets.iter().position(|(socket, _)| socket == id) {
+            let (_, endpoint) = self.sockets.swap_remove(place);
+            self.shared.lost(&endpoint, why);
+        }
+    }
+}
+
+/// The callbacks that the small services have.
+impl<S: StreamService> StreamService for Watched<S, ListenerId> {
+    type Conn = S::Conn;
+
+    fn on_open(&mut self, stream: &mut Stream<'_>) -> S::Conn {
+        self.service.on_open(stream)
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, conn: &mut S::Conn, data: &mut [u8]) -> usize {
+        self.service.on_data(stream, conn, data)
+    }
+
+    fn on_writable(&mut self, stream: &mut Stream<'_>, conn: &mut S::Conn) {
+        self.service.on_writable(stream, conn);
+    }
+
+    fn on_eof(&mut self, stream: &mut Stream<'_>, conn: &mut S::Conn) {
+        self.service.on_eof(stream, conn);
+    }
+
+    fn on_listener_lost(&mut self, _: &mut Context<'_>, listener: ListenerId, error: io::Error) {
+        self.lost(&listener, &error);
+    }
+}
+
+impl<S: DatagramService> DatagramService for Watched<S, DatagramId> {
+    fn on_open(&mut self, socket: &mut Datagrams<'_>) {
+        self.service.on_open(socket);
+    }
+
+    fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        self.service.on_datagram(socket, datagram);
+    }
+
+    fn on_timer(&mut self, socket: &mut Datagrams<'_>, key: u64) {
+        self.service.on_timer(socket, key);
+    }
+
+    fn on_close(&mut self, _: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        if !matches!(reason, CloseReason::LoopEnded) {
+            self.lost(&id, &reason);
+        }
     }
 }
 
