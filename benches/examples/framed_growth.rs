@@ -49,10 +49,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sender = std::thread::spawn(move || -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect(at)?;
         let head = u32::try_from(size).map_err(std::io::Error::other)?.to_be_bytes();
-        let frame = vec![7; size];
+        // From the same memory for every size: it is the receiver that is measured.
+        let piece = vec![7; size.min(1 << 20)];
         for _ in 0..count {
             stream.write_all(&head)?;
-            stream.write_all(&frame)?;
+            let mut left = size;
+            while left > 0 {
+                let len = left.min(piece.len());
+                stream.write_all(&piece[..len])?;
+                left -= len;
+            }
         }
         Ok(stream)
     });

@@ -35,7 +35,7 @@ pub trait StreamService: 'static {
         let _ = (stream, conn);
     }
 
-    /// After a [`Sent::Full`], or a [`Stream::notify_writable`]: the queue is at or below the low watermark.
+    /// After a [`Sent::Full`](crate::Sent::Full), or a [`Stream::notify_writable`]: the queue is at or below the low watermark.
     fn on_writable(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {
         let _ = (stream, conn);
     }
@@ -106,7 +106,7 @@ pub trait DatagramService: 'static {
         let _ = socket;
     }
 
-    /// After a [`Sent::Full`]: the loop's queue of the socket is empty again.
+    /// After a [`Sent::Full`](crate::Sent::Full): the loop's queue of the socket is empty again.
     fn on_writable(&mut self, socket: &mut Datagrams<'_>) {
         let _ = socket;
     }
@@ -158,7 +158,7 @@ pub trait PacketService: 'static {
         let _ = socket;
     }
 
-    /// After a [`Sent::Full`]: the loop's queue of the socket is empty again.
+    /// After a [`Sent::Full`](crate::Sent::Full): the loop's queue of the socket is empty again.
     fn on_writable(&mut self, socket: &mut Packets<'_>) {
         let _ = socket;
     }

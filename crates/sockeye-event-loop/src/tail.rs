@@ -53,9 +53,11 @@ impl Tail {
 
     pub(crate) fn consume(&mut self, len: usize) {
         self.start += len.min(self.len());
-        if self.start == self.end {
+        // What little is left of much goes to the front at once: what follows is put where memory was in use just now.
+        if self.len() <= self.start / 8 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
             self.start = 0;
-            self.end = 0;
         }
     }
 
