@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
-use sockeye_endpoint::{Endpoint, Transport};
+use sockeye_endpoint::{Endpoint, Transport, UnixName};
 
 /// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,10 +67,49 @@ pub struct OpError {
 
 struct Inner {
     op: Op,
-    transport: Transport,
-    local: Option<Endpoint>,
-    peer: Option<Endpoint>,
+    /// `None` for a Unix socket.
+    transport: Option<Transport>,
+    local: Option<End>,
+    peer: Option<End>,
     source: io::Error,
+}
+
+/// One end of a socket.
+#[derive(Clone, Copy)]
+enum End {
+    Ip(Endpoint),
+    Unix(UnixName),
+}
+
+impl End {
+    fn ip(self) -> Option<Endpoint> {
+        match self {
+            Self::Ip(endpoint) => Some(endpoint),
+            Self::Unix(_) => None,
+        }
+    }
+
+    fn unix(self) -> Option<UnixName> {
+        match self {
+            Self::Ip(_) => None,
+            Self::Unix(name) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(endpoint) => fmt::Display::fmt(endpoint, f),
+            Self::Unix(name) => write!(f, "unix:{name}"),
+        }
+    }
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl OpError {
@@ -78,6 +117,18 @@ impl OpError {
     #[must_use]
     #[cold]
     pub fn new(op: Op, transport: Transport, source: io::Error) -> Self {
+        Self::with(op, Some(transport), source)
+    }
+
+    /// An error of a Unix socket; [`with_local_name`](Self::with_local_name) and
+    /// [`with_peer_name`](Self::with_peer_name) add its ends.
+    #[must_use]
+    #[cold]
+    pub fn unix(op: Op, source: io::Error) -> Self {
+        Self::with(op, None, source)
+    }
+
+    fn with(op: Op, transport: Option<Transport>, source: io::Error) -> Self {
         Self {
             inner: Box::new(Inner {
                 op,
@@ -92,14 +143,28 @@ impl OpError {
     /// The same with the local end.
     #[must_use]
     pub fn with_local(mut self, local: Endpoint) -> Self {
-        self.inner.local = Some(local);
+        self.inner.local = Some(End::Ip(local));
+        self
+    }
+
+    /// The same with the name of the local end.
+    #[must_use]
+    pub fn with_local_name(mut self, local: UnixName) -> Self {
+        self.inner.local = Some(End::Unix(local));
         self
     }
 
     /// The same with the remote end.
     #[must_use]
     pub fn with_peer(mut self, peer: Endpoint) -> Self {
-        self.inner.peer = Some(peer);
+        self.inner.peer = Some(End::Ip(peer));
+        self
+    }
+
+    /// The same with the name of the remote end.
+    #[must_use]
+    pub fn with_peer_name(mut self, peer: UnixName) -> Self {
+        self.inner.peer = Some(End::Unix(peer));
         self
     }
 
@@ -109,22 +174,34 @@ impl OpError {
         self.inner.op
     }
 
-    /// The transport of the socket it was tried on.
+    /// The transport of the socket it was tried on, `None` for a Unix socket.
     #[must_use]
-    pub fn transport(&self) -> Transport {
+    pub fn transport(&self) -> Option<Transport> {
         self.inner.transport
     }
 
     /// The local end, where one was asked for.
     #[must_use]
     pub fn local(&self) -> Option<Endpoint> {
-        self.inner.local
+        self.inner.local.and_then(End::ip)
+    }
+
+    /// The name of the local end, where it is that of a Unix socket.
+    #[must_use]
+    pub fn local_name(&self) -> Option<UnixName> {
+        self.inner.local.and_then(End::unix)
     }
 
     /// The remote end, where one was asked for.
     #[must_use]
     pub fn peer(&self) -> Option<Endpoint> {
-        self.inner.peer
+        self.inner.peer.and_then(End::ip)
+    }
+
+    /// The name of the remote end, where it is that of a Unix socket.
+    #[must_use]
+    pub fn peer_name(&self) -> Option<UnixName> {
+        self.inner.peer.and_then(End::unix)
     }
 
     /// The cause.
@@ -161,24 +238,46 @@ impl OpError {
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         let errno = self.raw_os_error()?;
-        let Inner {
-            op,
-            transport,
-            local,
-            peer,
-            ..
-        } = &*self.inner;
+        let (op, local, peer) = (self.op(), self.local(), self.peer());
+        let Some(transport) = self.transport() else {
+            return unix_advice(op, errno);
+        };
         match (op, errno) {
             (_, libc::EMFILE) => Some("this process is at its limit of descriptors: ulimit -n"),
             (_, libc::ENFILE) => Some("the system is at its limit of descriptors: sysctl fs.file-max"),
-            (Op::Open, errno) => open_advice(*transport, errno),
-            (Op::Bind, errno) => bind_advice(*local, errno),
+            (Op::Open, errno) => open_advice(transport, errno),
+            (Op::Bind, errno) => bind_advice(local, errno),
             (Op::Listen, libc::EADDRINUSE) => Some("another socket listens here: ss -tlnp"),
-            (Op::Connect, errno) => connect_advice(*transport, local.is_some(), *peer, errno),
+            (Op::Connect, errno) => connect_advice(transport, local.is_some(), peer, errno),
             (Op::Set(name), errno) => set_advice(name, errno),
             (Op::Adopt, libc::ENOTSOCK) => Some("the descriptor is no socket"),
             _ => None,
         }
+    }
+}
+
+fn unix_advice(op: Op, errno: i32) -> Option<&'static str> {
+    match (op, errno) {
+        (_, libc::EMFILE) => Some("this process is at its limit of descriptors: ulimit -n"),
+        (_, libc::ENFILE) => Some("the system is at its limit of descriptors: sysctl fs.file-max"),
+        (Op::Bind, libc::EADDRINUSE) => {
+            Some("the name is taken: ss -xlp shows by which socket, ls -l by which file")
+        }
+        (Op::Bind, libc::EACCES) => Some("needs write permission in the folder of the path"),
+        (Op::Bind, libc::ENOENT) => Some("the folder of the path does not exist"),
+        (Op::Bind, libc::EROFS) => Some("the file system is read-only"),
+        (Op::Connect, libc::ENOENT) => Some("there is no such socket"),
+        (Op::Connect, libc::ECONNREFUSED) => Some("nobody listens there"),
+        (Op::Connect, libc::EACCES) => {
+            Some("needs write permission on the socket, search permission on its folders")
+        }
+        (Op::Connect, libc::EPROTOTYPE) => Some("a socket of another type has that name"),
+        (Op::Connect, libc::EAGAIN) => Some("its backlog is full: try again"),
+        (Op::Adopt, libc::ENOTSOCK) => Some("the descriptor is no socket"),
+        (Op::Set(_), libc::ENOPROTOOPT | libc::EOPNOTSUPP) => {
+            Some("this kernel or kind of socket has no such option")
+        }
+        _ => None,
     }
 }
 
@@ -297,7 +396,10 @@ impl fmt::Display for OpError {
         match (local, peer) {
             (Some(local), Some(peer)) => write!(f, "{op} {local} -> {peer}: ")?,
             (Some(end), None) | (None, Some(end)) => write!(f, "{op} {end}: ")?,
-            (None, None) => write!(f, "{op} {transport}: ")?,
+            (None, None) => match transport {
+                Some(transport) => write!(f, "{op} {transport}: ")?,
+                None => write!(f, "{op} unix: ")?,
+            },
         }
         write_cause(f, source)?;
         match self.advice() {

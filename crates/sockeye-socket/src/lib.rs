@@ -28,6 +28,7 @@
 //! | [`recv_error`] | the error queue: ICMP errors, transmit timestamps, zero-copy completions |
 //! | [`ZeroCopyBuffer`] | bytes for sends without a copy, safe to drop at any time |
 //! | [`filter`] | classic BPF for taking, dropping and steering packets |
+//! | [`unix`] | names, credentials, descriptors and batches of Unix sockets |
 //! | [`os`] | timers, sendfile, splice, pipes, CPUs, clocks, limits, descriptor adoption and passing |
 
 #![expect(
@@ -49,6 +50,7 @@ pub mod options;
 pub mod os;
 mod socket;
 mod sys;
+pub mod unix;
 mod zerocopy;
 
 pub use accept_fault::AcceptFault;

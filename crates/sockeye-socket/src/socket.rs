@@ -448,11 +448,15 @@ fn ip_address(address: &SockAddr) -> io::Result<SocketAddr> {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket")
-            .field("fd", &self.fd.as_raw_fd())
-            .field("local", &self.local_addr().ok())
-            .field("peer", &self.peer_addr().ok())
-            .finish()
+        let mut shown = f.debug_struct("Socket");
+        shown.field("fd", &self.fd.as_raw_fd());
+        match self.local_unix() {
+            Ok(local) => shown.field("local", &local).field("peer", &self.peer_unix().ok()),
+            Err(_) => shown
+                .field("local", &self.local_addr().ok())
+                .field("peer", &self.peer_addr().ok()),
+        };
+        shown.finish()
     }
 }
 
@@ -521,7 +525,10 @@ convert_with!(
     socket2::Socket,
     std::net::TcpStream,
     std::net::TcpListener,
-    std::net::UdpSocket
+    std::net::UdpSocket,
+    std::os::unix::net::UnixStream,
+    std::os::unix::net::UnixListener,
+    std::os::unix::net::UnixDatagram
 );
 
 #[cfg(test)]

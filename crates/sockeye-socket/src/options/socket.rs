@@ -57,6 +57,10 @@ options! { libc::SOL_SOCKET;
     SO_PROTOCOL: i32 = libc::SO_PROTOCOL;
     /// The pending error; reading clears it. Read only.
     SO_ERROR: i32 = libc::SO_ERROR;
+    /// Unix sockets: report the sender's process, user and group with each message.
+    SO_PASSCRED: bool = libc::SO_PASSCRED;
+    /// Unix sockets: report the sender's process as a descriptor with each message (Linux 6.5).
+    SO_PASSPIDFD: bool = crate::sys::abi::SO_PASSPIDFD;
     /// The interface the socket is bound to, by name; empty is none.
     SO_BINDTODEVICE: [u8] = libc::SO_BINDTODEVICE, at_most 15;
 }

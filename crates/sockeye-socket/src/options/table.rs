@@ -36,6 +36,7 @@ fn rows() -> Vec<Row> {
         Time(SO_LINGER), count(SO_SNDBUF), count(SO_RCVBUF), Count(SO_SNDBUFFORCE, SO_SNDBUF),
         Count(SO_RCVBUFFORCE, SO_RCVBUF), count(SO_RCVLOWAT), count(SO_MARK), count(SO_PRIORITY),
         Wide(SO_MAX_PACING_RATE), count(SO_BUSY_POLL), Bytes(SO_BINDTODEVICE),
+        Flag(SO_PASSCRED), Flag(SO_PASSPIDFD),
         ReadOnly("SO_INCOMING_NAPI_ID"), ReadOnly("SO_COOKIE"), ReadOnly("SO_ACCEPTCONN"), ReadOnly("SO_DOMAIN"),
         ReadOnly("SO_TYPE"), ReadOnly("SO_PROTOCOL"), ReadOnly("SO_ERROR"),
 
@@ -70,6 +71,7 @@ fn sockets() -> Vec<(&'static str, Socket)> {
         ("tcp6", Domain::IPV6, Type::STREAM, None),
         ("udp4", Domain::IPV4, Type::DGRAM, None),
         ("udp6", Domain::IPV6, Type::DGRAM, None),
+        ("unix", Domain::UNIX, Type::STREAM, None),
         ("raw4", Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)),
         ("raw6", Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)),
     ];

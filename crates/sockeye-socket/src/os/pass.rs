@@ -3,10 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sys::{option, pass as sys};
+use crate::unix::{UnixOutgoing, recv_unix_msg, send_unix_msg};
 
-/// The most descriptors one message carries (`SCM_MAX_FD`).
-pub const MAX_PASSED_FDS: usize = sys::MAX_FDS;
+pub use crate::unix::MAX_PASSED_FDS;
 
 /// Sends `data` with `fds` beside it over a Unix socket, and returns how many bytes of `data` went. The receiver gets
 /// descriptors of the same open files with the first of these bytes; this process keeps its own.
@@ -22,11 +21,10 @@ pub const MAX_PASSED_FDS: usize = sys::MAX_FDS;
 /// [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html), `SCM_RIGHTS`
 #[doc(alias = "SCM_RIGHTS")]
 pub fn send_fds(socket: impl AsFd, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    if data.is_empty() || fds.len() > MAX_PASSED_FDS {
+    if data.is_empty() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    check_family(socket.as_fd())?;
-    sys::send(socket.as_fd(), data, fds)
+    send_unix_msg(socket, &UnixOutgoing::new(data).fds(fds))
 }
 
 /// Receives into `data`, and the descriptors that came beside it, close-on-exec, appended to `fds`; returns the bytes
@@ -42,22 +40,13 @@ pub fn recv_fds(socket: impl AsFd, data: &mut [u8], fds: &mut Vec<OwnedFd>) -> i
     if data.is_empty() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    check_family(socket.as_fd())?;
-    let received = sys::recv(socket.as_fd(), data)?;
-    if received.truncated {
+    let received = recv_unix_msg(socket, data)?;
+    if received.fds_lost {
         let message = "descriptors were lost on the way: this process is at its limit";
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     fds.extend(received.fds);
     Ok(received.len)
-}
-
-fn check_family(socket: BorrowedFd<'_>) -> io::Result<()> {
-    if option::get::<i32>(socket, libc::SOL_SOCKET, libc::SO_DOMAIN)? == libc::AF_UNIX {
-        return Ok(());
-    }
-    let message = "descriptors travel over Unix sockets only";
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 #[cfg(test)]

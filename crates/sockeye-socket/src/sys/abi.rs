@@ -6,6 +6,8 @@ pub(crate) const SO_TIMESTAMPNS_NEW: i32 = 64;
 pub(crate) const SO_TIMESTAMPING_NEW: i32 = 65;
 /// `SCM_TS_OPT_ID`: the caller's own number for a transmit timestamp (Linux 6.13).
 pub(crate) const SCM_TS_OPT_ID: i32 = 81;
+/// `SO_PASSPIDFD`: a message's sender as a pidfd (Linux 6.5).
+pub(crate) const SO_PASSPIDFD: i32 = 76;
 /// `IPV6_ORIGDSTADDR` and its receive option.
 pub(crate) const IPV6_ORIGDSTADDR: i32 = 74;
 /// `IPV6_MULTICAST_ALL`.

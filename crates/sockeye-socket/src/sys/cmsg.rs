@@ -138,6 +138,22 @@ impl<'a> ControlWriter<'a> {
         self.len += space(N);
     }
 
+    /// As [`push`](Self::push) for data whose length is not known beforehand.
+    pub(crate) fn push_bytes(&mut self, level: i32, kind: i32, data: &[u8]) {
+        let Some(room) = self.buffer.get_mut(self.len..self.len + space(data.len())) else {
+            debug_assert!(false, "the buffer has room for all");
+            return;
+        };
+        let (header, body) = room.split_at_mut(HEADER_LEN);
+        header[..WORD].copy_from_slice(&(HEADER_LEN + data.len()).to_ne_bytes());
+        header[WORD..WORD + 4].copy_from_slice(&level.to_ne_bytes());
+        header[WORD + 4..].copy_from_slice(&kind.to_ne_bytes());
+        let (data_room, padding) = body.split_at_mut(data.len());
+        data_room.copy_from_slice(data);
+        padding.fill(0);
+        self.len += space(data.len());
+    }
+
     /// Bytes written so far: what goes into `msg_controllen`.
     #[inline]
     pub(crate) fn len(&self) -> usize {

@@ -16,7 +16,7 @@
 //! | `filter`, `interface` | packet filters; interface names, indices and addresses |
 //! | `names` | `getaddrinfo` |
 //! | `pages` | memory that the kernel may read after it is freed |
-//! | `pass` | descriptors sent over a Unix socket |
+//! | `unix` | names, credentials and messages of Unix sockets, with descriptors beside them |
 //! | `process` | timers, the clock, CPU affinity, limits, inherited descriptors |
 //!
 //! A feature that a system lacks is an error of kind [`Unsupported`](io::ErrorKind::Unsupported), never a silent nothing.
@@ -36,13 +36,13 @@ pub(crate) mod metadata;
 pub(crate) mod names;
 pub(crate) mod option;
 pub(crate) mod pages;
-pub(crate) mod pass;
 #[cfg(feature = "mio")]
 pub(crate) mod poller;
 pub(crate) mod process;
 pub(crate) mod storage;
 pub(crate) mod stream;
 pub(crate) mod transfer;
+pub(crate) mod unix;
 
 /// The value of a call that answers -1 on failure.
 #[inline]
