@@ -187,7 +187,7 @@ pub(crate) fn asan() -> Vec<Step> {
     // A target of its own, named, so that the flags stay away from build scripts and macros.
     let run = Process::cargo(
         "test --package sockeye-socket --package sockeye-tcp-stream --package sockeye-udp-datagram \
-         --package sockeye-raw-ip --all-features --tests --target x86_64-unknown-linux-gnu",
+         --package sockeye-raw-ip --package sockeye-unix --all-features --tests --target x86_64-unknown-linux-gnu",
     )
     .with("RUSTC_BOOTSTRAP", "1")
     .with("RUSTFLAGS", "-Zsanitizer=address")

@@ -12,6 +12,7 @@
 //! | `tcp` | `sockeye-tcp-stream` | `tcp` (default) | listeners and streams |
 //! | `udp` | `sockeye-udp-datagram` | `udp` (default) | datagrams, batches, offloads |
 //! | `raw` | `sockeye-raw-ip` | `raw` | raw IP and ICMP sockets |
+//! | `unix` | `sockeye-unix` | `unix` | Unix sockets: streams, datagrams, seqpackets |
 //! | `resolver` | `sockeye-resolver` | `resolver` | names to addresses, Happy Eyeballs |
 //! | `event_loop` | `sockeye-event-loop` | `event-loop` (default) | services, timers, remotes, shards |
 //! | `sim` | `sockeye-sim` | `sim` | the same services on a simulated network |
@@ -42,7 +43,13 @@ pub use sockeye_resolver as resolver;
 #[cfg(feature = "sim")]
 #[doc(inline)]
 pub use sockeye_sim as sim;
-#[cfg(any(feature = "tcp", feature = "udp", feature = "raw", feature = "event-loop"))]
+#[cfg(any(
+    feature = "tcp",
+    feature = "udp",
+    feature = "raw",
+    feature = "unix",
+    feature = "event-loop"
+))]
 #[doc(inline)]
 pub use sockeye_socket as socket;
 #[cfg(feature = "tcp")]
@@ -51,3 +58,6 @@ pub use sockeye_tcp_stream as tcp;
 #[cfg(feature = "udp")]
 #[doc(inline)]
 pub use sockeye_udp_datagram as udp;
+#[cfg(feature = "unix")]
+#[doc(inline)]
+pub use sockeye_unix as unix;

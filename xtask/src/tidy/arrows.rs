@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "sockeye-raw-ip",
         &["sockeye-socket", "sockeye-endpoint", "sockeye-packet"],
     ),
+    ("sockeye-unix", &["sockeye-socket"]),
     ("sockeye-resolver", &["sockeye-socket", "sockeye-endpoint"]),
     (
         "sockeye-event-loop",
@@ -50,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-tcp-stream",
             "sockeye-udp-datagram",
             "sockeye-raw-ip",
+            "sockeye-unix",
             "sockeye-resolver",
             "sockeye-event-loop",
             "sockeye-sim",

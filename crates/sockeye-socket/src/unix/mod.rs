@@ -8,13 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use sockeye_endpoint::UnixName;
-
-use crate::sys::unix as sys;
+use crate::sys::{stream, unix as sys};
 use crate::{Socket, Type};
 
 mod batch;
 mod message;
+
+/// The name of a Unix socket, and what is wrong with a text or bytes that are none.
+pub use sockeye_endpoint::{ParseError, ParseErrorKind, UnixName};
 
 pub use batch::{UnixDatagramIn, UnixRecvBatch, UnixSendBatch};
 pub use message::{MAX_PASSED_FDS, UnixIncoming, UnixOutgoing, recv_unix_msg, send_unix_msg};
@@ -231,6 +232,17 @@ impl Socket {
         sys::recv_from(self.as_fd(), data, libc::MSG_PEEK)
     }
 
+    /// Whether the peer writes no more, so that what is queued is all that will come.
+    ///
+    /// # Errors
+    ///
+    /// The errno of `poll(2)`.
+    #[doc(alias = "POLLRDHUP")]
+    pub fn peer_has_finished(&self) -> io::Result<bool> {
+        let events = stream::poll_once(self.as_fd(), libc::POLLRDHUP, 0)?;
+        Ok(events & (libc::POLLRDHUP | libc::POLLHUP) != 0)
+    }
+
     /// Whether it is a Unix socket of that type, and whether it listens; `None` where it is another.
     ///
     /// # Errors
@@ -242,21 +254,26 @@ impl Socket {
     }
 }
 
-/// Opens the file that is locked while a path is taken over, making it if there is none, readable by its owner only. A
-/// symbolic link is not followed.
+/// Opens the file that is locked while a path is taken over, and says whether it had to be made; then it is readable by its
+/// owner only. A symbolic link is not followed.
 ///
 /// # Errors
 ///
 /// What the file system says of the path; ELOOP for a symbolic link.
-pub fn open_lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+pub fn open_lock_file(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options
         .read(true)
         .write(true)
-        .create(true)
-        .truncate(false)
         .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => Ok((file, true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.open(path).map(|file| (file, false))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes an exclusive lock of the whole file (`flock(2)`); `false` where somebody else has it. Closing it gives it back.
