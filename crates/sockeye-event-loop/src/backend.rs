@@ -20,10 +20,14 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use sockeye_socket::{OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
+use sockeye_endpoint::UnixName;
+use sockeye_socket::unix::Credentials;
+use sockeye_socket::{Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
 pub use crate::id::Token;
-use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption};
+use crate::options::{
+    ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption, UnixListenOptions,
+};
 use crate::time::Time;
 
 /// A set of readiness flags.
@@ -179,6 +183,25 @@ pub trait Backend: Sized + 'static {
     /// The operation that failed at once, on which address, and why.
     fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> Result<Self::Stream, OpError>;
 
+    /// Opens a listener of streams at the name of a Unix socket.
+    ///
+    /// # Errors
+    /// The operation that failed, at which name, and why; `Unsupported` where the backend has no Unix sockets.
+    fn listen_unix(&mut self, at: &UnixName, options: &UnixListenOptions) -> Result<Self::Listener, OpError> {
+        let _ = options;
+        Err(without_unix(Op::Open).with_local_name(*at))
+    }
+
+    /// Connects to a Unix socket. It is decided as a connect by IP is, at the first writable event.
+    ///
+    /// # Errors
+    /// The operation that failed at once, and why: `WouldBlock` while the backlog of the listener is full, of which no event
+    /// tells the end; `Unsupported` where the backend has no Unix sockets.
+    fn connect_unix(&mut self, to: &UnixName, options: &ConnectOptions) -> Result<Self::Stream, OpError> {
+        let _ = options;
+        Err(without_unix(Op::Open).with_peer_name(*to))
+    }
+
     /// Opens a datagram socket.
     ///
     /// # Errors
@@ -216,17 +239,37 @@ pub trait ListenerIo: Debug {
     /// What it accepts.
     type Stream;
 
-    /// Takes one connection from the backlog, with its peer's address.
+    /// Takes one connection from the backlog, with its peer's address, where that is one of IP.
     ///
     /// # Errors
     /// `WouldBlock` when the backlog is empty; else what `accept4(2)` says.
-    fn accept(&mut self) -> io::Result<(Self::Stream, SocketAddr)>;
+    fn accept(&mut self) -> io::Result<(Self::Stream, Option<SocketAddr>)>;
 
     /// Where it listens: port 0 has become the real one.
     ///
     /// # Errors
-    /// What `getsockname(2)` says.
+    /// What `getsockname(2)` says; `Unsupported` of a Unix socket.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// The name it listens at.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says; `Unsupported` where it is no Unix socket.
+    fn local_unix(&self) -> io::Result<UnixName> {
+        Err(no_unix_name())
+    }
+}
+
+/// The answer of a backend without Unix sockets.
+#[cold]
+pub(crate) fn without_unix(op: Op) -> OpError {
+    let why = "this backend has no Unix sockets";
+    OpError::unix(op, io::Error::new(io::ErrorKind::Unsupported, why))
+}
+
+#[cold]
+pub(crate) fn no_unix_name() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "only a Unix socket has such a name")
 }
 
 /// A stream socket of a backend.
@@ -258,14 +301,28 @@ pub trait StreamIo: Debug {
     /// `NotConnected` when the peer has reset the connection.
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()>;
 
-    /// Makes the drop that follows a reset (RST) instead of a FIN.
+    /// Makes the drop that follows a reset (RST) instead of a FIN. A Unix socket has none: its peer sees one only if it is
+    /// dropped with bytes unread.
     fn abort(&mut self);
 
     /// This side's address.
     ///
     /// # Errors
-    /// What `getsockname(2)` says.
+    /// What `getsockname(2)` says; `Unsupported` of a Unix socket.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// This side's name.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says; `Unsupported` where it is no Unix socket.
+    fn local_unix(&self) -> io::Result<UnixName> {
+        Err(no_unix_name())
+    }
+
+    /// Who is at the other side of a Unix socket; `None` of any other.
+    fn unix_peer(&self) -> Option<(UnixName, Option<Credentials>)> {
+        None
+    }
 
     /// The other side's address.
     ///
@@ -303,6 +360,12 @@ pub trait StreamIo: Debug {
     /// The TCP socket, where it is one of the kernel's.
     #[cfg(feature = "tcp")]
     fn tcp(&self) -> Option<&sockeye_tcp_stream::TcpStream> {
+        None
+    }
+
+    /// The Unix socket, where it is one of the kernel's.
+    #[cfg(feature = "unix")]
+    fn unix(&self) -> Option<&sockeye_unix::UnixStream> {
         None
     }
 

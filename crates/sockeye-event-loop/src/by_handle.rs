@@ -4,13 +4,13 @@
 use std::io;
 use std::net::SocketAddr;
 
-use sockeye_endpoint::{Endpoint, Transport};
+use sockeye_endpoint::{Endpoint, Transport, UnixName};
 use sockeye_socket::{Op, OpError};
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
 use crate::id::{ListenerId, ServiceHandle, StreamId};
-use crate::options::{ListenOptions, PairOptions};
+use crate::options::{ListenOptions, PairOptions, UnixListenOptions};
 use crate::outcome::{PairError, SwitchError};
 use crate::service::StreamService;
 use crate::stream::Stream;
@@ -74,6 +74,23 @@ impl Context<'_> {
             return Err(OpError::new(Op::Listen, Transport::Tcp, error).with_local(Endpoint::tcp(at)));
         }
         self.host.listen(service.index, at, options).map(ListenerId)
+    }
+
+    /// Listens at the name of a Unix socket, for another stream service of the loop.
+    ///
+    /// # Errors
+    /// As [`listen_unix`](Self::listen_unix); `InvalidInput` for a handle of another loop.
+    pub fn listen_unix_for<S: StreamService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        at: &UnixName,
+        options: &UnixListenOptions,
+    ) -> Result<ListenerId, OpError> {
+        if !self.host.has_streams(service.key()) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, PairError::NoSuchService);
+            return Err(OpError::unix(Op::Listen, error).with_local_name(*at));
+        }
+        self.host.listen_unix(service.index, at, options).map(ListenerId)
     }
 }
 

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_endpoint::UnixName;
+
 use crate::options::ConnectOptions;
 
 /// Between the starts of two attempts (RFC 8305, section 5: 250 ms recommended).
@@ -33,6 +35,7 @@ pub struct ConnectRequest {
     pub(crate) attempt_delay: Duration,
     pub(crate) filter: Option<AddressFilter>,
     pub(crate) tag: u64,
+    pub(crate) unix: Option<UnixName>,
     #[cfg(feature = "resolver")]
     pub(crate) target: Option<sockeye_endpoint::Target>,
 }
@@ -54,8 +57,19 @@ impl ConnectRequest {
             attempt_delay: ATTEMPT_DELAY,
             filter: None,
             tag: 0,
+            unix: None,
             #[cfg(feature = "resolver")]
             target: None,
+        }
+    }
+
+    /// To a Unix socket of this host. While the backlog of its listener is full it is tried again and again, which no event
+    /// tells: give it a deadline.
+    #[must_use]
+    pub fn to_unix(name: UnixName) -> Self {
+        Self {
+            unix: Some(name),
+            ..Self::any_of([])
         }
     }
 
@@ -111,6 +125,7 @@ impl std::fmt::Debug for ConnectRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectRequest")
             .field("addresses", &self.addresses)
+            .field("unix", &self.unix)
             .field("deadline", &self.deadline)
             .field("filtered", &self.filter.is_some())
             .field("tag", &self.tag)

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_endpoint::UnixName;
 use sockeye_socket::OpError;
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
 use crate::id::{AnyId, ListenerId, StreamId, TimerId};
-use crate::options::ListenOptions;
+use crate::options::{ListenOptions, UnixListenOptions};
 use crate::outcome::{Message, Sent};
 use crate::stats::Stats;
 use crate::time::Time;
@@ -71,6 +72,14 @@ impl<'a> Context<'a> {
         self.host.listen(self.service, at, options).map(ListenerId)
     }
 
+    /// Listens at the name of a Unix socket, for this service.
+    ///
+    /// # Errors
+    /// The operation that failed, at which name, and why; `Unsupported` without the feature `unix`.
+    pub fn listen_unix(&mut self, at: &UnixName, options: &UnixListenOptions) -> Result<ListenerId, OpError> {
+        self.host.listen_unix(self.service, at, options).map(ListenerId)
+    }
+
     /// Stops listening. Connections that were accepted stay.
     pub fn close_listener(&mut self, id: ListenerId) {
         self.host.close_listener(id.0);
@@ -90,6 +99,14 @@ impl<'a> Context<'a> {
     /// What `getsockname(2)` says; `NotConnected` if it is gone.
     pub fn local_addr(&self, of: impl Into<AnyId>) -> std::io::Result<SocketAddr> {
         self.host.local_addr(of.into().0)
+    }
+
+    /// The name of a listener or a connection that is a Unix socket.
+    ///
+    /// # Errors
+    /// `Unsupported` of any other; `NotConnected` if it is gone.
+    pub fn local_unix(&self, of: impl Into<AnyId>) -> std::io::Result<UnixName> {
+        self.host.local_unix(of.into().0)
     }
 
     /// Sets a timer of this stream service: `on_service_timer` with `key`, no earlier than `after` from now.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use sockeye_endpoint::UnixName;
 use sockeye_socket::OpError;
 
 use crate::backend::Backend;
@@ -19,7 +20,7 @@ use crate::host::Host;
 use crate::id::{AnyId, DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
 use crate::options::{
-    DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions,
+    DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions, UnixListenOptions,
 };
 use crate::outcome::PairError;
 use crate::remote::Remote;
@@ -184,6 +185,20 @@ impl<B: Backend> EventLoop<B> {
         self.core.inner.listen(service.index, at, options).map(ListenerId)
     }
 
+    /// Listens at the name of a Unix socket for connections of a service.
+    ///
+    /// # Errors
+    /// The operation that failed, at which name, and why; `Unsupported` without the feature `unix`.
+    pub fn listen_unix<S: StreamService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        at: &UnixName,
+        options: &UnixListenOptions,
+    ) -> Result<ListenerId, OpError> {
+        let listener = self.core.inner.listen_unix(service.index, at, options);
+        listener.map(ListenerId)
+    }
+
     /// Stops listening. Connections that were accepted stay.
     pub fn close_listener(&mut self, listener: ListenerId) {
         self.core.inner.close_listener(listener.0);
@@ -252,6 +267,14 @@ impl<B: Backend> EventLoop<B> {
     /// What `getsockname(2)` says; `NotConnected` if it is gone.
     pub fn local_addr(&self, of: impl Into<AnyId>) -> io::Result<SocketAddr> {
         self.core.inner.local_addr(of.into().0)
+    }
+
+    /// The name of a listener or a connection that is a Unix socket.
+    ///
+    /// # Errors
+    /// `Unsupported` of any other; `NotConnected` if it is gone.
+    pub fn local_unix(&self, of: impl Into<AnyId>) -> io::Result<UnixName> {
+        self.core.inner.local_unix(of.into().0)
     }
 
     /// One turn: waits until something is ready, at most `timeout` (`None`: for as long as it takes), and handles

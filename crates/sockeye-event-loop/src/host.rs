@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_endpoint::UnixName;
 use sockeye_socket::{OpError, Outgoing};
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::id::{ServiceKey, TimerId, Token};
-use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, Watermarks};
-use crate::outcome::{Deadline, Message, PairError, Sent, SwitchError};
+use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks};
+use crate::outcome::{Deadline, Message, PairError, Peer, Sent, SwitchError};
 use crate::stats::Stats;
 use crate::time::Time;
 
@@ -78,12 +79,16 @@ pub(crate) trait Host {
     fn set_deadlines(&mut self, token: Token, deadlines: Deadlines);
     fn set_stream_option(&mut self, token: Token, option: &StreamOption) -> io::Result<()>;
     fn peer_addr(&self, token: Token) -> Option<SocketAddr>;
+    fn peer(&self, token: Token) -> Option<Peer>;
     fn local_addr(&self, token: Token) -> io::Result<SocketAddr>;
+    fn local_unix(&self, token: Token) -> io::Result<UnixName>;
     fn tag(&self, token: Token) -> u64;
     fn owner(&self, token: Token) -> u32;
     fn message(&mut self, token: Token, message: Message) -> bool;
     #[cfg(feature = "tcp")]
     fn tcp(&mut self, token: Token) -> Option<&sockeye_tcp_stream::TcpStream>;
+    #[cfg(feature = "unix")]
+    fn unix(&mut self, token: Token) -> Option<&sockeye_unix::UnixStream>;
     #[cfg(feature = "tcp")]
     fn detach(&mut self, token: Token) -> Option<sockeye_tcp_stream::TcpStream>;
 
@@ -99,6 +104,12 @@ pub(crate) trait Host {
     fn connect(&mut self, service: u16, request: ConnectRequest) -> ConnectId;
     fn cancel_connect(&mut self, id: ConnectId) -> bool;
     fn listen(&mut self, service: u16, at: SocketAddr, options: &ListenOptions) -> Result<Token, OpError>;
+    fn listen_unix(
+        &mut self,
+        service: u16,
+        at: &UnixName,
+        options: &UnixListenOptions,
+    ) -> Result<Token, OpError>;
     fn close_listener(&mut self, token: Token);
 
     fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent;

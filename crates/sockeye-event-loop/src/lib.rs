@@ -88,16 +88,18 @@ pub use id::{AnyId, DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, 
 pub use kernel::Mio;
 pub use options::{
     ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions,
-    PairOptions, PanicPolicy, StreamOption, StreamOptions, Watermarks,
+    PairOptions, PanicPolicy, StreamOption, StreamOptions, UnixListenOptions, Watermarks,
 };
 pub use outcome::{
-    CloseReason, ConnectFailure, ConnectFault, Deadline, Message, PairError, Relayed, SendFailure, Sent,
-    SwitchError,
+    CloseReason, ConnectFailure, ConnectFault, Deadline, Message, PairError, Peer, PeerName, Relayed,
+    SendFailure, Sent, SwitchError,
 };
 pub use reflect::{ANSWERING_PORTS, AnswerRate, ReflectorGuard, ReflectorOptions, Withheld, WithheldCounts};
 pub use remote::{Remote, RemoteError};
 pub use service::{DatagramService, Packet, PacketService, Packets, StreamService};
 pub use shards::{ShardOptions, Shards, Spread};
+pub use sockeye_endpoint::UnixName;
+pub use sockeye_socket::unix::Credentials;
 pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError, errno};
 pub use stats::Stats;
 pub use stream::Stream;

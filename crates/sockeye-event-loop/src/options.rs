@@ -165,6 +165,36 @@ impl Default for ListenOptions {
     }
 }
 
+/// How to listen at the name of a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixListenOptions {
+    /// Connections the kernel keeps before they are accepted (capped by `net.core.somaxconn`). Who connects to a full one
+    /// tries again until its deadline.
+    pub backlog: u32,
+    /// Permissions of the path, whatever the umask is; nobody can connect with more than these at any time. To connect takes
+    /// write permission. `None`: the umask decides. An abstract name has none.
+    pub mode: Option<u32>,
+    /// Take a path over that a program has left behind which is gone. One that is live is an error, and so is what is no
+    /// socket.
+    pub take_over: bool,
+    /// Remove the path with the listener.
+    pub unlink: bool,
+    /// Connections that may be open through this listener at once; beyond it they wait in the backlog.
+    pub max_connections: usize,
+}
+
+impl Default for UnixListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 4096,
+            mode: None,
+            take_over: true,
+            unlink: true,
+            max_connections: usize::MAX,
+        }
+    }
+}
+
 /// How to connect.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ConnectOptions {

@@ -5,7 +5,9 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use sockeye_endpoint::UnixName;
 use sockeye_socket::SendError;
+use sockeye_socket::unix::Credentials;
 
 /// A value sent to a connection or a service by another connection or another thread.
 pub type Message = Box<dyn Any + Send>;
@@ -133,6 +135,42 @@ pub enum SwitchError {
     Gone,
 }
 
+/// Who is at the other side of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Peer {
+    /// Another host, or this one, by IP.
+    Ip(SocketAddr),
+    /// Another process of this host.
+    Unix {
+        /// Its socket's name: unnamed, if it connected to here and did not bind.
+        name: UnixName,
+        /// The process, user and group that connected or listened, as the kernel noted them then.
+        credentials: Option<Credentials>,
+    },
+    /// The other end of a pair, in this loop.
+    Pair,
+}
+
+/// Where a connect goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PeerName {
+    /// An address and a TCP port.
+    Ip(SocketAddr),
+    /// A Unix socket.
+    Unix(UnixName),
+}
+
+impl fmt::Display for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(name) => write!(f, "unix:{name}"),
+        }
+    }
+}
+
 /// What went through a connection while it was joined with another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -149,7 +187,7 @@ pub struct ConnectFailure {
     /// The number that was given with the request.
     pub tag: u64,
     /// Every address that was tried, and how it failed, in order.
-    pub attempts: Vec<(SocketAddr, io::Error)>,
+    pub attempts: Vec<(PeerName, io::Error)>,
     /// What ended it.
     pub cause: ConnectFault,
 }

@@ -13,6 +13,9 @@ use std::rc::Rc;
 
 use sockeye_socket::errno::{ECONNRESET, EPIPE};
 
+use sockeye_endpoint::UnixName;
+use sockeye_socket::unix::Credentials;
+
 use crate::backend::{ConnectProgress, Readiness, Ready, StreamIo};
 use crate::gather::ROOM;
 use crate::id::Token;
@@ -376,6 +379,14 @@ impl<S: StreamIo> StreamIo for Wire<S> {
         on_either!(self, io => io.local_addr())
     }
 
+    fn local_unix(&self) -> io::Result<UnixName> {
+        on_either!(self, io => io.local_unix())
+    }
+
+    fn unix_peer(&self) -> Option<(UnixName, Option<Credentials>)> {
+        on_either!(self, io => io.unix_peer())
+    }
+
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         on_either!(self, io => io.peer_addr())
     }
@@ -400,6 +411,11 @@ impl<S: StreamIo> StreamIo for Wire<S> {
     #[cfg(feature = "tcp")]
     fn tcp(&self) -> Option<&sockeye_tcp_stream::TcpStream> {
         on_either!(self, io => io.tcp())
+    }
+
+    #[cfg(feature = "unix")]
+    fn unix(&self) -> Option<&sockeye_unix::UnixStream> {
+        on_either!(self, io => io.unix())
     }
 
     #[cfg(feature = "tcp")]

@@ -12,7 +12,7 @@ use crate::gather::Gather;
 use crate::host::{Due, Host};
 use crate::id::{StreamId, TimerId, Token};
 use crate::options::{Deadlines, StreamOption, Watermarks};
-use crate::outcome::{Message, Sent};
+use crate::outcome::{Message, Peer, Sent};
 use crate::time::Time;
 
 /// A connection, while one of the loop's callbacks runs: its own, or another that was looked up by id.
@@ -76,16 +76,22 @@ impl<'a> Stream<'a> {
         self.host.tag(self.token)
     }
 
-    /// The other side's address.
+    /// The other side's address, where it is one of IP: [`peer`](Self::peer) knows the others too.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.host.peer_addr(self.token)
     }
 
+    /// Who is at the other side, however it is reached. `None` when the connection is gone.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        self.host.peer(self.token)
+    }
+
     /// This side's address.
     ///
     /// # Errors
-    /// What `getsockname(2)` says; `NotConnected` when the connection is gone.
+    /// What `getsockname(2)` says; `NotConnected` when the connection is gone, `Unsupported` of a Unix socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.host.local_addr(self.token)
     }
@@ -242,6 +248,14 @@ impl<'a> Stream<'a> {
     pub fn tcp(&mut self) -> Option<&sockeye_tcp_stream::TcpStream> {
         self.settle();
         self.host.tcp(self.token)
+    }
+
+    /// The Unix socket, for what the loop does not offer, such as passing descriptors: `None` where it is none of the
+    /// kernel's. The loop reads, writes and closes it; a caller only asks, sets, and sends what goes beside the stream.
+    #[cfg(feature = "unix")]
+    pub fn unix(&mut self) -> Option<&sockeye_unix::UnixStream> {
+        self.settle();
+        self.host.unix(self.token)
     }
 
     /// Takes the TCP socket off the loop; `on_close` follows with [`CloseReason::Detached`](crate::CloseReason).

@@ -10,9 +10,9 @@ use crate::id::Token;
 use crate::outcome::{CloseReason, ConnectFailure};
 
 /// A connection came through a listener.
-pub(crate) fn accepted(connection: Token, peer: SocketAddr) {
+pub(crate) fn accepted(connection: Token, peer: Option<SocketAddr>) {
     #[cfg(feature = "tracing")]
-    tracing::debug!(connection = connection.to_u64(), %peer, "accepted");
+    tracing::debug!(connection = connection.to_u64(), ?peer, "accepted");
 }
 
 /// A connect stood.

@@ -300,14 +300,14 @@ fn place(socket: &SocketRef<'_, SimBackend>) -> SockRef {
 impl ListenerIo for SimListener {
     type Stream = SimStream;
 
-    fn accept(&mut self) -> io::Result<(SimStream, SocketAddr)> {
+    fn accept(&mut self) -> io::Result<(SimStream, Option<SocketAddr>)> {
         let (index, peer) = self.world.borrow_mut().accept(self.index).map_err(error)?;
         Ok((
             SimStream {
                 world: self.world.clone(),
                 index,
             },
-            peer,
+            Some(peer),
         ))
     }
 

@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-tcp-stream",
             "sockeye-udp-datagram",
             "sockeye-raw-ip",
+            "sockeye-unix",
             "sockeye-resolver",
         ],
     ),

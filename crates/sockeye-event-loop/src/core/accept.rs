@@ -4,9 +4,10 @@
 //! that stopped is remembered, and tried again when a descriptor of this loop becomes free, or after a
 //! pause, whichever is first.
 
+use std::io;
 use std::net::SocketAddr;
 
-use sockeye_endpoint::{Endpoint, Transport};
+use sockeye_endpoint::{Endpoint, Transport, UnixName};
 use sockeye_socket::{Op, OpError};
 
 use super::link::state;
@@ -20,8 +21,11 @@ use crate::backend::StreamIo;
 use crate::backend::{Backend, ListenerIo, SocketRef};
 use crate::host::Due;
 use crate::id::Token;
-use crate::options::ListenOptions;
+use crate::options::{ListenOptions, UnixListenOptions};
 use crate::trace;
+
+/// What registers a socket with the poller.
+const READINESS: Op = Op::Set("readiness");
 
 /// Failed accepts in a row after which accepting pauses.
 const MAX_FAILURES: u32 = 16;
@@ -39,7 +43,7 @@ enum Fault {
     Fatal,
 }
 
-fn classify(error: &std::io::Error) -> Fault {
+fn classify(error: &io::Error) -> Fault {
     use sockeye_socket::AcceptFault;
     match AcceptFault::of(error) {
         AcceptFault::WouldBlock => Fault::Empty,
@@ -82,7 +86,9 @@ impl<B: Backend> Core<B> {
             match outcome {
                 #[cfg(feature = "tcp")]
                 Ok((stream, peer)) if listener.hand_over.is_some() => {
-                    if let (Some(take), Ok(stream)) = (&mut listener.hand_over, stream.into_tcp()) {
+                    if let (Some(take), Ok(stream), Some(peer)) =
+                        (&mut listener.hand_over, stream.into_tcp(), peer)
+                    {
                         take(stream, peer);
                         self.inner.shared.stats.handed_over += 1;
                     }
@@ -113,11 +119,11 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    fn accepted(&mut self, listener: Token, stream: B::Stream, peer: SocketAddr, service: u16) {
+    fn accepted(&mut self, listener: Token, stream: B::Stream, peer: Option<SocketAddr>, service: u16) {
         match self.inner.admit(stream, service) {
             Some(token) => {
                 if let Some(link) = self.inner.table.link_mut(token) {
-                    link.peer = Some(peer);
+                    link.peer = peer;
                     link.listener = listener.index();
                 }
                 self.inner.shared.stats.accepted += 1;
@@ -147,18 +153,31 @@ impl<B: Backend> Inner<B> {
         options: &ListenOptions,
     ) -> Result<Token, OpError> {
         let io = self.backend.listen(at, options)?;
-        let failed = |error: std::io::Error| {
-            OpError::new(Op::Set("readiness"), Transport::Tcp, error).with_local(Endpoint::tcp(at))
-        };
+        self.add_listener(service, io, options.max_connections)
+            .map_err(|error| OpError::new(READINESS, Transport::Tcp, error).with_local(Endpoint::tcp(at)))
+    }
+
+    pub(super) fn listen_unix_now(
+        &mut self,
+        service: u16,
+        at: &UnixName,
+        options: &UnixListenOptions,
+    ) -> Result<Token, OpError> {
+        let io = self.backend.listen_unix(at, options)?;
+        self.add_listener(service, io, options.max_connections)
+            .map_err(|error| OpError::unix(READINESS, error).with_local_name(*at))
+    }
+
+    fn add_listener(&mut self, service: u16, io: B::Listener, max: usize) -> io::Result<Token> {
         let listener = Box::new(Listener {
             io,
             open: 0,
-            max: options.max_connections,
+            max,
             failures: 0,
             #[cfg(feature = "tcp")]
             hand_over: None,
         });
-        let full = || failed(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
+        let full = || io::Error::from(io::ErrorKind::OutOfMemory);
         let token = self
             .table
             .insert(Socket::Listener(listener), service)
@@ -172,7 +191,7 @@ impl<B: Backend> Inner<B> {
                 .register(SocketRef::Listener(&mut listener.io), token)
         {
             self.table.remove(token);
-            return Err(failed(error));
+            return Err(error);
         }
         Ok(token)
     }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 #[cfg(feature = "resolver")]
@@ -10,6 +9,7 @@ use super::race::Race;
 use crate::connect::ConnectId;
 use crate::id::{TimerId, Token};
 use crate::options::ConnectOptions;
+use crate::outcome::PeerName;
 use crate::time::Time;
 
 /// The attempts of one request.
@@ -19,14 +19,16 @@ pub(crate) struct Attempts {
     pub(crate) tag: u64,
     pub(crate) options: ConnectOptions,
     pub(crate) attempt_delay: Duration,
-    pub(crate) waiting: VecDeque<SocketAddr>,
+    pub(crate) waiting: VecDeque<PeerName>,
     pub(crate) running: Vec<Token>,
-    pub(crate) failed: Vec<(SocketAddr, io::Error)>,
+    pub(crate) failed: Vec<(PeerName, io::Error)>,
     pub(crate) deadline: Option<Time>,
     /// The next moment at which something is to be done: the deadline, or the next attempt.
     pub(crate) timer: Option<TimerId>,
     /// When the next address is tried beside those that run.
     pub(crate) next_attempt: Option<Time>,
+    /// How often the backlog of a Unix listener was full.
+    pub(crate) full: u32,
     /// The lookup of a name and the race of its addresses.
     #[cfg(feature = "resolver")]
     pub(crate) race: Option<Box<Race>>,

@@ -1,6 +1,8 @@
 //! Connects: several addresses, one after another and side by side, until one stands.
 
+use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sockeye_socket::OpError;
 
@@ -12,8 +14,12 @@ use crate::backend::{Backend, ConnectProgress, Readiness, StreamIo};
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::Due;
 use crate::id::Token;
-use crate::outcome::{ConnectFailure, ConnectFault};
+use crate::outcome::{ConnectFailure, ConnectFault, PeerName};
 use crate::trace;
+
+/// The first pause after a Unix listener's backlog was full; each next one is twice as long, so many times.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+const FULL_DOUBLINGS: u32 = 6;
 
 impl<B: Backend> Core<B> {
     /// An event of a connect that is not decided.
@@ -46,7 +52,8 @@ impl<B: Backend> Core<B> {
                     return;
                 };
                 attempts.running.retain(|&running| running != token);
-                attempts.failed.extend(address.map(|address| (address, error)));
+                let failed = address.map(|address| (PeerName::Ip(address), error));
+                attempts.failed.extend(failed);
                 self.inner.attempt_failed(id, token);
             }
         }
@@ -62,10 +69,11 @@ impl<B: Backend> Inner<B> {
             .get(usize::from(service))
             .and_then(|s| s.options.deadlines.connect);
         let passes = |address: &SocketAddr| request.filter.as_ref().is_none_or(|filter| filter(address.ip()));
+        let addresses = request.addresses.iter().copied().filter(passes).map(PeerName::Ip);
         let attempts = Attempts {
             service,
             tag: request.tag,
-            waiting: request.addresses.iter().copied().filter(passes).collect(),
+            waiting: addresses.chain(request.unix.map(PeerName::Unix)).collect(),
             options: request.options,
             attempt_delay: request.attempt_delay,
             running: Vec::new(),
@@ -73,6 +81,7 @@ impl<B: Backend> Inner<B> {
             deadline: request.deadline.or(own).map(|after| now + after),
             timer: None,
             next_attempt: None,
+            full: 0,
             #[cfg(feature = "resolver")]
             race: None,
         };
@@ -121,7 +130,7 @@ impl<B: Backend> Inner<B> {
                 break;
             };
             let (service, tag, options) = (attempts.service, attempts.tag, attempts.options.clone());
-            let started = self.start_attempt(id, service, tag, address, &options);
+            let started = self.start_attempt(id, service, tag, &address, &options);
             let Some(attempts) = self.shared.connects.entry(id) else {
                 return;
             };
@@ -130,6 +139,15 @@ impl<B: Backend> Inner<B> {
                     attempts.running.push(token);
                     let more = !attempts.waiting.is_empty();
                     attempts.next_attempt = more.then_some(now + attempts.attempt_delay);
+                    break;
+                }
+                // No event says when there is room again.
+                Err(error)
+                    if matches!(address, PeerName::Unix(_)) && error.kind() == io::ErrorKind::WouldBlock =>
+                {
+                    attempts.waiting.push_front(address);
+                    attempts.next_attempt = Some(now + FULL_PAUSE * 2_u32.pow(attempts.full));
+                    attempts.full = (attempts.full + 1).min(FULL_DOUBLINGS);
                     break;
                 }
                 Err(error) => attempts.failed.push((address, error)),
@@ -143,15 +161,18 @@ impl<B: Backend> Inner<B> {
         id: ConnectId,
         service: u16,
         tag: u64,
-        address: SocketAddr,
+        address: &PeerName,
         options: &crate::options::ConnectOptions,
-    ) -> std::io::Result<Token> {
-        let stream = self.backend.connect(address, options)?;
-        let full = || std::io::Error::from(std::io::ErrorKind::OutOfMemory);
+    ) -> io::Result<Token> {
+        let (stream, peer) = match address {
+            PeerName::Ip(address) => (self.backend.connect(*address, options)?, Some(*address)),
+            PeerName::Unix(name) => (self.backend.connect_unix(name, options)?, None),
+        };
+        let full = || io::Error::from(io::ErrorKind::OutOfMemory);
         let token = self.admit(stream, service).ok_or_else(full)?;
         if let Some(link) = self.table.link_mut(token) {
             link.set(state::CONNECTING);
-            link.peer = Some(address);
+            link.peer = peer;
             link.extra().connect = Some(id);
             link.extra().tag = tag;
         }
@@ -225,13 +246,13 @@ impl<B: Backend> Inner<B> {
         for token in std::mem::take(&mut attempts.running) {
             self.drop_attempt(token);
         }
-        let last = |(_, error): &(SocketAddr, std::io::Error)| {
+        let last = |(_, error): &(PeerName, io::Error)| {
             // An error is not `Clone`: the same number, its own or that of the call that failed, or without one the same
             // kind.
             let errno = || OpError::of(error).and_then(OpError::raw_os_error);
             ConnectFault::Failed(match error.raw_os_error().or_else(errno) {
-                Some(errno) => std::io::Error::from_raw_os_error(errno),
-                None => std::io::Error::from(error.kind()),
+                Some(errno) => io::Error::from_raw_os_error(errno),
+                None => io::Error::from(error.kind()),
             })
         };
         let cause = fault

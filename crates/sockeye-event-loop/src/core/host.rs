@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sockeye_endpoint::UnixName;
 use sockeye_socket::{OpError, Outgoing};
 
 use super::link::{Link, state};
@@ -14,9 +15,8 @@ use crate::backend::{Backend, ListenerIo, StreamIo};
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
 use crate::id::{ServiceKey, TimerId, Token};
-use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, Watermarks};
-use crate::outcome::{Message, PairError, Sent, SwitchError};
-#[cfg(feature = "tcp")]
+use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks};
+use crate::outcome::{Message, PairError, Peer, Sent, SwitchError};
 use crate::pair::Wire;
 use crate::stats::Stats;
 use crate::time::Time;
@@ -178,6 +178,28 @@ impl<B: Backend> Host for Inner<B> {
         self.table.link(token).and_then(|link| link.peer)
     }
 
+    fn peer(&self, token: Token) -> Option<Peer> {
+        let Entry { link, socket } = self.table.get(token)?;
+        let Socket::Stream(wire) = socket else { return None };
+        if let (Wire::Pair(_), extra) = (wire, &link.extra) {
+            let like = extra.as_ref().and_then(|extra| extra.like);
+            return Some(like.unwrap_or(Peer::Pair));
+        }
+        match (link.peer, wire.unix_peer()) {
+            (_, Some((name, credentials))) => Some(Peer::Unix { name, credentials }),
+            (peer, None) => peer.map(Peer::Ip),
+        }
+    }
+
+    fn local_unix(&self, token: Token) -> io::Result<UnixName> {
+        match self.table.get(token).map(|entry| &entry.socket) {
+            Some(Socket::Stream(stream)) => stream.local_unix(),
+            Some(Socket::Listener(listener)) => listener.io.local_unix(),
+            Some(Socket::Message(_)) => Err(crate::backend::no_unix_name()),
+            Some(Socket::Vacant) | None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     fn local_addr(&self, token: Token) -> io::Result<SocketAddr> {
         match self.table.get(token).map(|entry| &entry.socket) {
             Some(Socket::Stream(stream)) => stream.local_addr(),
@@ -214,6 +236,13 @@ impl<B: Backend> Host for Inner<B> {
         let (link, stream) = self.table.stream(token)?;
         link.set(state::EXPOSED);
         stream.tcp()
+    }
+
+    #[cfg(feature = "unix")]
+    fn unix(&mut self, token: Token) -> Option<&sockeye_unix::UnixStream> {
+        let (link, stream) = self.table.stream(token)?;
+        link.set(state::EXPOSED);
+        stream.unix()
     }
 
     #[cfg(feature = "tcp")]
@@ -276,6 +305,15 @@ impl<B: Backend> Host for Inner<B> {
 
     fn listen(&mut self, service: u16, at: SocketAddr, options: &ListenOptions) -> Result<Token, OpError> {
         self.listen_now(service, at, options)
+    }
+
+    fn listen_unix(
+        &mut self,
+        service: u16,
+        at: &UnixName,
+        options: &UnixListenOptions,
+    ) -> Result<Token, OpError> {
+        self.listen_unix_now(service, at, options)
     }
 
     fn close_listener(&mut self, token: Token) {

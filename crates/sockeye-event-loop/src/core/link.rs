@@ -9,7 +9,7 @@ use crate::connect::ConnectId;
 use crate::driver::NO_CONN;
 use crate::id::TimerId;
 use crate::options::{Deadlines, Watermarks};
-use crate::outcome::{CloseReason, Relayed};
+use crate::outcome::{CloseReason, Peer, Relayed};
 use crate::queue::Queue;
 use crate::tail::Tail;
 use crate::time::Time;
@@ -108,6 +108,8 @@ pub(crate) struct Extra {
     pub(crate) deadlines: Option<Deadlines>,
     pub(crate) watermarks: Option<Watermarks>,
     pub(crate) tag: u64,
+    /// The peer of the connection that an end of a pair answers like.
+    pub(crate) like: Option<Peer>,
     /// Counts the services it has had: what one of them had set is nothing to the next.
     pub(crate) owner: u32,
     pub(crate) connect: Option<ConnectId>,

@@ -14,7 +14,7 @@ use super::race::Race;
 use crate::backend::Backend;
 use crate::connect::{AddressFilter, ConnectId};
 use crate::id::Token;
-use crate::outcome::ConnectFault;
+use crate::outcome::{ConnectFault, PeerName};
 use crate::remote::Command;
 use crate::time::Time;
 
@@ -102,12 +102,12 @@ impl<B: Backend> Inner<B> {
             return;
         };
         let (service, tag, options) = (attempts.service, attempts.tag, attempts.options.clone());
-        match self.start_attempt(id, service, tag, address, &options) {
+        match self.start_attempt(id, service, tag, &PeerName::Ip(address), &options) {
             Ok(token) => race.running.push((attempt, token)),
             Err(error) => {
                 race.eyeballs.on(since_origin(now), Event::Failed(attempt));
                 if let Some(attempts) = self.shared.connects.entry(id) {
-                    attempts.failed.push((address, error));
+                    attempts.failed.push((PeerName::Ip(address), error));
                 }
             }
         }

@@ -192,13 +192,14 @@ impl<B: Backend> Inner<B> {
 
     fn answer_like(&mut self, token: Token, like: Token) {
         use crate::host::Host;
-        let (peer, tag) = (self.peer_addr(like), self.tag(like));
+        let (peer, tag, like_peer) = (self.peer_addr(like), self.tag(like), self.peer(like));
         let local = self.local_addr(like).ok();
         let Some((link, wire)) = self.table.stream(token) else {
             return;
         };
         link.peer = peer;
         link.extra().tag = tag;
+        link.extra().like = like_peer;
         if let Wire::Pair(end) = wire {
             end.set_local(local);
         }

@@ -424,7 +424,7 @@ impl<B: Backend> Core<B> {
                 link.peer = Some(peer);
             }
             self.inner.shared.stats.accepted += 1;
-            trace::accepted(token, peer);
+            trace::accepted(token, Some(peer));
             self.inner.shared.pending.push_back(Pending::Opened(token));
         }
     }

@@ -50,7 +50,7 @@ impl Source for Absent {
 impl ListenerIo for Absent {
     type Stream = Self;
 
-    fn accept(&mut self) -> io::Result<(Self, SocketAddr)> {
+    fn accept(&mut self) -> io::Result<(Self, Option<SocketAddr>)> {
         match *self {}
     }
 

@@ -13,11 +13,15 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
+#[cfg(feature = "unix")]
+use sockeye_endpoint::UnixName;
 use sockeye_socket::OpError;
 use sockeye_socket::os::{TimerFd, monotonic_ns};
 
 use crate::backend::{Backend, Readiness, Ready, SocketRef, Wake};
 use crate::id::Token;
+#[cfg(feature = "unix")]
+use crate::options::UnixListenOptions;
 use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptions};
 use crate::time::Time;
 
@@ -26,8 +30,12 @@ mod absent;
 mod datagram;
 #[cfg(feature = "raw")]
 mod packet;
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "unix"))]
 mod stream;
+#[cfg(feature = "tcp")]
+mod tcp;
+#[cfg(feature = "unix")]
+mod unix;
 
 /// The kernel: the backend of every real loop.
 pub struct Mio {
@@ -135,7 +143,7 @@ fn set_busy_poll(socket: &SocketRef<'_, Mio>, microseconds: u32) {
     match socket {
         #[cfg(feature = "tcp")]
         SocketRef::Stream(stream) => {
-            let _ = stream.0.socket().set(SO_BUSY_POLL, microseconds);
+            let _ = stream.socket().set(SO_BUSY_POLL, microseconds);
         }
         #[cfg(feature = "udp")]
         SocketRef::Datagram(datagram) => {
@@ -201,13 +209,13 @@ fn exceptional(event: &mio::event::Event) -> Readiness {
 }
 
 impl Backend for Mio {
-    #[cfg(feature = "tcp")]
+    #[cfg(any(feature = "tcp", feature = "unix"))]
     type Listener = stream::KernelListener;
-    #[cfg(not(feature = "tcp"))]
+    #[cfg(not(any(feature = "tcp", feature = "unix")))]
     type Listener = absent::Absent;
-    #[cfg(feature = "tcp")]
+    #[cfg(any(feature = "tcp", feature = "unix"))]
     type Stream = stream::KernelStream;
-    #[cfg(not(feature = "tcp"))]
+    #[cfg(not(any(feature = "tcp", feature = "unix")))]
     type Stream = absent::Absent;
     #[cfg(feature = "udp")]
     type Datagram = datagram::KernelDatagram;
@@ -300,16 +308,26 @@ impl Backend for Mio {
 
     fn listen(&mut self, at: SocketAddr, options: &ListenOptions) -> Result<Self::Listener, OpError> {
         #[cfg(feature = "tcp")]
-        return stream::listen(at, options);
+        return tcp::listen(at, options).map(stream::KernelListener::Tcp);
         #[cfg(not(feature = "tcp"))]
         return absent::without("tcp", at, options);
     }
 
     fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> Result<Self::Stream, OpError> {
         #[cfg(feature = "tcp")]
-        return stream::connect(to, options);
+        return tcp::connect(to, options).map(stream::KernelStream::Tcp);
         #[cfg(not(feature = "tcp"))]
         return absent::without("tcp", to, options);
+    }
+
+    #[cfg(feature = "unix")]
+    fn listen_unix(&mut self, at: &UnixName, options: &UnixListenOptions) -> Result<Self::Listener, OpError> {
+        unix::listen(at, options).map(stream::KernelListener::Unix)
+    }
+
+    #[cfg(feature = "unix")]
+    fn connect_unix(&mut self, to: &UnixName, options: &ConnectOptions) -> Result<Self::Stream, OpError> {
+        unix::connect(to, options).map(stream::KernelStream::Unix)
     }
 
     fn bind(&mut self, at: SocketAddr, options: &DatagramOptions) -> Result<Self::Datagram, OpError> {
@@ -333,6 +351,6 @@ impl Backend for Mio {
 
     #[cfg(feature = "tcp")]
     fn adopt(&mut self, stream: sockeye_tcp_stream::TcpStream) -> Option<Self::Stream> {
-        Some(stream::KernelStream(stream))
+        Some(stream::KernelStream::Tcp(stream))
     }
 }

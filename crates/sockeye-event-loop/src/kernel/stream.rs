@@ -1,107 +1,101 @@
-//! TCP of the kernel.
+//! Streams of the kernel, over TCP or a Unix socket.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+#[cfg(feature = "tcp")]
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry};
+#[cfg(feature = "unix")]
+use sockeye_endpoint::UnixName;
 use sockeye_socket::errno::{EBADF, EINVAL};
-use sockeye_socket::{OpError, os};
-use sockeye_tcp_stream::{Keepalive, StreamOptions as SocketOptions, TcpListener, TcpStream};
+use sockeye_socket::os;
+#[cfg(feature = "unix")]
+use sockeye_socket::unix::Credentials;
+#[cfg(feature = "tcp")]
+use sockeye_tcp_stream::{TcpListener, TcpStream};
+#[cfg(feature = "unix")]
+use sockeye_unix::{UnixListener, UnixStream};
 
+#[cfg(feature = "tcp")]
+use super::tcp;
+#[cfg(feature = "unix")]
+use super::unix;
 use crate::backend::{ConnectProgress, ListenerIo, SendFileError, StreamIo};
-use crate::options::{ConnectOptions, ListenOptions, StreamOption};
+use crate::options::StreamOption;
 
-/// A TCP listener of the kernel.
+/// A listener of the kernel.
 #[derive(Debug)]
-pub struct KernelListener(TcpListener);
+pub enum KernelListener {
+    /// At an IP address.
+    #[cfg(feature = "tcp")]
+    Tcp(TcpListener),
+    /// At the name of a Unix socket.
+    #[cfg(feature = "unix")]
+    Unix(UnixListener),
+}
 
-/// A TCP stream of the kernel.
+/// A stream of the kernel. Both kinds read and write by the same calls on a descriptor in the same place, so that there is
+/// nothing to tell apart on the fast path.
 #[derive(Debug)]
-pub struct KernelStream(pub(super) TcpStream);
-
-/// Urgent data stays in its place as ordinary bytes (RFC 6093, section 6): a stream loses nothing. What a listener
-/// is told, its connections inherit.
-fn in_the_stream() -> SocketOptions {
-    SocketOptions::new().urgent_inline(true)
+pub enum KernelStream {
+    /// Over TCP.
+    #[cfg(feature = "tcp")]
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    #[cfg(feature = "unix")]
+    Unix(UnixStream),
 }
 
-pub(super) fn listen(at: SocketAddr, options: &ListenOptions) -> Result<KernelListener, OpError> {
-    let mut how = TcpListener::options()
-        .backlog(options.backlog)
-        .reuse_address(options.reuse_address)
-        .reuse_port(options.reuse_port)
-        .stream(in_the_stream());
-    if let (Some(only), true) = (options.v6_only, at.is_ipv6()) {
-        how = how.only_v6(only);
-    }
-    if let Some(device) = &options.device {
-        how = how.device(device);
-    }
-    how.bind(at).map(KernelListener)
-}
-
-pub(super) fn connect(to: SocketAddr, options: &ConnectOptions) -> Result<KernelStream, OpError> {
-    let mut socket = in_the_stream();
-    for option in &options.socket {
-        // The window scale is settled by the SYN: buffer sizes have to be set before it.
-        socket = match *option {
-            StreamOption::SendBuffer(bytes) => socket.send_buffer(u32::try_from(bytes).unwrap_or(u32::MAX)),
-            StreamOption::RecvBuffer(bytes) => socket.recv_buffer(u32::try_from(bytes).unwrap_or(u32::MAX)),
-            _ => socket,
-        };
-    }
-    let mut how = TcpStream::options().stream(socket);
-    if let Some(source) = options.source {
-        how = how.local(source).late_port(source.port() == 0);
-    }
-    if let Some(device) = &options.device {
-        how = how.device(device);
-    }
-    let stream = KernelStream(how.start(to)?.into_unconfirmed());
-    for option in &options.socket {
-        // What cannot be set does not cost the connection.
-        let _ = set(&stream.0, option);
-    }
-    Ok(stream)
-}
-
-fn set(stream: &TcpStream, option: &StreamOption) -> io::Result<()> {
-    let short = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    match *option {
-        StreamOption::NoDelay(on) => stream.set_nodelay(on),
-        StreamOption::Cork(on) => stream.set_cork(on),
-        StreamOption::KeepAlive {
-            idle,
-            interval,
-            count,
-        } => stream.set_keepalive(Some(Keepalive {
-            idle,
-            interval,
-            count,
-        })),
-        StreamOption::UserTimeout(timeout) => stream.set_user_timeout(timeout.unwrap_or(Duration::ZERO)),
-        StreamOption::SendBuffer(bytes) => stream.set_send_buffer(short(bytes)),
-        StreamOption::RecvBuffer(bytes) => stream.set_recv_buffer(short(bytes)),
-        StreamOption::NotSentLowat(bytes) => stream.set_notsent_lowat(bytes),
-        StreamOption::TrafficClass(class) => stream.set_traffic_class(class),
-    }
+/// The same call on whichever it is.
+macro_rules! either {
+    ($type:ident, $of:expr, $socket:ident => $call:expr) => {
+        match $of {
+            #[cfg(feature = "tcp")]
+            $type::Tcp($socket) => $call,
+            #[cfg(feature = "unix")]
+            $type::Unix($socket) => $call,
+        }
+    };
 }
 
 impl ListenerIo for KernelListener {
     type Stream = KernelStream;
 
     #[inline]
-    fn accept(&mut self) -> io::Result<(KernelStream, SocketAddr)> {
-        self.0.accept().map(|(stream, peer)| (KernelStream(stream), peer))
+    fn accept(&mut self) -> io::Result<(KernelStream, Option<SocketAddr>)> {
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(listener) => listener
+                .accept()
+                .map(|(stream, peer)| (KernelStream::Tcp(stream), Some(peer))),
+            #[cfg(feature = "unix")]
+            Self::Unix(listener) => listener
+                .accept()
+                .map(|(stream, _)| (KernelStream::Unix(stream), None)),
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(listener) => listener.local_addr(),
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => Err(unix::no_address()),
+        }
+    }
+
+    #[cfg(feature = "unix")]
+    fn local_unix(&self) -> io::Result<UnixName> {
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(_) => Err(crate::backend::no_unix_name()),
+            Self::Unix(listener) => listener.local(),
+        }
     }
 }
 
@@ -112,7 +106,19 @@ fn has_no_sendfile(error: &io::Error) -> bool {
         || matches!(error.kind(), NotSeekable | Unsupported | IsADirectory)
 }
 
+impl AsFd for KernelStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        either!(Self, self, stream => stream.as_fd())
+    }
+}
+
 impl KernelStream {
+    /// The socket beneath.
+    #[cfg(feature = "tcp")]
+    pub(super) fn socket(&self) -> &sockeye_socket::Socket {
+        either!(Self, self, stream => stream.socket())
+    }
+
     /// A piece of a file without `sendfile(2)`: read and written, or spliced if it is a pipe.
     #[cold]
     fn copy_file(&mut self, file: &File, offset: u64, len: usize) -> Result<usize, SendFileError> {
@@ -123,7 +129,7 @@ impl KernelStream {
             Ok(got) => got,
             // A pipe has no offsets: what comes next is taken out of it.
             Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
-                return os::splice(file, &self.0, len, false).map_err(|error| match error.kind() {
+                return os::splice(file, &*self, len, false).map_err(|error| match error.kind() {
                     // Whether the pipe is empty or the stream full, it does not say.
                     io::ErrorKind::WouldBlock => SendFileError::NotYet,
                     _ => SendFileError::Stream(error),
@@ -142,80 +148,127 @@ impl KernelStream {
 impl StreamIo for KernelStream {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&self.0).read(buf)
+        either!(Self, self, stream => (&*stream).read(buf))
     }
 
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&self.0).write(buf)
+        either!(Self, self, stream => (&*stream).write(buf))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&self.0).write_vectored(bufs)
+        either!(Self, self, stream => (&*stream).write_vectored(bufs))
     }
 
     fn connect_progress(&mut self) -> ConnectProgress {
-        // The pending error is told once; only a connected socket has a peer.
-        match self.0.take_error() {
-            Ok(Some(error)) | Err(error) => return ConnectProgress::Failed(error),
-            Ok(None) => {}
-        }
-        match self.0.peer_addr() {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => ConnectProgress::Pending,
-            Err(error) => ConnectProgress::Failed(error),
-            Ok(_) => match self.0.is_connected_to_itself() {
-                // The kernel chose the peer's own port as the source: nobody else is there.
-                Ok(true) => ConnectProgress::Failed(io::ErrorKind::ConnectionRefused.into()),
-                Ok(false) => ConnectProgress::Connected,
-                Err(error) => ConnectProgress::Failed(error),
-            },
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(stream) => tcp::progress(stream),
+            // It was decided when the call returned.
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => ConnectProgress::Connected,
         }
     }
 
     fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
-        self.0.shutdown(how)
+        either!(Self, self, stream => stream.shutdown(how))
     }
 
     fn abort(&mut self) {
-        // It cannot fail on a TCP socket.
-        let _ = self.0.set_linger(Some(Duration::ZERO));
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(stream) => {
+                // It cannot fail on a TCP socket.
+                let _ = stream.set_linger(Some(Duration::ZERO));
+            }
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => {}
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(stream) => stream.local_addr(),
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => Err(unix::no_address()),
+        }
+    }
+
+    #[cfg(feature = "unix")]
+    fn local_unix(&self) -> io::Result<UnixName> {
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(_) => Err(crate::backend::no_unix_name()),
+            Self::Unix(stream) => stream.local(),
+        }
+    }
+
+    #[cfg(feature = "unix")]
+    fn unix_peer(&self) -> Option<(UnixName, Option<Credentials>)> {
+        self.unix().and_then(unix::peer)
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(stream) => stream.peer_addr(),
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => Err(unix::no_address()),
+        }
     }
 
     fn set_option(&mut self, option: &StreamOption) -> io::Result<()> {
-        set(&self.0, option)
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(stream) => tcp::set(stream, option),
+            #[cfg(feature = "unix")]
+            Self::Unix(stream) => unix::set(stream, option),
+        }
     }
 
     fn send_file(&mut self, file: &File, offset: u64, len: usize) -> Result<usize, SendFileError> {
         let mut from = offset;
-        match os::sendfile(&self.0, file, &mut from, len) {
+        match os::sendfile(&*self, file, &mut from, len) {
             Err(error) if has_no_sendfile(&error) => self.copy_file(file, offset, len),
             outcome => outcome.map_err(SendFileError::Stream),
         }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+        Some(self.as_fd())
     }
 
+    #[cfg(feature = "tcp")]
     fn tcp(&self) -> Option<&TcpStream> {
-        Some(&self.0)
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => None,
+        }
     }
 
+    #[cfg(feature = "unix")]
+    fn unix(&self) -> Option<&UnixStream> {
+        match self {
+            #[cfg(feature = "tcp")]
+            Self::Tcp(_) => None,
+            Self::Unix(stream) => Some(stream),
+        }
+    }
+
+    #[cfg(feature = "tcp")]
     fn into_tcp(self) -> Result<TcpStream, Self> {
-        Ok(self.0)
+        match self {
+            Self::Tcp(stream) => Ok(stream),
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => Err(self),
+        }
     }
 }
 
 macro_rules! source {
-    ($type:ty) => {
+    ($type:ident) => {
         impl Source for $type {
             fn register(
                 &mut self,
@@ -223,7 +276,7 @@ macro_rules! source {
                 token: mio::Token,
                 interests: Interest,
             ) -> io::Result<()> {
-                self.0.register(registry, token, interests)
+                either!(Self, self, socket => socket.register(registry, token, interests))
             }
 
             fn reregister(
@@ -232,11 +285,11 @@ macro_rules! source {
                 token: mio::Token,
                 interests: Interest,
             ) -> io::Result<()> {
-                self.0.reregister(registry, token, interests)
+                either!(Self, self, socket => socket.reregister(registry, token, interests))
             }
 
             fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-                self.0.deregister(registry)
+                either!(Self, self, socket => socket.deregister(registry))
             }
         }
     };

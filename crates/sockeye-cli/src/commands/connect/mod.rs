@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use sockeye::endpoint::{Endpoint, Target, Transport};
 use sockeye::event_loop::{
-    CloseReason, ConnectFailure, ConnectFault, ConnectRequest, Context, EventLoop, Sent, ServiceHandle,
-    Stream, StreamId, StreamOptions, StreamService,
+    CloseReason, ConnectFailure, ConnectFault, ConnectRequest, Context, EventLoop, PeerName, Sent,
+    ServiceHandle, Stream, StreamId, StreamOptions, StreamService,
 };
 use sockeye::socket::os::{PollFd, poll};
 use sockeye::socket::{Op, OpError};
@@ -238,7 +238,10 @@ impl Carrier {
 fn connect_error(failure: ConnectFailure) -> anyhow::Error {
     let said = failure.to_string();
     match (failure.cause, failure.attempts.last()) {
-        (ConnectFault::Failed(error), Some((address, _))) => {
+        (ConnectFault::Failed(error), Some((PeerName::Unix(name), _))) => {
+            anyhow!(OpError::unix(Op::Connect, error).with_peer_name(*name))
+        }
+        (ConnectFault::Failed(error), Some((PeerName::Ip(address), _))) => {
             if let Some(unreachable) = Unreachable::of(&error, address.ip()) {
                 return anyhow!(unreachable);
             }
@@ -246,7 +249,7 @@ fn connect_error(failure: ConnectFailure) -> anyhow::Error {
             let peer = Endpoint::from_socket_addr(Transport::Tcp, *address);
             anyhow!(OpError::new(Op::Connect, Transport::Tcp, error).with_peer(peer))
         }
-        (ConnectFault::Failed(error), None) => error.into(),
+        (ConnectFault::Failed(error), _) => error.into(),
         _ => anyhow!(said),
     }
 }
