@@ -39,5 +39,7 @@ mod panics;
 mod reading;
 #[path = "event_loop/switching.rs"]
 mod switching;
+#[path = "event_loop/unix.rs"]
+mod unix;
 #[path = "event_loop/writing.rs"]
 mod writing;

@@ -18,7 +18,7 @@ use crate::frames::Reverse;
 use crate::probe::{Log, Probe, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     a_cipher_seals_everything_the_service_writes,
     a_cipher_in_a_cipher,
     others_write_through_the_cipher_and_close_behind_it,

@@ -14,10 +14,8 @@ use sockeye_tests::pattern;
 use crate::probe::{Log, Probe, Served, Told};
 use crate::world::World;
 
-in_both_worlds!(
-    a_refused_connect_says_which_address_and_why,
+in_all_worlds!(
     the_filter_and_an_empty_list_leave_no_address,
-    the_first_address_that_answers_wins,
     a_cancelled_connect_is_told_once,
     a_connect_that_nobody_answers_ends_at_its_deadline,
     a_listener_holds_its_limit,
@@ -26,9 +24,12 @@ in_both_worlds!(
     a_relay_carries_ten_megabytes_each_way,
     a_relay_passes_a_half_close_on,
     a_relay_takes_over_what_was_left,
-    a_reset_on_one_side_of_a_relay_ends_the_other,
     a_joined_connection_can_be_closed,
-    what_cannot_be_joined_is_refused,
+    what_cannot_be_joined_is_refused;
+    by_ip_only:
+    a_refused_connect_says_which_address_and_why,
+    a_reset_on_one_side_of_a_relay_ends_the_other,
+    the_first_address_that_answers_wins,
 );
 
 fn failed(log: &Log) -> Option<String> {
@@ -105,8 +106,9 @@ fn a_cancelled_connect_is_told_once<W: World>() {
         .client()
         .add_stream_service(Probe::new(), StreamOptions::default());
     let log = world.client().service(client).unwrap().log.clone();
+    let request = world.request(at);
     world.client().with(client, |_, context| {
-        let id = context.connect(ConnectRequest::new(at));
+        let id = context.connect(request);
         assert!(context.cancel_connect(id));
         assert!(!context.cancel_connect(id));
     });
@@ -129,7 +131,8 @@ fn a_connect_that_nobody_answers_ends_at_its_deadline<W: World>() {
         ..StreamOptions::default()
     };
     // Its own loop looks at the clock before it looks at the answer: nothing has answered yet.
-    let client = Probe::new().connect_with(&mut world, ConnectRequest::new(at), options);
+    let request = world.request(at);
+    let client = Probe::new().connect_with(&mut world, request, options);
     let log = client.log.clone();
     world.until("decided", || failed(&log).is_some() || log.opened() == 1);
     if let Some(why) = failed(&client.log) {
@@ -185,7 +188,8 @@ fn a_loop_holds_its_limit<W: World>() {
     let probe = Probe::new();
     let log = probe.log.clone();
     let handle = world.server().add_stream_service(probe, StreamOptions::default());
-    world.server().connect(handle, ConnectRequest::new(at_a));
+    let request = world.request(at_a);
+    world.server().connect(handle, request);
     world.until("no room", || failed(&log).is_some());
     assert_eq!(
         failed(&log).unwrap(),
@@ -235,6 +239,7 @@ fn a_closed_listener_leaves_its_connections<W: World>() {
 
 /// A relay on the server's loop: what is accepted is joined to a new connection to `to`.
 fn relay<W: World>(world: &mut W, to: SocketAddr) -> (Log, SocketAddr) {
+    let request = world.request(to).tag(1);
     let waiting: Rc<RefCell<Vec<StreamId>>> = Rc::default();
     let push = Rc::clone(&waiting);
     let probe = Probe::new()
@@ -242,7 +247,7 @@ fn relay<W: World>(world: &mut W, to: SocketAddr) -> (Log, SocketAddr) {
             if stream.tag() == 0 {
                 stream.pause();
                 push.borrow_mut().push(stream.id());
-                stream.context().connect(ConnectRequest::new(to).tag(1));
+                stream.context().connect(request.clone());
             } else {
                 let front = waiting.borrow_mut().remove(0);
                 assert!(stream.join(front));
@@ -300,7 +305,8 @@ fn a_relay_carries_ten_megabytes_each_way<W: World>() {
             data.len()
         })
         .timer(|stream, _| stream.resume());
-    let client = slow.connect_with(&mut world, ConnectRequest::new(at), options);
+    let request = world.request(at);
+    let client = slow.connect_with(&mut world, request, options);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("all closed", || {
         s.has(&Told::Dropped) && c.has(&Told::Dropped) && relayed.count(&Told::Dropped) == 2
@@ -339,6 +345,7 @@ fn a_relay_passes_a_half_close_on<W: World>() {
 fn a_relay_takes_over_what_was_left<W: World>() {
     let mut world = W::new();
     let (server, target) = Probe::new().serve(&mut world, StreamOptions::default());
+    let request = world.request(target).tag(1);
     let backend: Rc<RefCell<Option<StreamId>>> = Rc::default();
     let (b, b2) = (Rc::clone(&backend), Rc::clone(&backend));
     let probe = Probe::new()
@@ -346,7 +353,7 @@ fn a_relay_takes_over_what_was_left<W: World>() {
             if stream.tag() == 1 {
                 *b.borrow_mut() = Some(stream.id());
             } else {
-                stream.context().connect(ConnectRequest::new(target).tag(1));
+                stream.context().connect(request.clone());
             }
         })
         .data(move |stream, data| {

@@ -5,12 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_event_loop::{ConnectRequest, Deadlines, Stream, StreamOptions, Time, Watermarks};
+use sockeye_event_loop::{Deadlines, Stream, StreamOptions, Time, Watermarks};
 
 use crate::probe::{Probe, Served, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     timers_fire_in_order_and_not_early,
     a_cancelled_timer_does_not_fire,
     timers_of_a_closed_connection_do_not_fire,
@@ -22,9 +22,10 @@ in_both_worlds!(
     the_peers_end_takes_the_read_deadline_away_and_leaves_the_idle_one,
     a_write_stall_is_noticed,
     a_slow_reader_is_no_stall,
-    a_close_that_the_peer_does_not_answer_ends,
     deadlines_of_one_connection_are_its_own,
-    a_short_deadline_elsewhere_does_not_coarsen_a_long_one,
+    a_short_deadline_elsewhere_does_not_coarsen_a_long_one;
+    by_ip_only:
+    a_close_that_the_peer_does_not_answer_ends,
 );
 
 const MS: Duration = Duration::from_millis(1);
@@ -423,7 +424,7 @@ fn a_short_deadline_elsewhere_does_not_coarsen_a_long_one<W: World>() {
         .timer(|stream, _| {
             let _ = stream.write(b"x");
         })
-        .connect_with(&mut world, ConnectRequest::new(at), StreamOptions::default());
+        .connect(&mut world, at);
     closes(&mut world, &server, "idle deadline");
     let silent = life.ended.get().since(last.get());
     assert!(silent >= Duration::from_secs(1), "early: {silent:?}");

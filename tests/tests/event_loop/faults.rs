@@ -15,21 +15,22 @@ use sockeye_tests::pattern;
 use crate::probe::{Log, Probe, Served, Told};
 use crate::world::{Simulated, World};
 
-in_both_worlds!(
-    half_an_upload_through_a_relay_does_not_look_whole,
+in_all_worlds!(
     a_relay_tells_what_went_through_it,
-    a_deadline_of_one_side_of_a_relay_resets_the_other,
-    a_reset_of_a_paused_connection_is_told_at_once,
     a_reset_of_a_connection_that_waits_for_room_is_told_at_once,
-    a_file_cut_while_it_is_sent_is_a_reset,
     a_file_without_sendfile_is_read_and_written,
-    a_directory_is_no_file_to_send,
     nothing_is_offered_before_what_was_wanted_is_there,
     the_end_offers_less_than_what_was_wanted,
     what_is_wanted_holds_once,
     frames_of_eight_megabytes_arrive_whole_and_in_order,
+    accepting_waits_for_memory;
+    by_ip_only:
+    a_deadline_of_one_side_of_a_relay_resets_the_other,
+    a_directory_is_no_file_to_send,
+    a_file_cut_while_it_is_sent_is_a_reset,
+    half_an_upload_through_a_relay_does_not_look_whole,
     peers_that_never_read_share_one_budget,
-    accepting_waits_for_memory,
+    a_reset_of_a_paused_connection_is_told_at_once,
 );
 
 fn echo() -> Probe {
@@ -44,12 +45,13 @@ fn echo() -> Probe {
 
 /// A relay on the server's loop to `to`.
 fn relay<W: World>(world: &mut W, to: SocketAddr, options: StreamOptions) -> (Log, SocketAddr) {
+    let request = world.request(to).tag(1);
     let front: Rc<Cell<Option<StreamId>>> = Rc::default();
     let probe = Probe::new().open(move |stream| {
         if stream.tag() == 0 {
             stream.pause();
             front.set(Some(stream.id()));
-            stream.context().connect(ConnectRequest::new(to).tag(1));
+            stream.context().connect(request.clone());
         } else {
             assert!(stream.join(front.take().unwrap()));
         }
@@ -410,9 +412,10 @@ fn frames_of_eight_megabytes_arrive_whole_and_in_order<W: World>() {
         },
         ..StreamOptions::default()
     };
+    let request = world.request(at);
     Probe::new()
         .open(move |stream| assert!(stream.write(&bytes).is_taken()))
-        .connect_with(&mut world, ConnectRequest::new(at), options);
+        .connect_with(&mut world, request, options);
     world.until("five frames", || frames.borrow().len() == 5);
     let mut lens = Vec::new();
     for (number, frame) in (1_u8..).zip(frames.borrow().iter()) {

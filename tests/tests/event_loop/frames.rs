@@ -13,7 +13,7 @@ use sockeye_tests::pattern;
 use crate::probe::{Probe, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     lines_come_whole_however_they_are_cut,
     length_prefixed_frames_come_whole,
     fixed_frames_come_whole,

@@ -9,19 +9,20 @@ use sockeye_event_loop::{Sent, Stream, StreamId, StreamOptions};
 use crate::probe::{Probe, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     a_connection_is_opened_first_and_closed_last,
     ended_inside_every_callback,
     data_and_end_together_are_told_in_order,
     half_close_keeps_the_other_half,
-    an_abort_is_a_reset_for_the_peer,
-    a_reset_after_the_peers_end_is_told,
     a_stale_id_is_gone,
     what_one_connection_does_to_another_waits_to_be_told,
     a_connection_closed_by_another_still_sends,
     messages_come_in_order_and_not_to_the_dead,
     a_write_after_the_close_is_gone,
-    stats_count_what_happened,
+    stats_count_what_happened;
+    by_ip_only:
+    an_abort_is_a_reset_for_the_peer,
+    a_reset_after_the_peers_end_is_told,
 );
 
 fn a_connection_is_opened_first_and_closed_last<W: World>() {

@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    ConnectRequest, Deadlines, LoopOptions, PairError, PairOptions, Sent, ServiceHandle, StreamId,
-    StreamOptions, Watermarks,
+    Deadlines, LoopOptions, PairError, PairOptions, Sent, ServiceHandle, StreamId, StreamOptions, Watermarks,
 };
 use sockeye_tests::pattern;
 
 use crate::probe::{Log, Probe, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     what_one_end_writes_the_other_is_offered,
     callbacks_come_in_the_order_of_a_connection,
     a_reader_that_pauses_holds_the_writer_back,
@@ -32,7 +31,6 @@ in_both_worlds!(
     an_end_is_joined_with_a_socket,
     ends_of_two_pairs_are_joined,
     what_cannot_be_done_with_an_end_is_refused,
-    an_end_answers_as_another_connection_does,
     a_pair_made_in_a_callback_can_be_written_to_at_once,
     a_panic_at_one_end_resets_the_other,
     a_panic_in_on_open_resets_the_other,
@@ -40,7 +38,9 @@ in_both_worlds!(
     a_pair_that_never_rests_starves_nobody,
     a_handle_of_another_loop_is_refused,
     pairs_do_not_count_as_connections,
-    a_thousand_pairs_in_a_chain,
+    a_thousand_pairs_in_a_chain;
+    by_ip_only:
+    an_end_answers_as_another_connection_does,
 );
 
 type Handle = ServiceHandle<Probe>;
@@ -712,7 +712,8 @@ fn pairs_do_not_count_as_connections<W: World>() {
     let late = Probe::new();
     let l = late.log.clone();
     let handle = world.server().add_stream_service(late, StreamOptions::default());
-    world.server().connect(handle, ConnectRequest::new(at));
+    let request = world.request(at);
+    world.server().connect(handle, request);
     world.until("refused", || !l.all().is_empty());
     assert!(matches!(l.all()[0], Told::ConnectFailed(_)));
 }

@@ -6,24 +6,24 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    ConnectRequest, Datagram, DatagramOptions, DatagramService, Datagrams, LoopOptions, Outgoing,
-    PanicPolicy, StreamOptions,
+    Datagram, DatagramOptions, DatagramService, Datagrams, LoopOptions, Outgoing, PanicPolicy, StreamOptions,
 };
 use std::net::SocketAddr;
 
 use crate::probe::{Probe, Served, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     in_every_callback_of_a_connection,
     in_the_last_callback,
     in_the_drop_of_a_connections_state,
-    in_a_connect_error_and_a_service_timer,
     in_a_remote_action_nothing_behind_it_is_lost,
     in_the_middle_of_a_batch_the_rest_is_offered,
     outside_of_a_batch_what_was_recorded_is_undone,
     propagated_it_leaves_the_turn_and_the_loop_goes_on,
-    ten_thousand_panics_close_ten_thousand_connections,
+    ten_thousand_panics_close_ten_thousand_connections;
+    by_ip_only:
+    in_a_connect_error_and_a_service_timer,
 );
 
 /// An echo client that shows that the loop still serves.
@@ -353,7 +353,8 @@ fn ten_thousand_panics_close_ten_thousand_connections<W: World>() {
     let before = files();
     for round in 1..=ROUNDS {
         for _ in 0..EACH {
-            world.client().connect(clients, ConnectRequest::new(at));
+            let request = world.request(at);
+            world.client().connect(clients, request);
         }
         world.until("a round", || log.closes().len() == round * EACH);
         log.0.borrow_mut().received.clear();

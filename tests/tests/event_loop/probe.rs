@@ -207,7 +207,8 @@ impl Probe {
 
     /// On the client's loop, connecting to `to`.
     pub fn connect<W: World>(self, world: &mut W, to: std::net::SocketAddr) -> Served {
-        self.connect_with(world, ConnectRequest::new(to), StreamOptions::default())
+        let request = world.request(to);
+        self.connect_with(world, request, StreamOptions::default())
     }
 
     pub fn connect_with<W: World>(

@@ -10,7 +10,7 @@ use sockeye_tests::pattern;
 use crate::probe::{Probe, Served, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     what_is_not_consumed_is_offered_again_with_more,
     a_pause_keeps_the_data,
     a_pause_from_inside_keeps_the_tail_and_a_resume_offers_it,
@@ -25,7 +25,8 @@ in_both_worlds!(
     a_firehose_does_not_starve_others,
     a_drain_serves_what_had_arrived,
     a_drain_offers_what_a_pause_kept,
-    a_drain_tells_half_closed_connections,
+    a_drain_tells_half_closed_connections;
+    by_ip_only:
     a_drain_that_takes_too_long_resets,
 );
 

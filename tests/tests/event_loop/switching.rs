@@ -15,7 +15,7 @@ use crate::cipher::{Cipher, seal};
 use crate::probe::{Probe, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     the_next_service_gets_what_was_not_consumed,
     a_switch_inside_on_open,
     the_end_of_the_stream_is_told_to_whoever_has_it,
@@ -355,6 +355,7 @@ fn a_tunnel_is_asked_for_by_name_and_joined<W: World>() {
         })
         .serve(&mut world, StreamOptions::default());
     // The tunnel: connects, answers, joins.
+    let request = world.request(target);
     let waiting: Rc<RefCell<HashMap<u64, StreamId>>> = Rc::default();
     let find = Rc::clone(&waiting);
     let tunnel = Probe::new().open(move |stream| {
@@ -362,7 +363,7 @@ fn a_tunnel_is_asked_for_by_name_and_joined<W: World>() {
             let number = stream.id().to_u64();
             waiting.borrow_mut().insert(number, stream.id());
             stream.pause();
-            stream.context().connect(ConnectRequest::new(target).tag(number));
+            stream.context().connect(request.clone().tag(number));
         } else {
             let client = find.borrow_mut().remove(&stream.tag()).unwrap();
             assert!(stream.other(client).unwrap().write(b"200\n").is_taken());

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
-    EventLoop, ListenOptions, ListenerId, LoopOptions, Mio, ServiceHandle, StreamService,
+    ConnectRequest, EventLoop, ListenOptions, ListenerId, LoopOptions, Mio, ServiceHandle, StreamService,
+    UnixListenOptions, UnixName,
 };
 use sockeye_sim::{Call, HostId, Sim, SimBackend};
 use sockeye_tests::wait::PATIENCE;
@@ -37,6 +38,11 @@ pub trait World: Sized + 'static {
 
     fn new() -> Self {
         Self::with(LoopOptions::default())
+    }
+
+    /// How to connect to an address that `listen` gave.
+    fn request(&self, to: SocketAddr) -> ConnectRequest {
+        ConnectRequest::new(to)
     }
 
     /// A listener of the server's loop, and its address.
@@ -117,6 +123,71 @@ impl World for OnKernel {
     }
 }
 
+/// Both loops on the kernel, their connections over Unix sockets. The addresses that it gives are none of IP: they stand for
+/// names.
+pub struct OverUnix {
+    kernel: OnKernel,
+    names: Vec<UnixName>,
+}
+
+impl World for OverUnix {
+    type Backend = Mio;
+
+    fn with(options: LoopOptions) -> Self {
+        Self {
+            kernel: OnKernel::with(options),
+            names: Vec::new(),
+        }
+    }
+
+    fn server(&mut self) -> &mut EventLoop<Mio> {
+        &mut self.kernel.server
+    }
+
+    fn client(&mut self) -> &mut EventLoop<Mio> {
+        &mut self.kernel.client
+    }
+
+    fn server_ip(&self) -> IpAddr {
+        Ipv4Addr::UNSPECIFIED.into()
+    }
+
+    fn client_ip(&self) -> IpAddr {
+        Ipv4Addr::UNSPECIFIED.into()
+    }
+
+    fn request(&self, to: SocketAddr) -> ConnectRequest {
+        ConnectRequest::to_unix(self.names[usize::from(to.port())])
+    }
+
+    fn listen_with<S: StreamService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        options: &ListenOptions,
+    ) -> (ListenerId, SocketAddr) {
+        let options = UnixListenOptions {
+            backlog: options.backlog,
+            max_connections: options.max_connections,
+            ..UnixListenOptions::default()
+        };
+        let id = self
+            .server()
+            .listen_unix(service, &UnixName::UNNAMED, &options)
+            .unwrap();
+        self.names.push(self.kernel.server.local_unix(id).unwrap());
+        let place = u16::try_from(self.names.len() - 1).unwrap();
+        (id, SocketAddr::new(self.server_ip(), place))
+    }
+
+    fn until(&mut self, what: &str, done: impl FnMut() -> bool) {
+        self.kernel.until(what, done);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.kernel.pass(time);
+    }
+}
+
 /// Both loops on hosts of a simulated network.
 pub struct Simulated {
     sim: Sim,
@@ -172,6 +243,18 @@ impl Simulated {
             self.sim.fail(self.server, call, nth, errno);
         }
     }
+}
+
+/// Runs each behaviour in both worlds, and on the kernel over Unix sockets too; behind `by_ip_only` stand those that are
+/// about resets, addresses and buffers of TCP: a Unix socket has none of them.
+#[macro_export]
+macro_rules! in_all_worlds {
+    ($($(#[$meta:meta])* $name:ident),+ $(,)? $(; by_ip_only: $($only:ident),+ $(,)?)?) => {
+        in_both_worlds!($($(#[$meta])* $name,)+ $($($only,)+)?);
+        mod over_unix {
+            $($(#[$meta])* #[test] fn $name() { super::$name::<$crate::world::OverUnix>(); })+
+        }
+    };
 }
 
 /// Runs each behaviour in both worlds, as two tests.

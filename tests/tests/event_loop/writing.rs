@@ -13,7 +13,7 @@ use sockeye_tests::pattern;
 use crate::probe::{Probe, Served, Told};
 use crate::world::World;
 
-in_both_worlds!(
+in_all_worlds!(
     answers_are_true_at_the_marks,
     small_marks_hold_for_gathered_writes_too,
     writable_is_told_exactly_when_owed,
@@ -25,8 +25,9 @@ in_both_worlds!(
     what_is_written_keeps_its_order,
     shared_bytes_are_broadcast_without_copies,
     a_file_is_sent_in_its_place,
+    remotes_write_and_close;
+    by_ip_only:
     a_file_shorter_than_said_is_a_reset,
-    remotes_write_and_close,
 );
 
 fn marks(high: usize, low: usize, max_write: usize) -> StreamOptions {
@@ -221,12 +222,13 @@ fn a_peer_that_never_reads_costs_no_more_than_the_marks<W: World>() {
         .serve(&mut world, options);
     // The client's own marks are out of the way: at them it would not read either, by the same rule.
     let options = marks(1 << 30, 0, 1 << 30);
+    let request = world.request(at);
     let client = Probe::new()
         .open(|stream| {
             stream.pause();
             assert!(stream.write(&vec![0; 32 << 20]).is_taken());
         })
-        .connect_with(&mut world, sockeye_event_loop::ConnectRequest::new(at), options);
+        .connect_with(&mut world, request, options);
     let s = server.log.clone();
     world.until("open", || s.opened() == 1);
     world.pass(Duration::from_millis(200));
