@@ -150,6 +150,56 @@ fn netcat_gets_a_mib_back_over_udp() {
     });
 }
 
+/// Has a program carry a MiB to an echo server at a Unix name and back.
+fn a_mib_comes_back_over_unix(program: &'static str, arguments: impl Fn(&str) -> Vec<String>) {
+    if !skip::require(&[Need::program(program)]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("echo.sock");
+    let path = path.to_str().expect("a path of UTF-8");
+    let mut command = Command::new(program::sockeye());
+    command.args([
+        "serve",
+        "echo",
+        "--listen",
+        &format!("unix:{path}"),
+        "--unix-mode",
+        "600",
+    ]);
+    let mut server = Running::start(&mut command);
+    assert_eq!(server.line(PATIENCE), format!("listening on unix:{path}"));
+    let mut command = Command::new(program);
+    let sent = pattern(MIB);
+    let output = program::output_with_input(command.args(arguments(path)), &sent, PATIENCE);
+    assert!(output.status.success(), "{}", output.stderr);
+    assert!(output.stdout == sent, "{} bytes came back", output.stdout.len());
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    assert!(
+        !std::path::Path::new(path).exists(),
+        "the path goes with the server"
+    );
+}
+
+#[test]
+fn socat_gets_a_mib_back_over_unix() {
+    a_mib_comes_back_over_unix("socat", |path| {
+        words(["-t20", "-", &format!("UNIX-CONNECT:{path}")])
+    });
+}
+
+#[test]
+fn netcat_gets_a_mib_back_over_unix() {
+    a_mib_comes_back_over_unix("nc", |path| words(["-N", "-U", path]));
+}
+
+#[test]
+fn connect_gets_a_mib_back_over_unix() {
+    let program = program::sockeye().to_str().expect("a path of UTF-8").to_owned();
+    a_mib_comes_back_over_unix(program.leak(), |path| words(["connect", &format!("unix:{path}")]));
+}
+
 #[test]
 fn one_process_serves_both_transports_on_one_port() {
     let first = Server::start("echo", &["tcp://127.0.0.1:0"]);

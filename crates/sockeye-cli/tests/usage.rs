@@ -46,7 +46,7 @@ fn an_unknown_transport_lists_the_known_ones() {
     fails(
         &["serve", "echo", "--listen", "sctp://127.0.0.1:7"],
         2,
-        &["sctp://127.0.0.1:7", "unknown transport", "tcp, udp"],
+        &["sctp://127.0.0.1:7", "unknown scheme", "tcp, udp"],
     );
 }
 
@@ -77,7 +77,7 @@ fn what_a_command_cannot_do_is_a_usage_error() {
     fails(
         &["serve", "echo", "--listen", "ip+253://127.0.0.1"],
         2,
-        &["ip+253://127.0.0.1", "tcp and udp"],
+        &["ip+253://127.0.0.1", "tcp://, udp:// and unix:"],
     );
     fails(
         &["serve", "chargen", "--listen", "udp://127.0.0.1:0"],
@@ -93,6 +93,26 @@ fn what_a_command_cannot_do_is_a_usage_error() {
         &["connect", "udp://127.0.0.1:7"],
         2,
         &["udp://127.0.0.1:7", "tcp"],
+    );
+    for carried in ["tls://127.0.0.1:443", "quic://127.0.0.1:443"] {
+        fails(&["serve", "echo", "--listen", carried], 2, &[carried, "unix:"]);
+        fails(&["connect", carried], 2, &[carried, "tcp:// and unix:"]);
+    }
+    fails(&["serve", "echo", "--listen", "unix:"], 2, &["unix:", "empty"]);
+    fails(
+        &["serve", "echo", "--listen", "unix:@x", "--unix-mode", "999"],
+        2,
+        &["999", "octal"],
+    );
+    fails(
+        &["serve", "echo", "--listen", "unix:/no/such/folder.sock"],
+        5,
+        &["unix:/no/such/folder.sock", "folder"],
+    );
+    fails(
+        &["connect", "unix:/no/such.sock"],
+        5,
+        &["unix:/no/such.sock", "no such socket"],
     );
     fails(&["bench", "sctp"], 2, &["sctp", "tcp", "udp", "raw"]);
 }
@@ -173,7 +193,10 @@ fn whoever_asks_for_events_gets_one_for_a_wrong_command_line_too() {
         line.starts_with(r#"{"schema":1,"event":"error","exit":2,"#),
         "{line}"
     );
-    assert!(line.contains("sctp") && line.contains("tcp, udp, raw"), "{line}");
+    assert!(
+        line.contains("sctp") && line.contains("tcp, udp, unix, raw"),
+        "{line}"
+    );
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::{
 ///
 /// let address: Address = "unix:@app".parse()?;
 /// let refused = address.must_be(&[Scheme::Tcp, Scheme::Tls]).unwrap_err();
-/// assert_eq!(refused.to_string(), "unix: addresses cannot be served here (tcp:// and tls:// can)");
+/// assert_eq!(refused.to_string(), "unix: addresses cannot be used here (tcp:// and tls:// can)");
 /// assert!(Endpoint::try_from(address).is_err());
 /// # Ok::<(), sockeye_endpoint::ParseError>(())
 /// ```
@@ -131,7 +131,7 @@ impl fmt::Display for Scheme {
 
 /// An address of a form that cannot be served, and the forms that can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
-#[error("{scheme} addresses cannot be served here ({}{})", List(can), if can.is_empty() { "" } else { " can" })]
+#[error("{scheme} addresses cannot be used here ({}{})", List(can), if can.is_empty() { "" } else { " can" })]
 pub struct NotServed {
     /// The form of the address.
     pub scheme: Scheme,
@@ -514,15 +514,15 @@ mod tests {
         let error = Endpoint::try_from(address).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "quic:// addresses cannot be served here (tcp://, udp://, udplite:// and ip+N:// can)"
+            "quic:// addresses cannot be used here (tcp://, udp://, udplite:// and ip+N:// can)"
         );
         assert_eq!(
             UnixName::try_from(address).unwrap_err().to_string(),
-            "quic:// addresses cannot be served here (unix: can)"
+            "quic:// addresses cannot be used here (unix: can)"
         );
         assert_eq!(
             address.must_be(&[]).unwrap_err().to_string(),
-            "quic:// addresses cannot be served here (none can)"
+            "quic:// addresses cannot be used here (none can)"
         );
         assert_eq!(address.must_be(&[Scheme::Tcp, Scheme::Quic]), Ok(()));
         let name = UnixName::from_path(b"/a").unwrap();

@@ -12,13 +12,14 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sockeye::event_loop::{
     ConnectRequest, DatagramOptions, EventLoop, ListenOptions, Packet, PacketKind, PacketOptions,
-    PacketService, Packets, ReflectorGuard, ReflectorOptions, Remote, StreamOptions,
+    PacketService, Packets, PeerName, ReflectorGuard, ReflectorOptions, Remote, StreamOptions,
+    UnixListenOptions, UnixName,
 };
 
 use crate::exit::{Exit, classify, describe};
@@ -35,7 +36,7 @@ Examples:\n\
 \x20 sockeye bench\n\
 \x20 sockeye bench udp --size 1200 --json")]
 pub(crate) struct Arguments {
-    /// The socket type; all three when left out
+    /// The socket type; all of them when left out
     socket: Option<SocketType>,
     /// Seconds for each socket type
     #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
@@ -56,6 +57,8 @@ enum SocketType {
     Tcp,
     /// Datagrams
     Udp,
+    /// Streams over a Unix socket
+    Unix,
     /// IP packets of the experimental protocol 253 (needs CAP_NET_RAW)
     Raw,
 }
@@ -153,6 +156,7 @@ impl SocketType {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Unix => "unix",
             Self::Raw => "raw",
         }
     }
@@ -220,10 +224,10 @@ impl Plan {
     /// `None` when a signal ended it.
     fn measure(self) -> anyhow::Result<Option<Measured>> {
         let server = Server::start(self.socket)?;
-        let Some(single) = self.load(server.address, 1)? else {
+        let Some(single) = self.load(&server.at, 1)? else {
             return Ok(None);
         };
-        let Some(many) = self.load(server.address, self.in_flight)? else {
+        let Some(many) = self.load(&server.at, self.in_flight)? else {
             return Ok(None);
         };
         server.stop()?;
@@ -241,33 +245,41 @@ impl Plan {
     }
 
     /// One run of the client; `None` when a signal ended it.
-    fn load(self, server: SocketAddr, in_flight: usize) -> anyhow::Result<Option<Tally>> {
+    fn load(self, server: &PeerName, in_flight: usize) -> anyhow::Result<Option<Tally>> {
         let mut events = EventLoop::new().context("make an event loop")?;
         stop_on_signals(&mut events).context("take signals")?;
         let tally = Tally::new(self.span)?;
-        let tally = match self.socket {
-            SocketType::Tcp => {
+        let tally = match (self.socket, *server) {
+            (SocketType::Tcp | SocketType::Unix, server) => {
                 let load =
                     events.add_stream_service(StreamLoad::new(self.size, tally), StreamOptions::default());
                 events.with(load, StreamLoad::start);
                 for _ in 0..in_flight {
-                    events.connect(load, ConnectRequest::new(server));
+                    events.connect(
+                        load,
+                        match server {
+                            PeerName::Unix(name) => ConnectRequest::to_unix(name),
+                            PeerName::Ip(address) => ConnectRequest::new(address),
+                            _ => bail!("no such address"),
+                        },
+                    );
                 }
                 events.run()?;
                 events.service(load).map(|load| load.tally.finish())
             }
-            SocketType::Udp => {
+            (SocketType::Udp, PeerName::Ip(server)) => {
                 let load = events.add_datagram_service(MessageLoad::new(server, self.size, in_flight, tally));
                 events.bind(load, SocketAddr::from((CLIENT, 0)), &datagram_options())?;
                 events.run()?;
                 events.service(load).map(|load| load.tally.finish())
             }
-            SocketType::Raw => {
+            (SocketType::Raw, PeerName::Ip(server)) => {
                 let load = events.add_packet_service(MessageLoad::new(server, self.size, in_flight, tally));
                 events.open_packet(load, &packet_options(CLIENT))?;
                 events.run()?;
                 events.service(load).map(|load| load.tally.finish())
             }
+            (SocketType::Udp | SocketType::Raw, _) => bail!("datagrams go to addresses"),
         };
         let tally = tally.context("the client is still on its loop")??;
         Ok((!tally.time.is_zero()).then_some(tally))
@@ -293,7 +305,7 @@ fn packet_options(local: Ipv4Addr) -> PacketOptions {
 
 /// An echo server of ours on a thread of its own.
 struct Server {
-    address: SocketAddr,
+    at: PeerName,
     remote: Remote,
     thread: JoinHandle<anyhow::Result<()>>,
 }
@@ -304,11 +316,18 @@ impl Server {
         let thread = thread::spawn(move || {
             let mut events = EventLoop::new().context("make an event loop")?;
             let at = SocketAddr::from((SERVER, 0));
-            let address = match socket {
+            let bound = match socket {
                 SocketType::Tcp => {
                     let echo = events.add_stream_service(Echo, StreamOptions::default());
                     let listener = events.listen(echo, at, &ListenOptions::default())?;
-                    events.local_addr(listener)?
+                    PeerName::Ip(events.local_addr(listener)?)
+                }
+                SocketType::Unix => {
+                    let echo = events.add_stream_service(Echo, StreamOptions::default());
+                    // Without a name the kernel makes up an abstract one: nothing to clean up.
+                    let options = UnixListenOptions::default();
+                    let listener = events.listen_unix(echo, &UnixName::UNNAMED, &options)?;
+                    PeerName::Unix(events.local_unix(listener)?)
                 }
                 SocketType::Udp => {
                     // The load is all of one source, and as fast as it can.
@@ -320,24 +339,20 @@ impl Server {
                     let unlimited = ReflectorGuard::new(options, 0);
                     let echo = events.add_datagram_service(UdpEcho::new(unlimited, |_, _| {}));
                     let socket = events.bind(echo, at, &datagram_options())?;
-                    events.local_addr(socket)?
+                    PeerName::Ip(events.local_addr(socket)?)
                 }
                 SocketType::Raw => {
                     let echo = events.add_packet_service(PacketEcho);
                     events.open_packet(echo, &packet_options(SERVER))?;
-                    at
+                    PeerName::Ip(at)
                 }
             };
             // The receiver waits for this line, or for the error that ends the thread before it.
-            let _ = started.send((address, events.remote()));
+            let _ = started.send((bound, events.remote()));
             events.run().context("run the server's event loop")
         });
         match start.recv() {
-            Ok((address, remote)) => Ok(Self {
-                address,
-                remote,
-                thread,
-            }),
+            Ok((at, remote)) => Ok(Self { at, remote, thread }),
             Err(mpsc::RecvError) => Err(join(thread)
                 .err()
                 .unwrap_or_else(|| anyhow!("the server ended before it began"))),

@@ -11,7 +11,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use sockeye::endpoint::{Endpoint, Target, Transport};
+use sockeye::endpoint::{Address, Endpoint, Scheme, Target, Transport};
 use sockeye::event_loop::{
     CloseReason, ConnectFailure, ConnectFault, ConnectRequest, Context, EventLoop, PeerName, Sent,
     ServiceHandle, Stream, StreamId, StreamOptions, StreamService,
@@ -34,11 +34,12 @@ const MAX_WAITING: usize = 64 * 1024;
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye connect tcp://127.0.0.1:7007\n\
+\x20 sockeye connect unix:/run/echo.sock\n\
 \x20 echo hello | sockeye connect tcp://localhost:echo")]
 pub(crate) struct Arguments {
-    /// Whom to connect to, such as tcp://127.0.0.1:7007 or tcp://localhost:echo
-    #[arg(value_name = "ENDPOINT")]
-    target: Target,
+    /// Whom to connect to, such as tcp://127.0.0.1:7007, tcp://localhost:echo, unix:/run/echo.sock or unix:@echo
+    #[arg(value_name = "ADDRESS")]
+    target: Address<Target>,
     /// Seconds until the connection has to stand
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
     timeout: f64,
@@ -50,17 +51,20 @@ pub(crate) struct Arguments {
 /// When the name has no address, nobody answers, or the connection breaks.
 pub(crate) fn run(arguments: &Arguments, _output: &mut Output) -> anyhow::Result<Exit> {
     let target = &arguments.target;
-    if target.transport() != Transport::Tcp {
-        return Err(Failure::usage(format!("{target}: connect speaks tcp")));
+    if let Err(refused) = target.must_be(&[Scheme::Tcp, Scheme::Unix]) {
+        return Err(Failure::usage(format!("{target}: {refused}")));
     }
     let timeout = Duration::from_secs_f64(arguments.timeout);
-    let addresses = names::addresses(target, timeout)?;
+    let request = match target {
+        Address::Unix(name) => ConnectRequest::to_unix(*name),
+        Address::Ip { endpoint, .. } => ConnectRequest::any_of(names::addresses(endpoint, timeout)?),
+    };
 
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let mut stdout = Stdout::open().context("open stdout")?;
     let service = events.add_stream_service(Carrier::default(), StreamOptions::default());
-    events.connect(service, ConnectRequest::any_of(addresses).deadline(timeout));
+    events.connect(service, request.deadline(timeout));
     match carry(&mut events, service, &mut stdout)? {
         Some(End::Closed) => Ok(Exit::Success),
         Some(End::Peer(error)) => Err(error.context(format!("connect {target}"))),

@@ -7,8 +7,8 @@ use std::io::{self, BufRead as _, Read as _};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use sockeye::endpoint::{
-    ParseError, Special, Transport, embedded_ipv4, multicast_scope, reachability, services, special,
-    special_blocks,
+    ParseError, Special, Transport, UnixName, embedded_ipv4, multicast_scope, reachability, services,
+    special, special_blocks,
 };
 
 use crate::exit::Exit;
@@ -24,7 +24,7 @@ Examples:\n\
 \x20 sockeye explain 100.64.0.1 fe80::1%eth0 tcp://[::1]:80 10.0.0.0/8 :514 domain\n\
 \x20 sockeye explain --json < WORDS")]
 pub(crate) struct Arguments {
-    /// Addresses, endpoints, networks, targets, ports (:514) and service names; without any, one a line on stdin
+    /// Addresses, endpoints, unix: names, networks, targets, ports (:514) and service names; without any, one a line on stdin
     #[arg(value_name = "WORD")]
     words: Vec<String>,
     #[command(flatten)]
@@ -119,6 +119,17 @@ fn global(word: &Word) -> Option<(bool, String)> {
     Some((reach.is_global(), reach.to_string()))
 }
 
+/// What the name of a Unix socket is.
+fn unix_form(name: &UnixName) -> &'static str {
+    if name.as_path_bytes().is_some() {
+        "path"
+    } else if name.as_abstract_name().is_some() {
+        "abstract"
+    } else {
+        "unnamed"
+    }
+}
+
 /// What a program is told of a word.
 fn object(text: &str, word: &Word) -> Value {
     let special = block(word).map(|block| {
@@ -147,6 +158,8 @@ fn object(text: &str, word: &Word) -> Value {
         "kind": word.kind.name(),
         "canonical": word.canonical,
         "transport": word.transport.map(|transport| transport.to_string()),
+        "carrier": word.carrier.map(|carrier| carrier.to_string()),
+        "name": word.unix.map(|name| unix_form(&name)),
         "host": word.host,
         "ip": word.ip.map(|ip| ip.to_string()),
         "zone": word.zone.map(|zone| zone.to_string()),
@@ -168,6 +181,22 @@ fn lines(text: &str, word: &Word) -> Vec<String> {
     let mut say = |what: &str, text: String| lines.push(format!("  {what:<20}{text}"));
     say("kind", word.kind.name().to_owned());
     say("canonical", word.canonical.clone());
+    if let Some(carrier) = word.carrier {
+        say("carried by", format!("{carrier} over {}", carrier.transport()));
+    }
+    if let Some(name) = word.unix {
+        say(
+            "name",
+            match unix_form(&name) {
+                "path" => "a path: who may write to it may connect".to_owned(),
+                "abstract" => {
+                    "abstract: whoever is in the network namespace may connect, and it goes with its socket"
+                        .to_owned()
+                }
+                _ => "none: the kernel makes up an abstract one".to_owned(),
+            },
+        );
+    }
     if let Some(zone) = word.zone {
         say("zone", zone.to_string());
     }
@@ -245,6 +274,10 @@ mod tests {
             ("[::1]", "address", "::1"),
             ("::ffff:10.0.0.1", "address", "::ffff:10.0.0.1"),
             ("10.0.0.0/8", "network", "10.0.0.0/8"),
+            ("unix:/run/app.sock", "unix", "unix:/run/app.sock"),
+            ("unix:@app", "unix", "unix:@app"),
+            ("tls://localhost:443", "target", "tls://localhost:443"),
+            ("quic://[::1]:443", "endpoint", "quic://[::1]:443"),
             (":514", "port", "514"),
             ("514", "port", "514"),
             (":http", "service", "http"),

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use sockeye::endpoint::{
-    Endpoint, Host, Network, ParseError, ParseErrorKind, ServiceName, Target, TargetDefaults, Transport,
-    Zone, parse_scoped_ip,
+    Address, Carrier, Endpoint, Host, Network, ParseError, ParseErrorKind, ServiceName, Target,
+    TargetDefaults, Transport, UnixName, Zone, parse_scoped_ip,
 };
 
 /// What a word can be.
@@ -16,6 +16,7 @@ pub(super) enum Kind {
     Target,
     Port,
     Service,
+    Unix,
 }
 
 impl Kind {
@@ -27,6 +28,7 @@ impl Kind {
             Self::Target => "target",
             Self::Port => "port",
             Self::Service => "service",
+            Self::Unix => "unix",
         }
     }
 }
@@ -44,6 +46,9 @@ pub(super) struct Word {
     pub(super) port: Option<u16>,
     pub(super) network: Option<Network>,
     pub(super) service: Option<ServiceName>,
+    /// What carries the stream to the endpoint or target.
+    pub(super) carrier: Option<Carrier>,
+    pub(super) unix: Option<UnixName>,
 }
 
 impl Word {
@@ -58,6 +63,8 @@ impl Word {
             port: None,
             network: None,
             service: None,
+            carrier: None,
+            unix: None,
         }
     }
 
@@ -66,10 +73,8 @@ impl Word {
     /// # Errors
     /// What is wrong with it as the kind that its form says it is.
     pub(super) fn parse(text: &str) -> Result<Self, ParseError> {
-        if text.contains("://") {
-            let defaults = TargetDefaults::default();
-            return Target::parse_with(text, defaults)
-                .map(|target| Self::target(&target, Some(target.transport())));
+        if text.contains("://") || text.starts_with("unix:") {
+            return Self::with_scheme(text);
         }
         if let Some(service) = known_service(text) {
             return Ok(Self::service(service));
@@ -109,6 +114,21 @@ impl Word {
                 })
             }
         }
+    }
+
+    fn with_scheme(text: &str) -> Result<Self, ParseError> {
+        let address = Address::<Target>::parse_with(text, TargetDefaults::default())?;
+        Ok(match &address {
+            Address::Unix(name) => Self {
+                unix: Some(*name),
+                ..Self::of(Kind::Unix, address.to_string())
+            },
+            Address::Ip { carrier, endpoint } => Self {
+                carrier: *carrier,
+                canonical: address.to_string(),
+                ..Self::target(endpoint, Some(endpoint.transport()))
+            },
+        })
     }
 
     fn address(ip: IpAddr, zone: Option<Zone>) -> Self {

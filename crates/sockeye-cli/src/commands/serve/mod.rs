@@ -11,10 +11,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde_json::json;
-use sockeye::endpoint::{Endpoint, Target, Transport};
+use sockeye::endpoint::{Address, Endpoint, Scheme, Target, Transport, UnixName};
 use sockeye::event_loop::{
-    AnswerRate, DatagramOptions, DatagramService, Deadlines, EventLoop, ListenOptions, LoopOptions,
-    ReflectorGuard, ReflectorOptions, ShardOptions, Shards, StreamOptions, StreamService,
+    AnswerRate, DatagramId, DatagramOptions, DatagramService, Deadlines, EventLoop, ListenOptions,
+    ListenerId, LoopOptions, ReflectorGuard, ReflectorOptions, ServiceHandle, ShardOptions, Shards,
+    StreamOptions, StreamService, UnixListenOptions,
 };
 
 use crate::exit::{Exit, Failure};
@@ -36,17 +37,24 @@ const ALL_SOURCES: u32 = 10;
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --listen udp://[::1]:7007\n\
-\x20 sockeye serve chargen --listen tcp://127.0.0.1:0 --shards 2\n\n\
+\x20 sockeye serve chargen --listen tcp://127.0.0.1:0 --shards 2\n\
+\x20 sockeye serve echo --listen unix:/run/echo.sock --unix-mode 660\n\n\
 Echo over udp: datagrams can claim any sender. None is answered that claims to come from a socket of this\n\
 program, or from a port of a service that answers anything (7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389,\n\
 520, 1434, 1900, 3702, 5353, 5683, 11211 and the like), and each source gets --udp-rate answers a second, all\n\
-together ten times that. What is withheld is said on stderr.")]
+together ten times that. What is withheld is said on stderr.\n\n\
+Unix sockets: a path that a program has left behind which is gone is taken over, a live one is an error. The path\n\
+goes with the server. With several shards the first one serves them.")]
 pub(crate) struct Arguments {
     /// What to serve
     service: Service,
-    /// Where, such as tcp://127.0.0.1:7007 or udp://[::1]:0 (port 0: any free one, which is printed)
-    #[arg(long, value_name = "ENDPOINT", required = true, value_parser = endpoint)]
-    listen: Vec<Endpoint>,
+    /// Where, such as tcp://127.0.0.1:7007, udp://[::1]:0 (port 0: any free one, which is printed), unix:/run/echo.sock or
+    /// unix:@echo
+    #[arg(long, value_name = "ADDRESS", required = true, value_parser = address)]
+    listen: Vec<Address>,
+    /// Permissions of the paths of Unix sockets, octal, whatever the umask is; who connects needs the right to write
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    unix_mode: Option<u32>,
     /// Threads, each with a loop of its own; the kernel spreads connections and flows over them
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     shards: u16,
@@ -70,7 +78,7 @@ enum Service {
     /// Read and drop (RFC 863)
     #[value(alias = "sink")]
     Discard,
-    /// Send characters without end to whoever connects (RFC 864; tcp only: datagrams can claim any sender)
+    /// Send characters without end to whoever connects (RFC 864; not over udp: datagrams can claim any sender)
     #[value(alias = "source")]
     Chargen,
 }
@@ -80,12 +88,12 @@ enum Service {
 /// # Errors
 /// When an endpoint cannot be listened on.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
-    let endpoints = arguments
+    let addresses = arguments
         .listen
         .iter()
-        .map(|e| listenable(arguments.service, e))
+        .map(|address| listenable(arguments, address))
         .collect::<Result<Vec<_>, _>>()?;
-    distinct(&endpoints)?;
+    distinct(&addresses)?;
     // Each connection is a descriptor, and the soft limit is made for programs that use select(2).
     sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
 
@@ -93,13 +101,13 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     stop_on_signals(&mut events).context("take signals")?;
     let shared = Shared::new(events.remote());
     // Port 0 has become a real one, which the other shards need too.
-    let endpoints = open(&mut events, arguments.plan(), &endpoints, &shared)?;
+    let addresses = open(&mut events, arguments.plan(), &addresses, &shared)?;
     let shards = (arguments.shards > 1)
-        .then(|| start_shards(arguments, &endpoints, &shared))
+        .then(|| start_shards(arguments, &addresses, &shared))
         .transpose()?;
-    for endpoint in &endpoints {
-        output.line(format_args!("listening on {endpoint}"))?;
-        output.event("listening", json!({ "endpoint": endpoint.to_string() }))?;
+    for address in &addresses {
+        output.line(format_args!("listening on {address}"))?;
+        output.event("listening", json!({ "endpoint": address.to_string() }))?;
     }
     events.run().context("run the event loop")?;
     // All at once: the connections of one loop must not wait for those of another.
@@ -127,6 +135,7 @@ struct Plan {
     idle: Option<Duration>,
     max_connections: usize,
     reflector: ReflectorOptions,
+    unix_mode: Option<u32>,
     is_shared: bool,
 }
 
@@ -145,6 +154,7 @@ impl Arguments {
                 total: part(self.udp_rate.saturating_mul(ALL_SOURCES)),
                 ..ReflectorOptions::default()
             },
+            unix_mode: self.unix_mode,
             is_shared: self.shards > 1,
         }
     }
@@ -160,7 +170,7 @@ fn loop_options(arguments: &Arguments) -> LoopOptions {
 /// The other loops, a thread each; the first one, which takes the signals, is the main thread's.
 fn start_shards(
     arguments: &Arguments,
-    endpoints: &[Endpoint],
+    endpoints: &[Address],
     shared: &Arc<Shared>,
 ) -> anyhow::Result<Shards> {
     let options = ShardOptions {
@@ -168,7 +178,10 @@ fn start_shards(
         each: loop_options(arguments),
         ..ShardOptions::default()
     };
-    let (plan, endpoints, shared) = (arguments.plan(), endpoints.to_vec(), Arc::clone(shared));
+    // A Unix socket has one listener: the first shard's.
+    let by_ip = |address: &&Address| matches!(address, Address::Ip { .. });
+    let endpoints: Vec<Address> = endpoints.iter().filter(by_ip).copied().collect();
+    let (plan, shared) = (arguments.plan(), Arc::clone(shared));
     let shards = Shards::start(&options, move |_shard, events| {
         open(events, plan, &endpoints, &shared)
             .map(|_| ())
@@ -177,18 +190,25 @@ fn start_shards(
     shards.context("start the shards")
 }
 
-fn listenable(service: Service, endpoint: &Endpoint) -> anyhow::Result<Endpoint> {
-    match (endpoint.transport(), service) {
-        (Transport::Tcp, _) | (Transport::Udp, Service::Echo | Service::Discard) => Ok(*endpoint),
-        (Transport::Udp, Service::Chargen) => Err(Failure::usage(format!(
-            "{endpoint}: chargen is served over tcp only: datagrams can claim any sender"
-        ))),
-        _ => Err(Failure::usage(format!("{endpoint}: served are tcp and udp"))),
+/// What can be served where.
+const SCHEMES: &[Scheme] = &[Scheme::Tcp, Scheme::Udp, Scheme::Unix];
+
+fn listenable(arguments: &Arguments, address: &Address) -> anyhow::Result<Address> {
+    let usage = |why: &str| Err(Failure::usage(format!("{address}: {why}")));
+    if let Err(refused) = address.must_be(SCHEMES) {
+        return usage(&refused.to_string());
+    }
+    match address.scheme() {
+        Scheme::Udp if arguments.service == Service::Chargen => {
+            usage("chargen is served over tcp and unix only: datagrams can claim any sender")
+        }
+        Scheme::Unix if *address == Address::Unix(UnixName::UNNAMED) => usage("a path or an @name is needed"),
+        _ => Ok(*address),
     }
 }
 
-/// An endpoint on the command line: to listen takes an address, which a name is not.
-fn endpoint(text: &str) -> Result<Endpoint, String> {
+/// An address on the command line: to listen takes an IP address, which a name is not.
+fn address(text: &str) -> Result<Address, String> {
     text.parse().map_err(|error| match text.parse::<Target>() {
         Ok(target) if target.endpoint().is_none() => {
             format!("{error} (a name: give one of its addresses, such as 127.0.0.1)")
@@ -197,11 +217,20 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
     })
 }
 
-/// Refuses an endpoint that is given twice: shards share their ports, so that the system would not.
-fn distinct(endpoints: &[Endpoint]) -> anyhow::Result<()> {
-    for (index, endpoint) in endpoints.iter().enumerate() {
-        if endpoint.port() != 0 && endpoints.iter().take(index).any(|earlier| earlier == endpoint) {
-            return Err(Failure::usage(format!("--listen {endpoint}: given twice")));
+/// Permissions in octal, as chmod(1) takes them.
+fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("permissions are three octal digits, such as 660".to_owned()),
+    }
+}
+
+/// Refuses an address that is given twice: shards share their ports, so that the system would not.
+fn distinct(addresses: &[Address]) -> anyhow::Result<()> {
+    for (index, address) in addresses.iter().enumerate() {
+        let any_port = matches!(address, Address::Ip { endpoint, .. } if endpoint.port() == 0);
+        if !any_port && addresses.iter().take(index).any(|earlier| earlier == address) {
+            return Err(Failure::usage(format!("--listen {address}: given twice")));
         }
     }
     Ok(())
@@ -211,9 +240,9 @@ fn distinct(endpoints: &[Endpoint]) -> anyhow::Result<()> {
 fn open(
     events: &mut EventLoop,
     plan: Plan,
-    endpoints: &[Endpoint],
+    endpoints: &[Address],
     shared: &Arc<Shared>,
-) -> anyhow::Result<Vec<Endpoint>> {
+) -> anyhow::Result<Vec<Address>> {
     let bound = match plan.service {
         Service::Echo => {
             let guard = ReflectorGuard::new(plan.reflector, probing::secret());
@@ -232,11 +261,11 @@ fn open(
 fn open_for(
     events: &mut EventLoop,
     plan: Plan,
-    endpoints: &[Endpoint],
+    addresses: &[Address],
     shared: &Arc<Shared>,
     streams: impl StreamService,
     datagrams: impl DatagramService,
-) -> anyhow::Result<Vec<Endpoint>> {
+) -> anyhow::Result<Vec<Address>> {
     let options = StreamOptions {
         deadlines: Deadlines {
             idle: plan.idle,
@@ -248,27 +277,62 @@ fn open_for(
     // One for all sockets: what it limits it limits for all of them.
     let datagrams = events.add_datagram_service(Watched::new(datagrams, shared));
     let mut all = Vec::new();
-    for endpoint in endpoints {
-        let at = names::socket_addr(endpoint)?;
-        let failed = || format!("serve {endpoint}");
-        let bound = if endpoint.transport() == Transport::Udp {
-            let id = events
-                .bind(datagrams, at, &datagram_options(plan, at))
-                .with_context(failed)?;
-            let bound = endpoint.with_port(events.local_addr(id).with_context(failed)?.port());
-            events.with(datagrams, |watched, _| watched.add(id, bound));
-            bound
-        } else {
-            let id = events
-                .listen(streams, at, &listen_options(plan))
-                .with_context(failed)?;
-            let bound = endpoint.with_port(events.local_addr(id).with_context(failed)?.port());
-            events.with(streams, |watched, _| watched.add(id, bound));
-            bound
+    for address in addresses {
+        let bound = match address {
+            Address::Unix(name) => listen_unix(events, plan, streams, name),
+            Address::Ip { endpoint, .. } if endpoint.transport() == Transport::Udp => {
+                bind(events, plan, datagrams, endpoint)
+            }
+            Address::Ip { endpoint, .. } => listen(events, plan, streams, endpoint),
         };
-        all.push(bound);
+        all.push(bound.with_context(|| format!("serve {address}"))?);
     }
     Ok(all)
+}
+
+type Streams<S> = ServiceHandle<Watched<S, ListenerId>>;
+type Messages<S> = ServiceHandle<Watched<S, DatagramId>>;
+
+fn listen<S: StreamService>(
+    events: &mut EventLoop,
+    plan: Plan,
+    service: Streams<S>,
+    endpoint: &Endpoint,
+) -> anyhow::Result<Address> {
+    let at = names::socket_addr(endpoint)?;
+    let id = events.listen(service, at, &listen_options(plan))?;
+    let bound = Address::from(endpoint.with_port(events.local_addr(id)?.port()));
+    events.with(service, |watched, _| watched.add(id, bound));
+    Ok(bound)
+}
+
+fn listen_unix<S: StreamService>(
+    events: &mut EventLoop,
+    plan: Plan,
+    service: Streams<S>,
+    name: &UnixName,
+) -> anyhow::Result<Address> {
+    let options = UnixListenOptions {
+        mode: plan.unix_mode.filter(|_| name.as_path_bytes().is_some()),
+        ..UnixListenOptions::default()
+    };
+    let id = events.listen_unix(service, name, &options)?;
+    let bound = Address::Unix(*name);
+    events.with(service, |watched, _| watched.add(id, bound));
+    Ok(bound)
+}
+
+fn bind<S: DatagramService>(
+    events: &mut EventLoop,
+    plan: Plan,
+    service: Messages<S>,
+    endpoint: &Endpoint,
+) -> anyhow::Result<Address> {
+    let at = names::socket_addr(endpoint)?;
+    let id = events.bind(service, at, &datagram_options(plan, at))?;
+    let bound = Address::from(endpoint.with_port(events.local_addr(id)?.port()));
+    events.with(service, |watched, _| watched.add(id, bound));
+    Ok(bound)
 }
 
 fn listen_options(plan: Plan) -> ListenOptions {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sockeye::endpoint::Endpoint;
+use sockeye::endpoint::Address;
 use sockeye::event_loop::{
     CloseReason, Context, Datagram, DatagramId, DatagramService, Datagrams, EventLoop, ListenerId, Remote,
     Stream, StreamOptions, StreamService, Time,
@@ -69,9 +69,9 @@ impl Shared {
         }
     }
 
-    fn lost(&self, endpoint: &Endpoint, why: &dyn std::fmt::Display) {
+    fn lost(&self, address: &Address, why: &dyn std::fmt::Display) {
         note(format_args!(
-            "sockeye: serve: {endpoint} is lost: its socket failed ({why}), and nothing is served there any more"
+            "sockeye: serve: {address} is lost: its socket failed ({why}), and nothing is served there any more"
         ));
         if self.serving.fetch_sub(1, Ordering::Relaxed) == 1 {
             // It fails when the loop has ended by itself.
@@ -129,7 +129,7 @@ impl StreamService for Watch {
 pub(super) struct Watched<S, I> {
     service: S,
     shared: Arc<Shared>,
-    sockets: Vec<(I, Endpoint)>,
+    sockets: Vec<(I, Address)>,
 }
 
 impl<S, I: PartialEq> Watched<S, I> {
@@ -142,15 +142,15 @@ impl<S, I: PartialEq> Watched<S, I> {
     }
 
     /// The socket serves from now on.
-    pub(super) fn add(&mut self, id: I, endpoint: Endpoint) {
+    pub(super) fn add(&mut self, id: I, address: Address) {
         self.shared.serving.fetch_add(1, Ordering::Relaxed);
-        self.sockets.push((id, endpoint));
+        self.sockets.push((id, address));
     }
 
     fn lost(&mut self, id: &I, why: &dyn std::fmt::Display) {
         if let Some(place) = self.sockets.iter().position(|(socket, _)| socket == id) {
-            let (_, endpoint) = self.sockets.swap_remove(place);
-            self.shared.lost(&endpoint, why);
+            let (_, address) = self.sockets.swap_remove(place);
+            self.shared.lost(&address, why);
         }
     }
 }
