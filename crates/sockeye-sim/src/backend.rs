@@ -3,17 +3,20 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sockeye_endpoint::{Endpoint, Transport};
+use sockeye_endpoint::{Endpoint, Transport, UnixName};
 use sockeye_event_loop::backend::{
     Backend, ConnectProgress, ListenerIo, MessageIo, Ready, SocketRef, StreamIo, Token, Wake,
 };
 use sockeye_event_loop::{
     ConnectOptions, DatagramOptions, ListenOptions, PacketKind, PacketOptions, StreamOption, Time,
+    UnixListenOptions,
 };
+use sockeye_socket::unix::Credentials;
 use sockeye_socket::{
     Dscp, Ecn, Meta, Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendError, SendReport,
 };
@@ -84,18 +87,37 @@ impl Drop for SimBackend {
     }
 }
 
+/// Which call it was, and its error.
+fn split(failed: Failed) -> (Op, i32) {
+    match failed {
+        Failed::Open(number) => (Op::Open, number),
+        Failed::Bind(number) => (Op::Bind, number),
+        Failed::Listen(number) => (Op::Listen, number),
+        Failed::Connect(number) => (Op::Connect, number),
+    }
+}
+
+fn unix_error(failed: Failed) -> OpError {
+    let (op, number) = split(failed);
+    OpError::unix(op, error(number))
+}
+
+fn no_name() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "only a Unix socket has such a name")
+}
+
+/// The answer to whoever asks a Unix socket for an IP address.
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no IP address")
+}
+
 fn op_error(
     transport: Transport,
     failed: Failed,
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
 ) -> OpError {
-    let (op, number) = match failed {
-        Failed::Open(number) => (Op::Open, number),
-        Failed::Bind(number) => (Op::Bind, number),
-        Failed::Listen(number) => (Op::Listen, number),
-        Failed::Connect(number) => (Op::Connect, number),
-    };
+    let (op, number) = split(failed);
     let mut made = OpError::new(op, transport, error(number));
     if let Some(local) = local {
         made = made.with_local(Endpoint::from_socket_addr(transport, local));
@@ -194,6 +216,36 @@ impl Backend for SimBackend {
             let _ = world.set_option(index, option);
         }
         world.send_syn(index);
+        drop(world);
+        Ok(SimStream {
+            world: self.world.clone(),
+            index,
+        })
+    }
+
+    fn listen_unix(&mut self, at: &UnixName, options: &UnixListenOptions) -> Result<SimListener, OpError> {
+        let backlog = usize::try_from(options.backlog).unwrap_or(usize::MAX).min(4096);
+        let opened =
+            self.world
+                .borrow_mut()
+                .listen_unix(self.host, at, backlog, options.take_over, options.unlink);
+        match opened {
+            Ok(index) => Ok(SimListener {
+                world: self.world.clone(),
+                index,
+            }),
+            Err(failed) => Err(unix_error(failed).with_local_name(*at)),
+        }
+    }
+
+    fn connect_unix(&mut self, to: &UnixName, options: &ConnectOptions) -> Result<SimStream, OpError> {
+        let mut world = self.world.borrow_mut();
+        let index = world
+            .connect_unix(self.host, to)
+            .map_err(|failed| unix_error(failed).with_peer_name(*to))?;
+        for option in &options.socket {
+            let _ = world.set_option(index, option);
+        }
         drop(world);
         Ok(SimStream {
             world: self.world.clone(),
@@ -301,18 +353,30 @@ impl ListenerIo for SimListener {
     type Stream = SimStream;
 
     fn accept(&mut self) -> io::Result<(SimStream, Option<SocketAddr>)> {
-        let (index, peer) = self.world.borrow_mut().accept(self.index).map_err(error)?;
+        let mut world = self.world.borrow_mut();
+        let (index, peer) = world.accept(self.index).map_err(error)?;
+        let peer = world.streams[index as usize].unix.is_none().then_some(peer);
+        drop(world);
         Ok((
             SimStream {
                 world: self.world.clone(),
                 index,
             },
-            Some(peer),
+            peer,
         ))
+    }
+
+    fn local_unix(&self) -> io::Result<UnixName> {
+        let world = self.world.borrow();
+        let unix = world.listeners[self.index as usize].unix;
+        unix.map(|(name, _)| name).ok_or_else(no_name)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         let world = self.world.borrow();
+        if world.listeners[self.index as usize].unix.is_some() {
+            return Err(no_address());
+        }
         let mut local = world.listeners[self.index as usize].local;
         if world.mutated(Mutant::LocalPortIsZero) {
             local.set_port(0);
@@ -390,10 +454,35 @@ impl StreamIo for SimStream {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.world.borrow().stream_local_addr(self.index))
+        let world = self.world.borrow();
+        if world.streams[self.index as usize].unix.is_some() {
+            return Err(no_address());
+        }
+        Ok(world.stream_local_addr(self.index))
+    }
+
+    fn local_unix(&self) -> io::Result<UnixName> {
+        let world = self.world.borrow();
+        let end = world.streams[self.index as usize].unix.as_deref();
+        end.map(|end| end.local).ok_or_else(no_name)
+    }
+
+    /// Each simulated host runs one process, as root: number 1 of its own.
+    fn unix_peer(&self) -> Option<(UnixName, Option<Credentials>)> {
+        let world = self.world.borrow();
+        let end = world.streams[self.index as usize].unix.as_deref()?;
+        let credentials = Credentials {
+            pid: NonZeroU32::new(1),
+            uid: 0,
+            gid: 0,
+        };
+        Some((end.remote, Some(credentials)))
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
+        if self.world.borrow().streams[self.index as usize].unix.is_some() {
+            return Err(no_address());
+        }
         self.world.borrow().peer_addr(self.index).map_err(error)
     }
 
@@ -415,6 +504,16 @@ impl World {
     fn set_option(&mut self, stream: u32, option: &StreamOption) -> io::Result<()> {
         let ignored = self.mutated(Mutant::BufferSizesIgnored);
         let slot = &mut self.streams[stream as usize];
+        if slot.unix.is_some() {
+            return match option {
+                StreamOption::SendBuffer(bytes) => {
+                    slot.tx_limit = (2 * bytes).max(4608);
+                    Ok(())
+                }
+                StreamOption::RecvBuffer(_) => Ok(()),
+                _ => Err(io::ErrorKind::Unsupported.into()),
+            };
+        }
         match option {
             // The simulation sends every segment at once, and knows no keeping back.
             StreamOption::NoDelay(_) | StreamOption::Cork(_) | StreamOption::TrafficClass(_) => {}

@@ -26,6 +26,20 @@ macro_rules! mutants {
 }
 
 mutants! {
+    /// Closing a Unix socket with bytes unread is an end instead of a reset.
+    UnixCloseUnreadIsEnd,
+    /// The backlog of a Unix listener has no bound.
+    UnixBacklogUnbounded,
+    /// Two Unix listeners may have one name.
+    UnixNameAlwaysFree,
+    /// The name of a closed Unix listener is never free again.
+    UnixNameNeverFree,
+    /// Who connects to a Unix listener does not learn its name.
+    UnixPeerIsUnnamed,
+    /// A path where nothing is refuses, as one where nobody listens.
+    UnixMissingRefuses,
+    /// Listeners without a name all get the same one.
+    UnixNamesRepeat,
     /// A close with unread data ends in order instead of with a reset.
     CloseUnreadIsFin,
     /// An abort ends in order instead of with a reset.

@@ -12,7 +12,8 @@ use sockeye_event_loop::backend::{
     Backend, ConnectProgress, ListenerIo, MessageIo, Readiness, SocketRef, StreamIo, Token,
 };
 use sockeye_event_loop::{
-    ConnectOptions, DatagramOptions, ListenOptions, OpError, PacketOptions, StreamOption,
+    ConnectOptions, DatagramOptions, ListenOptions, OpError, PacketOptions, StreamOption, UnixListenOptions,
+    UnixName,
 };
 use sockeye_socket::{Cause, Outgoing, QueueEntry, RecvBatch, SendBatch};
 
@@ -115,6 +116,21 @@ fn shown(data: &[u8]) -> String {
         sum.wrapping_mul(31).wrapping_add(u64::from(*byte))
     });
     format!("{} bytes, sum {sum:x}", data.len())
+}
+
+/// Who is at the other side of a Unix socket, without what differs from run to run.
+fn unix_peer(stream: &impl StreamIo) -> String {
+    match stream.unix_peer() {
+        Some((name, credentials)) => {
+            let form = match (name.as_path_bytes(), name.as_abstract_name()) {
+                (Some(_), _) => "a path",
+                (None, Some(_)) => "an abstract name",
+                (None, None) => "no name",
+            };
+            format!("unix, {form}, known: {}", credentials.is_some())
+        }
+        None => "nobody".to_owned(),
+    }
 }
 
 impl<'a, B: Backend> Ground<'a, B> {
@@ -316,8 +332,13 @@ impl<'a, B: Backend> Ground<'a, B> {
         };
         match socket.accept() {
             Ok((stream, peer)) => {
-                let port = if peer.port() == 0 { "no port" } else { "a port" };
-                self.say(format!("{listener} accepts {} and {port}", peer.ip()));
+                self.say(match peer {
+                    Some(peer) => {
+                        let port = if peer.port() == 0 { "no port" } else { "a port" };
+                        format!("{listener} accepts {} and {port}", peer.ip())
+                    }
+                    None => format!("{listener} accepts {}", unix_peer(&stream)),
+                });
                 Some(self.add(Socket::Stream(stream), true))
             }
             Err(error) => {
@@ -332,12 +353,69 @@ impl<'a, B: Backend> Ground<'a, B> {
         let Socket::Listener(socket) = &mut self.sockets[listener] else {
             return None;
         };
-        socket.accept().ok().map(|(_, peer)| peer)
+        socket.accept().ok().and_then(|(_, peer)| peer)
     }
 
     pub(crate) fn accept(&mut self, listener: Name) -> Option<Name> {
         self.expect(listener, Readiness::READABLE);
         self.try_accept(listener)
+    }
+
+    // Unix sockets.
+
+    pub(crate) fn listen_unix(&mut self, at: &UnixName, options: &UnixListenOptions) -> Option<Name> {
+        match self.backend.listen_unix(at, options) {
+            Ok(listener) => {
+                self.say("listens");
+                Some(self.add(Socket::Listener(listener), true))
+            }
+            Err(error) => {
+                self.say(format!("listen: {:?}", error.kind()));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn connect_unix(&mut self, to: &UnixName) -> Option<Name> {
+        match self.backend.connect_unix(to, &ConnectOptions::default()) {
+            Ok(stream) => Some(self.add(Socket::Stream(stream), true)),
+            Err(error) => {
+                self.say(format!("connect: {:?}", error.kind()));
+                None
+            }
+        }
+    }
+
+    /// The name of a listener.
+    pub(crate) fn unix_name(&mut self, listener: Name) -> UnixName {
+        match &self.sockets[listener] {
+            Socket::Listener(listener) => listener.local_unix().expect("a name"),
+            _ => UnixName::UNNAMED,
+        }
+    }
+
+    /// Both ends of a connection over a Unix socket: who connected, who was accepted.
+    pub(crate) fn unix_pair(&mut self) -> (Name, Name) {
+        let log = std::mem::take(&mut self.log);
+        let options = UnixListenOptions::default();
+        let listener = self
+            .listen_unix(&UnixName::UNNAMED, &options)
+            .expect("a listener");
+        let name = self.unix_name(listener);
+        let client = self.connect_unix(&name).expect("a connect");
+        self.outcome(client);
+        let server = self.accept(listener).expect("a connection to accept");
+        self.settle();
+        self.ready.clear();
+        self.drop(listener);
+        self.log = log;
+        (client, server)
+    }
+
+    /// Whom a stream has at its other side.
+    pub(crate) fn unix_peer(&mut self, name: Name) {
+        let said = self.stream(name).map(|stream| unix_peer(stream));
+        self.say(format!("{name} peer {}", said.unwrap_or_default()));
     }
 
     // Streams.

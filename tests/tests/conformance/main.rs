@@ -16,6 +16,7 @@ mod ground;
 mod messaging;
 mod streaming;
 mod timing;
+mod unix;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -242,6 +243,30 @@ scenarios! {
         corked_bytes_leave_in_the_end,
         addresses_are_known_on_both_sides,
         a_long_conversation,
+    }
+    unix {
+        bytes_arrive_both_ways,
+        large_transfers_are_whole,
+        both_sides_know_names,
+        no_name_becomes_an_abstract_one,
+        nobody_listens,
+        a_name_is_taken_once,
+        a_path_is_taken_once,
+        a_path_that_is_left_behind,
+        a_full_backlog_would_block,
+        connections_are_accepted_in_order,
+        accept_after_data_and_close,
+        closing_a_listener_resets_who_waits,
+        an_end_is_an_end,
+        a_close_in_order_is_an_end,
+        closing_with_unread_data_resets,
+        a_reset_can_be_written_instead,
+        an_abort_is_an_end,
+        shutdown_of_reading_is_told_to_the_writer,
+        a_full_buffer_would_block_and_drains,
+        events_are_told,
+        both_ends_shut_down,
+        with_no_descriptor_left_nothing_opens,
     }
     messaging {
         datagrams_arrive,

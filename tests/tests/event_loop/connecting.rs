@@ -18,14 +18,15 @@ in_all_worlds!(
     the_filter_and_an_empty_list_leave_no_address,
     a_cancelled_connect_is_told_once,
     a_connect_that_nobody_answers_ends_at_its_deadline,
-    a_listener_holds_its_limit,
-    a_loop_holds_its_limit,
     a_closed_listener_leaves_its_connections,
     a_relay_carries_ten_megabytes_each_way,
     a_relay_passes_a_half_close_on,
     a_relay_takes_over_what_was_left,
     a_joined_connection_can_be_closed,
     what_cannot_be_joined_is_refused;
+    on_two_loops:
+    a_listener_holds_its_limit,
+    a_loop_holds_its_limit,;
     by_ip_only:
     a_refused_connect_says_which_address_and_why,
     a_reset_on_one_side_of_a_relay_ends_the_other,

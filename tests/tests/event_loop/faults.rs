@@ -22,7 +22,8 @@ in_all_worlds!(
     nothing_is_offered_before_what_was_wanted_is_there,
     the_end_offers_less_than_what_was_wanted,
     what_is_wanted_holds_once,
-    frames_of_eight_megabytes_arrive_whole_and_in_order,
+    frames_of_eight_megabytes_arrive_whole_and_in_order;
+    on_two_loops:
     accepting_waits_for_memory;
     by_ip_only:
     a_deadline_of_one_side_of_a_relay_resets_the_other,

@@ -18,7 +18,8 @@ in_all_worlds!(
     what_one_connection_does_to_another_waits_to_be_told,
     a_connection_closed_by_another_still_sends,
     messages_come_in_order_and_not_to_the_dead,
-    a_write_after_the_close_is_gone,
+    a_write_after_the_close_is_gone;
+    on_two_loops:
     stats_count_what_happened;
     by_ip_only:
     an_abort_is_a_reset_for_the_peer,

@@ -34,11 +34,12 @@ in_all_worlds!(
     a_pair_made_in_a_callback_can_be_written_to_at_once,
     a_panic_at_one_end_resets_the_other,
     a_panic_in_on_open_resets_the_other,
-    a_drain_ends_what_is_carried_before_what_carries,
     a_pair_that_never_rests_starves_nobody,
-    a_handle_of_another_loop_is_refused,
-    pairs_do_not_count_as_connections,
     a_thousand_pairs_in_a_chain;
+    on_two_loops:
+    a_drain_ends_what_is_carried_before_what_carries,
+    a_handle_of_another_loop_is_refused,
+    pairs_do_not_count_as_connections;
     by_ip_only:
     an_end_answers_as_another_connection_does,
 );

@@ -14,13 +14,14 @@ use crate::probe::{Probe, Served, Told};
 use crate::world::World;
 
 in_all_worlds!(
-    in_every_callback_of_a_connection,
     in_the_last_callback,
     in_the_drop_of_a_connections_state,
     in_a_remote_action_nothing_behind_it_is_lost,
-    in_the_middle_of_a_batch_the_rest_is_offered,
     outside_of_a_batch_what_was_recorded_is_undone,
-    propagated_it_leaves_the_turn_and_the_loop_goes_on,
+    propagated_it_leaves_the_turn_and_the_loop_goes_on;
+    on_two_loops:
+    in_every_callback_of_a_connection,
+    in_the_middle_of_a_batch_the_rest_is_offered,
     ten_thousand_panics_close_ten_thousand_connections;
     by_ip_only:
     in_a_connect_error_and_a_service_timer,

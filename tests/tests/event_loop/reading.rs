@@ -22,9 +22,10 @@ in_all_worlds!(
     a_megabyte_byte_by_byte_and_in_one_go,
     the_read_deadline_is_not_needed_to_notice_an_end_while_paused,
     one_byte_at_a_time_is_served,
-    a_firehose_does_not_starve_others,
-    a_drain_serves_what_had_arrived,
+    a_firehose_does_not_starve_others;
+    on_two_loops:
     a_drain_offers_what_a_pause_kept,
+    a_drain_serves_what_had_arrived,
     a_drain_tells_half_closed_connections;
     by_ip_only:
     a_drain_that_takes_too_long_resets,

@@ -16,19 +16,20 @@ use crate::probe::{Probe, Told};
 use crate::world::World;
 
 in_all_worlds!(
-    the_next_service_gets_what_was_not_consumed,
     a_switch_inside_on_open,
     the_end_of_the_stream_is_told_to_whoever_has_it,
     what_the_first_service_had_set_is_nothing_to_the_next,
     what_waits_leaves_before_what_the_next_one_writes,
-    a_switch_that_cannot_be_is_refused,
     a_connection_closed_after_it_was_given_away_stays,
     a_panic_in_the_switched_close_leaves_the_loop_whole,
     from_plain_to_cipher_in_the_middle_of_a_read,
     a_cipher_carries_megabytes_both_ways,
     a_tunnel_is_asked_for_by_name_and_joined,
     a_service_listens_and_connects_for_another,
-    back_and_forth_a_thousand_times,
+    back_and_forth_a_thousand_times;
+    on_two_loops:
+    a_switch_that_cannot_be_is_refused,
+    the_next_service_gets_what_was_not_consumed,
 );
 
 /// A probe on the server's loop.

@@ -130,6 +130,27 @@ pub struct OverUnix {
     names: Vec<UnixName>,
 }
 
+/// A listener at a name that the kernel makes up.
+fn listen_unix<B: Backend, S: StreamService>(
+    events: &mut EventLoop<B>,
+    service: ServiceHandle<S>,
+    options: &ListenOptions,
+) -> (ListenerId, UnixName) {
+    let options = UnixListenOptions {
+        backlog: options.backlog,
+        max_connections: options.max_connections,
+        ..UnixListenOptions::default()
+    };
+    let id = events.listen_unix(service, &UnixName::UNNAMED, &options).unwrap();
+    (id, events.local_unix(id).unwrap())
+}
+
+/// The address that stands for the last name.
+fn standing_for(names: &[UnixName]) -> SocketAddr {
+    let place = u16::try_from(names.len() - 1).unwrap();
+    SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), place)
+}
+
 impl World for OverUnix {
     type Backend = Mio;
 
@@ -165,18 +186,9 @@ impl World for OverUnix {
         service: ServiceHandle<S>,
         options: &ListenOptions,
     ) -> (ListenerId, SocketAddr) {
-        let options = UnixListenOptions {
-            backlog: options.backlog,
-            max_connections: options.max_connections,
-            ..UnixListenOptions::default()
-        };
-        let id = self
-            .server()
-            .listen_unix(service, &UnixName::UNNAMED, &options)
-            .unwrap();
-        self.names.push(self.kernel.server.local_unix(id).unwrap());
-        let place = u16::try_from(self.names.len() - 1).unwrap();
-        (id, SocketAddr::new(self.server_ip(), place))
+        let (id, name) = listen_unix(&mut self.kernel.server, service, options);
+        self.names.push(name);
+        (id, standing_for(&self.names))
     }
 
     fn until(&mut self, what: &str, done: impl FnMut() -> bool) {
@@ -245,14 +257,84 @@ impl Simulated {
     }
 }
 
-/// Runs each behaviour in both worlds, and on the kernel over Unix sockets too; behind `by_ip_only` stand those that are
-/// about resets, addresses and buffers of TCP: a Unix socket has none of them.
+/// One loop on a host of a simulated network, its connections over Unix sockets to itself: they reach no other host.
+pub struct OverUnixSimulated {
+    sim: Sim,
+    host: HostId,
+    names: Vec<UnixName>,
+}
+
+impl World for OverUnixSimulated {
+    type Backend = SimBackend;
+
+    fn with(options: LoopOptions) -> Self {
+        let mut sim = Sim::new(7);
+        let host = sim.host_with(SERVER, options);
+        Self {
+            sim,
+            host,
+            names: Vec::new(),
+        }
+    }
+
+    fn server(&mut self) -> &mut EventLoop<SimBackend> {
+        self.sim.on(self.host)
+    }
+
+    fn client(&mut self) -> &mut EventLoop<SimBackend> {
+        self.sim.on(self.host)
+    }
+
+    fn server_ip(&self) -> IpAddr {
+        Ipv4Addr::UNSPECIFIED.into()
+    }
+
+    fn client_ip(&self) -> IpAddr {
+        Ipv4Addr::UNSPECIFIED.into()
+    }
+
+    fn request(&self, to: SocketAddr) -> ConnectRequest {
+        ConnectRequest::to_unix(self.names[usize::from(to.port())])
+    }
+
+    fn listen_with<S: StreamService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        options: &ListenOptions,
+    ) -> (ListenerId, SocketAddr) {
+        let (id, name) = listen_unix(self.sim.on(self.host), service, options);
+        self.names.push(name);
+        (id, standing_for(&self.names))
+    }
+
+    fn until(&mut self, what: &str, done: impl FnMut() -> bool) {
+        if let Err(error) = self.sim.run_until(Duration::from_secs(86_400), done) {
+            panic!("{what}: {error}");
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.sim.run_for(time).unwrap();
+    }
+}
+
+/// Runs each behaviour in both worlds, by IP and over Unix sockets. Behind `on_two_loops` stand those that count on a loop for
+/// each side, which simulated Unix sockets do not have, behind `by_ip_only` those about resets, addresses and buffers of
+/// TCP, which Unix sockets do not have.
 #[macro_export]
 macro_rules! in_all_worlds {
-    ($($(#[$meta:meta])* $name:ident),+ $(,)? $(; by_ip_only: $($only:ident),+ $(,)?)?) => {
-        in_both_worlds!($($(#[$meta])* $name,)+ $($($only,)+)?);
+    (
+        $($(#[$meta:meta])* $name:ident),+ $(,)?
+        $(; on_two_loops: $($(#[$two_meta:meta])* $two:ident),+ $(,)?)?
+        $(; by_ip_only: $($only:ident),+ $(,)?)?
+    ) => {
+        in_both_worlds!($($(#[$meta])* $name,)+ $($($(#[$two_meta])* $two,)+)? $($($only,)+)?);
         mod over_unix {
             $($(#[$meta])* #[test] fn $name() { super::$name::<$crate::world::OverUnix>(); })+
+            $($($(#[$two_meta])* #[test] fn $two() { super::$two::<$crate::world::OverUnix>(); })+)?
+        }
+        mod over_unix_simulated {
+            $($(#[$meta])* #[test] fn $name() { super::$name::<$crate::world::OverUnixSimulated>(); })+
         }
     };
 }

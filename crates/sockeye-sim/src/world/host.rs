@@ -62,6 +62,8 @@ pub(crate) struct Host {
     pub(crate) descriptor_limit: usize,
     pub(crate) ports: PortTable,
     pub(crate) listeners: Vec<u32>,
+    /// Names of Unix sockets.
+    pub(crate) unix: super::unix::Names,
     pub(crate) knobs: Knobs,
     pub(crate) random: Random,
     pub(crate) ping_socket: bool,
@@ -87,6 +89,7 @@ impl Host {
             descriptor_limit: 20_000,
             ports: PortTable::new(seed, index),
             listeners: Vec::new(),
+            unix: super::unix::Names::default(),
             knobs: Knobs::new(seed, index),
             random: Random::stream(seed, 50, u64::from(index)),
             ping_socket: false,
@@ -241,6 +244,7 @@ impl World {
         slot.state = HostState::Up;
         slot.descriptors = 0;
         slot.listeners.clear();
+        slot.unix = super::unix::Names::default();
         slot.ports.clear();
     }
 }

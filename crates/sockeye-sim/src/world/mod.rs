@@ -16,6 +16,7 @@ mod ports;
 mod route;
 mod segment;
 mod stream;
+mod unix;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -37,6 +38,9 @@ use crate::link::Link;
 use crate::mutant::Mutant;
 use crate::queue::Queue;
 use crate::trace::{Step, Trace};
+
+/// The address of a socket that has none.
+pub(crate) const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// No such index.
 pub(crate) const NONE: u32 = u32::MAX;

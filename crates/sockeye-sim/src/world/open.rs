@@ -58,6 +58,7 @@ impl World {
             v6_only,
             backlog,
             waiting: std::collections::VecDeque::new(),
+            unix: None,
         };
         // Places are not used again: a connection on its way may still name its listener.
         self.listeners.push(listener);
@@ -164,6 +165,7 @@ impl World {
     pub(crate) fn close_listener(&mut self, listener: u32) {
         let host = self.listeners[listener as usize].host;
         self.give_descriptor(host);
+        self.free_unix_name(listener);
         let keeps = self.mutated(Mutant::ListenerCloseKeepsBacklog) || self.mutated(Mutant::AddressNeverFree);
         let slot = &mut self.listeners[listener as usize];
         slot.in_use = false;
@@ -176,6 +178,10 @@ impl World {
                 .retain(|&other| other != listener);
         }
         for child in waiting {
+            if self.streams[child as usize].unix.is_some() {
+                self.close_unix(child);
+                continue;
+            }
             self.streams[child as usize].listener = NONE;
             if crashed || self.streams[child as usize].state == ConnectState::Dead {
                 self.forget_stream(child);

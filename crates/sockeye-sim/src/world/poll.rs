@@ -141,6 +141,9 @@ impl World {
     #[inline]
     fn stream_flags(&mut self, stream: u32) -> Readiness {
         let slot = &mut self.streams[stream as usize];
+        if slot.unix.is_some() {
+            return self.unix_flags(stream);
+        }
         if slot.state == ConnectState::Established
             && slot.error == 0
             && !slot.fin_received

@@ -356,6 +356,9 @@ impl World {
     /// The program has read: the peer may have been waiting for the room.
     #[inline]
     pub(crate) fn room_was_made(&mut self, stream: u32) {
+        if self.streams[stream as usize].unix.is_some() {
+            return self.room_was_made_unix(stream);
+        }
         if let Some(peer) = self.peer_of(stream)
             && self.streams[peer as usize].window_wait
         {

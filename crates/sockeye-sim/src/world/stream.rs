@@ -5,9 +5,12 @@
 
 use std::net::{Shutdown, SocketAddr};
 
+use sockeye_endpoint::UnixName;
+
 use super::host::SockRef;
 use super::knobs::Call;
-use super::{Event, NONE, World, shaped};
+use super::unix::UnixEnd;
+use super::{Event, NONE, UNSPECIFIED, World, shaped};
 use crate::errno;
 use crate::mutant::Mutant;
 use crate::ring::Ring;
@@ -79,6 +82,8 @@ pub(crate) struct Stream {
     pub(crate) abort: bool,
     /// SO_ERROR.
     pub(crate) error: i32,
+    /// What it has as a Unix socket, if it is one.
+    pub(crate) unix: Option<Box<UnixEnd>>,
     /// Sequence numbers for captures.
     pub(crate) sent: u32,
     pub(crate) received: u32,
@@ -87,7 +92,6 @@ pub(crate) struct Stream {
 /// What a socket starts with on the simulated kernel, as Linux's loopback roughly has it.
 const DEFAULT_SEND_BUFFER: usize = 256 * 1024;
 const DEFAULT_RECV_BUFFER: usize = 128 * 1024;
-const UNSPECIFIED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 impl Stream {
     fn empty() -> Self {
@@ -131,6 +135,7 @@ impl Stream {
             read_shut: false,
             abort: false,
             error: 0,
+            unix: None,
             sent: 1,
             received: 1,
         }
@@ -178,6 +183,8 @@ pub(crate) struct Listener {
     pub(crate) backlog: usize,
     /// Connections that stand and wait to be accepted.
     pub(crate) waiting: std::collections::VecDeque<u32>,
+    /// Its name as a Unix socket, and whether its path goes with it.
+    pub(crate) unix: Option<(UnixName, bool)>,
 }
 
 impl World {
@@ -295,6 +302,9 @@ impl World {
         );
         let empty_is_eof = self.mutated(Mutant::EmptyReadIsEof);
         let slot = &mut self.streams[stream as usize];
+        if slot.unix.is_some() {
+            return self.read_nothing_unix(stream);
+        }
         if slot.fin_received {
             return Ok(0);
         }
@@ -319,6 +329,12 @@ impl World {
         self.count_call(host, Call::Write)?;
         let most = self.shorten(host, data.len());
         let slot = &self.streams[stream as usize];
+        if slot.unix.is_some() {
+            if most < data.len() {
+                self.wake_stream(stream);
+            }
+            return self.write_unix(stream, &data[..most]);
+        }
         if slot.error != 0 || slot.is_write_shut() || slot.state != ConnectState::Established {
             self.write_refused(stream)?;
         }
@@ -406,6 +422,10 @@ impl World {
         self.count_call(host, Call::Shutdown)?;
         let both = self.mutated(Mutant::ShutdownEndsBoth);
         let dead_is_ok = self.mutated(Mutant::ShutdownOfDeadIsOk);
+        if self.streams[stream as usize].unix.is_some() {
+            self.shutdown_unix(stream, how);
+            return Ok(());
+        }
         let slot = &mut self.streams[stream as usize];
         match slot.state {
             ConnectState::Dead => return if dead_is_ok { Ok(()) } else { Err(errno::ENOTCONN) },
@@ -436,6 +456,9 @@ impl World {
         if self.hosts[usize::from(host)].state == super::HostState::Crashed {
             self.forget_stream(stream);
             return;
+        }
+        if self.streams[stream as usize].unix.is_some() {
+            return self.close_unix(stream);
         }
         let slot = &self.streams[stream as usize];
         let unread = !slot.rx.is_empty() && !self.mutated(Mutant::CloseUnreadIsFin);
