@@ -57,15 +57,15 @@ fn is_measured(result: &Value, socket: &str, size: u64) {
 }
 
 #[test]
-fn the_default_run_measures_all_three_socket_types() {
+fn the_default_run_measures_every_socket_type() {
     if !skip::require(&[Need::NetRaw]) {
         return;
     }
     let output = bench(&["--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
     let results = results(&output);
-    assert_eq!(results.len(), 3);
-    for (result, socket) in results.iter().zip(["tcp", "udp", "raw"]) {
+    assert_eq!(results.len(), 4);
+    for (result, socket) in results.iter().zip(["tcp", "udp", "unix", "raw"]) {
         is_measured(result, socket, 64);
     }
 }
@@ -82,7 +82,7 @@ fn the_table_goes_to_stdout_and_the_progress_to_stderr() {
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(rows, ["socket", "tcp", "udp", "raw"], "{text}");
+    assert_eq!(rows, ["socket", "tcp", "udp", "unix", "raw"], "{text}");
     for word in ["rtt p50", "p99.9", "messages/s", "throughput"] {
         assert!(text.contains(word), "no {word} in {text}");
     }
@@ -133,11 +133,12 @@ fn without_the_capability_the_raw_row_says_which_and_the_rest_runs() {
     let output = program::output(&mut command, LIMIT);
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
     let results = results(&output);
-    assert_eq!(results.len(), 3);
-    is_measured(&results[0], "tcp", 64);
-    is_measured(&results[1], "udp", 64);
-    assert_eq!(results[2]["socket"], "raw");
-    let why = results[2]["skipped"].as_str().expect("the raw row says why");
+    assert_eq!(results.len(), 4);
+    for (result, socket) in results.iter().zip(["tcp", "udp", "unix"]) {
+        is_measured(result, socket, 64);
+    }
+    assert_eq!(results[3]["socket"], "raw");
+    let why = results[3]["skipped"].as_str().expect("the raw row says why");
     assert!(
         why.contains("CAP_NET_RAW") && why.contains("setcap cap_net_raw+ep"),
         "{why}"

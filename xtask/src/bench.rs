@@ -7,9 +7,17 @@ use crate::step::Step;
 use crate::workspace;
 
 #[derive(Debug, Default, clap::Args)]
+#[command(after_help = "\
+Examples:\n\
+\x20 cargo xtask bench udp\n\
+\x20 cargo xtask bench tcp --instructions\n\
+\x20 cargo xtask bench growth timers")]
 pub(crate) struct Arguments {
-    /// One of endpoint, packet, tcp, udp, raw, event_loop; all of them when left out
+    /// One of endpoint, packet, tcp, udp, raw, event_loop, sim, spin; all of them when left out; or growth: what a unit costs
+    /// while things become large
     pub(crate) name: Option<String>,
+    /// Of growth: one of its subjects, such as connections
+    pub(crate) subject: Option<String>,
     /// Run everything once, in the profile of the tests, and measure nothing
     #[arg(long)]
     smoke: bool,
@@ -19,6 +27,10 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    pub(crate) fn is_growth(&self) -> bool {
+        self.name.as_deref() == Some("growth")
+    }
+
     /// What `ci` asks for.
     pub(crate) fn smoke() -> Self {
         Self {
@@ -33,6 +45,9 @@ impl Arguments {
 /// # Errors
 /// When there is no such benchmark; the message lists those that there are.
 pub(crate) fn bench(arguments: &Arguments) -> Result<Vec<Step>> {
+    if let Some(subject) = &arguments.subject {
+        bail!("{subject}: only growth has subjects");
+    }
     let known = workspace::targets(&workspace::root().join("benches/benches"))?;
     let name = arguments.name.as_ref().map(|name| name.replace('-', "_"));
     if let Some(name) = &name

@@ -6,6 +6,7 @@
 //! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
 //! | [`build`], [`mod@test`], [`mod@bench`] | cargo's own commands with the workspace's selections |
 //! | [`flaky`], [`explore`] | the tests many times, the properties with new seeds |
+//! | [`growth`] | what a unit costs while a user makes things large |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
@@ -19,6 +20,7 @@ mod build;
 mod ci;
 mod explore;
 mod flaky;
+mod growth;
 mod iana;
 mod instructions;
 mod process;
@@ -94,6 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Ci(arguments) => return ci::run(&arguments, &workspace),
         Command::Tidy(arguments) => return tidy::run(&arguments),
         Command::Bench(arguments) if arguments.instructions => return instructions::run(&arguments),
+        Command::Bench(arguments) if arguments.is_growth() => return growth::run(&arguments),
         Command::Prop(arguments) => return test::run_prop(&arguments, &workspace),
         Command::Flaky(arguments) => return flaky::run(&arguments),
         Command::Busy => {

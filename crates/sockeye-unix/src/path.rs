@@ -239,6 +239,8 @@ impl Lock {
         lock.push(".lock");
         let path = PathBuf::from(lock);
         let failed = |error| BindError::new(Op::Bind, name, error);
+        // Whoever made the file removes it, also where another one was faster to lock it.
+        let mut mine = None;
         for _ in 0..Self::TRIES {
             let (file, made) = match open_lock_file(&path) {
                 Ok(opened) => opened,
@@ -246,17 +248,20 @@ impl Lock {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && parent_exists(&path) => continue,
                 Err(error) => return Err(failed(error)),
             };
+            let id = FileId::of(&file.metadata().map_err(failed)?);
+            if made {
+                mine = Some(id);
+            }
             if !try_lock(&file).map_err(failed)? {
                 thread::sleep(Duration::from_millis(1));
                 continue;
             }
             // Whoever had it may have removed it in between, and others lock another by now.
-            let still = fs::symlink_metadata(&path).and_then(|now| Ok((now, file.metadata()?)));
-            if still.is_ok_and(|(now, mine)| FileId::of(&now) == FileId::of(&mine)) {
+            if fs::symlink_metadata(&path).is_ok_and(|now| FileId::of(&now) == id) {
                 return Ok(Self {
                     path,
                     _file: file,
-                    made,
+                    made: mine == Some(id),
                 });
             }
         }

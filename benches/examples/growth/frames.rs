@@ -1,11 +1,12 @@
-//! Frames of one size, received by a framed service: `framed_growth FRAME_BYTES TOTAL_BYTES`, and how fast.
+//! Frames of one size, received by a framed service.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Instant;
 
 use sockeye::event_loop::codec::{FrameService, FrameStream, Framed, LengthPrefixed, Width};
 use sockeye::event_loop::{EventLoop, ListenOptions, StreamOptions, Watermarks};
+
+use super::{Cost, Error, measured, timed};
 
 struct Counts {
     left: u64,
@@ -25,12 +26,39 @@ impl FrameService for Counts {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let size: usize = arguments.next().ok_or("how long is a frame?")?.parse()?;
-    let total: usize = arguments.next().ok_or("how many bytes in all?")?.parse()?;
-    let count = (total / size).max(1);
-    let mut events = EventLoop::new()?;
+/// Bytes in all, whatever the frames are.
+const TOTAL: usize = 1 << 30;
+
+/// KiB of frames of `size` KiB.
+pub(super) fn frames(size: usize) -> Result<Cost, Error> {
+    let mut events = None;
+    let sender = begin(size, &mut events)?;
+    let cost = measured(|| {
+        events.as_mut().ok_or("no loop")?.run()?;
+        Ok((TOTAL / 1024) as u64)
+    })?;
+    drop(sender.join());
+    Ok(cost)
+}
+
+/// The same by the clock on the wall: MB/s are what a user sees.
+pub(super) fn rate(size: usize) -> Result<Cost, Error> {
+    let mut events = None;
+    let sender = begin(size, &mut events)?;
+    let cost = timed(|| {
+        events.as_mut().ok_or("no loop")?.run()?;
+        Ok((TOTAL / 1024) as u64)
+    })?;
+    drop(sender.join());
+    Ok(cost)
+}
+
+type Sender = std::thread::JoinHandle<std::io::Result<TcpStream>>;
+
+fn begin(size: usize, events: &mut Option<EventLoop>) -> Result<Sender, Error> {
+    let size = size * 1024;
+    let count = (TOTAL / size).max(1);
+    let events = events.insert(EventLoop::new()?);
     let options = StreamOptions {
         watermarks: Watermarks {
             max_tail: size + 4,
@@ -38,15 +66,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         ..StreamOptions::default()
     };
-    let service = Framed::new(
-        LengthPrefixed::new(Width::Four, size),
-        Counts { left: count as u64 },
-    );
+    let codec = LengthPrefixed::new(Width::Four, size);
+    let service = Framed::new(codec, Counts { left: count as u64 });
     let service = events.add_stream_service(service, options);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = events.listen(service, any, &ListenOptions::default())?;
     let at = events.local_addr(listener)?;
-    let sender = std::thread::spawn(move || -> std::io::Result<TcpStream> {
+    Ok(std::thread::spawn(move || {
         let mut stream = TcpStream::connect(at)?;
         let head = u32::try_from(size).map_err(std::io::Error::other)?.to_be_bytes();
         // From the same memory for every size: it is the receiver that is measured.
@@ -61,15 +87,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         Ok(stream)
-    });
-    let begun = Instant::now();
-    events.run()?;
-    let took = begun.elapsed();
-    drop(sender.join());
-    writeln!(
-        std::io::stdout(),
-        "{size} bytes a frame: {:.0} MB/s",
-        (count * size) as f64 / took.as_secs_f64() / 1e6
-    )?;
-    Ok(())
+    }))
 }

@@ -1,0 +1,279 @@
+//! `cargo xtask bench growth`: what a unit costs while a user makes things large, step by step.
+//!
+//! The program `growth` of `benches/examples` does one measurement a run, so that each begins with fresh memory. Here the
+//! steps are gone through several times, the median is taken, and a unit that costs more than twice what it did at the
+//! smallest size fails, unless the row says why it does and how far it may go.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::bench::Arguments;
+use crate::process::Process;
+use crate::workspace::target_folder;
+
+/// How often each size is measured; the median counts.
+const ROUNDS: usize = 5;
+
+/// By how much a unit may become dearer from the smallest size on.
+const AT_MOST: f64 = 2.0;
+
+/// One row of the table.
+#[derive(Debug)]
+struct Subject {
+    name: &'static str,
+    /// What is counted.
+    unit: &'static str,
+    sizes: &'static [usize],
+    /// Where a unit costs more than [`AT_MOST`] for a reason: the reason, and the limit that holds instead.
+    reason: Option<(&'static str, f64)>,
+    /// What a unit may cost at the largest size, in nanoseconds.
+    bound_ns: Option<u64>,
+}
+
+const fn subject(name: &'static str, unit: &'static str, sizes: &'static [usize]) -> Subject {
+    Subject {
+        name,
+        unit,
+        sizes,
+        reason: None,
+        bound_ns: None,
+    }
+}
+
+impl Subject {
+    const fn because(mut self, reason: &'static str, limit: f64) -> Self {
+        self.reason = Some((reason, limit));
+        self
+    }
+
+    const fn at_most_ns(mut self, bound_ns: u64) -> Self {
+        self.bound_ns = Some(bound_ns);
+        self
+    }
+
+    fn limit(&self) -> f64 {
+        self.reason.map_or(AT_MOST, |(_, limit)| limit)
+    }
+}
+
+const THOUSANDS: &[usize] = &[100, 1_000, 10_000, 100_000];
+
+const SUBJECTS: &[Subject] = &[
+    subject(
+        "frame",
+        "KiB of frames of so many KiB",
+        &[64, 1_024, 16_384, 65_536],
+    ),
+    // 0.7 of the MB/s of frames of 1 MiB.
+    subject("frame-rate", "KiB of frames of so many KiB", &[1_024, 65_536]).because(
+        "64 MiB lie in no cache: the bound is 0.7 of the bytes a second",
+        1.0 / 0.7,
+    ),
+    subject("queued-output", "KiB queued to a peer that sleeps", THOUSANDS),
+    subject("connections", "round trip over TCP", &[10, 100, 1_000, 9_000]),
+    subject(
+        "unix-connections",
+        "round trip over a Unix socket",
+        &[10, 100, 1_000, 9_000],
+    ),
+    subject("pairs", "round trip over a pair", THOUSANDS),
+    subject("timers", "timer", &[1_000, 10_000, 100_000, 1_000_000]),
+    subject("services", "service with a timer", &[60, 600, 6_000, 60_000]),
+    subject("remote-messages", "message from another thread", THOUSANDS),
+    subject("broadcast", "recipient", THOUSANDS),
+    subject(
+        "udp-peers",
+        "datagram of so many peers",
+        &[10, 100, 1_000, 10_000],
+    ),
+    subject(
+        "udp-batch",
+        "datagram in batches of so many",
+        &[1, 10, 100, 1_000],
+    ),
+    subject("networks-inserted", "network", &[1_000, 10_000, 100_000]).at_most_ns(5_000),
+    subject(
+        "networks-at-once",
+        "network",
+        &[1_000, 10_000, 100_000, 1_000_000],
+    )
+    .at_most_ns(2_000),
+    subject("network-lookups", "lookup", &[1_000, 10_000, 100_000, 1_000_000]),
+    subject("ports-inserted", "port", &[32, 320, 3_200, 32_000]),
+    subject("map-entries", "entry", &[1_000, 10_000, 100_000, 1_000_000]).at_most_ns(2_000),
+    subject("map-lookups", "lookup", &[1_000, 10_000, 100_000, 1_000_000]),
+    subject("simulated-hosts", "host", &[4, 40, 400, 4_000]),
+    subject(
+        "simulated-round-trips",
+        "round trip of so many hosts",
+        &[100, 1_000, 4_000],
+    ),
+    subject("simulated-links", "round trip over a link", &[4, 40, 400, 4_000]),
+    subject("simulated-connections", "round trip", &[10, 100, 1_000, 10_000]),
+    subject("probe-targets", "target", THOUSANDS),
+    subject("resolver-queries", "query", THOUSANDS),
+    subject("reassembled-datagrams", "datagram", &[10, 100, 1_000, 10_000]),
+    subject("explain-lines", "line", &[10_000, 100_000, 1_000_000]),
+    subject("dump-packets", "packet", &[10_000, 100_000, 1_000_000]),
+];
+
+/// Measures, prints the table, and fails where a cost grows faster than it may.
+///
+/// # Errors
+/// When a measurement fails, a cost is above its limit, or there is no such subject.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let wanted = arguments.subject.as_deref();
+    let subjects: Vec<&Subject> = SUBJECTS
+        .iter()
+        .filter(|subject| wanted.is_none_or(|name| subject.name == name))
+        .collect();
+    if subjects.is_empty() {
+        let names: Vec<&str> = SUBJECTS.iter().map(|subject| subject.name).collect();
+        bail!("nothing of that name grows; there are: {}", names.join(", "));
+    }
+    for build in [
+        "build --release --package sockeye-benches --example growth",
+        "build --release --package sockeye-cli --bin sockeye",
+    ] {
+        Process::cargo(build).run()?;
+    }
+    let program = target_folder().join("release/examples/growth");
+    let mut faults = Vec::new();
+    println!(
+        "{:<22} {:<32} cost of a unit in ns at the sizes",
+        "subject", "unit"
+    );
+    for (number, subject) in (1..).zip(&subjects) {
+        eprintln!("[{number}/{}] {}", subjects.len(), subject.name);
+        let costs = measure(&program, subject)?;
+        print!("{:<22} {:<32}", subject.name, subject.unit);
+        for (size, cost) in subject.sizes.iter().zip(&costs) {
+            print!(" {:>10}: {cost:<8.1}", grouped(*size));
+        }
+        println!();
+        if let Some((reason, limit)) = subject.reason {
+            println!("{:<22} (at most {limit:.2} times: {reason})", "");
+        }
+        faults.extend(judge(subject, &costs));
+    }
+    ensure!(faults.is_empty(), "costs grow:\n  {}", faults.join("\n  "));
+    Ok(())
+}
+
+/// What is wrong with the costs of a subject at its sizes.
+fn judge(subject: &Subject, costs: &[f64]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let Some((&first, &last)) = costs.first().zip(costs.last()) else {
+        return faults;
+    };
+    for (size, cost) in subject.sizes.iter().zip(costs) {
+        let times = cost / first;
+        if times > subject.limit() {
+            faults.push(format!(
+                "{}: a {} costs {times:.2} times as much at {} as at {} (at most {:.2})",
+                subject.name,
+                subject.unit,
+                grouped(*size),
+                grouped(subject.sizes[0]),
+                subject.limit(),
+            ));
+        }
+    }
+    if let Some(bound_ns) = subject.bound_ns
+        && last > bound_ns as f64
+    {
+        faults.push(format!(
+            "{}: a {} costs {last:.0} ns (at most {bound_ns})",
+            subject.name, subject.unit
+        ));
+    }
+    faults
+}
+
+/// The median cost of a unit at each size, the sizes taken in turns.
+fn measure(program: &Path, subject: &Subject) -> Result<Vec<f64>> {
+    let mut costs = vec![Vec::new(); subject.sizes.len()];
+    for _ in 0..ROUNDS {
+        for (size, costs) in subject.sizes.iter().zip(&mut costs) {
+            costs.push(once(program, subject.name, *size)?);
+        }
+    }
+    Ok(costs.into_iter().map(median).collect())
+}
+
+fn median(mut costs: Vec<f64>) -> f64 {
+    costs.sort_by(f64::total_cmp);
+    costs.get(costs.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// One measurement: nanoseconds a unit.
+fn once(program: &Path, name: &str, size: usize) -> Result<f64> {
+    let output = Command::new(program)
+        .args([name, &size.to_string()])
+        .output()
+        .with_context(|| format!("run {}", program.display()))?;
+    let failed = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "growth {name} {size}: {failed}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut words = text.split_whitespace();
+    let mut number = || -> Result<f64> { Ok(words.next().context("two numbers")?.parse()?) };
+    let (units, cpu_ns) = (number()?, number()?);
+    Ok(cpu_ns / units)
+}
+
+/// A number with its thousands apart.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_that_costs_more_and_more_is_told() {
+        let steps = subject("x", "unit", &[1, 10, 100]);
+        assert!(judge(&steps, &[10.0, 19.0, 20.0]).is_empty());
+        let faults = judge(&steps, &[10.0, 12.0, 20.1]);
+        assert_eq!(
+            faults,
+            ["x: a unit costs 2.01 times as much at 100 as at 1 (at most 2.00)"]
+        );
+        assert!(
+            judge(
+                &subject("x", "unit", &[1, 10, 100]).because("so it is", 3.0),
+                &[10.0, 12.0, 29.0]
+            )
+            .is_empty()
+        );
+        let bounded = subject("x", "unit", &[1]).at_most_ns(5);
+        assert_eq!(judge(&bounded, &[6.0]), ["x: a unit costs 6 ns (at most 5)"]);
+    }
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert!((median(vec![5.0, 1.0, 3.0]) - 3.0).abs() < f64::EPSILON);
+        assert_eq!(grouped(1_000_000), "1,000,000");
+    }
+
+    #[test]
+    fn every_subject_of_the_program_has_a_row() {
+        let source =
+            std::fs::read_to_string(crate::workspace::root().join("benches/examples/growth/main.rs"))
+                .unwrap();
+        for row in SUBJECTS {
+            assert!(source.contains(&format!("(\"{}\", ", row.name)), "{}", row.name);
+        }
+        assert_eq!(source.matches("    (\"").count(), SUBJECTS.len());
+    }
+}
