@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::workspace::target_folder;
 
 /// How often each size is measured; the median counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 /// By how much a unit may become dearer from the smallest size on.
 const AT_MOST: f64 = 2.0;
@@ -100,10 +100,19 @@ const SUBJECTS: &[Subject] = &[
         &[1_000, 10_000, 100_000, 1_000_000],
     )
     .at_most_ns(2_000),
-    subject("network-lookups", "lookup", &[1_000, 10_000, 100_000, 1_000_000]),
-    subject("ports-inserted", "port", &[32, 320, 3_200, 32_000]),
+    subject("network-lookups", "lookup", &[1_000, 10_000, 100_000, 1_000_000]).because(
+        "a binary search: a step more for each doubling, and each out of the cache",
+        8.0,
+    ),
+    subject("ports-inserted", "port", &[32, 320, 3_200, 32_000]).because(
+        "a binary search, and within a chunk of 512 what lies behind moves",
+        5.0,
+    ),
     subject("map-entries", "entry", &[1_000, 10_000, 100_000, 1_000_000]).at_most_ns(2_000),
-    subject("map-lookups", "lookup", &[1_000, 10_000, 100_000, 1_000_000]),
+    subject("map-lookups", "lookup", &[1_000, 10_000, 100_000, 1_000_000]).because(
+        "a trie: deeper with each doubling, and each step out of the cache",
+        8.0,
+    ),
     subject("simulated-hosts", "host", &[4, 40, 400, 4_000]),
     subject(
         "simulated-round-trips",

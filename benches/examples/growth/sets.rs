@@ -9,7 +9,7 @@ use super::{Cost, Error, measured};
 /// The n-th of networks that never touch, in an order that is none.
 fn network(n: usize, of: usize) -> Network {
     let shuffled = (n as u64 * 0x9e37_79b9) % of.next_power_of_two() as u64;
-    let address = u32::try_from(shuffled).unwrap_or(0) << 6 | 0x0100_0000;
+    let address = (u32::try_from(shuffled).unwrap_or(0) << 6) + 0x0100_0000;
     Network::of(IpAddr::V4(Ipv4Addr::from_bits(address)), 30).unwrap()
 }
 

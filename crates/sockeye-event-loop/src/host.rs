@@ -46,6 +46,8 @@ pub(crate) enum Due {
     Held,
     /// Whether the memory budget is still nearly used up is looked at again.
     Relieve,
+    /// Memory that was kept for the next long frame is given back.
+    Spare,
     /// A connect: its deadline, or time for the next address.
     Connect(ConnectId),
 }

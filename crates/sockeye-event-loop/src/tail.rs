@@ -17,9 +17,9 @@ impl Tail {
         self.end - self.start
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory that were touched: what is only reserved takes none.
     pub(crate) fn held(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.len()
     }
 
     pub(crate) fn data(&mut self) -> &mut [u8] {
@@ -41,6 +41,12 @@ impl Tail {
         }
         let needed = self.end + size;
         if self.bytes.len() < needed {
+            // All that is awaited at once, where there are addresses for it: growing step by step would move it each time.
+            if self.wanted > needed && self.bytes.capacity() < self.wanted {
+                let _ = self
+                    .bytes
+                    .try_reserve_exact(self.start + self.wanted - self.bytes.len());
+            }
             // What a small tail needs exactly, so that an idle connection keeps no more; a long one grows by half.
             self.bytes.resize(needed.max(self.end + self.end / 2), 0);
         }
@@ -59,6 +65,20 @@ impl Tail {
             self.end -= self.start;
             self.start = 0;
         }
+    }
+
+    /// Puts the data, which are few, into `room`, and keeps that. What there was is given back.
+    pub(crate) fn move_into(&mut self, mut room: Vec<u8>) {
+        let len = self.len();
+        if let Some(front) = room.get_mut(..len) {
+            front.copy_from_slice(&self.bytes[self.start..self.end]);
+            (self.bytes, self.start, self.end) = (room, 0, len);
+        }
+    }
+
+    /// The memory, when there are no data in it.
+    pub(crate) fn take_room(&mut self) -> Vec<u8> {
+        std::mem::take(self).bytes
     }
 
     /// Gives the memory back, the data with it.

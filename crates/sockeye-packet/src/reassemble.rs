@@ -3,6 +3,7 @@
 //! # References
 //! RFC 791 section 3.2, RFC 8200 section 4.5, RFC 5722 (overlaps drop the datagram), RFC 6946 (atomic fragments).
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -64,7 +65,7 @@ pub struct Expired<'a> {
 }
 
 /// What ties fragments together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     source: IpAddr,
     destination: IpAddr,
@@ -73,10 +74,13 @@ struct Key {
     protocol: u8,
 }
 
+/// A deadline, and a number that tells apart those with the same one.
+type Due = (Duration, u64);
+
 #[derive(Debug)]
 struct Datagram {
-    key: Key,
-    deadline: Duration,
+    /// Its place in the order of deadlines.
+    due: Due,
     /// Of the fragment at offset 0; empty until that has come.
     header: Vec<u8>,
     data: Vec<u8>,
@@ -122,7 +126,10 @@ struct Piece<'a> {
 #[derive(Debug)]
 pub struct Reassembler {
     limits: ReassemblyLimits,
-    datagrams: Vec<Datagram>,
+    datagrams: BTreeMap<Key, Datagram>,
+    /// The same by their deadlines, the next one first.
+    order: BTreeMap<Due, Key>,
+    opened: u64,
     held_bytes: usize,
     /// The last completed packet, lent to the caller.
     complete: Vec<u8>,
@@ -134,7 +141,9 @@ impl Reassembler {
     pub const fn new(limits: ReassemblyLimits) -> Self {
         Self {
             limits,
-            datagrams: Vec::new(),
+            datagrams: BTreeMap::new(),
+            order: BTreeMap::new(),
+            opened: 0,
             held_bytes: 0,
             complete: Vec::new(),
         }
@@ -161,25 +170,25 @@ impl Reassembler {
     /// When [`Reassembler::expire`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.datagrams.iter().map(|datagram| datagram.deadline).min()
+        self.order.keys().next().map(|&(deadline, _)| deadline)
     }
 
     /// Drops what was not completed in time and tells of each.
     pub fn expire(&mut self, now: Duration, mut on_expired: impl FnMut(Expired<'_>)) {
-        let mut freed = 0;
-        self.datagrams.retain(|datagram| {
-            if datagram.deadline > now {
-                return true;
-            }
-            freed += datagram.data.len();
+        while let Some(next) = self.order.first_entry()
+            && next.key().0 <= now
+        {
+            let key = next.remove();
+            let Some(datagram) = self.datagrams.remove(&key) else {
+                continue;
+            };
+            self.held_bytes -= datagram.data.len();
             on_expired(Expired {
-                source: datagram.key.source,
-                destination: datagram.key.destination,
+                source: key.source,
+                destination: key.destination,
                 first_header: Some(datagram.header.as_slice()).filter(|header| !header.is_empty()),
             });
-            false
-        });
-        self.held_bytes -= freed;
+        }
     }
 
     /// Takes in an IPv4 packet.
@@ -282,15 +291,10 @@ impl Reassembler {
     /// Takes in one fragment; gives the datagram out once it is complete.
     fn insert(&mut self, piece: &Piece<'_>, now: Duration) -> Result<Option<Datagram>, PacketError> {
         self.expire(now, |_| {});
-        let index = match self
-            .datagrams
-            .iter()
-            .position(|datagram| datagram.key == piece.key)
-        {
-            Some(index) => index,
-            None => self.open(piece.key, now)?,
-        };
-        let Some(datagram) = self.datagrams.get_mut(index) else {
+        if !self.datagrams.contains_key(&piece.key) {
+            self.open(piece.key, now)?;
+        }
+        let Some(datagram) = self.datagrams.get_mut(&piece.key) else {
             return Ok(None);
         };
         let before = datagram.data.len();
@@ -301,38 +305,42 @@ impl Reassembler {
         }
         self.held_bytes = self.held_bytes - before + datagram.data.len();
         if result? {
-            let datagram = self.datagrams.swap_remove(index);
-            self.held_bytes -= datagram.data.len();
-            return Ok(Some(datagram));
+            return Ok(self.take(&piece.key));
         }
         Ok(None)
     }
 
+    /// Takes a datagram out.
+    fn take(&mut self, key: &Key) -> Option<Datagram> {
+        let datagram = self.datagrams.remove(key)?;
+        self.order.remove(&datagram.due);
+        self.held_bytes -= datagram.data.len();
+        Some(datagram)
+    }
+
     /// Makes a place for a datagram, at the cost of the oldest if there is none.
-    fn open(&mut self, key: Key, now: Duration) -> Result<usize, PacketError> {
+    fn open(&mut self, key: Key, now: Duration) -> Result<(), PacketError> {
         if self.limits.datagrams == 0 {
             return Err(PacketError::new(Layer::Fragment, Fault::Limit, 0, 0, 1));
         }
-        if self.datagrams.len() >= self.limits.datagrams {
-            let oldest = self
-                .datagrams
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, datagram)| datagram.deadline);
-            if let Some((oldest, _)) = oldest {
-                self.held_bytes -= self.datagrams.swap_remove(oldest).data.len();
-            }
+        if self.datagrams.len() >= self.limits.datagrams
+            && let Some(oldest) = self.order.values().next().copied()
+        {
+            self.take(&oldest);
         }
-        self.datagrams.push(Datagram {
-            key,
-            deadline: now.saturating_add(self.limits.timeout),
+        self.opened += 1;
+        let due = (now.saturating_add(self.limits.timeout), self.opened);
+        self.order.insert(due, key);
+        let datagram = Datagram {
+            due,
             header: Vec::new(),
             data: Vec::new(),
             ranges: Vec::new(),
             total: None,
             poisoned: false,
-        });
-        Ok(self.datagrams.len() - 1)
+        };
+        self.datagrams.insert(key, datagram);
+        Ok(())
     }
 }
 

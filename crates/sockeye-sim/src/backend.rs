@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use sockeye_endpoint::{Endpoint, Transport, UnixName};
@@ -73,7 +74,11 @@ struct Wants {
 
 impl SimBackend {
     pub(crate) fn new(world: Shared, host: u16) -> Self {
-        world.borrow_mut().hosts[usize::from(host)].has_loop = true;
+        {
+            let mut world = world.borrow_mut();
+            world.hosts[usize::from(host)].has_loop = true;
+            world.any_woken.store(true, Ordering::Release);
+        }
         Self { world, host }
     }
 }

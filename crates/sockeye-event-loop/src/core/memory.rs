@@ -38,6 +38,10 @@ pub(crate) struct Memory {
     pub(crate) used: usize,
     pub(crate) peak: usize,
     budget: usize,
+    /// Memory of a long frame that has been consumed, for the next one: fresh pages would cost more than the bytes in them.
+    spare: Vec<u8>,
+    /// It is given back unless it was used within a while.
+    spare_timer: bool,
     /// `relieve` is on its way: it waits until the present callback has returned.
     pending: bool,
     /// It follows by a timer too.
@@ -50,6 +54,8 @@ impl Memory {
             used: 0,
             peak: 0,
             budget: budget.max(8),
+            spare: Vec::new(),
+            spare_timer: false,
             pending: false,
             timer: false,
         }
@@ -109,6 +115,35 @@ impl<B: Backend> Inner<B> {
         }
     }
 
+    /// Memory that nobody uses at the moment, if there is some.
+    pub(super) fn take_spare(&mut self) -> Option<Vec<u8>> {
+        let memory = &mut self.shared.memory;
+        memory.used -= memory.spare.len();
+        let spare = std::mem::take(&mut memory.spare);
+        (!spare.is_empty()).then_some(spare)
+    }
+
+    /// Keeps memory for whoever needs some next, for a while.
+    pub(super) fn keep_spare(&mut self, room: Vec<u8>) {
+        let memory = &mut self.shared.memory;
+        if room.len() <= memory.spare.len() || room.len() > memory.budget / 2 || memory.is_short() {
+            return;
+        }
+        memory.used = memory.used - memory.spare.len() + room.len();
+        memory.spare = room;
+        if !memory.spare_timer {
+            memory.spare_timer = true;
+            let at = self.now() + PATIENCE;
+            self.shared.timers.set(at, Due::Spare);
+        }
+    }
+
+    /// The while is over.
+    pub(super) fn drop_spare(&mut self) {
+        self.shared.memory.spare_timer = false;
+        drop(self.take_spare());
+    }
+
     /// It is time to look again who stands still.
     pub(super) fn relieve_again(&mut self) {
         self.shared.memory.timer = false;
@@ -141,6 +176,7 @@ impl<B: Backend> Inner<B> {
     #[cold]
     pub(super) fn relieve(&mut self) {
         self.shared.memory.pending = false;
+        drop(self.take_spare());
         if self.shared.memory.is_above(6) {
             self.reset_those_that_stand_still();
         }

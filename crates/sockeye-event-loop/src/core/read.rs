@@ -18,6 +18,8 @@ const EXCEPTIONAL: Readiness = Readiness::READ_CLOSED
     .with(Readiness::WRITE_CLOSED)
     .with(Readiness::ERROR)
     .with(Readiness::URGENT);
+/// From here on memory is not given back at once when what was kept is consumed.
+const LONG_TAIL: usize = 1024 * 1024;
 /// A kept tail up to this length is put in front of the next read; what comes behind a longer one is read into it.
 pub(super) const SHORT_TAIL: usize = 4096;
 
@@ -369,6 +371,12 @@ impl<B: Backend> Core<B> {
             return self.inner.relay_bytes(token, &self.buffer[from..to]);
         }
         let mut tail = std::mem::take(&mut link.extra().tail);
+        if self.out.wanted() > LONG_TAIL && tail.held() < LONG_TAIL {
+            // The beginning of a long frame: the memory of the last one will do.
+            if let Some(room) = self.inner.take_spare() {
+                tail.move_into(room);
+            }
+        }
         tail.keep(&self.buffer[from..to]);
         self.keep(token, tail);
     }
@@ -528,8 +536,9 @@ impl<B: Backend> super::Inner<B> {
             return;
         };
         if extra.tail.len() == 0 && extra.tail.held() > SHORT_TAIL {
-            extra.tail.free();
+            let room = extra.tail.take_room();
             self.count_memory(token);
+            self.keep_spare(room);
         }
     }
 

@@ -329,6 +329,7 @@ impl<B: Backend> Core<B> {
             }
             Due::Held => return self.inner.release_held(),
             Due::Relieve => return self.inner.relieve_again(),
+            Due::Spare => return self.inner.drop_spare(),
             Due::Stream { token, key, owner } => {
                 if self.inner.owner_of(token) == owner {
                     self.call(token, StreamEvent::Timer(key));

@@ -165,7 +165,7 @@ impl Sim {
         let mut world = self.world.borrow_mut();
         let index = u16::try_from(world.hosts.len()).unwrap_or(u16::MAX);
         assert!(index < u16::MAX, "more hosts than a simulation can have");
-        let host = Host::new(world.seed, index, vec![address]);
+        let host = Host::new(world.seed, index, vec![address], &world.any_woken);
         world.hosts.push(host);
         world.routes.nodes.push(Node {
             is_router,

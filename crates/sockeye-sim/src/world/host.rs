@@ -12,12 +12,26 @@ use super::{Event, NONE, World};
 use crate::random::Random;
 
 /// A wake-up that another thread may ask for.
-#[derive(Debug, Default)]
-pub(crate) struct WakeFlag(pub(crate) AtomicBool);
+#[derive(Debug)]
+pub(crate) struct WakeFlag {
+    pub(crate) woken: AtomicBool,
+    /// The same of any host: looking at each of them in each step would cost a large simulation more than its events.
+    any: Arc<AtomicBool>,
+}
+
+impl WakeFlag {
+    pub(crate) fn new(any: &Arc<AtomicBool>) -> Arc<Self> {
+        Arc::new(Self {
+            woken: AtomicBool::new(false),
+            any: Arc::clone(any),
+        })
+    }
+}
 
 impl Wake for WakeFlag {
     fn wake(&self) {
-        self.0.store(true, Ordering::Release);
+        self.woken.store(true, Ordering::Release);
+        self.any.store(true, Ordering::Release);
     }
 }
 
@@ -71,7 +85,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(seed: u64, index: u16, addresses: Vec<IpAddr>) -> Self {
+    pub(crate) fn new(seed: u64, index: u16, addresses: Vec<IpAddr>, any_woken: &Arc<AtomicBool>) -> Self {
         Self {
             addresses,
             state: HostState::Up,
@@ -81,7 +95,7 @@ impl Host {
             alarm_due: false,
             alarm_generation: 0,
             alarm_at: None,
-            woken: Arc::default(),
+            woken: WakeFlag::new(any_woken),
             idle: true,
             clock_lag_ns: 0,
             suspended_at: 0,
@@ -228,7 +242,7 @@ impl World {
         slot.alarm_due = false;
         slot.has_loop = false;
         slot.runnable = false;
-        slot.woken = Arc::default();
+        slot.woken = WakeFlag::new(&self.any_woken);
         self.runnable.retain(|&other| other != host);
     }
 

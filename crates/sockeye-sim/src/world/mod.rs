@@ -20,7 +20,8 @@ mod unix;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use errors::Header;
 pub(crate) use host::{Host, HostState, SockRef};
@@ -103,6 +104,8 @@ pub(crate) struct World {
     pub(crate) queue: Queue<Event>,
     pub(crate) trace: Trace,
     pub(crate) hosts: Vec<Host>,
+    /// A host was woken from outside since the last step, or has a loop now that may have been before.
+    pub(crate) any_woken: Arc<AtomicBool>,
     pub(crate) links: Vec<Link>,
     pub(crate) routes: route::Routes,
     pub(crate) streams: Vec<Stream>,
@@ -128,6 +131,7 @@ impl World {
             queue: Queue::new(),
             trace: Trace::new(seed),
             hosts: Vec::new(),
+            any_woken: Arc::default(),
             links: Vec::new(),
             routes: route::Routes::new(),
             streams: Vec::new(),
@@ -259,9 +263,12 @@ impl World {
 
     /// Hosts whose loops were woken from outside.
     pub(crate) fn notice_wakes(&mut self) {
+        if !self.any_woken.swap(false, Ordering::AcqRel) {
+            return;
+        }
         for index in 0..self.hosts.len() {
             let host = &self.hosts[index];
-            if host.has_loop && !host.runnable && host.woken.0.load(Ordering::Acquire) {
+            if host.has_loop && !host.runnable && host.woken.woken.load(Ordering::Acquire) {
                 #[expect(clippy::cast_possible_truncation, reason = "hosts are counted in u16")]
                 self.make_runnable(index as u16);
             }

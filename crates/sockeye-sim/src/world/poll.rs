@@ -25,7 +25,8 @@ impl World {
                 flags: Readiness::READABLE,
             });
         }
-        if slot.woken.0.swap(false, std::sync::atomic::Ordering::AcqRel) && !self.mutated(Mutant::WakeIsLost)
+        if slot.woken.woken.swap(false, std::sync::atomic::Ordering::AcqRel)
+            && !self.mutated(Mutant::WakeIsLost)
         {
             out.push(Ready {
                 token: Token::WAKE,
