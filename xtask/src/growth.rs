@@ -4,6 +4,7 @@
 //! steps are gone through several times, the median is taken, and a unit that costs more than twice what it did at the
 //! smallest size fails, unless the row says why it does and how far it may go.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -150,20 +151,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let program = target_folder().join("release/examples/growth");
     let mut faults = Vec::new();
-    println!(
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
         "{:<22} {:<32} cost of a unit in ns at the sizes",
         "subject", "unit"
-    );
+    )?;
     for (number, subject) in (1..).zip(&subjects) {
         eprintln!("[{number}/{}] {}", subjects.len(), subject.name);
         let costs = measure(&program, subject)?;
-        print!("{:<22} {:<32}", subject.name, subject.unit);
+        write!(out, "{:<22} {:<32}", subject.name, subject.unit)?;
         for (size, cost) in subject.sizes.iter().zip(&costs) {
-            print!(" {:>10}: {cost:<8.1}", grouped(*size));
+            write!(out, " {:>10}: {cost:<8.1}", grouped(*size))?;
         }
-        println!();
+        writeln!(out)?;
         if let Some((reason, limit)) = subject.reason {
-            println!("{:<22} (at most {limit:.2} times: {reason})", "");
+            writeln!(out, "{:<22} (at most {limit:.2} times: {reason})", "")?;
         }
         faults.extend(judge(subject, &costs));
     }

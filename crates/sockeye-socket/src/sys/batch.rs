@@ -17,6 +17,8 @@ use crate::message::{Incoming, Outgoing, present};
 pub(crate) struct RecvVector {
     arena: Storage<u8>,
     slot_len: usize,
+    /// From one slot to the next.
+    stride: usize,
     addresses: Storage<RawAddress>,
     controls: Storage<ControlBuffer<RECV_CONTROL_LEN>>,
     headers: Storage<libc::mmsghdr>,
@@ -27,16 +29,30 @@ pub(crate) struct RecvVector {
     filled: usize,
 }
 
+/// The distance of slots: whole cache lines, and three more where the slots would otherwise lie whole pages apart. The
+/// beginnings of those would all fall into the same few lines of a cache that picks them by the low bits of an address.
+const fn stride_of(slot_len: usize) -> usize {
+    const LINE: usize = 64;
+    const PAGE: usize = 4096;
+    let lines = slot_len.saturating_add(LINE - 1) / LINE * LINE;
+    if lines >= PAGE && lines % PAGE == 0 {
+        lines + 3 * LINE
+    } else {
+        lines
+    }
+}
+
 impl RecvVector {
     pub(crate) fn new(slots: usize, slot_len: usize) -> Self {
-        let arena = Storage::zeroed(slots.saturating_mul(slot_len));
+        let stride = stride_of(slot_len);
+        let arena = Storage::zeroed(slots.saturating_mul(stride));
         let addresses = Storage::new(RawAddress::EMPTY, slots);
         let controls = Storage::new(ControlBuffer([0; RECV_CONTROL_LEN]), slots);
         let mut iovs = Storage::new(empty_iovec(), slots);
         let mut headers = Storage::new(empty_multi_header(), slots);
         for (slot, header) in headers.iter_mut().enumerate() {
             iovs[slot] = libc::iovec {
-                iov_base: arena.ptr_at(slot * slot_len).cast(),
+                iov_base: arena.ptr_at(slot * stride).cast(),
                 iov_len: slot_len,
             };
             header.msg_hdr.msg_name = addresses.ptr_at(slot).cast();
@@ -47,6 +63,7 @@ impl RecvVector {
         Self {
             arena,
             slot_len,
+            stride,
             addresses,
             controls,
             headers,
@@ -106,7 +123,7 @@ impl RecvVector {
         if slot >= self.headers.len() {
             return false;
         }
-        let start = slot * self.slot_len;
+        let start = slot * self.stride;
         let room = self
             .arena
             .get_mut(start..start + self.slot_len)
@@ -178,7 +195,7 @@ impl RecvVector {
         let Some(header) = self.headers[..self.filled].get(slot) else {
             return 0..0;
         };
-        let start = slot * self.slot_len;
+        let start = slot * self.stride;
         start..start + (header.msg_len as usize).min(self.slot_len)
     }
 
@@ -193,7 +210,7 @@ impl RecvVector {
         self.arena.get_mut(range).unwrap_or(&mut [])
     }
 
-    /// All slots, one after another.
+    /// All slots, one after another, with what lies between them.
     #[inline]
     pub(crate) fn storage(&self) -> &[u8] {
         &self.arena
