@@ -26,6 +26,7 @@ fn groups(size: usize) -> [(&'static str, Vec<Contender>); 3] {
                 bare::segments(size),
                 ours::segments(size),
                 ours::batch(size, true),
+                ours::scattered_batch(size),
                 libraries::quinn_segments(size),
             ],
         ),

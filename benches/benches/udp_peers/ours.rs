@@ -52,6 +52,19 @@ pub(crate) fn batch(size: usize, coalescing: bool) -> Contender {
     })
 }
 
+/// The same with payloads that do not lie side by side.
+pub(crate) fn scattered_batch(size: usize) -> Contender {
+    let (receiver, sender, to) = pair(true);
+    let payloads: Vec<Vec<u8>> = (0..BURST).map(|_| vec![7u8; size]).collect();
+    let mut inbox = RecvBatch::new(BURST, 65_536);
+    let mut outbox = SendBatch::new(BURST);
+    Contender::new("sockeye batch, scattered", move || {
+        let make = |i: usize| Outgoing::to(to, &payloads[i]);
+        assert_eq!(outbox.send_with(&sender, 0..BURST, make).count, BURST);
+        burst(&receiver, &mut inbox);
+    })
+}
+
 /// One payload cut by the kernel, as the reference does it.
 pub(crate) fn segments(size: usize) -> Contender {
     let (receiver, sender, to) = pair(true);

@@ -35,7 +35,7 @@ const fn stride_of(slot_len: usize) -> usize {
     const LINE: usize = 64;
     const PAGE: usize = 4096;
     let lines = slot_len.saturating_add(LINE - 1) / LINE * LINE;
-    if lines >= PAGE && lines % PAGE == 0 {
+    if lines >= PAGE && lines.is_multiple_of(PAGE) {
         lines + 3 * LINE
     } else {
         lines
@@ -226,8 +226,15 @@ pub(crate) struct SendVector {
     controls: Storage<ControlBuffer<SEND_CONTROL_LEN>>,
     /// Datagrams in each message.
     counts: Storage<u16>,
+    /// Short payloads, copied side by side.
+    copies: Storage<u8>,
+    /// Bytes of them in this call.
+    copied: usize,
     messages: usize,
 }
+
+/// Payloads up to this length are copied.
+const COPIED_LEN: usize = 256;
 
 /// What one message may hold of coalesced datagrams.
 #[derive(Clone, Copy, Debug)]
@@ -264,6 +271,8 @@ const MAX_MESSAGE_LEN: usize = 65_507;
 struct Run<'m> {
     head: Outgoing<'m>,
     first_iov: usize,
+    /// I/O vectors: fewer than datagrams where payloads lie side by side.
+    iovs: usize,
     count: usize,
     bytes: usize,
     /// Whether another datagram may join.
@@ -278,6 +287,7 @@ impl<'m> Run<'m> {
         Self {
             head,
             first_iov,
+            iovs: 1,
             count: 1,
             bytes: len,
             open,
@@ -321,6 +331,8 @@ impl SendVector {
             addresses,
             controls,
             counts: Storage::new(0, messages),
+            copies: Storage::zeroed(datagrams.saturating_mul(COPIED_LEN)),
+            copied: 0,
             messages: 0,
         }
     }
@@ -397,30 +409,67 @@ impl SendVector {
         }
         let mut class = SocketClass::default();
         let head = make(0);
-        self.set_iov(0, head.payload);
+        self.copied = 0;
+        let payload = self.gathered(head.payload, coalesce);
+        self.set_iov(0, payload);
         let mut run = Run::new(head, 0, coalesce);
         let mut taken = 1;
         while taken < count {
             let next = make(taken);
-            if !run.try_join(&next, coalesce) {
+            let end = run.first_iov + run.iovs;
+            if run.try_join(&next, coalesce) {
+                let payload = self.gathered(next.payload, coalesce);
+                if !self.extend_iov(end - 1, payload) {
+                    self.set_iov(end, payload);
+                    run.iovs += 1;
+                }
+            } else {
                 self.close(fd, &run, &mut class);
                 if self.messages == self.headers.len() {
                     return;
                 }
-                run = Run::new(next, taken, coalesce);
+                let payload = self.gathered(next.payload, coalesce);
+                run = Run::new(next, end, coalesce);
+                self.set_iov(end, payload);
             }
-            self.set_iov(taken, next.payload);
             taken += 1;
         }
         self.close(fd, &run, &mut class);
     }
 
+    /// Where the kernel is to read a payload: short ones that may leave together are copied side by side, as an I/O vector
+    /// for each costs the kernel more than the bytes.
     #[inline]
-    fn set_iov(&mut self, index: usize, payload: &[u8]) {
-        self.iovs[index] = libc::iovec {
-            iov_base: payload.as_ptr().cast_mut().cast(),
-            iov_len: payload.len(),
-        };
+    fn gathered(&mut self, payload: &[u8], coalesce: Coalesce) -> libc::iovec {
+        let (mut base, len) = (payload.as_ptr(), payload.len());
+        if coalesce.segments > 1
+            && len <= COPIED_LEN
+            && let Some(room) = self.copies.get_mut(self.copied..self.copied + len)
+        {
+            room.copy_from_slice(payload);
+            base = self.copies.ptr_at(self.copied).cast_const();
+            self.copied += len;
+        }
+        libc::iovec {
+            iov_base: base.cast_mut().cast(),
+            iov_len: len,
+        }
+    }
+
+    #[inline]
+    fn set_iov(&mut self, index: usize, payload: libc::iovec) {
+        self.iovs[index] = payload;
+    }
+
+    /// Adds a payload that begins where the last one ends; `false` if it begins elsewhere.
+    #[inline]
+    fn extend_iov(&mut self, index: usize, payload: libc::iovec) -> bool {
+        let last = &mut self.iovs[index];
+        let follows = last.iov_base.wrapping_byte_add(last.iov_len) == payload.iov_base;
+        if follows {
+            last.iov_len += payload.iov_len;
+        }
+        follows
     }
 
     /// Writes the header of a finished message.
@@ -451,7 +500,7 @@ impl SendVector {
         let header = &mut self.headers[index].msg_hdr;
         header.msg_namelen = name_len;
         header.msg_iov = iov;
-        header.msg_iovlen = run.count as _;
+        header.msg_iovlen = run.iovs as _;
         header.msg_controllen = written as _;
         self.counts[index] = u16::try_from(run.count).unwrap_or(u16::MAX);
         self.messages += 1;
