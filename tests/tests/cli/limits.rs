@@ -180,3 +180,26 @@ fn a_name_without_an_address_is_reported_and_the_others_are_pinged() {
         output.text()
     );
 }
+
+#[test]
+fn a_ping_that_loses_its_socket_says_so_at_once() {
+    let name = "limits::a_ping_that_loses_its_socket_says_so_at_once";
+    if !require(&[Need::Namespaces, STRACE]) || !netns::enter(name, |_| {}) {
+        return;
+    }
+    let words = [
+        "-D",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=recvmmsg",
+        "-e",
+        "inject=recvmmsg:error=EBADF",
+    ];
+    let mut command = wrapped("strace", &words);
+    let output = program::output(command.args(["ping", "-c", "100", "127.0.0.1"]), PATIENCE);
+    assert_eq!(output.status.code(), Some(5), "{}", output.stderr);
+    assert!(output.stderr.contains("Bad file descriptor"), "{}", output.stderr);
+    assert!(output.text().contains("0 received"), "{}", output.text());
+}

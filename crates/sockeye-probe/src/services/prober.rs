@@ -5,8 +5,8 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use sockeye_event_loop::{
-    Context, Datagram, DatagramId, DatagramService, Datagrams, Outgoing, Packet, PacketService, Packets,
-    QueueEntry, SendFailure, Sent, Time, TimerId,
+    CloseReason, Context, Datagram, DatagramId, DatagramService, Datagrams, Outgoing, Packet, PacketService,
+    Packets, QueueEntry, SendFailure, Sent, Time, TimerId,
 };
 
 use super::convert;
@@ -134,8 +134,8 @@ where
         self.mode
     }
 
-    /// Why it has given up, once: a receive failed again and again, and not because of a probe. It has stopped the loop
-    /// then, as nothing would ever come of what is in flight.
+    /// Why it has given up, once: a receive failed again and again, and not because of a probe, or a socket is lost. It has
+    /// stopped the loop then, as nothing would ever come of what is in flight.
     pub const fn take_fault(&mut self) -> Option<io::Error> {
         self.fault.take()
     }
@@ -150,6 +150,17 @@ where
         if self.faults >= MAX_FAULTS && self.fault.is_none() {
             self.fault = Some(error);
             socket.context().stop();
+        }
+    }
+
+    /// A socket is gone. If nobody closed it, no answer is heard there any more.
+    fn closed(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        self.members.retain(|member| member.id != id);
+        if let CloseReason::Error(error) = reason
+            && self.fault.is_none()
+        {
+            self.fault = Some(error);
+            context.stop();
         }
     }
 
@@ -352,6 +363,10 @@ where
     fn on_timer(&mut self, socket: &mut Packets<'_>, _key: u64) {
         self.ticked(socket);
     }
+
+    fn on_close(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        self.closed(context, id, reason);
+    }
 }
 
 impl<E, F> DatagramService for Prober<E, F>
@@ -389,6 +404,10 @@ where
 
     fn on_timer(&mut self, socket: &mut Datagrams<'_>, _key: u64) {
         self.ticked(socket);
+    }
+
+    fn on_close(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        self.closed(context, id, reason);
     }
 }
 
