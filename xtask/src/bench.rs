@@ -27,6 +27,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Relays and pairs have no criterion target of their own kind of gate: they are counted.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.instructions || self.name.as_deref() == Some("relay")
+    }
+
     pub(crate) fn is_growth(&self) -> bool {
         self.name.as_deref() == Some("growth")
     }

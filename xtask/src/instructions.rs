@@ -1,4 +1,5 @@
-//! `cargo xtask bench --instructions`: user instructions a message, counted under callgrind.
+//! `cargo xtask bench --instructions`: user instructions a message, counted under callgrind, and where a row bounds them
+//! system calls, counted under strace.
 //!
 //! Each program runs twice, with few messages and with many; the difference by the difference in messages is
 //! what one message costs, start and end left out. The count does not depend on the load of the machine.
@@ -34,7 +35,11 @@ struct Measurement {
     /// What the program is sent, where it is an echo server; else it takes the number of calls as its last
     /// argument and ends by itself.
     load: Option<Load>,
+    /// It relays to an echo server, whose port is its last argument.
+    relays: bool,
     bound: Bound,
+    /// System calls a message that there may be: counted where there is a bound, and for peers of such rows.
+    calls: Option<Bound>,
 }
 
 /// Messages to an echo server.
@@ -56,6 +61,9 @@ enum Bound {
 
 /// The program as an echo server.
 const SERVE: &[&str] = &["serve", "echo", "--listen", "tcp://127.0.0.1:0"];
+
+/// The echo server behind a relay.
+const BACKEND: &str = "loop_echo";
 
 /// What is counted. A row that another one is compared with stands before it.
 const MEASUREMENTS: &[Measurement] = &[
@@ -123,6 +131,64 @@ const MEASUREMENTS: &[Measurement] = &[
         &["sockeye-connect-accept-close"],
         Bound::Ratio("mio, connect accept close", 1.05),
     ),
+    Measurement {
+        benches: &["pair"],
+        name: "64 B there and back",
+        example: "pair_counted",
+        arguments: &[],
+        load: None,
+        relays: false,
+        bound: Bound::AtMost(400.0),
+        calls: Some(Bound::AtMost(0.0)),
+    },
+    by_hand("by hand, 1 x 64 B", 1, 64),
+    relay(
+        "1 x 64 B",
+        1,
+        64,
+        1_345.0,
+        Bound::Ratio("by hand, 1 x 64 B", 1.03),
+    ),
+    by_hand("by hand, 64 x 64 B", 64, 64),
+    relay(
+        "64 x 64 B",
+        64,
+        64,
+        1_250.0,
+        Bound::Ratio("by hand, 64 x 64 B", 1.03),
+    ),
+    by_hand("by hand, 1000 x 64 B", 1_000, 64),
+    relay(
+        "1000 x 64 B",
+        1_000,
+        64,
+        1_250.0,
+        Bound::Ratio("by hand, 1000 x 64 B", 1.03),
+    ),
+    by_hand("by hand, 64 x 4 KiB", 64, 4_096),
+    relay(
+        "64 x 4 KiB",
+        64,
+        4_096,
+        1_250.0,
+        Bound::Ratio("by hand, 64 x 4 KiB", 1.03),
+    ),
+    by_hand("by hand, 64 x 16 KiB", 64, 16_384),
+    relay(
+        "64 x 16 KiB",
+        64,
+        16_384,
+        1_250.0,
+        Bound::Ratio("by hand, 64 x 16 KiB", 1.03),
+    ),
+    by_hand("by hand, 8 x 1 MiB", 8, 1 << 20),
+    relay(
+        "8 x 1 MiB",
+        8,
+        1 << 20,
+        6_600.0,
+        Bound::Ratio("by hand, 8 x 1 MiB", 1.03),
+    ),
     endpoint("std parses v4", &["parse-v4-std"], Bound::None),
     endpoint("parse v4", &["parse-v4"], Bound::Ratio("std parses v4", 1.1)),
     endpoint("std parses v6", &["parse-v6-std"], Bound::None),
@@ -150,7 +216,43 @@ const fn tcp_echo(
         example,
         arguments,
         load,
+        relays: false,
         bound,
+        calls: None,
+    }
+}
+
+/// A relay by `join`, as it ships.
+const fn relay(
+    name: &'static str,
+    connections: u32,
+    size: u32,
+    instructions: f64,
+    calls: Bound,
+) -> Measurement {
+    Measurement {
+        benches: &["relay"],
+        name,
+        example: "relay_counted",
+        arguments: &[],
+        load: Some(Load { connections, size }),
+        relays: true,
+        bound: Bound::AtMost(instructions),
+        calls: Some(calls),
+    }
+}
+
+/// The least that a relay does: mio, one buffer, two calls a piece.
+const fn by_hand(name: &'static str, connections: u32, size: u32) -> Measurement {
+    Measurement {
+        benches: &["relay"],
+        name,
+        example: "relay_mio",
+        arguments: &["copy"],
+        load: Some(Load { connections, size }),
+        relays: true,
+        bound: Bound::None,
+        calls: Some(Bound::None),
     }
 }
 
@@ -161,7 +263,9 @@ const fn stream(name: &'static str, arguments: &'static [&'static str], bound: B
         example: "tcp_stream_counted",
         arguments,
         load: None,
+        relays: false,
         bound,
+        calls: None,
     }
 }
 
@@ -172,7 +276,9 @@ const fn endpoint(name: &'static str, arguments: &'static [&'static str], bound:
         example: "endpoint_counted",
         arguments,
         load: None,
+        relays: false,
         bound,
+        calls: None,
     }
 }
 
@@ -198,24 +304,39 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "valgrind is not installed; install it with: apt-get install valgrind"
     );
     build(&chosen)?;
+    if chosen.iter().any(|row| row.calls.is_some()) {
+        ensure!(
+            Command::new("strace").arg("-V").output().is_ok(),
+            "strace is not installed; install it with: apt-get install strace"
+        );
+    }
     println!(
         "{:<10} {:<30} {:>12} {:>24}",
-        "benchmark", "what", "instructions", "at most"
+        "benchmark", "what", "a message", "at most"
     );
-    let mut counts = Vec::new();
-    let mut broken = Vec::new();
+    let (mut counts, mut calls, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     for row in chosen {
-        let count = per_message(row).with_context(|| row.name)?;
-        counts.push((row.name, count));
-        let (limit, said) = limit(row.bound, &counts)?;
         let bench = row.benches.first().unwrap_or(&"");
+        let count = per_message(row, count).with_context(|| row.name)?;
+        counts.push((row.name, count));
+        let (limit_count, said) = limit(row.bound, &counts)?;
         println!("{bench:<10} {:<30} {count:>12.1} {said:>24}", row.name);
-        if count > limit {
-            broken.push(row.name);
+        if count > limit_count {
+            broken.push(format!("{}: instructions", row.name));
+        }
+        if let Some(bound) = row.calls {
+            let count = per_message(row, count_calls).with_context(|| row.name)?;
+            calls.push((row.name, count));
+            let (limit_count, said) = limit(bound, &calls)?;
+            println!("{bench:<10} {:<30} {count:>12.2} {said:>24}", "  system calls");
+            // To hundredths, as it is printed: where the last messages come together differs by a call or two.
+            if (count * 100.0).round() > (limit_count * 100.0).round() {
+                broken.push(format!("{}: system calls", row.name));
+            }
         }
     }
     if !broken.is_empty() {
-        bail!("more instructions than allowed: {}", broken.join("; "));
+        bail!("more than allowed: {}", broken.join("; "));
     }
     Ok(())
 }
@@ -239,7 +360,11 @@ fn limit(bound: Bound, counts: &[(&str, f64)]) -> Result<(f64, String)> {
 }
 
 fn build(rows: &[&Measurement]) -> Result<()> {
-    let mut examples: Vec<_> = rows.iter().map(|row| row.example).chain([LOAD]).collect();
+    let mut examples: Vec<_> = rows
+        .iter()
+        .map(|row| row.example)
+        .chain([LOAD, BACKEND])
+        .collect();
     examples.sort_unstable();
     examples.dedup();
     if examples.contains(&PROGRAM) {
@@ -256,20 +381,48 @@ fn build(rows: &[&Measurement]) -> Result<()> {
         .run()
 }
 
-fn per_message(row: &Measurement) -> Result<f64> {
-    let [short, long] = TIMES;
+/// What one message more costs, by a count of a run.
+fn per_message(row: &Measurement, count: fn(&Measurement, u64) -> Result<u64>) -> Result<f64> {
+    // Large messages are many calls each.
+    let scale = match row.load {
+        Some(load) if load.size > 16_384 => 20,
+        _ => 1,
+    };
+    let [short, long] = TIMES.map(|times| times / scale);
     let (few, many) = (count(row, short)?, count(row, long)?);
     Ok(many.saturating_sub(few) as f64 / (long - short) as f64)
 }
 
 /// The instructions of one run.
 fn count(row: &Measurement, times: u64) -> Result<u64> {
+    let report = observed(
+        row,
+        times,
+        &["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"],
+    )?;
+    collected(&report).with_context(|| format!("valgrind counted nothing: {report}"))
+}
+
+/// The system calls of one run.
+fn count_calls(row: &Measurement, times: u64) -> Result<u64> {
+    let report = observed(row, times, &["strace", "-f", "-c"])?;
+    total_calls(&report).with_context(|| format!("strace counted nothing: {report}"))
+}
+
+/// Runs a program under an observer and gives back what that says on stderr.
+fn observed(row: &Measurement, times: u64, observer: &[&str]) -> Result<String> {
     let mut arguments: Vec<String> = row.arguments.iter().map(|word| (*word).to_owned()).collect();
     let Some(Load { connections, size }) = row.load else {
         arguments.push(times.to_string());
-        return Counted::start(&executable(row.example), &arguments)?.finish();
+        return Running::start(observer, &executable(row.example), &arguments)?.finish();
     };
-    let mut server = Counted::start(&executable(row.example), &arguments)?;
+    let mut backend = None;
+    if row.relays {
+        let echo = ["tcp".to_owned(), "0".to_owned()];
+        let backend = backend.insert(Running::start(&[], &executable(BACKEND), &echo)?);
+        arguments.push(backend.port()?);
+    }
+    let mut server = Running::start(observer, &executable(row.example), &arguments)?;
     let port = server.port()?;
     let load = Command::new(executable(LOAD))
         .args([port, connections.to_string(), size.to_string(), times.to_string()])
@@ -280,7 +433,7 @@ fn count(row: &Measurement, times: u64) -> Result<u64> {
         "the load: {}",
         String::from_utf8_lossy(&load.stderr)
     );
-    Process::new("kill").argument(server.0.id().to_string()).run()?;
+    server.end()?;
     server.finish()
 }
 
@@ -292,20 +445,39 @@ fn executable(example: &str) -> PathBuf {
     }
 }
 
-/// A program under callgrind; killed when dropped.
-struct Counted(Child);
+/// A program, under an observer or alone; killed when dropped.
+struct Running(Child);
 
-impl Counted {
-    fn start(program: &Path, arguments: &[String]) -> Result<Self> {
-        let child = Command::new("valgrind")
-            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-            .arg(program)
+impl Running {
+    fn start(observer: &[&str], program: &Path, arguments: &[String]) -> Result<Self> {
+        let mut command = match observer {
+            [] => Command::new(program),
+            [name, words @ ..] => {
+                let mut command = Command::new(name);
+                command.args(words).arg(program);
+                command
+            }
+        };
+        let child = command
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
         Ok(Self(child))
+    }
+
+    /// Ends it: by the signal that it would get from a terminal, which its observer passes on or shares.
+    fn end(&self) -> Result<()> {
+        // strace detaches at a signal and leaves its program running: that is the one to end.
+        let own = self.0.id();
+        let children =
+            std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        let pid = children
+            .split_whitespace()
+            .next()
+            .map_or_else(|| own.to_string(), str::to_owned);
+        Process::new("kill").argument(pid).run()
     }
 
     /// The port of the line with which a server program begins.
@@ -324,19 +496,19 @@ impl Counted {
             .with_context(|| format!("the server began with {line:?}"))
     }
 
-    /// Waits for its end and returns what was counted.
-    fn finish(mut self) -> Result<u64> {
+    /// Waits for its end and returns what the observer said.
+    fn finish(mut self) -> Result<String> {
         let mut report = String::new();
         if let Some(mut stderr) = self.0.stderr.take() {
             stderr
                 .read_to_string(&mut report)
-                .context("read valgrind's report")?;
+                .context("read the observer's report")?;
         }
-        collected(&report).with_context(|| format!("valgrind counted nothing: {report}"))
+        Ok(report)
     }
 }
 
-impl Drop for Counted {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -350,6 +522,12 @@ fn collected(report: &str) -> Option<u64> {
         .find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok())
 }
 
+/// The number of calls in the last line of `strace -c`: `100.00    0.012   1   34567   12 total`.
+fn total_calls(report: &str) -> Option<u64> {
+    let line = report.lines().rev().find(|line| line.ends_with(" total"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,6 +537,12 @@ mod tests {
         let report = "==7== Callgrind\n==7== Events    : Ir\n==7== Collected : 123456\n==7== \n";
         assert_eq!(collected(report), Some(123_456));
         assert_eq!(collected("==7== Process terminating\n"), None);
+        let report = "% time     seconds  usecs/call     calls    errors syscall\n\
+                      100.00    0.469      196      2391         1 recvfrom\n\
+                      ------ ----------- ----------- --------- ---------\n\
+                      100.00    0.479869         197      2434         1 total\n";
+        assert_eq!(total_calls(report), Some(2_434));
+        assert_eq!(total_calls("nothing"), None);
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn run(command: Command) -> Result<()> {
     let steps: Vec<Step> = match command {
         Command::Ci(arguments) => return ci::run(&arguments, &workspace),
         Command::Tidy(arguments) => return tidy::run(&arguments),
-        Command::Bench(arguments) if arguments.instructions => return instructions::run(&arguments),
+        Command::Bench(arguments) if arguments.is_counted() => return instructions::run(&arguments),
         Command::Bench(arguments) if arguments.is_growth() => return growth::run(&arguments),
         Command::Prop(arguments) => return test::run_prop(&arguments, &workspace),
         Command::Flaky(arguments) => return flaky::run(&arguments),

@@ -54,7 +54,11 @@ impl<B: Backend> Core<B> {
         };
         let mut done = 0;
         for (from, to) in [(token, partner), (partner, token)] {
-            match self.relay_way(from, to) {
+            let outcome = match self.inner.quiet_way(from, to) {
+                Some(way) => Ok(way),
+                None => self.relay_way(from, to),
+            };
+            match outcome {
                 Ok(Way::Waits) => {}
                 Ok(Way::More) => self.inner.relist(from),
                 Ok(Way::Done) => done += 1,
@@ -120,6 +124,9 @@ impl<B: Backend> Core<B> {
                 self.copy_piece(from, to, budget)?
             };
             budget = budget.saturating_sub(moved);
+            if let Some(way) = self.inner.quiet_way(from, to) {
+                return Ok(way);
+            }
         }
     }
 
@@ -228,6 +235,20 @@ impl Relay {
 }
 
 impl<B: Backend> Inner<B> {
+    /// How a direction stands in which nothing can be done: for most events the other one is of this kind.
+    #[inline]
+    fn quiet_way(&self, from: Token, to: Token) -> Option<Way> {
+        let link = self.table.link(from)?;
+        let relay = link.extra.as_ref()?.relay.as_ref()?;
+        if relay.done {
+            return Some(Way::Done);
+        }
+        let quiet = relay.pipe.is_none()
+            && !link.is(state::READABLE | state::EOF)
+            && !self.table.link(to)?.is(state::QUEUED);
+        quiet.then_some(Way::Waits)
+    }
+
     pub(super) fn join_now(&mut self, a: Token, b: Token) -> bool {
         let joinable = |inner: &Self, token| {
             matches!(inner.table.get(token), Some(Entry { link, socket: Socket::Stream(_) })
