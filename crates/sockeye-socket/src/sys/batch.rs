@@ -358,16 +358,26 @@ impl SendVector {
         let mut interruptions = Interruptions::default();
         while first < self.messages {
             let count = vector_len(self.messages - first);
-            // SAFETY: the headers from `first` to `messages` were just written by `fill` and lead to addresses, control
-            // buffers and I/O vectors of `self` and to payloads of lifetime `'m`, which outlives this call; all are
-            // only read.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    raw(fd),
-                    self.headers.ptr_at(first),
-                    count,
-                    libc::MSG_NOSIGNAL as _,
-                )
+            let sent = if count == 1 {
+                // One alone: the call for many costs more.
+                let header = self.headers.ptr_at(first).cast::<libc::msghdr>();
+                // SAFETY: an `mmsghdr` begins with its `msghdr`. That of `first` was just written by `fill` and leads to an
+                // address, a control buffer and I/O vectors of `self` and to payloads of lifetime `'m`, which outlives this
+                // call; all are only read.
+                let sent = unsafe { libc::sendmsg(raw(fd), header, libc::MSG_NOSIGNAL) };
+                if sent < 0 { -1 } else { 1 }
+            } else {
+                // SAFETY: the headers from `first` to `messages` were just written by `fill` and lead to addresses, control
+                // buffers and I/O vectors of `self` and to payloads of lifetime `'m`, which outlives this call; all are
+                // only read.
+                unsafe {
+                    libc::sendmmsg(
+                        raw(fd),
+                        self.headers.ptr_at(first),
+                        count,
+                        libc::MSG_NOSIGNAL as _,
+                    )
+                }
             };
             match check(sent) {
                 Ok(sent) => {
