@@ -913,6 +913,8 @@ fn no_error_of_the_kernel_makes_the_loop_spin() {
         "recvmmsg:error=EIO",
         "recvmmsg:error=EINTR",
         "recvmmsg:error=ECONNREFUSED",
+        "sendmsg:error=ENOBUFS",
+        "sendmsg:error=EINTR",
         "sendmmsg:error=ENOBUFS",
         "sendmmsg:error=EINTR",
         "epoll_ctl:error=ENOSPC:when=6+",

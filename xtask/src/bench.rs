@@ -13,7 +13,8 @@ Examples:\n\
 \x20 cargo xtask bench tcp --instructions\n\
 \x20 cargo xtask bench growth timers")]
 pub(crate) struct Arguments {
-    /// One of endpoint, packet, tcp, udp, raw, event_loop, sim, spin; all of them when left out; or growth: what a unit costs
+    /// One of endpoint, packet, tcp, udp, unix, raw, event_loop, pair, sim, spin; all of them when left out; or relay:
+    /// instructions and system calls of relays beside one by hand; or growth: what a unit costs
     /// while things become large
     pub(crate) name: Option<String>,
     /// Of growth: one of its subjects, such as connections
