@@ -26,9 +26,11 @@ use sockeye_socket::{Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, Se
 
 pub use crate::id::Token;
 use crate::options::{
-    ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption, UnixListenOptions,
+    ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption, UnixDatagramOptions,
+    UnixListenOptions,
 };
 use crate::time::Time;
+pub use crate::unix_peers::UnixPeers;
 
 /// A set of readiness flags.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
@@ -207,6 +209,15 @@ pub trait Backend: Sized + 'static {
     /// # Errors
     /// The operation that failed, on which address, and why.
     fn bind(&mut self, at: SocketAddr, options: &DatagramOptions) -> Result<Self::Datagram, OpError>;
+
+    /// Opens a Unix socket of datagrams.
+    ///
+    /// # Errors
+    /// The operation that failed, at which name, and why; `Unsupported` where the backend has no such sockets.
+    fn bind_unix(&mut self, at: &UnixName, options: &UnixDatagramOptions) -> Result<Self::Datagram, OpError> {
+        let _ = options;
+        Err(without_unix(Op::Open).with_local_name(*at))
+    }
 
     /// Opens a raw IP or ICMP socket.
     ///
@@ -407,6 +418,26 @@ pub trait MessageIo: Debug {
     /// # Errors
     /// What `getsockname(2)` says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Its name.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says; `Unsupported` where it is no Unix socket.
+    fn local_unix(&self) -> io::Result<UnixName> {
+        Err(no_unix_name())
+    }
+
+    /// The name of a peer of a Unix socket that an address stands for.
+    fn unix_name(&self, address: SocketAddr) -> Option<UnixName> {
+        let _ = address;
+        None
+    }
+
+    /// An address that stands for a name, on a Unix socket.
+    fn unix_addr(&mut self, name: &UnixName) -> Option<SocketAddr> {
+        let _ = name;
+        None
+    }
 
     /// The UDP socket, where it is one of the kernel's.
     #[cfg(feature = "udp")]

@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sockeye_endpoint::UnixName;
+
 use sockeye_socket::{Meta, Outgoing};
 
 use crate::context::Context;
@@ -81,6 +83,27 @@ impl<'a> Datagrams<'a> {
     /// What `getsockname(2)` says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.host.local_addr(self.token)
+    }
+
+    /// Its name, where it is a Unix socket.
+    ///
+    /// # Errors
+    /// `Unsupported` of any other; `NotConnected` if it is gone.
+    pub fn local_unix(&self) -> io::Result<UnixName> {
+        self.host.local_unix(self.token)
+    }
+
+    /// The name of a peer of a Unix socket: the source of its datagram stands for it. `None` of a peer that has none, and of
+    /// one before the last 4,096.
+    #[must_use]
+    pub fn unix_name(&self, address: SocketAddr) -> Option<UnixName> {
+        self.host.unix_name(self.token, address)
+    }
+
+    /// An address that stands for a name on a Unix socket, to send to somebody who has not sent first. `None` of any other
+    /// socket.
+    pub fn unix_addr(&mut self, name: &UnixName) -> Option<SocketAddr> {
+        self.host.unix_addr(self.token, name)
     }
 
     /// Sends a message with everything it carries. It leaves with the others of this batch, in order; runs to

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use sockeye_endpoint::UnixName;
-use sockeye_socket::OpError;
+use sockeye_endpoint::{Endpoint, Transport, UnixName};
+use sockeye_socket::{Op, OpError};
 
 use crate::backend::Backend;
 use crate::connect::{ConnectId, ConnectRequest};
@@ -20,7 +20,8 @@ use crate::host::Host;
 use crate::id::{AnyId, DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
 use crate::options::{
-    DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions, UnixListenOptions,
+    DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions,
+    UnixDatagramOptions, UnixListenOptions,
 };
 use crate::outcome::PairError;
 use crate::remote::Remote;
@@ -58,6 +59,9 @@ pub struct EventLoop<B: Backend = Mio> {
     events: B::Events,
     core: Core<B>,
 }
+
+/// What registers a socket with the poller.
+const READINESS: Op = Op::Set("readiness");
 
 impl EventLoop<Mio> {
     /// A loop on the kernel.
@@ -242,7 +246,30 @@ impl<B: Backend> EventLoop<B> {
         self.between_turns();
         let io = self.core.inner.backend.bind(at, options)?;
         let socket = MessageSocket::new(MessageWire::Datagram(io), options.max_queue);
-        self.core.add_socket(socket, service.index, at).map(DatagramId)
+        let added = self.core.add_socket(socket, service.index);
+        added
+            .map(DatagramId)
+            .map_err(|error| OpError::new(READINESS, Transport::Udp, error).with_local(Endpoint::udp(at)))
+    }
+
+    /// Opens a Unix socket of datagrams for a service, which is the same as for UDP: addresses of `100::/64` stand for the
+    /// names of its peers, and [`Datagrams::unix_name`](crate::Datagrams::unix_name) tells them.
+    ///
+    /// # Errors
+    /// The operation that failed, at which name, and why; `Unsupported` without the feature `unix`.
+    pub fn bind_unix<S: DatagramService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        at: &UnixName,
+        options: &UnixDatagramOptions,
+    ) -> Result<DatagramId, OpError> {
+        self.between_turns();
+        let io = self.core.inner.backend.bind_unix(at, options)?;
+        let socket = MessageSocket::new(MessageWire::Datagram(io), options.max_queue);
+        let added = self.core.add_socket(socket, service.index);
+        added
+            .map(DatagramId)
+            .map_err(|error| OpError::unix(READINESS, error).with_local_name(*at))
     }
 
     /// Opens a raw IP or ICMP socket for a service.
@@ -258,7 +285,10 @@ impl<B: Backend> EventLoop<B> {
         let io = self.core.inner.backend.open_packet(options)?;
         let socket = MessageSocket::new(MessageWire::Packet(io), options.max_queue);
         let at = SocketAddr::new(options.local, 0);
-        self.core.add_socket(socket, service.index, at).map(DatagramId)
+        let added = self.core.add_socket(socket, service.index);
+        added
+            .map(DatagramId)
+            .map_err(|error| OpError::new(READINESS, Transport::Udp, error).with_local(Endpoint::udp(at)))
     }
 
     /// The address of a listener, a connection, a datagram or a packet socket.

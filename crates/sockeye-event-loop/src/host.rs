@@ -117,6 +117,8 @@ pub(crate) trait Host {
     fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent;
     fn lend(&mut self, token: Token, max_len: usize) -> Option<&mut [u8]>;
     fn commit(&mut self, token: Token, message: &Outgoing<'_>, len: usize) -> Sent;
+    fn unix_name(&self, token: Token, address: SocketAddr) -> Option<UnixName>;
+    fn unix_addr(&mut self, token: Token, name: &UnixName) -> Option<SocketAddr>;
     fn must_flush(&self) -> bool;
     fn close_socket(&mut self, token: Token);
     #[cfg(feature = "udp")]

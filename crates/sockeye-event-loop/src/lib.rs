@@ -78,6 +78,7 @@ mod stream;
 mod tail;
 mod time;
 mod trace;
+mod unix_peers;
 mod wheel;
 
 pub use connect::{AddressFilter, ConnectId, ConnectRequest};
@@ -88,7 +89,8 @@ pub use id::{AnyId, DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, 
 pub use kernel::Mio;
 pub use options::{
     ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions,
-    PairOptions, PanicPolicy, StreamOption, StreamOptions, UnixListenOptions, Watermarks,
+    PairOptions, PanicPolicy, StreamOption, StreamOptions, UnixDatagramOptions, UnixListenOptions,
+    Watermarks,
 };
 pub use outcome::{
     CloseReason, ConnectFailure, ConnectFault, Deadline, Message, PairError, Peer, PeerName, Relayed,

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use sockeye_endpoint::UnixName;
+
 use crate::id::StreamId;
 
 /// One option of a stream.
@@ -191,6 +193,36 @@ impl Default for UnixListenOptions {
             take_over: true,
             unlink: true,
             max_connections: usize::MAX,
+        }
+    }
+}
+
+/// How a Unix socket of datagrams should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixDatagramOptions {
+    /// Permissions of the path, as in [`UnixListenOptions`].
+    pub mode: Option<u32>,
+    /// Take over a path that a program has left behind which is gone.
+    pub take_over: bool,
+    /// Remove the path with the socket.
+    pub unlink: bool,
+    /// The kernel's send buffer in bytes.
+    pub send_buffer: Option<usize>,
+    /// The only peer.
+    pub connect: Option<UnixName>,
+    /// Bytes of datagrams that may wait in the loop for the kernel's buffer.
+    pub max_queue: usize,
+}
+
+impl Default for UnixDatagramOptions {
+    fn default() -> Self {
+        Self {
+            mode: None,
+            take_over: true,
+            unlink: true,
+            send_buffer: None,
+            connect: None,
+            max_queue: 256 * 1024,
         }
     }
 }

@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use sockeye_endpoint::{Endpoint, Transport, UnixName};
 use sockeye_event_loop::backend::{
-    Backend, ConnectProgress, ListenerIo, MessageIo, Ready, SocketRef, StreamIo, Token, Wake,
+    Backend, ConnectProgress, ListenerIo, MessageIo, Ready, SocketRef, StreamIo, Token, UnixPeers, Wake,
 };
 use sockeye_event_loop::{
     ConnectOptions, DatagramOptions, ListenOptions, PacketKind, PacketOptions, StreamOption, Time,
-    UnixListenOptions,
+    UnixDatagramOptions, UnixListenOptions,
 };
 use sockeye_socket::unix::Credentials;
 use sockeye_socket::{
@@ -60,6 +60,8 @@ pub struct SimSocket {
     world: Shared,
     index: u32,
     wants: Wants,
+    /// Who its peers are, if it is a Unix socket.
+    peers: Option<UnixPeers>,
 }
 
 /// Which metadata a message socket reports.
@@ -70,6 +72,16 @@ struct Wants {
     hop_limit: bool,
     timestamp: bool,
     gso: bool,
+}
+
+impl Wants {
+    const NONE: Self = Self {
+        destination: false,
+        class: false,
+        hop_limit: false,
+        timestamp: false,
+        gso: false,
+    };
 }
 
 impl SimBackend {
@@ -281,6 +293,23 @@ impl Backend for SimBackend {
         self.open(Transport::Udp, opening, wants)
     }
 
+    fn bind_unix(&mut self, at: &UnixName, options: &UnixDatagramOptions) -> Result<SimSocket, OpError> {
+        let path = (options.take_over, options.unlink);
+        let opened = self
+            .world
+            .borrow_mut()
+            .bind_unix(self.host, at, options.connect, path);
+        match opened {
+            Ok(index) => Ok(SimSocket {
+                world: self.world.clone(),
+                index,
+                wants: Wants::NONE,
+                peers: Some(UnixPeers::default()),
+            }),
+            Err(failed) => Err(unix_error(failed).with_local_name(*at)),
+        }
+    }
+
     fn open_packet(&mut self, options: &PacketOptions) -> Result<SimSocket, OpError> {
         let v6 = options.local.is_ipv6();
         let icmp = if v6 { Transport::ICMPV6 } else { Transport::ICMP };
@@ -340,6 +369,7 @@ impl SimBackend {
                 world: self.world.clone(),
                 index,
                 wants,
+                peers: None,
             }),
             Err(failed) => Err(op_error(transport, failed, Some(opening.at), opening.connect)),
         }
@@ -350,6 +380,9 @@ fn place(socket: &SocketRef<'_, SimBackend>) -> SockRef {
     match socket {
         SocketRef::Listener(listener) => SockRef::Listener(listener.index),
         SocketRef::Stream(stream) => SockRef::Stream(stream.index),
+        SocketRef::Datagram(socket) | SocketRef::Packet(socket) if socket.peers.is_some() => {
+            SockRef::Unix(socket.index)
+        }
         SocketRef::Datagram(socket) | SocketRef::Packet(socket) => SockRef::Message(socket.index),
     }
 }
@@ -603,6 +636,18 @@ impl MessageIo for SimSocket {
     fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.clear();
         let mut world = self.world.borrow_mut();
+        if let Some(peers) = &mut self.peers {
+            while batch.len() < batch.capacity() {
+                match world.receive_unix(self.index) {
+                    Ok((source, payload)) => {
+                        batch.push(&payload, peers.address_of(&source), None, Meta::NONE);
+                    }
+                    Err(_) if !batch.is_empty() => break,
+                    Err(number) => return Err(error(number)),
+                }
+            }
+            return Ok(batch.len());
+        }
         while batch.len() < batch.capacity() {
             let flight = match world.receive(self.index) {
                 Ok(flight) => flight,
@@ -641,7 +686,17 @@ impl MessageIo for SimSocket {
         let mut world = self.world.borrow_mut();
         let (start, count) = (range.start, range.len());
         for index in range {
-            if let Err(number) = self.send_one(&mut world, &message(index)) {
+            let message = message(index);
+            let sent = match &self.peers {
+                Some(peers) => match message.destination().map(|to| peers.name_of(to)) {
+                    // A peer without a name, or one that is long forgotten.
+                    Some(None) => Err(errno::EDESTADDRREQ),
+                    Some(to) => world.send_unix(self.index, message.payload(), to),
+                    None => world.send_unix(self.index, message.payload(), None),
+                },
+                None => self.send_one(&mut world, &message),
+            };
+            if let Err(number) = sent {
                 return SendReport {
                     count: index - start,
                     error: Some(SendError::from_errno(number)),
@@ -651,7 +706,25 @@ impl MessageIo for SimSocket {
         SendReport { count, error: None }
     }
 
+    fn local_unix(&self) -> io::Result<UnixName> {
+        if self.peers.is_none() {
+            return Err(no_name());
+        }
+        Ok(self.world.borrow().unix_datagrams[self.index as usize].name)
+    }
+
+    fn unix_name(&self, address: SocketAddr) -> Option<UnixName> {
+        self.peers.as_ref()?.name_of(address)
+    }
+
+    fn unix_addr(&mut self, name: &UnixName) -> Option<SocketAddr> {
+        Some(self.peers.as_mut()?.address_of(name))
+    }
+
     fn recv_error(&mut self) -> io::Result<Option<QueueEntry>> {
+        if self.peers.is_some() {
+            return Ok(None);
+        }
         Ok(self
             .world
             .borrow_mut()
@@ -660,6 +733,9 @@ impl MessageIo for SimSocket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
+        if self.peers.is_some() {
+            return Err(no_address());
+        }
         let world = self.world.borrow();
         let mut local = world.messages[self.index as usize].local;
         if world.mutated(Mutant::LocalPortIsZero) {
@@ -671,6 +747,9 @@ impl MessageIo for SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
+        if self.peers.is_some() {
+            return self.world.borrow_mut().close_unix_datagram(self.index);
+        }
         self.world.borrow_mut().close_message(self.index);
     }
 }

@@ -33,6 +33,7 @@ errnos! {
     EPROTO = 71,
     EDESTADDRREQ = 89,
     EMSGSIZE = 90,
+    EPROTOTYPE = 91,
     ENOPROTOOPT = 92,
     EPROTONOSUPPORT = 93,
     EOPNOTSUPP = 95,

@@ -40,6 +40,14 @@ mutants! {
     UnixMissingRefuses,
     /// Listeners without a name all get the same one.
     UnixNamesRepeat,
+    /// The queue of a Unix socket of datagrams has no bound.
+    UnixQueueUnbounded,
+    /// A connected Unix socket of datagrams hears everybody.
+    UnixConnectedHearsAll,
+    /// Datagrams over Unix sockets name no sender.
+    UnixSenderUnknown,
+    /// A datagram to a Unix socket of streams goes nowhere, without an error.
+    UnixWrongTypeIsFine,
     /// A close with unread data ends in order instead of with a reset.
     CloseUnreadIsFin,
     /// An abort ends in order instead of with a reset.

@@ -12,8 +12,8 @@ use sockeye_event_loop::backend::{
     Backend, ConnectProgress, ListenerIo, MessageIo, Readiness, SocketRef, StreamIo, Token,
 };
 use sockeye_event_loop::{
-    ConnectOptions, DatagramOptions, ListenOptions, OpError, PacketOptions, StreamOption, UnixListenOptions,
-    UnixName,
+    ConnectOptions, DatagramOptions, ListenOptions, OpError, PacketOptions, StreamOption,
+    UnixDatagramOptions, UnixListenOptions, UnixName,
 };
 use sockeye_socket::{Cause, Outgoing, QueueEntry, RecvBatch, SendBatch};
 
@@ -69,7 +69,9 @@ fn errno_name(number: i32) -> String {
         (22, "EINVAL"),
         (24, "EMFILE"),
         (32, "EPIPE"),
+        (2, "ENOENT"),
         (89, "EDESTADDRREQ"),
+        (91, "EPROTOTYPE"),
         (90, "EMSGSIZE"),
         (93, "EPROTONOSUPPORT"),
         (97, "EAFNOSUPPORT"),
@@ -386,10 +388,56 @@ impl<'a, B: Backend> Ground<'a, B> {
         }
     }
 
+    pub(crate) fn bind_unix(&mut self, at: &UnixName, options: &UnixDatagramOptions) -> Option<Name> {
+        match self.backend.bind_unix(at, options) {
+            Ok(socket) => {
+                self.say("binds");
+                Some(self.add(Socket::Datagram(socket), true))
+            }
+            Err(error) => {
+                self.say(format!("bind: {:?}", error.kind()));
+                None
+            }
+        }
+    }
+
+    /// Sends to a name.
+    pub(crate) fn send_unix(&mut self, name: Name, to: &UnixName, payload: &[u8]) {
+        let Socket::Datagram(socket) = &mut self.sockets[name] else {
+            return;
+        };
+        if let Some(to) = socket.unix_addr(to) {
+            self.send_to(name, to, payload);
+        }
+    }
+
+    /// Receives one datagram without waiting, and says whether it came from that name.
+    pub(crate) fn receive_unix(&mut self, name: Name, from: &UnixName) {
+        let Socket::Datagram(socket) = &mut self.sockets[name] else {
+            return;
+        };
+        let said = match socket.recv_batch(&mut self.batch) {
+            Ok(_) => {
+                let all: Vec<String> = self
+                    .batch
+                    .iter()
+                    .map(|incoming| {
+                        let source = socket.unix_name(incoming.source);
+                        format!("{} (from it: {})", shown(incoming.payload), source == Some(*from))
+                    })
+                    .collect();
+                format!("receives {}", all.join(", "))
+            }
+            Err(error) => format!("receive {}", named(&error)),
+        };
+        self.say(format!("{name} {said}"));
+    }
+
     /// The name of a listener.
     pub(crate) fn unix_name(&mut self, listener: Name) -> UnixName {
         match &self.sockets[listener] {
             Socket::Listener(listener) => listener.local_unix().expect("a name"),
+            Socket::Datagram(socket) => socket.local_unix().expect("a name"),
             _ => UnixName::UNNAMED,
         }
     }

@@ -267,6 +267,10 @@ scenarios! {
         events_are_told,
         both_ends_shut_down,
         with_no_descriptor_left_nothing_opens,
+        datagrams_arrive_with_names,
+        datagrams_to_nobody,
+        a_full_queue_of_datagrams,
+        a_connected_socket_hears_its_peer_only,
     }
     messaging {
         datagrams_arrive,

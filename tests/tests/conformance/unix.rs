@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 
 use sockeye_event_loop::backend::{Backend, Readiness};
-use sockeye_event_loop::{StreamOption, UnixListenOptions, UnixName};
+use sockeye_event_loop::{Outgoing, StreamOption, UnixDatagramOptions, UnixListenOptions, UnixName};
 
 use crate::ground::{Ground, Name};
 
@@ -289,4 +289,81 @@ pub(crate) fn with_no_descriptor_left_nothing_opens<B: Backend>(g: &mut Ground<'
     g.try_accept(listener);
     g.limit_descriptors(None);
     g.accept(listener);
+}
+
+pub(crate) fn datagrams_arrive_with_names<B: Backend>(g: &mut Ground<'_, B>) {
+    let options = UnixDatagramOptions::default();
+    let (one, other) = (a_name(), a_name());
+    let a = g.bind_unix(&one, &options).expect("a socket");
+    let b = g.bind_unix(&other, &options).expect("a socket");
+    g.bind_unix(&one, &options);
+    for payload in [&b"hello"[..], b"", b"again"] {
+        g.send_unix(a, &other, payload);
+    }
+    g.expect(b, READABLE);
+    g.receive_unix(b, &one);
+    g.receive_unix(b, &one);
+    g.send_unix(b, &one, b"back");
+    g.expect(a, READABLE);
+    g.receive_unix(a, &other);
+    g.drop(b);
+    g.send_unix(a, &other, b"late");
+}
+
+pub(crate) fn datagrams_to_nobody<B: Backend>(g: &mut Ground<'_, B>) {
+    let options = UnixDatagramOptions::default();
+    let socket = g.bind_unix(&a_name(), &options).expect("a socket");
+    g.send_unix(socket, &a_name(), b"x");
+    let (_folder, path) = a_path();
+    g.send_unix(socket, &path, b"x");
+    let listener = listen(g, &a_name());
+    let name = g.unix_name(listener);
+    g.send_unix(socket, &name, b"x");
+    let name = g.unix_name(socket);
+    g.connect_unix(&name);
+    // At a path the type is looked at, and told.
+    let (_folder, path) = a_path();
+    listen(g, &path);
+    g.send_unix(socket, &path, b"x");
+    let (_folder, path) = a_path();
+    g.bind_unix(&path, &options);
+    g.connect_unix(&path);
+    // Nothing stands for a socket without a name.
+    g.send_unix(socket, &UnixName::UNNAMED, b"x");
+    g.send_to(socket, "192.0.2.1:9".parse().unwrap(), b"x");
+}
+
+pub(crate) fn a_full_queue_of_datagrams<B: Backend>(g: &mut Ground<'_, B>) {
+    let options = UnixDatagramOptions::default();
+    let (one, other) = (a_name(), a_name());
+    let a = g.bind_unix(&one, &options).expect("a socket");
+    let b = g.bind_unix(&other, &options).expect("a socket");
+    for _ in 0..11 {
+        g.send_unix(a, &other, b"fits");
+    }
+    g.send_unix(a, &other, b"too many");
+    g.receive_unix(b, &one);
+    g.send_unix(a, &other, b"fits again");
+}
+
+pub(crate) fn a_connected_socket_hears_its_peer_only<B: Backend>(g: &mut Ground<'_, B>) {
+    let options = UnixDatagramOptions::default();
+    let (one, other) = (a_name(), a_name());
+    let a = g.bind_unix(&one, &options).expect("a socket");
+    let connected = UnixDatagramOptions {
+        connect: Some(one),
+        ..UnixDatagramOptions::default()
+    };
+    let b = g.bind_unix(&other, &connected).expect("a socket");
+    let stranger = g.bind_unix(&a_name(), &options).expect("a socket");
+    g.send(b, Outgoing::connected(b"to the peer"));
+    g.receive_unix(a, &other);
+    g.send_unix(a, &other, b"from the peer");
+    g.send_unix(stranger, &other, b"from elsewhere");
+    g.receive_unix(b, &one);
+    let nobody = UnixDatagramOptions {
+        connect: Some(a_name()),
+        ..UnixDatagramOptions::default()
+    };
+    g.bind_unix(&a_name(), &nobody);
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use sockeye::unix::{UnixOutgoing, name_of_path};
 use sockeye_event_loop::{
-    ConnectRequest, EventLoop, ListenerId, PairOptions, Peer, ServiceHandle, StreamOptions,
-    UnixListenOptions, UnixName,
+    ConnectRequest, Datagram, DatagramService, Datagrams, EventLoop, ListenerId, PairOptions, Peer,
+    SendFailure, ServiceHandle, StreamOptions, UnixDatagramOptions, UnixListenOptions, UnixName,
 };
 use sockeye_socket::unix::recv_unix_msg;
 
@@ -303,4 +303,165 @@ fn ten_thousand_connections_leave_nothing() {
         (world.server().open_streams(), world.client().open_streams()),
         (0, 0)
     );
+}
+
+/// Answers each datagram, and remembers from whom it came.
+struct Answers {
+    log: Rc<std::cell::RefCell<Vec<(Option<UnixName>, Vec<u8>)>>>,
+    failures: Rc<std::cell::RefCell<Vec<String>>>,
+    /// Whom to send to at first.
+    greets: Option<UnixName>,
+    answers: bool,
+}
+
+type Seen = Rc<std::cell::RefCell<Vec<(Option<UnixName>, Vec<u8>)>>>;
+
+impl Answers {
+    fn new(greets: Option<UnixName>, answers: bool) -> (Self, Seen) {
+        let log = Seen::default();
+        let service = Self {
+            log: Rc::clone(&log),
+            failures: Rc::default(),
+            greets,
+            answers,
+        };
+        (service, log)
+    }
+}
+
+impl DatagramService for Answers {
+    fn on_open(&mut self, socket: &mut Datagrams<'_>) {
+        if let Some(to) = self.greets.and_then(|name| socket.unix_addr(&name)) {
+            assert!(socket.send_to(b"hello", to).is_taken());
+            assert!(socket.send_to(b"", to).is_taken());
+        }
+    }
+
+    fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        let from = socket.unix_name(datagram.source);
+        self.log.borrow_mut().push((from, datagram.data.to_vec()));
+        if self.answers {
+            let _ = socket.send(&datagram.echo());
+        }
+    }
+
+    fn on_send_error(&mut self, _: &mut Datagrams<'_>, failure: SendFailure) {
+        self.failures
+            .borrow_mut()
+            .push(format!("{:?}", failure.error.fault()));
+    }
+}
+
+/// Where simulated hosts have no folders, names are abstract.
+fn datagrams_go_there_and_back<W: World>() {
+    let mut world = W::new();
+    let name = |what: &str| {
+        let text = format!(
+            "sockeye-{what}-{}-{}",
+            std::process::id(),
+            std::any::type_name::<W>()
+        );
+        UnixName::from_abstract_name(text.as_bytes().get(..40.min(text.len())).unwrap()).unwrap()
+    };
+    let (server, client) = (name("s"), name("c"));
+    let (answers, heard) = Answers::new(None, true);
+    let service = world.server().add_datagram_service(answers);
+    let options = UnixDatagramOptions::default();
+    let socket = world.server().bind_unix(service, &server, &options).unwrap();
+    assert_eq!(world.server().local_unix(socket).unwrap(), server);
+    assert_eq!(
+        world.server().local_addr(socket).unwrap_err().kind(),
+        std::io::ErrorKind::Unsupported
+    );
+    let taken = world.server().bind_unix(service, &server, &options).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    let (asks, answered) = Answers::new(Some(server), false);
+    let asks = world.server().add_datagram_service(asks);
+    world.server().bind_unix(asks, &client, &options).unwrap();
+    world.until("answers", || answered.borrow().len() == 2);
+    let both = |who| vec![(Some(who), b"hello".to_vec()), (Some(who), Vec::new())];
+    assert_eq!(*heard.borrow(), both(client));
+    assert_eq!(*answered.borrow(), both(server));
+}
+
+#[test]
+fn datagrams_go_there_and_back_on_the_kernel() {
+    datagrams_go_there_and_back::<OnKernel>();
+}
+
+#[test]
+fn datagrams_go_there_and_back_simulated() {
+    datagrams_go_there_and_back::<crate::world::OverUnixSimulated>();
+}
+
+#[test]
+fn a_datagram_from_nobody_cannot_be_answered() {
+    let mut world = OnKernel::new();
+    let folder = tempfile::tempdir().unwrap();
+    let name = name_of_path(folder.path().join("app.sock")).unwrap();
+    let (answers, heard) = Answers::new(None, true);
+    let failures = Rc::clone(&answers.failures);
+    let service = world.server().add_datagram_service(answers);
+    world
+        .server()
+        .bind_unix(service, &name, &UnixDatagramOptions::default())
+        .unwrap();
+    let unnamed = sockeye::unix::UnixDatagram::unbound().unwrap();
+    unnamed.send_to_name(b"who am I", &name).unwrap();
+    // Longer than the loop has room for: cut, and told.
+    let long = vec![7; 70_000];
+    unnamed.send_to_name(&long, &name).unwrap();
+    world.until("both", || heard.borrow().len() == 2);
+    assert_eq!(heard.borrow()[0], (None, b"who am I".to_vec()));
+    assert_eq!(heard.borrow()[1].1.len(), 65_535);
+    world.until("told", || failures.borrow().len() == 2);
+}
+
+/// Sends a thousand datagrams to the first and one to the second.
+struct Floods {
+    to: [UnixName; 2],
+    failures: Rc<Cell<u32>>,
+}
+
+impl DatagramService for Floods {
+    fn on_open(&mut self, socket: &mut Datagrams<'_>) {
+        let to = socket.unix_addr(&self.to[0]).unwrap();
+        for _ in 0..1_000 {
+            assert!(socket.send_to(b"x", to).is_taken());
+        }
+        let to = socket.unix_addr(&self.to[1]).unwrap();
+        assert!(socket.send_to(b"fine", to).is_taken());
+    }
+
+    fn on_datagram(&mut self, _: &mut Datagrams<'_>, _: Datagram<'_>) {}
+
+    fn on_send_error(&mut self, _: &mut Datagrams<'_>, failure: SendFailure) {
+        assert_eq!(failure.error.fault(), sockeye_socket::Fault::Congested);
+        self.failures.set(self.failures.get() + 1);
+    }
+}
+
+#[test]
+fn a_full_peer_costs_its_datagrams_and_nothing_else() {
+    let mut world = OnKernel::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (full, fine) = (
+        name_of_path(folder.path().join("full")).unwrap(),
+        name_of_path(folder.path().join("fine")).unwrap(),
+    );
+    let never_reads = sockeye::unix::DatagramOptions::new().bind(&full).unwrap();
+    let reads = sockeye::unix::DatagramOptions::new().bind(&fine).unwrap();
+    let failures = Rc::new(Cell::new(0));
+    let service = world.server().add_datagram_service(Floods {
+        to: [full, fine],
+        failures: Rc::clone(&failures),
+    });
+    world
+        .server()
+        .bind_unix(service, &UnixName::UNNAMED, &UnixDatagramOptions::default())
+        .unwrap();
+    assert!(reads.wait_readable(Duration::from_secs(5)).unwrap());
+    assert_eq!(reads.recv(&mut [0; 8]).unwrap(), 4);
+    world.until("told", || failures.get() > 900);
+    drop(never_reads);
 }

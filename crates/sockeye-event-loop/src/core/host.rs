@@ -195,7 +195,7 @@ impl<B: Backend> Host for Inner<B> {
         match self.table.get(token).map(|entry| &entry.socket) {
             Some(Socket::Stream(stream)) => stream.local_unix(),
             Some(Socket::Listener(listener)) => listener.io.local_unix(),
-            Some(Socket::Message(_)) => Err(crate::backend::no_unix_name()),
+            Some(Socket::Message(socket)) => socket.io.local_unix(),
             Some(Socket::Vacant) | None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -331,6 +331,20 @@ impl<B: Backend> Host for Inner<B> {
 
     fn commit(&mut self, token: Token, message: &Outgoing<'_>, len: usize) -> Sent {
         self.commit_now(token, message, len)
+    }
+
+    fn unix_name(&self, token: Token, address: SocketAddr) -> Option<UnixName> {
+        match self.table.get(token).map(|entry| &entry.socket) {
+            Some(Socket::Message(socket)) => socket.io.unix_name(address),
+            _ => None,
+        }
+    }
+
+    fn unix_addr(&mut self, token: Token, name: &UnixName) -> Option<SocketAddr> {
+        match self.table.get_mut(token).map(|entry| &mut entry.socket) {
+            Some(Socket::Message(socket)) => socket.io.unix_addr(name),
+            _ => None,
+        }
     }
 
     fn must_flush(&self) -> bool {

@@ -4,11 +4,9 @@
 //! go.
 
 use std::io;
-use std::net::SocketAddr;
 
-use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::errno::{EBADF, ENOTSOCK};
-use sockeye_socket::{Op, OpError, RecvBatch, SendBatch};
+use sockeye_socket::{RecvBatch, SendBatch};
 
 use super::link::{Link, state};
 use super::message::{MessageSocket, Report};
@@ -64,16 +62,8 @@ fn recv_fault(error: &io::Error) -> RecvFault {
 
 impl<B: Backend> Core<B> {
     /// Takes a socket onto the loop and tells its service.
-    pub(crate) fn add_socket(
-        &mut self,
-        socket: MessageSocket<B>,
-        service: u16,
-        at: SocketAddr,
-    ) -> Result<Token, OpError> {
-        let local = Endpoint::udp(at);
-        let failed =
-            |error: io::Error| OpError::new(Op::Set("readiness"), Transport::Udp, error).with_local(local);
-        let full = || failed(io::ErrorKind::OutOfMemory.into());
+    pub(crate) fn add_socket(&mut self, socket: MessageSocket<B>, service: u16) -> io::Result<Token> {
+        let full = || io::Error::from(io::ErrorKind::OutOfMemory);
         let socket = Socket::Message(Box::new(socket));
         let token = self.inner.table.insert(socket, service).ok_or_else(full)?;
         let Some(entry) = self.inner.table.get_mut(token) else {
@@ -85,7 +75,7 @@ impl<B: Backend> Core<B> {
         };
         if let Err(error) = registered {
             self.inner.table.remove(token);
-            return Err(failed(error));
+            return Err(error);
         }
         self.tell_socket(token, SocketEvent::Open);
         Ok(token)

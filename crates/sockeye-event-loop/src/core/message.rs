@@ -6,10 +6,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use sockeye_endpoint::UnixName;
 use sockeye_socket::{Fault, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
 use super::record::{Payloads, Record};
-use crate::backend::{Backend, MessageIo, SocketRef};
+use crate::backend::{Backend, MessageIo, SocketRef, no_unix_name};
 use crate::outcome::SendFailure;
 
 /// What a waiting message counts for: empty ones are real, and take room too.
@@ -62,6 +63,27 @@ impl<B: Backend> MessageWire<B> {
         match self {
             Self::Datagram(io) => io.local_addr(),
             Self::Packet(io) => io.local_addr(),
+        }
+    }
+
+    pub(crate) fn local_unix(&self) -> io::Result<UnixName> {
+        match self {
+            Self::Datagram(io) => io.local_unix(),
+            Self::Packet(_) => Err(no_unix_name()),
+        }
+    }
+
+    pub(crate) fn unix_name(&self, address: SocketAddr) -> Option<UnixName> {
+        match self {
+            Self::Datagram(io) => io.unix_name(address),
+            Self::Packet(_) => None,
+        }
+    }
+
+    pub(crate) fn unix_addr(&mut self, name: &UnixName) -> Option<SocketAddr> {
+        match self {
+            Self::Datagram(io) => io.unix_addr(name),
+            Self::Packet(_) => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! UDP of the kernel.
+//! Datagram sockets of the kernel: UDP, and Unix sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,21 +6,39 @@ use std::ops::Range;
 
 use mio::event::Source;
 use mio::{Interest, Registry};
+#[cfg(feature = "unix")]
+use sockeye_endpoint::UnixName;
+#[cfg(feature = "udp")]
 use sockeye_endpoint::{Endpoint, Transport};
-use sockeye_socket::{Metadata, Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
+#[cfg(feature = "udp")]
+use sockeye_socket::{Metadata, Op, OpError};
+use sockeye_socket::{Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
+#[cfg(feature = "udp")]
 use sockeye_udp_datagram::{PathMtu, UdpOptions, UdpSocket};
 
+#[cfg(feature = "unix")]
+use super::unix_datagram::UnixSocket;
 use crate::backend::MessageIo;
+#[cfg(feature = "udp")]
 use crate::options::DatagramOptions;
 
-/// A UDP socket of the kernel.
+/// A datagram socket of the kernel.
 #[derive(Debug)]
-pub struct KernelDatagram {
-    socket: UdpSocket,
-    /// Whether runs to one peer may leave as one message.
-    gso: bool,
+pub enum KernelDatagram {
+    /// UDP.
+    #[cfg(feature = "udp")]
+    Udp {
+        /// The socket.
+        socket: UdpSocket,
+        /// Whether runs to one peer may leave as one message.
+        gso: bool,
+    },
+    /// A Unix socket.
+    #[cfg(feature = "unix")]
+    Unix(Box<UnixSocket>),
 }
 
+#[cfg(feature = "udp")]
 pub(super) fn bind(at: SocketAddr, options: &DatagramOptions) -> Result<KernelDatagram, OpError> {
     let bytes = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     let mut metadata = Metadata::NONE;
@@ -63,7 +81,7 @@ pub(super) fn bind(at: SocketAddr, options: &DatagramOptions) -> Result<KernelDa
         };
         socket.connect(peer).map_err(failed)?;
     }
-    Ok(KernelDatagram {
+    Ok(KernelDatagram::Udp {
         socket,
         gso: options.gso,
     })
@@ -72,7 +90,12 @@ pub(super) fn bind(at: SocketAddr, options: &DatagramOptions) -> Result<KernelDa
 impl MessageIo for KernelDatagram {
     #[inline]
     fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
-        self.socket.recv_batch(batch)
+        match self {
+            #[cfg(feature = "udp")]
+            Self::Udp { socket, .. } => socket.recv_batch(batch),
+            #[cfg(feature = "unix")]
+            Self::Unix(socket) => socket.recv_batch(batch),
+        }
     }
 
     #[inline]
@@ -80,33 +103,100 @@ impl MessageIo for KernelDatagram {
     where
         F: FnMut(usize) -> Outgoing<'a>,
     {
-        storage.set_coalescing(self.gso);
-        self.socket.send_batch(storage, range, message)
+        match self {
+            #[cfg(feature = "udp")]
+            Self::Udp { socket, gso } => {
+                storage.set_coalescing(*gso);
+                socket.send_batch(storage, range, message)
+            }
+            #[cfg(feature = "unix")]
+            Self::Unix(socket) => {
+                let _ = storage;
+                socket.send_batch(range, message)
+            }
+        }
     }
 
     fn recv_error(&mut self) -> io::Result<Option<QueueEntry>> {
-        self.socket.recv_error()
+        match self {
+            #[cfg(feature = "udp")]
+            Self::Udp { socket, .. } => socket.recv_error(),
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => Ok(None),
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        match self {
+            #[cfg(feature = "udp")]
+            Self::Udp { socket, .. } => socket.local_addr(),
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => Err(super::unix::no_address()),
+        }
     }
 
-    fn udp(&self) -> Option<&UdpSocket> {
-        Some(&self.socket)
+    #[cfg(feature = "unix")]
+    fn local_unix(&self) -> io::Result<UnixName> {
+        match self {
+            #[cfg(feature = "udp")]
+            Self::Udp { .. } => Err(crate::backend::no_unix_name()),
+            Self::Unix(socket) => socket.socket.local(),
+        }
     }
+
+    #[cfg(feature = "unix")]
+    fn unix_name(&self, address: SocketAddr) -> Option<UnixName> {
+        match self {
+            #[cfg(feature = "udp")]
+            Self::Udp { .. } => None,
+            Self::Unix(socket) => socket.name_of(address),
+        }
+    }
+
+    #[cfg(feature = "unix")]
+    fn unix_addr(&mut self, name: &UnixName) -> Option<SocketAddr> {
+        match self {
+            #[cfg(feature = "udp")]
+            Self::Udp { .. } => None,
+            Self::Unix(socket) => Some(socket.address_of(name)),
+        }
+    }
+
+    #[cfg(feature = "udp")]
+    fn udp(&self) -> Option<&UdpSocket> {
+        match self {
+            Self::Udp { socket, .. } => Some(socket),
+            #[cfg(feature = "unix")]
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// The same call on whichever it is.
+macro_rules! either {
+    ($of:expr, $socket:ident => $call:expr) => {
+        match $of {
+            #[cfg(feature = "udp")]
+            KernelDatagram::Udp { socket: $socket, .. } => $call,
+            #[cfg(feature = "unix")]
+            KernelDatagram::Unix(unix) => {
+                let $socket = &mut unix.socket;
+                $call
+            }
+        }
+    };
 }
 
 impl Source for KernelDatagram {
     fn register(&mut self, registry: &Registry, token: mio::Token, interests: Interest) -> io::Result<()> {
-        self.socket.register(registry, token, interests)
+        either!(self, socket => socket.register(registry, token, interests))
     }
 
     fn reregister(&mut self, registry: &Registry, token: mio::Token, interests: Interest) -> io::Result<()> {
-        self.socket.reregister(registry, token, interests)
+        either!(self, socket => socket.reregister(registry, token, interests))
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket.deregister(registry)
+        either!(self, socket => socket.deregister(registry))
     }
 }

@@ -20,13 +20,13 @@ use sockeye_socket::os::{TimerFd, monotonic_ns};
 
 use crate::backend::{Backend, Readiness, Ready, SocketRef, Wake};
 use crate::id::Token;
-#[cfg(feature = "unix")]
-use crate::options::UnixListenOptions;
 use crate::options::{ConnectOptions, DatagramOptions, ListenOptions, PacketOptions};
+#[cfg(feature = "unix")]
+use crate::options::{UnixDatagramOptions, UnixListenOptions};
 use crate::time::Time;
 
 mod absent;
-#[cfg(feature = "udp")]
+#[cfg(any(feature = "udp", feature = "unix"))]
 mod datagram;
 #[cfg(feature = "raw")]
 mod packet;
@@ -36,6 +36,8 @@ mod stream;
 mod tcp;
 #[cfg(feature = "unix")]
 mod unix;
+#[cfg(feature = "unix")]
+mod unix_datagram;
 
 /// The kernel: the backend of every real loop.
 pub struct Mio {
@@ -217,9 +219,9 @@ impl Backend for Mio {
     type Stream = stream::KernelStream;
     #[cfg(not(any(feature = "tcp", feature = "unix")))]
     type Stream = absent::Absent;
-    #[cfg(feature = "udp")]
+    #[cfg(any(feature = "udp", feature = "unix"))]
     type Datagram = datagram::KernelDatagram;
-    #[cfg(not(feature = "udp"))]
+    #[cfg(not(any(feature = "udp", feature = "unix")))]
     type Datagram = absent::Absent;
     #[cfg(feature = "raw")]
     type Packet = packet::KernelPacket;
@@ -335,6 +337,12 @@ impl Backend for Mio {
         return datagram::bind(at, options);
         #[cfg(not(feature = "udp"))]
         return absent::without("udp", at, options);
+    }
+
+    #[cfg(feature = "unix")]
+    fn bind_unix(&mut self, at: &UnixName, options: &UnixDatagramOptions) -> Result<Self::Datagram, OpError> {
+        let socket = unix_datagram::bind(at, options)?;
+        Ok(datagram::KernelDatagram::Unix(Box::new(socket)))
     }
 
     fn open_packet(&mut self, options: &PacketOptions) -> Result<Self::Packet, OpError> {

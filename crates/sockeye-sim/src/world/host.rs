@@ -53,6 +53,8 @@ pub(crate) enum SockRef {
     Stream(u32),
     Listener(u32),
     Message(u32),
+    /// A Unix socket of datagrams.
+    Unix(u32),
 }
 
 #[derive(Debug)]

@@ -17,6 +17,7 @@ mod route;
 mod segment;
 mod stream;
 mod unix;
+mod unix_datagram;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -112,6 +113,7 @@ pub(crate) struct World {
     free_streams: Vec<u32>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) messages: Vec<Message>,
+    pub(crate) unix_datagrams: Vec<unix_datagram::UnixDatagram>,
     flights: Vec<delivery::Flight>,
     free_flights: Vec<u32>,
     /// Hosts that have something to do.
@@ -138,6 +140,7 @@ impl World {
             free_streams: Vec::new(),
             listeners: Vec::new(),
             messages: Vec::new(),
+            unix_datagrams: Vec::new(),
             flights: Vec::new(),
             free_flights: Vec::new(),
             runnable: Vec::new(),

@@ -129,6 +129,11 @@ impl World {
                 (slot.token != u64::MAX && !slot.waiting.is_empty())
                     .then_some((slot.token, Readiness::READABLE))
             }
+            SockRef::Unix(index) => {
+                let slot = &mut self.unix_datagrams[index as usize];
+                slot.queued = false;
+                (slot.token != u64::MAX).then_some((slot.token, slot.flags()))
+            }
             SockRef::Message(index) => {
                 let slot = &mut self.messages[index as usize];
                 slot.queued = false;
@@ -212,6 +217,7 @@ impl World {
             SockRef::Stream(index) => self.streams[index as usize].host,
             SockRef::Listener(index) => self.listeners[index as usize].host,
             SockRef::Message(index) => self.messages[index as usize].host,
+            SockRef::Unix(index) => self.unix_datagrams[index as usize].host,
         };
         self.count_call(host, super::Call::Register)?;
         let silent = self.mutated(Mutant::RegisterIsSilent);
@@ -227,6 +233,12 @@ impl World {
                 self.listeners[index as usize].token = token;
                 if !silent {
                     self.wake_listener(index);
+                }
+            }
+            SockRef::Unix(index) => {
+                self.unix_datagrams[index as usize].token = token;
+                if !silent {
+                    self.wake_unix(index);
                 }
             }
             SockRef::Message(index) => {
@@ -247,6 +259,7 @@ impl World {
             SockRef::Stream(index) => self.streams[index as usize].token = u64::MAX,
             SockRef::Listener(index) => self.listeners[index as usize].token = u64::MAX,
             SockRef::Message(index) => self.messages[index as usize].token = u64::MAX,
+            SockRef::Unix(index) => self.unix_datagrams[index as usize].token = u64::MAX,
         }
     }
 }

@@ -27,22 +27,99 @@ pub(crate) struct UnixEnd {
     pub(crate) remote: UnixName,
 }
 
-/// The names of a host that are taken: by a listener, or left behind by one.
+/// Who has a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Holder {
+    Listener(u32),
+    Datagram(u32),
+    /// Nobody any more: a path that was left behind.
+    Gone,
+}
+
+/// What sockets are for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Kind {
+    Streams,
+    Datagrams,
+}
+
+/// A path is one thing, whatever is bound there; an abstract name is looked up with the type of the socket.
+type Key = (UnixName, Option<Kind>);
+
+fn key(name: &UnixName, kind: Kind) -> Key {
+    (*name, name.as_path_bytes().is_none().then_some(kind))
+}
+
+/// The names of a host that are taken.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    taken: BTreeMap<UnixName, Option<u32>>,
+    taken: BTreeMap<Key, Holder>,
     /// Counts the names that the kernel made up.
     made_up: u32,
 }
 
 impl Names {
+    /// Whether a socket may be bound there.
+    fn is_free(&self, key: &Key, take_over: bool) -> bool {
+        match self.taken.get(key) {
+            None => true,
+            Some(Holder::Gone) => take_over,
+            Some(_) => false,
+        }
+    }
+
+    /// Gives a socket of datagrams a name, its own or a made-up one.
+    pub(super) fn bind_datagram(
+        &mut self,
+        name: &UnixName,
+        socket: u32,
+        take_over: bool,
+    ) -> Result<UnixName, i32> {
+        if !self.is_free(&key(name, Kind::Datagrams), take_over) {
+            return Err(errno::EADDRINUSE);
+        }
+        let name = if *name == UnixName::UNNAMED {
+            self.make_up(Kind::Datagrams)
+        } else {
+            *name
+        };
+        self.taken
+            .insert(key(&name, Kind::Datagrams), Holder::Datagram(socket));
+        Ok(name)
+    }
+
+    /// The socket of datagrams at a name.
+    pub(super) fn datagram_at(&self, name: &UnixName) -> Result<u32, i32> {
+        match self.taken.get(&key(name, Kind::Datagrams)) {
+            Some(Holder::Datagram(socket)) => Ok(*socket),
+            Some(Holder::Listener(_)) => Err(errno::EPROTOTYPE),
+            None if name.as_path_bytes().is_some() => Err(errno::ENOENT),
+            Some(Holder::Gone) | None => Err(errno::ECONNREFUSED),
+        }
+    }
+
+    pub(super) fn free_datagram(&mut self, name: &UnixName, socket: u32, unlink: bool) {
+        self.free(&key(name, Kind::Datagrams), Holder::Datagram(socket), unlink);
+    }
+
+    fn free(&mut self, key: &Key, holder: Holder, unlink: bool) {
+        if self.taken.get(key) != Some(&holder) {
+            return;
+        }
+        if unlink || key.1.is_some() {
+            self.taken.remove(key);
+        } else {
+            self.taken.insert(*key, Holder::Gone);
+        }
+    }
+
     /// The next abstract name that is free: five hexadecimal digits, as Linux makes them.
-    fn make_up(&mut self) -> UnixName {
+    fn make_up(&mut self, kind: Kind) -> UnixName {
         loop {
             self.made_up = self.made_up.wrapping_add(1);
             let digits = format!("{:05x}", self.made_up & 0xf_ffff);
             match UnixName::from_abstract_name(digits.as_bytes()) {
-                Ok(name) if !self.taken.contains_key(&name) => return name,
+                Ok(name) if !self.taken.contains_key(&key(&name, kind)) => return name,
                 _ => {}
             }
         }
@@ -64,11 +141,7 @@ impl World {
         let counted = self.count_call(host, Call::Listen).map_err(Failed::Listen);
         let anywhere = self.mutated(Mutant::UnixNameAlwaysFree);
         let names = &mut self.hosts[usize::from(host)].unix;
-        let free = match names.taken.get(name) {
-            None => true,
-            Some(None) => take_over,
-            Some(Some(_)) => anywhere,
-        };
+        let free = anywhere || names.is_free(&key(name, Kind::Streams), take_over);
         let outcome = counted.and(if free {
             Ok(())
         } else {
@@ -84,12 +157,14 @@ impl World {
             *names = Names::default();
         }
         let name = if *name == UnixName::UNNAMED {
-            names.make_up()
+            names.make_up(Kind::Streams)
         } else {
             *name
         };
         let index = u32::try_from(self.listeners.len()).unwrap_or(NONE);
-        names.taken.insert(name, Some(index));
+        names
+            .taken
+            .insert(key(&name, Kind::Streams), Holder::Listener(index));
         self.listeners.push(Listener {
             in_use: true,
             host,
@@ -120,9 +195,11 @@ impl World {
 
     /// The listener at a name, if it has room for one more.
     fn find_unix(&self, host: u16, name: &UnixName) -> Result<u32, i32> {
-        let listener = match self.hosts[usize::from(host)].unix.taken.get(name) {
-            Some(Some(listener)) => *listener,
-            Some(None) => return Err(errno::ECONNREFUSED),
+        let names = &self.hosts[usize::from(host)].unix;
+        let listener = match names.taken.get(&key(name, Kind::Streams)) {
+            Some(Holder::Listener(listener)) => *listener,
+            Some(Holder::Datagram(_)) => return Err(errno::EPROTOTYPE),
+            Some(Holder::Gone) => return Err(errno::ECONNREFUSED),
             None if name.as_path_bytes().is_some() && !self.mutated(Mutant::UnixMissingRefuses) => {
                 return Err(errno::ENOENT);
             }
@@ -174,13 +251,10 @@ impl World {
         let host = slot.host;
         let stays = self.mutated(Mutant::UnixNameNeverFree);
         let names = &mut self.hosts[usize::from(host)].unix;
-        if names.taken.get(&name) != Some(&Some(listener)) {
-            return;
-        }
-        if (unlink || name.as_abstract_name().is_some()) && !stays {
-            names.taken.remove(&name);
+        if stays {
+            names.taken.insert(key(&name, Kind::Streams), Holder::Gone);
         } else {
-            names.taken.insert(name, None);
+            names.free(&key(&name, Kind::Streams), Holder::Listener(listener), unlink);
         }
     }
 
