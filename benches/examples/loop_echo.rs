@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sockeye::event_loop::{
     Datagram, DatagramOptions, DatagramService, Datagrams, Deadlines, EventLoop, ListenOptions, LoopOptions,
-    Sent, Stream, StreamOptions, StreamService,
+    Sent, Stream, StreamOptions, StreamService, UnixListenOptions, UnixName,
 };
 
 struct Echo;
@@ -120,6 +120,12 @@ fn serve(kind: &str, port: u16, mode: &str, shared: bool) -> Result<(), Box<dyn 
             reuse_port: shared,
             ..ListenOptions::default()
         };
+        if kind == "unix" {
+            let service = events.add_stream_service(Echo, options);
+            let id = events.listen_unix(service, &UnixName::UNNAMED, &UnixListenOptions::default())?;
+            writeln!(std::io::stdout(), "listening on unix:{}", events.local_unix(id)?)?;
+            return Ok(events.run()?);
+        }
         let id = match mode {
             "sink" => {
                 let service = events.add_stream_service(Sink, options);

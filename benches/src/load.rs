@@ -1,11 +1,12 @@
-//! A closed loop over TCP: each connection sends a message, waits until all of it has come back, and sends the
+//! A closed loop over TCP or a Unix socket: each connection sends a message, waits until all of it has come back, and sends the
 //! next one.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 
 /// What to send.
@@ -22,8 +23,8 @@ pub struct Shape {
 /// Without an answer for so long the server is taken for stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Connection {
-    stream: TcpStream,
+struct Connection<S> {
+    stream: S,
     /// Bytes of the message that are still to be written; 0 while the answer is awaited.
     unsent: usize,
     /// Bytes of the answer that are still to come; 0 when there is nothing under way.
@@ -37,8 +38,35 @@ struct Connection {
 /// When a connection fails or ends, when a byte comes back that was not sent, or `TimedOut` when nothing
 /// comes for half a minute.
 pub fn closed_loop(server: SocketAddr, shape: Shape) -> io::Result<Duration> {
+    run(shape, || {
+        // Connected before it is made nonblocking, so that the measurement holds no handshake.
+        let stream = std::net::TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(TcpStream::from_std(stream))
+    })
+}
+
+/// The same over a Unix socket with an abstract name.
+///
+/// # Errors
+/// As [`closed_loop`].
+pub fn closed_loop_unix(name: &str, shape: Shape) -> io::Result<Duration> {
+    use std::os::linux::net::SocketAddrExt as _;
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+    run(shape, || {
+        let stream = std::os::unix::net::UnixStream::connect_addr(&address)?;
+        stream.set_nonblocking(true)?;
+        Ok(UnixStream::from_std(stream))
+    })
+}
+
+fn run<S: Read + Write + Source>(
+    shape: Shape,
+    connect: impl FnMut() -> io::Result<S>,
+) -> io::Result<Duration> {
     let mut poll = Poll::new()?;
-    let mut connections = open(server, shape, &poll)?;
+    let mut connections = open(shape, &poll, connect)?;
     let payload = vec![b'x'; shape.size];
     let mut buffer = vec![0; 256 * 1024];
     let mut events = Events::with_capacity(1024);
@@ -68,14 +96,14 @@ pub fn closed_loop(server: SocketAddr, shape: Shape) -> io::Result<Duration> {
     Ok(begun.elapsed())
 }
 
-fn open(server: SocketAddr, shape: Shape, poll: &Poll) -> io::Result<Vec<Connection>> {
+fn open<S: Source>(
+    shape: Shape,
+    poll: &Poll,
+    mut connect: impl FnMut() -> io::Result<S>,
+) -> io::Result<Vec<Connection<S>>> {
     (0..shape.connections)
         .map(|index| {
-            // Connected before it is made nonblocking, so that the measurement holds no handshake.
-            let stream = std::net::TcpStream::connect(server)?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
+            let mut stream = connect()?;
             poll.registry()
                 .register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
             Ok(Connection {
@@ -87,7 +115,7 @@ fn open(server: SocketAddr, shape: Shape, poll: &Poll) -> io::Result<Vec<Connect
         .collect()
 }
 
-impl Connection {
+impl<S: Read + Write> Connection<S> {
     /// Begins the next message, if there is one to begin.
     fn start(&mut self, payload: &[u8], started: &mut u64, messages: u64) -> io::Result<()> {
         if *started == messages {

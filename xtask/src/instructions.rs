@@ -103,6 +103,8 @@ const MEASUREMENTS: &[Measurement] = &[
         64,
         Bound::AtMost(200.0),
     ),
+    unix_echo("event loop, 1 connection", 1, 250.0),
+    unix_echo("event loop, 64 connections", 64, 200.0),
     stream("mio, 64 B there and back", &["mio-round-trip-64"], Bound::None),
     stream(
         "64 B there and back",
@@ -218,6 +220,23 @@ const fn tcp_echo(
         load,
         relays: false,
         bound,
+        calls: None,
+    }
+}
+
+/// The echo of the event loop over a Unix socket: the bounds are those over TCP.
+const fn unix_echo(name: &'static str, connections: u32, bound: f64) -> Measurement {
+    Measurement {
+        benches: &["unix"],
+        name,
+        example: "loop_echo",
+        arguments: &["unix", "0"],
+        load: Some(Load {
+            connections,
+            size: 64,
+        }),
+        relays: false,
+        bound: Bound::AtMost(bound),
         calls: None,
     }
 }
@@ -491,7 +510,7 @@ impl Running {
             .trim_end()
             .rsplit(':')
             .next()
-            .filter(|port| port.parse::<u16>().is_ok());
+            .filter(|port| port.starts_with('@') || port.parse::<u16>().is_ok());
         port.map(str::to_owned)
             .with_context(|| format!("the server began with {line:?}"))
     }
