@@ -21,8 +21,10 @@ const MOST: usize = 4096;
 /// let mut peers = UnixPeers::default();
 /// let name: UnixName = "/run/app.sock".parse()?;
 /// let address = peers.address_of(&name);
-/// assert_eq!((peers.address_of(&name), peers.name_of(address)), (address, Some(name)));
-/// assert_eq!(peers.name_of(peers.address_of(&UnixName::UNNAMED)), None, "who has no name cannot be answered");
+/// assert_eq!(peers.name_of(address), Some(name));
+/// assert_eq!(peers.address_of(&name), address, "the same again");
+/// let nobody = peers.address_of(&UnixName::UNNAMED);
+/// assert_eq!(peers.name_of(nobody), None, "who has no name cannot be answered");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]
