@@ -21,12 +21,15 @@ pub(crate) struct UnixDatagram {
     pub(crate) host: u16,
     pub(crate) token: u64,
     pub(crate) queued: bool,
-    open: bool,
     pub(crate) name: UnixName,
     /// Its only peer.
     connect: Option<UnixName>,
     unlink: bool,
     waiting: VecDeque<(UnixName, Vec<u8>)>,
+    /// Those who send to this one alone and found no room, each once.
+    senders: Vec<u32>,
+    /// It is one of its peer's `senders`.
+    waits: bool,
 }
 
 impl UnixDatagram {
@@ -73,11 +76,12 @@ impl World {
             host,
             token: u64::MAX,
             queued: false,
-            open: true,
             name,
             connect,
             unlink,
             waiting: VecDeque::new(),
+            senders: Vec::new(),
+            waits: false,
         });
         Ok(index)
     }
@@ -110,8 +114,15 @@ impl World {
             return Err(errno::EPERM);
         }
         if slot.waiting.len() >= QUEUE && !unbounded {
-            // No event tells of room at one of many.
-            return Err(if connected { errno::EAGAIN } else { errno::ENOBUFS });
+            if !connected {
+                // No event tells of room at one of many.
+                return Err(errno::ENOBUFS);
+            }
+            if !self.unix_datagrams[socket as usize].waits {
+                self.unix_datagrams[socket as usize].waits = true;
+                self.unix_datagrams[receiver as usize].senders.push(socket);
+            }
+            return Err(errno::EAGAIN);
         }
         slot.waiting.push_back((name, payload.to_vec()));
         self.step(Step::Write, socket, payload.len() as u64);
@@ -125,17 +136,16 @@ impl World {
         self.count_call(host, Call::Receive)?;
         let received = self.unix_datagrams[socket as usize].waiting.pop_front();
         let (source, payload) = received.ok_or(errno::EAGAIN)?;
-        // Whoever sends to this one alone waits for room here.
-        for other in 0..self.unix_datagrams.len() {
-            let slot = &self.unix_datagrams[other];
-            if slot.open
-                && slot.host == host
-                && slot.connect == Some(self.unix_datagrams[socket as usize].name)
-            {
-                self.wake_unix(u32::try_from(other).unwrap_or(NONE));
-            }
-        }
+        self.wake_senders(socket);
         Ok((source, payload))
+    }
+
+    /// Tells those who found no room here to try again.
+    fn wake_senders(&mut self, socket: u32) {
+        for sender in std::mem::take(&mut self.unix_datagrams[socket as usize].senders) {
+            self.unix_datagrams[sender as usize].waits = false;
+            self.wake_unix(sender);
+        }
     }
 
     pub(crate) fn wake_unix(&mut self, socket: u32) {
@@ -150,7 +160,6 @@ impl World {
 
     pub(crate) fn close_unix_datagram(&mut self, socket: u32) {
         let slot = &mut self.unix_datagrams[socket as usize];
-        slot.open = false;
         slot.token = u64::MAX;
         slot.waiting = VecDeque::new();
         let (host, name, unlink) = (slot.host, slot.name, slot.unlink);
@@ -158,5 +167,7 @@ impl World {
         self.hosts[usize::from(host)]
             .unix
             .free_datagram(&name, socket, unlink);
+        // Their next datagram is refused.
+        self.wake_senders(socket);
     }
 }
