@@ -808,6 +808,54 @@ fn an_idle_relay_holds_no_pipe() {
     assert!(held <= 2 * 16, "{held} descriptors more than the connections'");
 }
 
+/// Where no pipe can be made, large pieces are copied as small ones are: nothing is lost.
+#[test]
+fn a_relay_without_pipes_copies() {
+    if std::env::var_os("SOCKEYE_EVENT_LOOP_CHILD").is_none() {
+        return in_a_child("a_relay_without_pipes_copies", a_relay_without_pipes_copies);
+    }
+    let target = TcpListener::bind(loopback()).unwrap();
+    let to = target.local_addr().unwrap();
+    let (mut events, at, log) = relay_to(to);
+    let mut near = TcpStream::connect(at).unwrap();
+    target.set_nonblocking(true).unwrap();
+    let begun = Instant::now();
+    let mut far = loop {
+        assert!(begun.elapsed() < PATIENCE);
+        events.turn(Some(Duration::from_millis(1))).unwrap();
+        if let Ok((far, _)) = target.accept() {
+            break far;
+        }
+    };
+    far.set_nonblocking(false).unwrap();
+    // What is open stays open, and nothing can be opened beside it.
+    limit_descriptors(1);
+    assert!(std::io::pipe().is_err(), "a pipe could be made");
+
+    let data = pattern(8 << 20);
+    let expected = data.clone();
+    let sender = std::thread::spawn(move || {
+        near.write_all(&data).unwrap();
+        near.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        near.read_to_end(&mut answer).unwrap();
+        answer
+    });
+    let receiver = std::thread::spawn(move || {
+        let mut received = Vec::new();
+        far.read_to_end(&mut received).unwrap();
+        far.write_all(&received).unwrap();
+        received
+    });
+    while log.closes().len() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "the relay stands still");
+        events.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    assert!(receiver.join().unwrap() == expected);
+    assert!(sender.join().unwrap() == expected);
+    assert_eq!(log.closes(), ["closed", "closed"]);
+}
+
 /// A pipe has no offsets and no end that is known: it is spliced, and waited for.
 #[test]
 fn a_pipe_is_sent_as_a_file_is() {

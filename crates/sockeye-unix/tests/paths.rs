@@ -159,6 +159,14 @@ fn a_folder_that_is_not_there_is_told() {
     assert_eq!(error.cause(), BindCause::NoFolder, "{error}");
 }
 
+/// Also for root, whom no permission stops: the kernel's own file system takes no socket from anybody.
+#[test]
+fn a_folder_that_takes_no_socket_is_told() {
+    let name = name_of_path("/sys/kernel/sockeye.sock").unwrap();
+    let error = ListenOptions::new().bind(&name).unwrap_err();
+    assert_eq!(error.cause(), BindCause::NotPermitted, "{error}");
+}
+
 #[test]
 fn names_are_as_long_as_linux_allows_and_no_longer() {
     let base = tempfile::tempdir_in("/tmp").unwrap();
