@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use sockeye_event_loop::{
     ConnectRequest, Datagram, DatagramOptions, DatagramService, Datagrams, Deadlines, EventLoop,
-    ListenOptions, LoopOptions, QueueEntry, RemoteError, StreamOptions,
+    ListenOptions, LoopOptions, QueueEntry, RemoteError, ServiceHandle, StreamOptions,
 };
 use sockeye_tests::pattern;
 use sockeye_tests::skip::{self, Need};
@@ -748,6 +748,12 @@ fn urgent_data_passes_a_relay_whole() {
 
 /// A loop with a relay to `to`, where it listens, and what it was told.
 fn relay_to(to: SocketAddr) -> (EventLoop, SocketAddr, probe::Log) {
+    let (events, _, at, log) = relay_service_to(to);
+    (events, at, log)
+}
+
+/// The same, with the handle of its service.
+fn relay_service_to(to: SocketAddr) -> (EventLoop, ServiceHandle<Probe>, SocketAddr, probe::Log) {
     let mut events = EventLoop::new().unwrap();
     let front: Rc<Cell<Option<sockeye_event_loop::StreamId>>> = Rc::default();
     let probe = Probe::new().open(move |stream| {
@@ -765,7 +771,7 @@ fn relay_to(to: SocketAddr) -> (EventLoop, SocketAddr, probe::Log) {
         .listen(service, loopback(), &ListenOptions::default())
         .unwrap();
     let at = events.local_addr(listener).unwrap();
-    (events, at, log)
+    (events, service, at, log)
 }
 
 /// An idle pair holds two descriptors, whatever went through it before.
@@ -781,18 +787,8 @@ fn an_idle_relay_holds_no_pipe() {
     let before = descriptors();
     let mut ends = Vec::new();
     for _ in 0..50 {
-        let near = TcpStream::connect(at).unwrap();
-        near.set_nonblocking(true).unwrap();
-        target.set_nonblocking(true).unwrap();
+        let (near, far) = session(&mut events, at, &target);
         let begun = Instant::now();
-        let far = loop {
-            assert!(begun.elapsed() < PATIENCE);
-            events.turn(Some(Duration::from_millis(1))).unwrap();
-            if let Ok((far, _)) = target.accept() {
-                break far;
-            }
-        };
-        far.set_nonblocking(true).unwrap();
         let (data, mut sent, mut received) = (vec![5; 2 << 20], 0, 0);
         let mut chunk = vec![0; 1 << 20];
         while received < data.len() {
@@ -808,6 +804,23 @@ fn an_idle_relay_holds_no_pipe() {
     assert!(held <= 2 * 16, "{held} descriptors more than the connections'");
 }
 
+/// One connection through a relay: its near end and its far end, neither of them blocking.
+fn session(events: &mut EventLoop, at: SocketAddr, target: &TcpListener) -> (TcpStream, TcpStream) {
+    let near = TcpStream::connect(at).unwrap();
+    near.set_nonblocking(true).unwrap();
+    target.set_nonblocking(true).unwrap();
+    let begun = Instant::now();
+    let far = loop {
+        assert!(begun.elapsed() < PATIENCE);
+        events.turn(Some(Duration::from_millis(1))).unwrap();
+        if let Ok((far, _)) = target.accept() {
+            break far;
+        }
+    };
+    far.set_nonblocking(true).unwrap();
+    (near, far)
+}
+
 /// Where no pipe can be made, large pieces are copied as small ones are: nothing is lost.
 #[test]
 fn a_relay_without_pipes_copies() {
@@ -817,17 +830,10 @@ fn a_relay_without_pipes_copies() {
     let target = TcpListener::bind(loopback()).unwrap();
     let to = target.local_addr().unwrap();
     let (mut events, at, log) = relay_to(to);
-    let mut near = TcpStream::connect(at).unwrap();
-    target.set_nonblocking(true).unwrap();
-    let begun = Instant::now();
-    let mut far = loop {
-        assert!(begun.elapsed() < PATIENCE);
-        events.turn(Some(Duration::from_millis(1))).unwrap();
-        if let Ok((far, _)) = target.accept() {
-            break far;
-        }
-    };
+    let (mut near, mut far) = session(&mut events, at, &target);
     far.set_nonblocking(false).unwrap();
+    near.set_nonblocking(false).unwrap();
+    let begun = Instant::now();
     // What is open stays open, and nothing can be opened beside it.
     limit_descriptors(1);
     assert!(std::io::pipe().is_err(), "a pipe could be made");
@@ -854,6 +860,54 @@ fn a_relay_without_pipes_copies() {
     assert!(receiver.join().unwrap() == expected);
     assert!(sender.join().unwrap() == expected);
     assert_eq!(log.closes(), ["closed", "closed"]);
+}
+
+/// A relay that is closed while bytes lie in its pipe still sends them, also where no descriptor can be had.
+#[test]
+fn a_relay_closed_with_a_full_pipe_loses_nothing() {
+    if std::env::var_os("SOCKEYE_EVENT_LOOP_CHILD").is_none() {
+        return in_a_child(
+            "a_relay_closed_with_a_full_pipe_loses_nothing",
+            a_relay_closed_with_a_full_pipe_loses_nothing,
+        );
+    }
+    let target = TcpListener::bind(loopback()).unwrap();
+    let to = target.local_addr().unwrap();
+    let (mut events, service, at, log) = relay_service_to(to);
+    let (near, mut far) = session(&mut events, at, &target);
+    let data = pattern(24 << 20);
+    let (begun, mut sent, mut still) = (Instant::now(), 0, 0);
+    // Nobody reads, so that at last nothing goes in any more: then the pipe is in use.
+    while still < 20 {
+        assert!(begun.elapsed() < PATIENCE);
+        events.turn(Some(Duration::from_millis(1))).unwrap();
+        match (&near).write(&data[sent..]) {
+            Ok(len) => (sent, still) = (sent + len, 0),
+            Err(_) => still += 1,
+        }
+    }
+    let (taken, given) = (events.stats().bytes_in, events.stats().bytes_out);
+    assert!(
+        taken > given,
+        "nothing waits in the relay: {taken} in, {given} out"
+    );
+    limit_descriptors(1);
+    let id = log.id(0);
+    events.with(service, |_, context| context.stream(id).unwrap().close());
+    // It has nothing more to say: the loop need not wait for its end.
+    drop(near);
+    let receiver = std::thread::spawn(move || {
+        far.set_nonblocking(false).unwrap();
+        let mut received = Vec::new();
+        far.read_to_end(&mut received).map(|_| received)
+    });
+    while log.closes().len() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "the relay does not end");
+        events.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    let received = receiver.join().unwrap().unwrap();
+    assert_eq!(received.len() as u64, taken);
+    assert!(received == data[..received.len()]);
 }
 
 /// A pipe has no offsets and no end that is known: it is spliced, and waited for.

@@ -11,8 +11,7 @@
 //! Urgent data stays in its place as ordinary bytes. `splice(2)` stops at its mark and gives 0, which is not the end:
 //! the next piece is read and copied, across the mark.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::Shutdown;
 
 use sockeye_socket::os::Pipe;
@@ -119,7 +118,7 @@ impl<B: Backend> Core<B> {
                 return Ok(Way::More);
             }
             let moved = if spliced {
-                self.splice_piece(from, budget)?
+                self.splice_piece(from)?
             } else {
                 self.copy_piece(from, to, budget)?
             };
@@ -130,8 +129,9 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    /// Fills a pipe. 0 if there is nothing now.
-    fn splice_piece(&mut self, from: Token, budget: usize) -> Result<usize, Broken> {
+    /// Fills a pipe. 0 if there is nothing now. A piece is not cut to the budget: what is left of that is often little,
+    /// and a small piece costs as much as a full pipe.
+    fn splice_piece(&mut self, from: Token) -> Result<usize, Broken> {
         let Some(mut pipe) = self.inner.pipes.take() else {
             if let Some(relay) = self.inner.relay(from) {
                 relay.weight = 0;
@@ -144,7 +144,7 @@ impl<B: Backend> Core<B> {
         let Some(descriptor) = source.descriptor() else {
             return Ok(0);
         };
-        let outcome = repeated(|| pipe.fill_from(descriptor, budget));
+        let outcome = repeated(|| pipe.fill_from(descriptor, usize::MAX));
         match outcome {
             Ok(0) => {
                 // The end, or an urgent mark: a read tells, and goes on behind it.
@@ -452,12 +452,8 @@ impl<B: Backend> Inner<B> {
         let Some(pipe) = relay.pipe.filter(|pipe| !pipe.is_empty()) else {
             return;
         };
-        let mut left = vec![0; pipe.len()];
-        let Ok(end) = pipe.read_end().try_clone_to_owned() else {
-            return;
-        };
-        let len = File::from(end).read(&mut left).unwrap_or(0);
-        left.truncate(len);
+        // Nobody else reads from a pipe of the loop, so that what was counted is there.
+        let left = pipe.into_bytes().unwrap_or_default();
         if let Some((link, _)) = self.table.stream(relay.partner)
             && !link.is(state::FIN_SENT | state::BROKEN)
             && !left.is_empty()

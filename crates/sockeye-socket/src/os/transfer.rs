@@ -1,6 +1,7 @@
 //! Bytes moved by the kernel, from file to socket and from socket to socket, without a copy in the program.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::sys::transfer as sys;
@@ -134,6 +135,19 @@ impl Pipe {
         Ok(moved)
     }
 
+    /// Takes out what is in the pipe, and closes it. No descriptor is made for that.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` when bytes were taken through [`read_end`](Self::read_end) that were not counted.
+    pub fn into_bytes(self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.filled];
+        // Without its writer an empty pipe is an end, and nothing to wait for.
+        drop(self.write);
+        File::from(self.read).read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// The end that is read from. Bytes taken here and not through [`drain_into`](Self::drain_into) are not counted.
     #[must_use]
     pub fn read_end(&self) -> BorrowedFd<'_> {
@@ -149,7 +163,7 @@ impl Pipe {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -175,6 +189,28 @@ mod tests {
         into.read_to_end(&mut received).unwrap();
         assert_eq!(received, text[100..]);
         assert!(sendfile(&into, &file, &mut u64::MAX.clone(), 1).is_err());
+    }
+
+    #[test]
+    fn what_is_in_a_pipe_can_be_taken_whole() {
+        let (mut source, from) = pair();
+        let mut pipe = Pipe::with_capacity(100_000).unwrap();
+        source.write_all(&[7; 60_000]).unwrap();
+        drop(source);
+        while pipe.fill_from(&from, 100_000).unwrap() > 0 {}
+        assert_eq!(pipe.into_bytes().unwrap(), vec![7; 60_000]);
+        assert_eq!(Pipe::new().unwrap().into_bytes().unwrap(), b"");
+
+        let mut taken = Pipe::new().unwrap();
+        let (mut gives, from) = pair();
+        gives.write_all(b"lost").unwrap();
+        taken.fill_from(&from, 4).unwrap();
+        let end = taken.read_end().try_clone_to_owned().unwrap();
+        File::from(end).read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(
+            taken.into_bytes().unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 
     #[test]
