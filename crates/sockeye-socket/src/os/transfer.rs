@@ -116,7 +116,7 @@ impl Pipe {
     /// `WouldBlock` when `from` has nothing, or the pipe no room: it is the latter only while the pipe
     /// [is not empty](Self::is_empty).
     pub fn fill_from(&mut self, from: impl AsFd, len: usize) -> io::Result<usize> {
-        let moved = splice(from, &self.write, len.min(self.capacity), false)?;
+        let moved = sys::splice_into_pipe(from.as_fd(), self.write.as_fd(), len.min(self.capacity))?;
         self.filled += moved;
         Ok(moved)
     }

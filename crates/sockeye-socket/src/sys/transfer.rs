@@ -29,14 +29,20 @@ pub(crate) fn sendfile(
 
 /// Moves up to `len` bytes from one descriptor to another, one of which is a pipe.
 pub(crate) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize, more: bool) -> io::Result<usize> {
+    without_sigpipe(|| splice_once(from, to, len, more))
+}
+
+/// The same into a pipe that has a reader for certain: no `SIGPIPE` can come of it, and none is guarded against.
+pub(crate) fn splice_into_pipe(from: BorrowedFd<'_>, pipe: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
+    splice_once(from, pipe, len, false)
+}
+
+fn splice_once(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize, more: bool) -> io::Result<usize> {
     let more = if more { libc::SPLICE_F_MORE } else { 0 };
     let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | more;
-    let len = len.min(MOVE_MAX);
     let here = std::ptr::null_mut();
-    without_sigpipe(|| {
-        // SAFETY: null offsets mean the descriptors' own positions; nothing else is passed by address.
-        check_len(unsafe { libc::splice(raw(from), here, raw(to), here, len, flags) })
-    })
+    // SAFETY: null offsets mean the descriptors' own positions; nothing else is passed by address.
+    check_len(unsafe { libc::splice(raw(from), here, raw(to), here, len.min(MOVE_MAX), flags) })
 }
 
 /// Runs a call that has no flag against `SIGPIPE` with the signal blocked in this thread, and takes away the one it has
