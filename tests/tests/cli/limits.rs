@@ -76,22 +76,25 @@ const STRACE: Need = Need::Program {
     package: "strace",
 };
 
+/// The program under strace, which makes `calls` fail by `fault`.
+fn injected(calls: &str, fault: &str) -> Command {
+    let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:{fault}"));
+    wrapped(
+        "strace",
+        &["-D", "-f", "-o", "/dev/null", "-e", &trace, "-e", &inject],
+    )
+}
+
 #[test]
 fn it_ends_when_its_last_listener_is_lost() {
     if !require(&[STRACE]) {
         return;
     }
-    let inject = [
-        "-D",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=accept4",
-        "-e",
-        "inject=accept4:error=EINVAL:when=1",
-    ];
-    let mut server = Server::under(wrapped("strace", &inject), &["echo"], &["tcp://127.0.0.1:0"]);
+    let mut server = Server::under(
+        injected("accept4", "error=EINVAL:when=1"),
+        &["echo"],
+        &["tcp://127.0.0.1:0"],
+    );
     let _client = TcpStream::connect(server.addresses[0]).expect("a place in the backlog");
     let line = server.says("is lost");
     assert!(line.contains(&format!("tcp://{}", server.addresses[0])), "{line}");
@@ -104,17 +107,11 @@ fn it_ends_when_its_last_datagram_socket_is_lost() {
     if !require(&[STRACE]) {
         return;
     }
-    let inject = [
-        "-D",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=recvmmsg",
-        "-e",
-        "inject=recvmmsg:error=EBADF:when=1+",
-    ];
-    let mut server = Server::under(wrapped("strace", &inject), &["echo"], &["udp://[::1]:0"]);
+    let mut server = Server::under(
+        injected("recvmmsg", "error=EBADF:when=1+"),
+        &["echo"],
+        &["udp://[::1]:0"],
+    );
     let client = UdpSocket::bind("[::1]:0").expect("a socket");
     client.send_to(b"x", server.addresses[0]).expect("sent");
     let line = server.says("is lost");
@@ -129,18 +126,7 @@ fn a_ping_whose_receives_fail_ends() {
     if !require(&[Need::Namespaces, STRACE]) || !netns::enter(name, |_| {}) {
         return;
     }
-    let inject = "inject=recvmsg,recvmmsg,recvfrom:error=EIO";
-    let words = [
-        "-D",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=recvmsg,recvmmsg,recvfrom",
-        "-e",
-        inject,
-    ];
-    let mut command = wrapped("strace", &words);
+    let mut command = injected("recvmsg,recvmmsg,recvfrom", "error=EIO");
     let output = program::output(command.args(["ping", "-c", "2", "127.0.0.1"]), PATIENCE);
     assert_eq!(
         output.status.code(),
@@ -187,17 +173,7 @@ fn a_ping_that_loses_its_socket_says_so_at_once() {
     if !require(&[Need::Namespaces, STRACE]) || !netns::enter(name, |_| {}) {
         return;
     }
-    let words = [
-        "-D",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=recvmmsg",
-        "-e",
-        "inject=recvmmsg:error=EBADF",
-    ];
-    let mut command = wrapped("strace", &words);
+    let mut command = injected("recvmmsg", "error=EBADF");
     let output = program::output(command.args(["ping", "-c", "100", "127.0.0.1"]), PATIENCE);
     assert_eq!(output.status.code(), Some(5), "{}", output.stderr);
     assert!(output.stderr.contains("Bad file descriptor"), "{}", output.stderr);

@@ -1,7 +1,7 @@
 //! A service that carries another one on a pair (here a cipher): all that the carried one and everybody else does to its
 //! connection goes through the carrier, and nothing leads around it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -264,19 +264,7 @@ fn a_bulk_echo_through_ciphers_is_complete<W: World>() {
     let outer = behind_cipher(&mut world, inner, 3);
     let at = world.listen(outer);
     let data = Rc::new(seal(3, &seal(4, &pattern(12 << 20))));
-    let sent = Rc::new(Cell::new(0));
-    let all = Rc::clone(&data);
-    let push = move |stream: &mut Stream<'_>| {
-        while sent.get() < all.len() {
-            let end = all.len().min(sent.get() + 60_000);
-            if !stream.write(&all[sent.get()..end]).is_taken() {
-                return;
-            }
-            sent.set(end);
-        }
-    };
-    let again = push.clone();
-    let client = Probe::new().open(push).writable(again).connect(&mut world, at);
+    let client = Probe::new().pushing(Rc::clone(&data)).connect(&mut world, at);
     let log = client.log.clone();
     world.until("all of it", || log.received_len(0) == 12 << 20);
     assert!(client.log.received(0) == *data);

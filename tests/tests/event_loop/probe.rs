@@ -1,6 +1,6 @@
 //! A service made of closures that writes down everything it is told.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -190,6 +190,23 @@ setter! {
 impl Probe {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Writes all of `data` in pieces of 60,000 bytes, as far as each callback can.
+    pub fn pushing(self, data: Rc<Vec<u8>>) -> Self {
+        let sent = Cell::new(0);
+        let push = Rc::new(move |stream: &mut Stream<'_>| {
+            while sent.get() < data.len() {
+                let end = data.len().min(sent.get() + 60_000);
+                if !stream.write(&data[sent.get()..end]).is_taken() {
+                    return;
+                }
+                sent.set(end);
+            }
+        });
+        let again = Rc::clone(&push);
+        self.open(move |stream| push(stream))
+            .writable(move |stream| again(stream))
     }
 
     pub fn dropped(mut self, action: impl Fn() + 'static) -> Self {

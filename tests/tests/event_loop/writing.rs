@@ -308,18 +308,7 @@ fn a_bulk_echo_with_small_marks_is_complete<W: World>() {
         })
         .serve(&mut world, StreamOptions::default());
     let data = Rc::new(pattern(20 << 20));
-    let (all, sent) = (Rc::clone(&data), Rc::new(Cell::new(0)));
-    let push = move |stream: &mut Stream<'_>| {
-        while sent.get() < all.len() {
-            let end = all.len().min(sent.get() + 60_000);
-            if !stream.write(&all[sent.get()..end]).is_taken() {
-                return;
-            }
-            sent.set(end);
-        }
-    };
-    let again = push.clone();
-    let client = Probe::new().open(push).writable(again).connect(&mut world, at);
+    let client = Probe::new().pushing(Rc::clone(&data)).connect(&mut world, at);
     let log = client.log.clone();
     world.until("all of it", || log.received_len(0) == 20 << 20);
     assert!(client.log.received(0) == *data);

@@ -178,7 +178,7 @@ mod tests {
     fn sendfile_starts_at_the_offset_and_ends_with_the_file() {
         // This very file is a regular file of known content.
         let text = include_bytes!("transfer.rs");
-        let file = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/src/os/transfer.rs")).unwrap();
+        let file = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/src/os/transfer.rs")).unwrap();
         let (out, mut into) = pair();
         let mut offset = 100;
         assert_eq!(sendfile(&out, &file, &mut offset, 50).unwrap(), 50);
