@@ -186,12 +186,12 @@ const MEASUREMENTS: &[Measurement] = &[
     by_hand("splice by hand, 8 x 1 MiB", SPLICE, 8, 1 << 20),
     by_hand("by hand, 8 x 1 MiB", COPY, 8, 1 << 20),
     // In how many pieces 1 MiB goes through depends on how reader and writer come together: 4,000 to 11,000 instructions were
-    // seen in 8 to 24 calls, while the kernel works for 600 us. So only the calls are held, to those of a copy.
+    // seen in 8 to 24 calls, so this bound is not met in each run. The splice by hand is there to be looked at.
     relay(
         "8 x 1 MiB",
         8,
         1 << 20,
-        Bound::None,
+        Bound::AtMost(6_600.0),
         Bound::Ratio("by hand, 8 x 1 MiB", 1.03),
     ),
     endpoint("std parses v4", &["parse-v4-std"], Bound::None),
@@ -244,12 +244,12 @@ const fn unix_echo(name: &'static str, connections: u32, bound: f64) -> Measurem
     }
 }
 
-/// A relay by `join`, as it ships.
-/// One buffer, two calls a piece.
+/// A relay by hand: one buffer, two calls a piece.
 const COPY: &[&str] = &["copy"];
-/// A pipe for each direction.
+/// A relay by hand: a pipe for each direction.
 const SPLICE: &[&str] = &["splice"];
 
+/// A relay by `join`, as it ships.
 const fn relay(
     name: &'static str,
     connections: u32,

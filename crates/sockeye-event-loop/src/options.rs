@@ -385,7 +385,8 @@ pub struct LoopOptions {
     pub events_per_turn: usize,
     /// The one read buffer that all streams share, in bytes.
     pub read_buffer: usize,
-    /// Bytes one stream may read in one turn before the others get theirs.
+    /// Bytes one stream may read in one turn before the others get theirs. The last piece that a joined stream splices is not
+    /// cut to it: that goes over by up to a pipe, 1 MiB.
     pub stream_budget: usize,
     /// Connections one listener may accept in one turn.
     pub accept_budget: usize,
