@@ -14,6 +14,7 @@ use crate::backend::Backend;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
 use crate::core::message::{MessageSocket, MessageWire};
+use crate::core::scratch::Scratch;
 use crate::core::{Core, duty};
 use crate::driver::{ForDatagrams, ForPackets, Messages, Streams};
 use crate::host::Host;
@@ -367,6 +368,12 @@ impl<B: Backend> EventLoop<B> {
             || !shared.pending.is_empty()
             || shared.has(duty::NOW)
             || !shared.pairs.is_empty()
+    }
+
+    /// Exchanges the buffers of this loop for others: for loops that take turns in one thread, as those of a simulation do.
+    /// Between turns a loop has nothing in them.
+    pub fn exchange_scratch(&mut self, scratch: &mut Scratch) {
+        self.core.exchange_scratch(scratch);
     }
 
     /// When the next timer is due, if any is set.

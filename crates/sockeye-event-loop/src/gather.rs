@@ -5,7 +5,7 @@ pub(crate) const ROOM: usize = 4096;
 
 /// The gathering buffer of a loop. It belongs to the handle of the connection whose callback runs; whatever
 /// that handle does beside writing small pieces settles it first, so that order and answers hold.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Gather {
     bytes: Vec<u8>,
     /// Whether the connection can take it plainly, as nothing waits before it (`OPEN`), and how many bytes the callback
@@ -17,11 +17,9 @@ pub(crate) struct Gather {
 const OPEN: u64 = 1;
 
 impl Gather {
-    pub(crate) fn new() -> Self {
-        Self {
-            bytes: Vec::with_capacity(ROOM),
-            state: 0,
-        }
+    /// Takes its memory, of exactly [`ROOM`] bytes.
+    pub(crate) fn have_room(&mut self) {
+        self.bytes.reserve_exact(ROOM);
     }
 
     #[inline]

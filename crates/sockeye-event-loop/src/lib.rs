@@ -83,6 +83,7 @@ mod wheel;
 
 pub use connect::{AddressFilter, ConnectId, ConnectRequest};
 pub use context::Context;
+pub use core::scratch::Scratch;
 pub use datagrams::{Datagram, Datagrams};
 pub use event_loop::EventLoop;
 pub use id::{AnyId, DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, TimerId};

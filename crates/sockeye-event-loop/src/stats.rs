@@ -5,11 +5,20 @@ use std::ops::AddAssign;
 /// Counters of one loop, or the sum over several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(C)] // What each message counts is side by side.
 pub struct Stats {
-    /// Turns of the loop.
-    pub turns: u64,
     /// Events taken from the backend.
     pub events: u64,
+    /// Reads that gave bytes.
+    pub reads: u64,
+    /// Bytes received on streams.
+    pub bytes_in: u64,
+    /// Writes that took bytes.
+    pub writes: u64,
+    /// Bytes sent on streams.
+    pub bytes_out: u64,
+    /// Turns of the loop.
+    pub turns: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections accepted for another loop.
@@ -28,16 +37,8 @@ pub struct Stats {
     pub accept_errors: u64,
     /// Listeners that were lost: shut down or closed by somebody else.
     pub listeners_lost: u64,
-    /// Reads that gave bytes.
-    pub reads: u64,
-    /// Writes that took bytes.
-    pub writes: u64,
     /// Writes that were refused by the high watermark.
     pub full: u64,
-    /// Bytes received on streams.
-    pub bytes_in: u64,
-    /// Bytes sent on streams.
-    pub bytes_out: u64,
     /// Batches received on datagram and packet sockets.
     pub batches: u64,
     /// Datagrams and packets received.

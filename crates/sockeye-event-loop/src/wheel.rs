@@ -44,9 +44,12 @@ struct Node<T> {
     target: T,
 }
 
-/// All timers of one loop.
+/// All timers of one loop. The time of the next, which each turn looks at, comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Wheel<T> {
+    /// No timer is due before this; `u64::MAX` when there is none. Early is allowed, late is not.
+    next: u64,
     nodes: Vec<Node<T>>,
     free: u32,
     heads: [[u32; SLOTS]; LEVELS],
@@ -55,8 +58,6 @@ pub(crate) struct Wheel<T> {
     tick: u64,
     heap: BinaryHeap<Reverse<(u64, u32)>>,
     live: usize,
-    /// No timer is due before this; `u64::MAX` when there is none. Early is allowed, late is not.
-    next: u64,
 }
 
 impl<T: Copy> Wheel<T> {

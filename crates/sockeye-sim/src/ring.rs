@@ -2,10 +2,12 @@
 
 /// Bytes in order, in a buffer whose length is a power of two.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Ring {
-    bytes: Vec<u8>,
-    head: usize,
+    /// In front, where a look whether there is anything finds it beside what the owner has before the ring.
     len: usize,
+    head: usize,
+    bytes: Vec<u8>,
 }
 
 impl Ring {

@@ -43,7 +43,7 @@ impl<B: Backend> Core<B> {
     /// the other end. Gives the end that has something to read by it.
     #[inline]
     fn bounce(&mut self, token: Token) -> Option<Token> {
-        let most = self.inner.options.read_buffer.saturating_sub(1);
+        let most = self.read_size - 1;
         let taken = match self.inner.table.get_mut(token) {
             Some(Entry {
                 link,

@@ -47,7 +47,7 @@ impl<B: Backend> Core<B> {
         if !flags.any(Readiness::READABLE) {
             return;
         }
-        let size = self.inner.options.read_buffer;
+        let size = self.read_size;
         let window = &mut self.buffer[..size];
         match stream.read(window) {
             Ok(len) if len > 0 && len < size => {
@@ -190,7 +190,7 @@ impl<B: Backend> Core<B> {
                 return link.set(state::CONGESTED);
             }
             let tail = link.extra.as_ref().map_or(0, |extra| extra.tail.len());
-            let read_buffer = self.inner.options.read_buffer;
+            let read_buffer = self.read_size;
             if tail > SHORT_TAIL {
                 match self.read_behind(token, read_buffer, &mut budget) {
                     Step::Again => continue,
@@ -403,7 +403,7 @@ impl<B: Backend> Core<B> {
             }
             // While nothing is read the tail cannot grow: it may be all that there was.
             let read = if link.is(state::NO_READ) {
-                self.inner.options.read_buffer
+                self.read_size
             } else {
                 0
             };

@@ -176,7 +176,7 @@ impl<B: Backend> Core<B> {
 
     /// Reads a piece into the loop's buffer and writes it. 0 if there is nothing now, or that was the end.
     fn copy_piece(&mut self, from: Token, to: Token, budget: usize) -> Result<usize, Broken> {
-        let size = self.inner.options.read_buffer.min(budget);
+        let size = self.read_size.min(budget);
         let Some((link, source)) = self.inner.table.stream(from) else {
             return Ok(0);
         };

@@ -35,6 +35,7 @@ impl<B: Backend> Core<B> {
     /// and an end that may be any, are 40 of the 240 instructions of an echo at one busy connection.
     #[inline(never)]
     pub(crate) fn run(&mut self, events: &mut B::Events) -> io::Result<()> {
+        self.have_scratch();
         while !self.is_over() {
             self.turn_as::<true>(events, None)?;
         }
@@ -44,6 +45,7 @@ impl<B: Backend> Core<B> {
     /// One turn: waits until something is ready, at most `timeout`, and handles it.
     #[inline(never)]
     pub(crate) fn turn(&mut self, events: &mut B::Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.have_scratch();
         self.turn_as::<false>(events, timeout)
     }
 
@@ -553,6 +555,7 @@ impl<B: Backend> Core<B> {
 
     /// Runs what waits, panics or not, until nothing does. Callbacks at the end of a loop can cause only so much.
     fn finish_all_pending(&mut self) {
+        self.have_scratch();
         for _ in 0..1_000_000 {
             if self.inner.shared.pending.is_empty() {
                 return;

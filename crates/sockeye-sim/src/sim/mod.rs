@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    ConnectRequest, EventLoop, ListenOptions, LoopOptions, OpError, ServiceHandle, StreamOptions,
+    ConnectRequest, EventLoop, ListenOptions, LoopOptions, OpError, Scratch, ServiceHandle, StreamOptions,
     StreamService, Time,
 };
 
@@ -50,6 +50,8 @@ pub struct Sim {
     base_links: BTreeMap<u32, crate::link::LinkOptions>,
     /// What a user has cut by hand.
     cut: Vec<(u32, usize)>,
+    /// The hosts' loops take turns, so they share these.
+    scratch: Scratch,
 }
 
 /// Why a run ended without what it waited for.
@@ -97,6 +99,7 @@ impl Sim {
             in_force: Vec::new(),
             base_links: BTreeMap::new(),
             cut: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -362,7 +365,10 @@ impl Sim {
         let Some(events) = &mut self.slots[usize::from(host)].events else {
             return Ok(());
         };
-        events.turn(None).map_err(|error| SimError::Loop {
+        events.exchange_scratch(&mut self.scratch);
+        let turned = events.turn(None);
+        events.exchange_scratch(&mut self.scratch);
+        turned.map_err(|error| SimError::Loop {
             host: HostId(host),
             error,
         })?;

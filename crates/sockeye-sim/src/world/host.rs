@@ -57,20 +57,25 @@ pub(crate) enum SockRef {
     Unix(u32),
 }
 
+/// A machine. What each turn of its loop touches comes first, in one cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Host {
-    pub(crate) addresses: Vec<IpAddr>,
+    /// Sockets that have something to tell, in the order in which they had it.
+    pub(crate) ready: Vec<SockRef>,
+    pub(crate) alarm_at: Option<u64>,
+    pub(crate) alarm_generation: u32,
     pub(crate) state: HostState,
     pub(crate) has_loop: bool,
     pub(crate) runnable: bool,
-    /// Sockets that have something to tell, in the order in which they had it.
-    pub(crate) ready: Vec<SockRef>,
     pub(crate) alarm_due: bool,
-    pub(crate) alarm_generation: u32,
-    pub(crate) alarm_at: Option<u64>,
-    pub(crate) woken: Arc<WakeFlag>,
+    /// The wake-up was asked for, and seen.
+    pub(crate) wake_due: bool,
     /// The last poll was asked to wait: the loop has nothing of its own to do.
     pub(crate) idle: bool,
+    pub(crate) knobs: Knobs,
+    pub(crate) woken: Arc<WakeFlag>,
+    pub(crate) addresses: Vec<IpAddr>,
     /// What its clock lags behind the world's, for the time it was suspended.
     pub(crate) clock_lag_ns: u64,
     pub(crate) suspended_at: u64,
@@ -80,7 +85,6 @@ pub(crate) struct Host {
     pub(crate) listeners: Vec<u32>,
     /// Names of Unix sockets.
     pub(crate) unix: super::unix::Names,
-    pub(crate) knobs: Knobs,
     pub(crate) random: Random,
     pub(crate) ping_socket: bool,
     pub(crate) raw_allowed: bool,
@@ -98,6 +102,7 @@ impl Host {
             alarm_generation: 0,
             alarm_at: None,
             woken: WakeFlag::new(any_woken),
+            wake_due: false,
             idle: true,
             clock_lag_ns: 0,
             suspended_at: 0,

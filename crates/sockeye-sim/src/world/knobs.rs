@@ -66,15 +66,16 @@ impl Call {
     }
 }
 
-/// The knobs of one host.
+/// The knobs of one host. The two that each poll asks for come first, in a line with what it asks of the host.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Knobs {
     /// Whether anything here is not as it should be: the one test on the fast path.
     pub(crate) active: bool,
+    pub(crate) permute: bool,
     short_ppm: u32,
     spurious_ppm: u32,
     interrupt_ppm: u32,
-    pub(crate) permute: bool,
     /// Errors to come: which call, how many more succeed before, and the error.
     errors: Vec<(Call, u32, i32)>,
     short: Random,

@@ -270,8 +270,9 @@ impl World {
             return;
         }
         for index in 0..self.hosts.len() {
-            let host = &self.hosts[index];
-            if host.has_loop && !host.runnable && host.woken.woken.load(Ordering::Acquire) {
+            let host = &mut self.hosts[index];
+            if host.has_loop && host.woken.woken.load(Ordering::Acquire) {
+                host.wake_due = true;
                 #[expect(clippy::cast_possible_truncation, reason = "hosts are counted in u16")]
                 self.make_runnable(index as u16);
             }

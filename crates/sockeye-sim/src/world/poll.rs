@@ -1,5 +1,7 @@
 //! epoll, edge-triggered: a change puts a socket on its host's list, a poll tells what then is so.
 
+use std::sync::atomic::Ordering;
+
 use sockeye_event_loop::backend::{Readiness, Ready, Token};
 
 use super::host::SockRef;
@@ -25,9 +27,10 @@ impl World {
                 flags: Readiness::READABLE,
             });
         }
-        if slot.woken.woken.swap(false, std::sync::atomic::Ordering::AcqRel)
-            && !self.mutated(Mutant::WakeIsLost)
-        {
+        // Its own flag is looked at only when somebody's was raised.
+        let asked = slot.wake_due || self.any_woken.load(Ordering::Acquire);
+        slot.wake_due = false;
+        if asked && slot.woken.woken.swap(false, Ordering::AcqRel) && !self.mutated(Mutant::WakeIsLost) {
             out.push(Ready {
                 token: Token::WAKE,
                 flags: Readiness::READABLE,

@@ -28,44 +28,57 @@ pub(crate) enum ConnectState {
     Dead,
 }
 
-/// One end of a connection.
+/// One end of a connection. What a plain exchange touches is in its first two cache lines and the beginning of the third:
+/// with thousands of hosts each line costs a trip to memory.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Stream {
-    pub(crate) generation: u32,
-    pub(crate) in_use: bool,
-    /// A program holds it. An orphan only sends what is left.
-    pub(crate) open: bool,
-    pub(crate) queued: bool,
-    pub(crate) state: ConnectState,
-    pub(crate) host: u16,
     pub(crate) token: u64,
+    /// No earlier than this may anything of it arrive: order is kept.
+    pub(crate) last_arrival: u64,
+    /// What it has as a Unix socket, if it is one.
+    pub(crate) unix: Option<Box<UnixEnd>>,
+    pub(crate) generation: u32,
     pub(crate) peer: u32,
     pub(crate) peer_generation: u32,
     /// The way to the peer.
     pub(crate) path: u32,
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
-    pub(crate) v6: bool,
-    /// The listener it came through, until it is accepted.
-    pub(crate) listener: u32,
-    /// Whether its pair is in the port table.
-    pub(crate) holds_pair: bool,
-    pub(crate) rx: Ring,
-    pub(crate) rx_limit: usize,
-    pub(crate) tx: Ring,
-    pub(crate) tx_limit: usize,
-    /// Bytes at the front of `tx` that are on their way.
-    pub(crate) in_flight: usize,
-    /// No earlier than this may anything of it arrive: order is kept.
-    pub(crate) last_arrival: u64,
+    /// SO_ERROR.
+    pub(crate) error: i32,
+    pub(crate) host: u16,
+    pub(crate) state: ConnectState,
+    pub(crate) in_use: bool,
+    /// A program holds it. An orphan only sends what is left.
+    pub(crate) open: bool,
+    pub(crate) queued: bool,
     /// A write found no room since the last event.
     pub(crate) no_space: bool,
     /// Bytes wait for the peer's window.
     pub(crate) window_wait: bool,
-    pub(crate) window_event: bool,
     /// A retransmission is due; nothing overtakes it.
     pub(crate) stalled: bool,
+    /// SHUT_WR was asked for; the end follows the last byte.
+    pub(crate) write_shut: bool,
+    pub(crate) fin_received: bool,
+    pub(crate) read_shut: bool,
+    pub(crate) abort: bool,
+    pub(crate) rx: Ring,
+    pub(crate) rx_limit: usize,
+    pub(crate) tx_limit: usize,
+    pub(crate) tx: Ring,
+    /// Bytes at the front of `tx` that are on their way.
+    pub(crate) in_flight: usize,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) v6: bool,
+    /// Whether its pair is in the port table.
+    pub(crate) holds_pair: bool,
+    pub(crate) window_event: bool,
+    pub(crate) fin_sent: bool,
+    pub(crate) fin_delivered: bool,
     pub(crate) retries: u8,
+    /// The listener it came through, until it is accepted.
+    pub(crate) listener: u32,
     pub(crate) first_loss_at: u64,
     pub(crate) user_timeout_ns: Option<u64>,
     /// Since when the peer has had no room at all.
@@ -73,17 +86,6 @@ pub(crate) struct Stream {
     pub(crate) keepalive: Option<(u64, u64, u32)>,
     pub(crate) probes: u32,
     pub(crate) last_heard: u64,
-    /// SHUT_WR was asked for; the end follows the last byte.
-    pub(crate) write_shut: bool,
-    pub(crate) fin_sent: bool,
-    pub(crate) fin_delivered: bool,
-    pub(crate) fin_received: bool,
-    pub(crate) read_shut: bool,
-    pub(crate) abort: bool,
-    /// SO_ERROR.
-    pub(crate) error: i32,
-    /// What it has as a Unix socket, if it is one.
-    pub(crate) unix: Option<Box<UnixEnd>>,
     /// Sequence numbers for captures.
     pub(crate) sent: u32,
     pub(crate) received: u32,
