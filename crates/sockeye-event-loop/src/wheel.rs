@@ -120,7 +120,7 @@ impl<T: Copy> Wheel<T> {
 
     /// When to look again: no timer is due before it. `None` when there is none.
     pub(crate) fn next(&self) -> Option<Time> {
-        (self.live > 0).then_some(Time::from_nanos(self.next))
+        (self.next != u64::MAX).then_some(Time::from_nanos(self.next))
     }
 
     /// As [`next`](Self::next); the end of time when there is none.
@@ -149,6 +149,9 @@ impl<T: Copy> Wheel<T> {
             self.heap.pop();
             self.release(index);
             self.live -= 1;
+            if self.live == 0 {
+                self.next = u64::MAX;
+            }
             return Some((Time::from_nanos(deadline), target));
         }
         self.next = self.earliest();

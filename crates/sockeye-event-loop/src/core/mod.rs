@@ -208,10 +208,10 @@ pub(crate) struct Core<B: Backend> {
     pub(crate) read_size: usize,
     /// What the callback that runs has written in small pieces.
     pub(crate) out: Gather,
-    pub(crate) budgets: turn::Budgets,
-    pub(crate) inner: Inner<B>,
     /// What an end of a pair is offered: exchanged for what was written to it.
     pub(crate) inbound: Vec<u8>,
+    pub(crate) budgets: turn::Budgets,
+    pub(crate) inner: Inner<B>,
     pub(crate) inbox: Option<Box<RecvBatch>>,
     /// The batch that is being offered, should a callback panic in the middle.
     pub(crate) open_batch: Option<(Token, BatchPlace)>,
