@@ -102,7 +102,7 @@ const SUBJECTS: &[Subject] = &[
     )
     .at_most_ns(2_000),
     subject("network-lookups", "lookup", &[1_000, 10_000, 100_000, 1_000_000]).because(
-        "a binary search: a step more for each doubling, and each out of the cache",
+        "a binary search: a step more for each doubling, the last of them out of the cache",
         8.0,
     ),
     subject("ports-inserted", "port", &[32, 320, 3_200, 32_000]).because(

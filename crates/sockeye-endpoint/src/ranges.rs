@@ -41,11 +41,16 @@ const CHUNK: usize = 512;
 #[derive(Clone)]
 pub(crate) struct RangeSet<T> {
     chunks: Vec<Vec<(T, T)>>,
+    /// Where each chunk begins: side by side, as looking into the chunks would miss the cache at each step.
+    begins: Vec<T>,
 }
 
 impl<T> Default for RangeSet<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new() }
+        Self {
+            chunks: Vec::new(),
+            begins: Vec::new(),
+        }
     }
 }
 
@@ -91,6 +96,7 @@ impl<T: Point> RangeSet<T> {
         let size = if ranges.len() <= CHUNK { CHUNK } else { CHUNK / 2 };
         Self {
             chunks: ranges.chunks(size).map(<[_]>::to_vec).collect(),
+            begins: ranges.chunks(size).map(|chunk| chunk[0].0).collect(),
         }
     }
 
@@ -104,11 +110,10 @@ impl<T: Point> RangeSet<T> {
 
     /// The chunk in which a range that begins at or before `point` is, if there is one.
     fn chunk_of(&self, point: T) -> Option<usize> {
-        let begins = |chunk: &Vec<(T, T)>| chunk.first().is_some_and(|(first, _)| *first <= point);
-        match &self.chunks[..] {
+        match &self.begins[..] {
             // Most sets are small.
-            [only] => begins(only).then_some(0),
-            chunks => chunks.partition_point(begins).checked_sub(1),
+            [only] => (*only <= point).then_some(0),
+            begins => begins.partition_point(|begin| *begin <= point).checked_sub(1),
         }
     }
 
@@ -136,6 +141,7 @@ impl<T: Point> RangeSet<T> {
         let at = self.chunk_of(first).unwrap_or(0);
         let Some(chunk) = self.chunks.get_mut(at) else {
             self.chunks.push(alloc::vec![(first, last)]);
+            self.begins.push(first);
             return;
         };
         let mut from = chunk.partition_point(|(start, _)| *start <= first);
@@ -150,8 +156,10 @@ impl<T: Point> RangeSet<T> {
         let to = from + absorb(&chunk[from..], &mut range);
         let all = to == chunk.len();
         chunk.splice(from..to, [range]);
+        self.begins[at] = chunk[0].0;
         if chunk.len() > CHUNK {
             let rest = chunk.split_off(CHUNK / 2);
+            self.begins.insert(at + 1, rest[0].0);
             self.chunks.insert(at + 1, rest);
         }
         if all {
@@ -172,11 +180,13 @@ impl<T: Point> RangeSet<T> {
             last = range.1;
             if count < chunk.len() {
                 chunk.drain(..count);
+                self.begins[whole] = chunk[0].0;
                 break;
             }
             whole += 1;
         }
         self.chunks.drain(at + 1..whole);
+        self.begins.drain(at + 1..whole);
         if let Some(range) = self.chunks[at].last_mut() {
             range.1 = last;
         }
@@ -309,6 +319,7 @@ mod tests {
                             .iter()
                             .all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK)
                     );
+                    assert!(set.begins.iter().eq(set.chunks.iter().map(|chunk| &chunk[0].0)));
                     assert!(all.iter().all(|range| set.contains_range(range.0, range.1)));
                 }
             }
