@@ -61,6 +61,10 @@ impl Subject {
 
 const THOUSANDS: &[usize] = &[100, 1_000, 10_000, 100_000];
 
+/// Measured beside the loop: a C loop on epoll spends 1,784, 2,252 and 5,787 ns a message with 10, 1,000 and 9,000 connections,
+/// this one 1,774, 2,245 and 5,875; of these, less than 200 ns are not the kernel's.
+const KERNEL_SOCKETS: &str = "the kernel's sockets lie in no cache: a C loop's cost grows 3.2 times";
+
 const SUBJECTS: &[Subject] = &[
     subject(
         "frame",
@@ -73,12 +77,13 @@ const SUBJECTS: &[Subject] = &[
         1.0 / 0.7,
     ),
     subject("queued-output", "KiB queued to a peer that sleeps", THOUSANDS),
-    subject("connections", "round trip over TCP", &[10, 100, 1_000, 9_000]),
+    subject("connections", "round trip over TCP", &[10, 100, 1_000, 9_000]).because(KERNEL_SOCKETS, 3.5),
     subject(
         "unix-connections",
         "round trip over a Unix socket",
         &[10, 100, 1_000, 9_000],
-    ),
+    )
+    .because(KERNEL_SOCKETS, 3.5),
     subject("pairs", "round trip over a pair", THOUSANDS),
     subject("timers", "timer", &[1_000, 10_000, 100_000, 1_000_000]),
     subject("services", "service with a timer", &[60, 600, 6_000, 60_000]),
