@@ -201,6 +201,7 @@ const MAX_LENT: usize = 4 * 1024 * 1024;
 /// The loop without its event storage. In the order of [`Shared`]'s reason.
 #[repr(C)]
 pub(crate) struct Core<B: Backend> {
+    pub(crate) inner: Inner<B>,
     pub(crate) drivers: Vec<Box<dyn Driver>>,
     /// The one read buffer: a short kept tail in front, `read_buffer` bytes behind it. Never cleared.
     pub(crate) buffer: Vec<u8>,
@@ -211,7 +212,6 @@ pub(crate) struct Core<B: Backend> {
     /// What an end of a pair is offered: exchanged for what was written to it.
     pub(crate) inbound: Vec<u8>,
     pub(crate) budgets: turn::Budgets,
-    pub(crate) inner: Inner<B>,
     pub(crate) inbox: Option<Box<RecvBatch>>,
     /// The batch that is being offered, should a callback panic in the middle.
     pub(crate) open_batch: Option<(Token, BatchPlace)>,
