@@ -24,6 +24,7 @@ fn groups(size: usize) -> [(&'static str, Vec<Contender>); 3] {
             "segments",
             vec![
                 bare::segments(size),
+                bare::scattered_segments(size),
                 ours::segments(size),
                 ours::batch(size, true),
                 ours::scattered_batch(size),

@@ -170,43 +170,78 @@ pub(crate) fn mmsg(size: usize) -> Contender {
     })
 }
 
-/// `sendmsg` with `UDP_SEGMENT`, `recvmmsg` with `UDP_GRO`.
+/// `sendmsg` with `UDP_SEGMENT`, `recvmmsg` with `UDP_GRO`: one contiguous payload a message.
 pub(crate) fn segments(size: usize) -> Contender {
     let mut receiver = Receiver::new(true);
     let sender = socket();
-    let mut to = address(&receiver.socket);
+    let to = address(&receiver.socket);
     let mut payload = vec![7u8; size * BURST];
     let messages = segment_messages(size);
     Contender::new("libc gso+gro", move || {
         for len in &messages {
-            let mut iov = libc::iovec {
+            let iov = libc::iovec {
                 iov_base: payload.as_mut_ptr().cast(),
                 iov_len: *len,
             };
-            let mut control = [0u64; 3];
-            // SAFETY: all zeros is a valid header.
-            let mut header: libc::msghdr = unsafe { zeroed() };
-            header.msg_name = (&raw mut to).cast();
-            header.msg_namelen = 16;
-            header.msg_iov = &raw mut iov;
-            header.msg_iovlen = 1;
-            header.msg_control = control.as_mut_ptr().cast();
-            header.msg_controllen = 24;
-            // SAFETY: the header leads to a control buffer of its length.
-            let message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
-            // SAFETY: the buffer has room for one control message and is aligned for it.
-            let message = unsafe { &mut *message };
-            message.cmsg_level = libc::SOL_UDP;
-            message.cmsg_type = libc::UDP_SEGMENT;
-            message.cmsg_len = 18;
-            // SAFETY: and for two bytes of data in it.
-            let data = unsafe { libc::CMSG_DATA(message) };
-            // SAFETY: likewise.
-            unsafe { *data.cast::<u16>() = size as u16 };
-            // SAFETY: the header leads to an address, a payload and control messages, all alive.
-            let sent = unsafe { libc::sendmsg(sender.as_raw_fd(), &raw const header, 0) };
-            assert_eq!(sent, *len as isize);
+            send_segments(&sender, to, &mut [iov], size, *len);
         }
         receiver.burst(size);
     })
+}
+
+/// The same from payloads that do not lie side by side: an I/O vector each.
+pub(crate) fn scattered_segments(size: usize) -> Contender {
+    let mut receiver = Receiver::new(true);
+    let sender = socket();
+    let to = address(&receiver.socket);
+    let mut payloads: Vec<Vec<u8>> = (0..BURST).map(|_| vec![7u8; size]).collect();
+    let messages = segment_messages(size);
+    let mut iovs = Vec::with_capacity(BURST);
+    Contender::new("libc gso+gro, scattered", move || {
+        let mut from = 0;
+        for len in &messages {
+            let to_payload = from + len / size;
+            iovs.clear();
+            iovs.extend(payloads[from..to_payload].iter_mut().map(|payload| libc::iovec {
+                iov_base: payload.as_mut_ptr().cast(),
+                iov_len: size,
+            }));
+            send_segments(&sender, to, &mut iovs, size, *len);
+            from = to_payload;
+        }
+        receiver.burst(size);
+    })
+}
+
+/// One message of `len` bytes, to be cut into datagrams of `size`.
+fn send_segments(
+    sender: &UdpSocket,
+    mut to: libc::sockaddr_in,
+    iovs: &mut [libc::iovec],
+    size: usize,
+    len: usize,
+) {
+    let mut control = [0u64; 3];
+    // SAFETY: all zeros is a valid header.
+    let mut header: libc::msghdr = unsafe { zeroed() };
+    header.msg_name = (&raw mut to).cast();
+    header.msg_namelen = 16;
+    header.msg_iov = iovs.as_mut_ptr();
+    header.msg_iovlen = iovs.len();
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = 24;
+    // SAFETY: the header leads to a control buffer of its length.
+    let message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    // SAFETY: the buffer has room for one control message and is aligned for it.
+    let message = unsafe { &mut *message };
+    message.cmsg_level = libc::SOL_UDP;
+    message.cmsg_type = libc::UDP_SEGMENT;
+    message.cmsg_len = 18;
+    // SAFETY: and for two bytes of data in it.
+    let data = unsafe { libc::CMSG_DATA(message) };
+    // SAFETY: likewise.
+    unsafe { *data.cast::<u16>() = size as u16 };
+    // SAFETY: the header leads to an address, payloads and control messages, all alive.
+    let sent = unsafe { libc::sendmsg(sender.as_raw_fd(), &raw const header, 0) };
+    assert_eq!(sent, len as isize);
 }
