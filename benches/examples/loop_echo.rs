@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sockeye::event_loop::{
     Datagram, DatagramOptions, DatagramService, Datagrams, Deadlines, EventLoop, ListenOptions, LoopOptions,
-    Sent, Stream, StreamOptions, StreamService, UnixListenOptions, UnixName,
+    Sent, Stream, StreamOptions, StreamService, UnixDatagramOptions, UnixListenOptions, UnixName,
 };
 
 struct Echo;
@@ -107,6 +107,11 @@ fn serve(kind: &str, port: u16, mode: &str, shared: bool) -> Result<(), Box<dyn 
             "listening on {kind}://{}",
             events.local_addr(id)?
         )?;
+    } else if kind == "unix-datagram" {
+        let name: UnixName = format!("@d{port}").parse()?;
+        let service = events.add_datagram_service(UdpEcho);
+        events.bind_unix(service, &name, &UnixDatagramOptions::default())?;
+        writeln!(std::io::stdout(), "listening on unix:{name}")?;
     } else {
         let deadlines = Deadlines {
             idle: Some(Duration::from_secs(60)),

@@ -56,17 +56,20 @@ pub(super) fn bind(at: &UnixName, options: &UnixDatagramOptions) -> Result<UnixS
 impl UnixSocket {
     pub(super) fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.clear();
-        // Fewer than there is room for would look as if there were no more.
+        // Fewer than there is room for say that there are no more: so it goes on until one call gave fewer.
         while batch.capacity() - batch.len() >= self.inbox.capacity() {
-            match self.inbox.recv(&self.socket) {
-                Ok(_) => {}
+            let received = match self.inbox.recv(&self.socket) {
+                Ok(received) => received,
                 // What came before the error is told first; the error comes again.
                 Err(_) if !batch.is_empty() => break,
                 Err(error) => return Err(error),
-            }
+            };
             for datagram in self.inbox.iter() {
                 let source = self.peers.address_of(&datagram.source);
                 batch.push(datagram.payload, source, None, Meta::NONE);
+            }
+            if received < self.inbox.capacity() {
+                break;
             }
         }
         Ok(batch.len())
