@@ -172,6 +172,20 @@ impl MessageIo for KernelDatagram {
     }
 }
 
+impl KernelDatagram {
+    /// Each datagram that a peer takes from its queue makes a Unix socket writable anew: an event for each answer. One that
+    /// is not connected has no use for them, as none tells whose queue has room.
+    fn of_use(&self, interests: Interest) -> Interest {
+        match self {
+            #[cfg(feature = "unix")]
+            Self::Unix(socket) if !socket.connected => {
+                interests.remove(Interest::WRITABLE).unwrap_or(interests)
+            }
+            _ => interests,
+        }
+    }
+}
+
 /// The same call on whichever it is.
 macro_rules! either {
     ($of:expr, $socket:ident => $call:expr) => {
@@ -189,10 +203,12 @@ macro_rules! either {
 
 impl Source for KernelDatagram {
     fn register(&mut self, registry: &Registry, token: mio::Token, interests: Interest) -> io::Result<()> {
+        let interests = self.of_use(interests);
         either!(self, socket => socket.register(registry, token, interests))
     }
 
     fn reregister(&mut self, registry: &Registry, token: mio::Token, interests: Interest) -> io::Result<()> {
+        let interests = self.of_use(interests);
         either!(self, socket => socket.reregister(registry, token, interests))
     }
 

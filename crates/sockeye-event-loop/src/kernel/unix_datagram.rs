@@ -6,15 +6,12 @@ use std::ops::Range;
 
 use sockeye_endpoint::UnixName;
 use sockeye_socket::errno::{EAGAIN, EDESTADDRREQ, EIO, ENOBUFS};
-use sockeye_socket::unix::UnixRecvBatch;
 use sockeye_socket::{Meta, Op, OpError, Outgoing, RecvBatch, SendError, SendReport};
 use sockeye_unix::{DatagramOptions, UnixDatagram};
 
 use crate::options::UnixDatagramOptions;
 use crate::unix_peers::UnixPeers;
 
-/// Datagrams received in one call.
-const BATCH: usize = 16;
 /// One byte more than a batch of the loop has room for: what is longer is known to be cut.
 const SLOT: usize = 65_536;
 
@@ -22,9 +19,9 @@ const SLOT: usize = 65_536;
 #[derive(Debug)]
 pub struct UnixSocket {
     pub(super) socket: UnixDatagram,
-    inbox: UnixRecvBatch,
+    inbox: Vec<u8>,
     peers: UnixPeers,
-    connected: bool,
+    pub(super) connected: bool,
 }
 
 pub(super) fn bind(at: &UnixName, options: &UnixDatagramOptions) -> Result<UnixSocket, OpError> {
@@ -47,7 +44,7 @@ pub(super) fn bind(at: &UnixName, options: &UnixDatagramOptions) -> Result<UnixS
     }
     Ok(UnixSocket {
         socket,
-        inbox: UnixRecvBatch::new(BATCH, SLOT),
+        inbox: vec![0; SLOT],
         peers: UnixPeers::default(),
         connected: options.connect.is_some(),
     })
@@ -56,20 +53,16 @@ pub(super) fn bind(at: &UnixName, options: &UnixDatagramOptions) -> Result<UnixS
 impl UnixSocket {
     pub(super) fn recv_batch(&mut self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.clear();
-        // Fewer than there is room for say that there are no more: so it goes on until one call gave fewer.
-        while batch.capacity() - batch.len() >= self.inbox.capacity() {
-            let received = match self.inbox.recv(&self.socket) {
-                Ok(received) => received,
+        // One by one: a queue holds few (`net.unix.max_dgram_qlen`), and recvmmsg costs more than the calls that it saves.
+        while batch.len() < batch.capacity() {
+            match self.socket.recv_from_name(&mut self.inbox) {
+                Ok((len, name)) => {
+                    let source = self.peers.address_of(&name);
+                    batch.push(&self.inbox[..len], source, None, Meta::NONE);
+                }
                 // What came before the error is told first; the error comes again.
                 Err(_) if !batch.is_empty() => break,
                 Err(error) => return Err(error),
-            };
-            for datagram in self.inbox.iter() {
-                let source = self.peers.address_of(&datagram.source);
-                batch.push(datagram.payload, source, None, Meta::NONE);
-            }
-            if received < self.inbox.capacity() {
-                break;
             }
         }
         Ok(batch.len())
