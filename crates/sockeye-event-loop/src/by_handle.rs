@@ -9,9 +9,9 @@ use sockeye_socket::{Op, OpError};
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
-use crate::id::{ListenerId, ServiceHandle, StreamId};
+use crate::id::{ListenerId, ServiceHandle, StreamId, StreamServiceId};
 use crate::options::{ListenOptions, PairOptions, UnixListenOptions};
-use crate::outcome::{PairError, SwitchError};
+use crate::outcome::{ConnectFailure, PairError, SwitchError};
 use crate::service::StreamService;
 use crate::stream::Stream;
 
@@ -28,15 +28,34 @@ impl Context<'_> {
     ///
     /// # Errors
     /// [`PairError::NoSuchService`] for a handle of another loop.
-    pub fn connect_for<S: StreamService>(
+    pub fn connect_for(
         &mut self,
-        service: ServiceHandle<S>,
+        service: impl Into<StreamServiceId>,
         request: ConnectRequest,
     ) -> Result<ConnectId, PairError> {
-        if !self.host.has_streams(service.key()) {
+        let StreamServiceId(service) = service.into();
+        if !self.host.has_streams(service) {
             return Err(PairError::NoSuchService);
         }
         Ok(self.host.connect(service.index, request))
+    }
+
+    /// Tells another stream service of the loop that a connect of it came to nothing, for who connects on behalf of others:
+    /// its `on_connect_error` follows once this callback has returned.
+    ///
+    /// # Errors
+    /// [`PairError::NoSuchService`] for a handle of another loop.
+    pub fn fail_connect_for(
+        &mut self,
+        service: impl Into<StreamServiceId>,
+        failure: ConnectFailure,
+    ) -> Result<(), PairError> {
+        let StreamServiceId(service) = service.into();
+        if !self.host.has_streams(service) {
+            return Err(PairError::NoSuchService);
+        }
+        self.host.fail_connect(service.index, failure);
+        Ok(())
     }
 
     /// Makes a pair: two ends inside the loop, without a socket. What `first` writes to its end is `second`'s
@@ -49,13 +68,13 @@ impl Context<'_> {
     ///
     /// # Errors
     /// A handle of another loop, a table without a place.
-    pub fn pair<A: StreamService, B: StreamService>(
+    pub fn pair(
         &mut self,
-        first: ServiceHandle<A>,
-        second: ServiceHandle<B>,
+        first: impl Into<StreamServiceId>,
+        second: impl Into<StreamServiceId>,
         options: &PairOptions,
     ) -> Result<(StreamId, StreamId), PairError> {
-        let [one, two] = self.host.pair(first.key(), second.key(), options)?;
+        let [one, two] = self.host.pair(first.into().0, second.into().0, options)?;
         Ok((StreamId(one), StreamId(two)))
     }
 
@@ -63,13 +82,14 @@ impl Context<'_> {
     ///
     /// # Errors
     /// As [`listen`](Self::listen); `InvalidInput` for a handle of another loop.
-    pub fn listen_for<S: StreamService>(
+    pub fn listen_for(
         &mut self,
-        service: ServiceHandle<S>,
+        service: impl Into<StreamServiceId>,
         at: SocketAddr,
         options: &ListenOptions,
     ) -> Result<ListenerId, OpError> {
-        if !self.host.has_streams(service.key()) {
+        let StreamServiceId(service) = service.into();
+        if !self.host.has_streams(service) {
             let error = io::Error::new(io::ErrorKind::InvalidInput, PairError::NoSuchService);
             return Err(OpError::new(Op::Listen, Transport::Tcp, error).with_local(Endpoint::tcp(at)));
         }
@@ -80,13 +100,14 @@ impl Context<'_> {
     ///
     /// # Errors
     /// As [`listen_unix`](Self::listen_unix); `InvalidInput` for a handle of another loop.
-    pub fn listen_unix_for<S: StreamService>(
+    pub fn listen_unix_for(
         &mut self,
-        service: ServiceHandle<S>,
+        service: impl Into<StreamServiceId>,
         at: &UnixName,
         options: &UnixListenOptions,
     ) -> Result<ListenerId, OpError> {
-        if !self.host.has_streams(service.key()) {
+        let StreamServiceId(service) = service.into();
+        if !self.host.has_streams(service) {
             let error = io::Error::new(io::ErrorKind::InvalidInput, PairError::NoSuchService);
             return Err(OpError::unix(Op::Listen, error).with_local_name(*at));
         }
@@ -102,8 +123,8 @@ impl Stream<'_> {
     ///
     /// # Errors
     /// [`SwitchError`]; nothing has happened then.
-    pub fn switch_to<S: StreamService>(&mut self, service: ServiceHandle<S>) -> Result<(), SwitchError> {
+    pub fn switch_to(&mut self, service: impl Into<StreamServiceId>) -> Result<(), SwitchError> {
         self.settle_for_good();
-        self.host.switch(self.token, service.key())
+        self.host.switch(self.token, service.into().0)
     }
 }

@@ -91,6 +91,12 @@ impl ConnectRequest {
         self
     }
 
+    /// The number that it was given, for who connects on behalf of others.
+    #[must_use]
+    pub fn tagged(&self) -> u64 {
+        self.tag
+    }
+
     /// For the whole request. The service's [`Deadlines::connect`](crate::Deadlines) holds where none is given.
     #[must_use]
     pub fn deadline(mut self, after: Duration) -> Self {

@@ -1,8 +1,10 @@
 //! What handles ask of the loop, without its backend in the types: so a service compiles once for both worlds.
 
+use std::any::{Any, TypeId};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use sockeye_socket::{OpError, Outgoing};
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::id::{ServiceKey, TimerId, Token};
 use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks};
-use crate::outcome::{Deadline, Message, PairError, Peer, Sent, SwitchError};
+use crate::outcome::{ConnectFailure, Deadline, Message, PairError, Peer, Sent, SwitchError};
 use crate::stats::Stats;
 use crate::time::Time;
 
@@ -77,6 +79,10 @@ pub(crate) trait Host {
     fn shutdown_write(&mut self, token: Token);
     fn close(&mut self, token: Token);
     fn abort(&mut self, token: Token);
+    /// As `abort`; the other end of a pair hears `error`.
+    fn abort_with(&mut self, token: Token, error: io::Error);
+    fn attach(&mut self, token: Token, what: Rc<dyn Any>);
+    fn attached(&self, token: Token, kind: TypeId) -> Option<Rc<dyn Any>>;
     fn join(&mut self, a: Token, b: Token) -> bool;
     fn set_deadlines(&mut self, token: Token, deadlines: Deadlines);
     fn set_stream_option(&mut self, token: Token, option: &StreamOption) -> io::Result<()>;
@@ -102,6 +108,7 @@ pub(crate) trait Host {
     ) -> Result<[Token; 2], PairError>;
     fn switch(&mut self, token: Token, to: ServiceKey) -> Result<(), SwitchError>;
     fn has_streams(&self, service: ServiceKey) -> bool;
+    fn fail_connect(&mut self, service: u16, failure: ConnectFailure);
 
     fn connect(&mut self, service: u16, request: ConnectRequest) -> ConnectId;
     fn cancel_connect(&mut self, id: ConnectId) -> bool;

@@ -176,6 +176,17 @@ impl<S> fmt::Debug for ServiceHandle<S> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ServiceId(pub(crate) u16);
 
+/// A stream service on a loop, without its type: for who hands connections to services of many types, such as a multiplexer.
+/// Whatever takes the handle of a stream service takes this too. A handle of another loop is recognised as before.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamServiceId(pub(crate) ServiceKey);
+
+impl<S: 'static> From<ServiceHandle<S>> for StreamServiceId {
+    fn from(handle: ServiceHandle<S>) -> Self {
+        Self(handle.key())
+    }
+}
+
 /// A handle for the core, which knows no types: by its kind a handle of another loop is recognised.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServiceKey {

@@ -86,7 +86,7 @@ pub use context::Context;
 pub use core::scratch::Scratch;
 pub use datagrams::{Datagram, Datagrams};
 pub use event_loop::EventLoop;
-pub use id::{AnyId, DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, TimerId};
+pub use id::{AnyId, DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, StreamServiceId, TimerId};
 pub use kernel::Mio;
 pub use options::{
     ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions,

@@ -78,6 +78,8 @@ struct Both {
     events: Events,
     capacity: usize,
     ways: [Way; 2],
+    /// What an end that is reset is told in place of ECONNRESET.
+    faults: [Option<io::Error>; 2],
 }
 
 /// One of the two ends.
@@ -95,6 +97,7 @@ impl PairEnd {
             events: events.clone(),
             capacity: capacity.max(1),
             ways: Default::default(),
+            faults: [None, None],
         }));
         [0, 1].map(|side| Self {
             both: Rc::clone(&both),
@@ -112,6 +115,11 @@ impl PairEnd {
     /// The address it answers with.
     pub(crate) fn set_local(&mut self, local: Option<SocketAddr>) {
         self.local = local;
+    }
+
+    /// What the other end hears when this one is reset, in place of ECONNRESET.
+    pub(crate) fn set_fault(&self, error: io::Error) {
+        self.both.borrow_mut().faults[1 - self.side] = Some(error);
     }
 
     pub(crate) fn is_first(&self) -> bool {
@@ -195,7 +203,7 @@ impl PairEnd {
         }
         if way.has(flag::ERROR) {
             way.flags &= !flag::ERROR;
-            return Err(io::Error::from_raw_os_error(ECONNRESET));
+            return Err(both.fault(self.side));
         }
         if way.has(flag::ENDED | flag::RESET) || buf.is_empty() {
             return Ok(0);
@@ -211,12 +219,18 @@ impl Both {
         }
     }
 
+    /// Why end `side` was reset.
+    fn fault(&mut self, side: usize) -> io::Error {
+        let fault = self.faults[side].take();
+        fault.unwrap_or_else(|| io::Error::from_raw_os_error(ECONNRESET))
+    }
+
     /// Whether end `side` may write: an error if it may not any more.
     fn may_write(&mut self, side: usize) -> io::Result<()> {
         let own = &mut self.ways[side];
         if own.has(flag::ERROR) {
             own.flags &= !flag::ERROR;
-            return Err(io::Error::from_raw_os_error(ECONNRESET));
+            return Err(self.fault(side));
         }
         if own.has(flag::RESET) || self.ways[1 - side].has(flag::UNREAD | flag::ENDED) {
             return Err(io::Error::from_raw_os_error(EPIPE));
@@ -252,10 +266,11 @@ impl StreamIo for PairEnd {
     }
 
     fn connect_progress(&mut self) -> ConnectProgress {
-        let own = &mut self.both.borrow_mut().ways[self.side];
+        let both = &mut *self.both.borrow_mut();
+        let own = &mut both.ways[self.side];
         if own.has(flag::ERROR) {
             own.flags &= !flag::ERROR;
-            return ConnectProgress::Failed(io::Error::from_raw_os_error(ECONNRESET));
+            return ConnectProgress::Failed(both.fault(self.side));
         }
         ConnectProgress::Connected
     }

@@ -1,8 +1,10 @@
 //! What handles may ask of the loop: each answered by the part of the core that knows.
 
+use std::any::{Any, TypeId};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_endpoint::UnixName;
@@ -16,7 +18,7 @@ use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
 use crate::id::{ServiceKey, TimerId, Token};
 use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks};
-use crate::outcome::{Message, PairError, Peer, Sent, SwitchError};
+use crate::outcome::{ConnectFailure, Message, PairError, Peer, Sent, SwitchError};
 use crate::pair::Wire;
 use crate::stats::Stats;
 use crate::time::Time;
@@ -150,6 +152,28 @@ impl<B: Backend> Host for Inner<B> {
 
     fn abort(&mut self, token: Token) {
         self.abort_now(token);
+    }
+
+    fn abort_with(&mut self, token: Token, error: io::Error) {
+        if let Some((_, Wire::Pair(end))) = self.table.stream(token) {
+            end.set_fault(error);
+        }
+        self.abort_now(token);
+    }
+
+    fn attach(&mut self, token: Token, what: Rc<dyn Any>) {
+        if let Some((link, _)) = self.table.stream(token) {
+            let attached = &mut link.extra().attached;
+            let kind = (*what).type_id();
+            attached.retain(|known| (**known).type_id() != kind);
+            attached.push(what);
+        }
+    }
+
+    fn attached(&self, token: Token, kind: TypeId) -> Option<Rc<dyn Any>> {
+        let extra = self.table.link(token)?.extra.as_ref()?;
+        let known = extra.attached.iter().find(|known| (***known).type_id() == kind);
+        known.cloned()
     }
 
     fn join(&mut self, a: Token, b: Token) -> bool {
@@ -289,6 +313,11 @@ impl<B: Backend> Host for Inner<B> {
 
     fn switch(&mut self, token: Token, to: ServiceKey) -> Result<(), SwitchError> {
         self.switch_now(token, to)
+    }
+
+    fn fail_connect(&mut self, service: u16, failure: ConnectFailure) {
+        let pending = Pending::ConnectFailed(service, failure);
+        self.shared.pending.push_back(pending);
     }
 
     fn has_streams(&self, service: ServiceKey) -> bool {
