@@ -1,0 +1,317 @@
+//! One TLS connection without I/O: records in, plaintext out, and the other way round.
+//!
+//! rustls' unbuffered interface decrypts where the bytes lie and encrypts into our buffer, so that a message is copied as
+//! little as rustls allows.
+
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, ReadEarlyData, UnbufferedStatus,
+};
+use rustls::{CommonState, Error};
+
+/// The header of a record (RFC 8446, section 5.1).
+const HEADER: usize = 5;
+/// What encryption adds to a record at most (RFC 5246, section 6.2.3: 2,048 in CBC suites, which rustls has none of).
+const OVERHEAD: usize = HEADER + 256;
+/// The payload of a record at most.
+const LARGE: usize = 16 * 1024;
+/// A record that fits a segment with room for options, over IPv6 too: whoever gets it can read it at once, without waiting for
+/// further segments.
+const SMALL: usize = 1_360;
+/// So many bytes leave in small records before large ones are worth more: by then the congestion window has opened.
+const SMALL_BYTES: usize = 64 * 1024;
+
+/// Steps in a row that rustls may want for messages of its own: more than it ever has.
+const MESSAGES: usize = 64;
+
+/// Bytes to be sent. The memory stays and is not cleared.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+/// More than this is given back when it was used.
+const KEPT: usize = 128 * 1024;
+
+impl Outgoing {
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.bytes.len() < self.len + len {
+            self.bytes.resize(self.len + len, 0);
+        }
+        &mut self.bytes[self.len..]
+    }
+
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+        if self.bytes.len() > KEPT {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+/// Whichever side this is.
+pub(crate) enum Connection {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+/// Where a connection stands after a step.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// There may be more to do with what is there.
+    Again,
+    /// Nothing more can be done with what is there.
+    Wait,
+}
+
+/// What a step does with plaintext.
+pub(crate) trait Plain {
+    /// The plaintext of one record.
+    fn plain(&mut self, bytes: &[u8]);
+    /// The same, from before the handshake was complete.
+    fn early(&mut self, bytes: &[u8]);
+}
+
+pub(crate) struct Engine {
+    connection: Connection,
+    /// Bytes sent in small records since the connection was idle.
+    small: usize,
+    /// The peer has said that it sends no more.
+    peer_closed: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            small: 0,
+            peer_closed: false,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &CommonState {
+        match &self.connection {
+            Connection::Client(connection) => connection,
+            Connection::Server(connection) => connection,
+        }
+    }
+
+    /// Whether the peer has sent `close_notify`: there is no more to read.
+    pub(crate) fn peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Does one step with the records at the beginning of `data`; says how many bytes of it are done with. What is to be sent
+    /// is added to `out`.
+    pub(crate) fn step(
+        &mut self,
+        data: &mut [u8],
+        out: &mut Outgoing,
+        plain: &mut impl Plain,
+    ) -> (usize, Result<Step, Error>) {
+        let closed = &mut self.peer_closed;
+        match &mut self.connection {
+            Connection::Client(connection) => {
+                handle(connection.process_tls_records(data), out, plain, closed, |_| {
+                    Ok(())
+                })
+            }
+            Connection::Server(connection) => {
+                let mut early = Vec::new();
+                let done = handle(
+                    connection.process_tls_records(data),
+                    out,
+                    plain,
+                    closed,
+                    |mut records| {
+                        while let Some(record) = records.next_record() {
+                            early.extend_from_slice(record?.payload);
+                        }
+                        Ok(())
+                    },
+                );
+                if !early.is_empty() {
+                    plain.early(&early);
+                }
+                done
+            }
+        }
+    }
+
+    /// Adds what rustls wants sent, such as the alert that belongs to an error.
+    pub(crate) fn flush(&mut self, out: &mut Outgoing) {
+        for _ in 0..MESSAGES {
+            let (_, step) = self.step(&mut [], out, &mut Nowhere);
+            if !matches!(step, Ok(Step::Again)) {
+                return;
+            }
+        }
+    }
+
+    /// Encrypts `plain` into `out`, in records of the size that is best now.
+    pub(crate) fn seal(&mut self, mut plain: &[u8], out: &mut Outgoing) -> Result<(), Error> {
+        while !plain.is_empty() {
+            let most = if self.small < SMALL_BYTES { SMALL } else { LARGE };
+            let (now, rest) = plain.split_at(plain.len().min(most));
+            self.small = self.small.saturating_add(now.len());
+            self.send(&Sending::Data(now), out)?;
+            plain = rest;
+        }
+        Ok(())
+    }
+
+    /// The connection was idle: the next bytes leave in small records again.
+    pub(crate) fn was_idle(&mut self) {
+        self.small = 0;
+    }
+
+    /// Adds `close_notify`: no more follows in this direction.
+    pub(crate) fn close(&mut self, out: &mut Outgoing) -> Result<(), Error> {
+        self.send(&Sending::CloseNotify, out)
+    }
+
+    /// Takes new keys for what is sent, and asks the peer to do so too (RFC 8446, section 4.6.3).
+    pub(crate) fn refresh_keys(&mut self, out: &mut Outgoing) -> Result<(), Error> {
+        self.send(&Sending::KeyUpdate, out)?;
+        self.flush(out);
+        Ok(())
+    }
+
+    fn send(&mut self, what: &Sending<'_>, out: &mut Outgoing) -> Result<(), Error> {
+        // What rustls wants sent leaves first. Bounded: it has few messages at a time.
+        let closed = &mut self.peer_closed;
+        for _ in 0..MESSAGES {
+            let sent = match &mut self.connection {
+                Connection::Client(connection) => {
+                    send(connection.process_tls_records(&mut []), what, out, closed)
+                }
+                Connection::Server(connection) => {
+                    send(connection.process_tls_records(&mut []), what, out, closed)
+                }
+            };
+            if sent? {
+                return Ok(());
+            }
+        }
+        Err(Error::HandshakeNotComplete)
+    }
+}
+
+/// What is to be sent once the connection lets one send.
+enum Sending<'a> {
+    Data(&'a [u8]),
+    CloseNotify,
+    KeyUpdate,
+}
+
+/// What is done with plaintext where there can be none.
+struct Nowhere;
+
+impl Plain for Nowhere {
+    fn plain(&mut self, _: &[u8]) {}
+
+    fn early(&mut self, _: &[u8]) {}
+}
+
+fn handle<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    out: &mut Outgoing,
+    plain: &mut impl Plain,
+    closed: &mut bool,
+    read_early: impl FnOnce(ReadEarlyData<'_, '_, Data>) -> Result<(), Error>,
+) -> (usize, Result<Step, Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let step = match state {
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+            match traffic.next_record() {
+                Some(Ok(record)) => {
+                    discard += record.discard;
+                    plain.plain(record.payload);
+                }
+                Some(Err(error)) => break Err(error),
+                None => break Ok(Step::Again),
+            }
+        },
+        Ok(ConnectionState::EncodeTlsData(encode)) => encoded(encode, out).map(|()| Step::Again),
+        Ok(ConnectionState::TransmitTlsData(transmit)) => {
+            transmit.done();
+            Ok(Step::Again)
+        }
+        Ok(ConnectionState::PeerClosed) => {
+            *closed = true;
+            Ok(Step::Again)
+        }
+        Ok(ConnectionState::ReadEarlyData(early)) => read_early(early).map(|()| Step::Again),
+        // Waiting for the peer, done with what is there, or over.
+        Ok(_) => Ok(Step::Wait),
+        Err(error) => Err(error),
+    };
+    (discard, step)
+}
+
+fn encoded<Data>(mut encode: EncodeTlsData<'_, Data>, out: &mut Outgoing) -> Result<(), Error> {
+    let len = match encode.encode(&mut []) {
+        Err(EncodeError::InsufficientSize(needed)) => needed.required_size,
+        // Nothing to encode.
+        Ok(_) | Err(EncodeError::AlreadyEncoded) => return Ok(()),
+    };
+    match encode.encode(out.room(len)) {
+        Ok(written) => {
+            out.len += written;
+            Ok(())
+        }
+        Err(error) => Err(Error::General(error.to_string())),
+    }
+}
+
+/// `false` when something else had to be done first.
+fn send<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    what: &Sending<'_>,
+    out: &mut Outgoing,
+    closed: &mut bool,
+) -> Result<bool, Error> {
+    match status.state? {
+        ConnectionState::WriteTraffic(mut traffic) => {
+            let written = match what {
+                Sending::Data(plain) => traffic.encrypt(plain, out.room(plain.len() + OVERHEAD)),
+                Sending::CloseNotify => traffic.queue_close_notify(out.room(OVERHEAD)),
+                Sending::KeyUpdate => return traffic.refresh_traffic_keys().map(|()| true),
+            };
+            match written {
+                Ok(written) => {
+                    out.len += written;
+                    Ok(true)
+                }
+                Err(EncryptError::EncryptExhausted) => Err(Error::EncryptError),
+                Err(error) => Err(Error::General(error.to_string())),
+            }
+        }
+        ConnectionState::EncodeTlsData(encode) => encoded(encode, out).map(|()| false),
+        ConnectionState::TransmitTlsData(transmit) => {
+            transmit.done();
+            Ok(false)
+        }
+        ConnectionState::PeerClosed => {
+            *closed = true;
+            Ok(false)
+        }
+        ConnectionState::Closed if matches!(what, Sending::CloseNotify) => Ok(true),
+        _ => Err(Error::HandshakeNotComplete),
+    }
+}
