@@ -1,10 +1,8 @@
 //! What handles ask of the loop, without its backend in the types: so a service compiles once for both worlds.
 
-use std::any::{Any, TypeId};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,8 +81,6 @@ pub(crate) trait Host {
     fn abort(&mut self, token: Token);
     /// As `abort`; the other end of a pair hears `error`.
     fn abort_with(&mut self, token: Token, error: io::Error);
-    fn attach(&mut self, token: Token, what: Rc<dyn Any>);
-    fn attached(&self, token: Token, kind: TypeId) -> Option<Rc<dyn Any>>;
     fn join(&mut self, a: Token, b: Token) -> bool;
     fn set_deadlines(&mut self, token: Token, deadlines: Deadlines);
     fn set_stream_option(&mut self, token: Token, option: &StreamOption) -> io::Result<()>;

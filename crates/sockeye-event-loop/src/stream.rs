@@ -1,11 +1,9 @@
 //! The handle through which a service acts on a connection.
 
-use std::any::TypeId;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -210,19 +208,6 @@ impl<'a> Stream<'a> {
             out.close();
         }
         self.host.abort_with(self.token, error);
-    }
-
-    /// Tells whoever has this connection something of it, for who carries others: the ciphers of an end of a pair, what a
-    /// proxy said. One value of each type; it goes over to ends that are made [like](crate::PairOptions) it, and stays
-    /// when the connection is [switched](Self::switch_to).
-    pub fn attach<T: 'static>(&mut self, what: Rc<T>) {
-        self.host.attach(self.token, what);
-    }
-
-    /// What was [attached](Self::attach), by its type.
-    #[must_use]
-    pub fn attached<T: 'static>(&self) -> Option<Rc<T>> {
-        self.host.attached(self.token, TypeId::of::<T>())?.downcast().ok()
     }
 
     /// Relays this connection and another one, bytes both ways with backpressure, by splice where both are

@@ -1,10 +1,8 @@
 //! What handles may ask of the loop: each answered by the part of the core that knows.
 
-use std::any::{Any, TypeId};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_endpoint::UnixName;
@@ -161,21 +159,6 @@ impl<B: Backend> Host for Inner<B> {
             end.set_fault(error);
         }
         self.abort_now(token);
-    }
-
-    fn attach(&mut self, token: Token, what: Rc<dyn Any>) {
-        if let Some((link, _)) = self.table.stream(token) {
-            let attached = &mut link.extra().attached;
-            let kind = (*what).type_id();
-            attached.retain(|known| (**known).type_id() != kind);
-            attached.push(what);
-        }
-    }
-
-    fn attached(&self, token: Token, kind: TypeId) -> Option<Rc<dyn Any>> {
-        let extra = self.table.link(token)?.extra.as_ref()?;
-        let known = extra.attached.iter().find(|known| (***known).type_id() == kind);
-        known.cloned()
     }
 
     fn join(&mut self, a: Token, b: Token) -> bool {

@@ -5,9 +5,6 @@
 
 use std::net::SocketAddr;
 
-use std::any::Any;
-use std::rc::Rc;
-
 use crate::connect::ConnectId;
 use crate::driver::NO_CONN;
 use crate::id::TimerId;
@@ -113,8 +110,6 @@ pub(crate) struct Extra {
     pub(crate) tag: u64,
     /// The peer of the connection that an end of a pair answers like.
     pub(crate) like: Option<Peer>,
-    /// What those that carry it tell of it, one of each type.
-    pub(crate) attached: Vec<Rc<dyn Any>>,
     /// Counts the services it has had: what one of them had set is nothing to the next.
     pub(crate) owner: u32,
     pub(crate) connect: Option<ConnectId>,

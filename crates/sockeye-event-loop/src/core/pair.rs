@@ -194,15 +194,12 @@ impl<B: Backend> Inner<B> {
         use crate::host::Host;
         let (peer, tag, like_peer) = (self.peer_addr(like), self.tag(like), self.peer(like));
         let local = self.local_addr(like).ok();
-        let link = self.table.link(like).and_then(|link| link.extra.as_ref());
-        let attached = link.map_or_else(Vec::new, |extra| extra.attached.clone());
         let Some((link, wire)) = self.table.stream(token) else {
             return;
         };
         link.peer = peer;
         link.extra().tag = tag;
         link.extra().like = like_peer;
-        link.extra().attached = attached;
         if let Wire::Pair(end) = wire {
             end.set_local(local);
         }
