@@ -12,10 +12,10 @@ use rustls::Error;
 use slab::Slab;
 use sockeye_event_loop::{
     CloseReason, ConnectFailure, Context, Message, PairOptions, Stream, StreamId, StreamService,
-    StreamServiceId, Time, TimerId,
+    StreamServiceId, Time, TimerId, Watermarks,
 };
 
-use crate::engine::{Engine, Outgoing, Plain, Step};
+use crate::engine::{Engine, Outgoing, Plain, Step, record_len};
 use crate::error::TlsError;
 use crate::info::{RefreshKeys, TlsInfo};
 use crate::stats::{Count, TlsCounters};
@@ -28,8 +28,6 @@ const IDLE: Duration = Duration::from_secs(1);
 const SHORT: usize = 1_024;
 /// The key of the timer for the handshake.
 const HANDSHAKE: u64 = 0x0074_6c73;
-/// The header of a record (RFC 8446, section 5.1).
-const HEADER: usize = 5;
 
 /// Bounds on handshakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +152,8 @@ impl<S: Side> Carrier<S> {
             self.own = S::own(&stream.context());
         }
         self.counters.add(Count::Begun);
+        // What is encrypted has to be taken: the marks of whoever is inside are those that count.
+        stream.set_watermarks(Watermarks::default());
         let Ok((engine, kept)) = self.side.open(stream) else {
             self.counters.add(Count::Failed);
             stream.abort();
@@ -296,67 +296,96 @@ impl<S: Side> Carrier<S> {
         if known.engine.is_none() {
             known.engine = self.side.hello(&mut known.kept, data, &mut self.out)?;
         }
+        let Some(mut engine) = known.engine.take() else {
+            want_record(stream, data);
+            return Ok(());
+        };
+        let (used, outcome) =
+            engine.behind_held(data, |engine, data| self.records(engine, stream, session, data));
+        *done = used;
+        let stalled = outcome?;
+        let rest = &data[used..];
+        let Some(known) = self.sessions.get_mut(session) else {
+            return Ok(());
+        };
+        if !stalled && known.end.is_some() && engine.has_to_hold(rest) {
+            engine.hold(rest);
+            *done = data.len();
+        } else if !stalled {
+            want_record(stream, rest);
+        }
+        let closed = engine.peer_closed();
+        known.engine = Some(engine);
+        if closed {
+            // Whatever follows is none of it.
+            *done = data.len();
+            self.end_of_peer(stream, session);
+        }
+        Ok(())
+    }
+
+    /// Works through records. Says how many bytes are done with, and whether it stopped for want of room inside. After an
+    /// error the engine is of no use.
+    fn records(
+        &mut self,
+        engine: &mut Engine,
+        stream: &mut Stream<'_>,
+        session: usize,
+        data: &mut [u8],
+    ) -> (usize, Result<bool, TlsError>) {
+        let mut done = 0;
+        // What is decrypted has to be taken: there has to be room first.
+        let mut needs_room = true;
         loop {
             let Some(known) = self.sessions.get_mut(session) else {
-                break;
+                return (data.len(), Ok(false));
             };
-            let Some(engine) = &mut known.engine else { break };
-            let mut end = match known.end {
-                Some(id) => match stream.other(id) {
-                    Some(end) => Some(end),
+            let mut end = None;
+            if let Some(id) = known.end {
+                let Some(mut there) = stream.other(id) else {
                     // Nobody is inside any more.
-                    None => {
-                        *done = data.len();
-                        return Ok(());
-                    }
-                },
-                None => None,
-            };
-            // A record that is decrypted has to be taken: there has to be room first.
-            if let Some(end) = &mut end
-                && end.queued() > 0
-            {
-                end.notify_writable();
-                stream.pause();
-                return Ok(());
+                    return (data.len(), Ok(false));
+                };
+                if needs_room && there.queued() > 0 {
+                    there.notify_writable();
+                    stream.pause();
+                    return (done, Ok(true));
+                }
+                end = Some(there);
             }
             let mut taker = Taker {
                 end,
                 early: &mut known.early,
+                took: false,
             };
-            let (used, step) = engine.step(&mut data[*done..], &mut self.out, &mut taker);
-            *done += used;
+            let (used, step) = engine.step(&mut data[done..], &mut self.out, &mut taker);
+            needs_room = taker.took;
+            done += used;
             let again = match step {
                 Ok(step) => matches!(step, Step::Again),
                 Err(error) => {
-                    engine.flush(&mut self.out);
-                    return Err(error.into());
+                    engine.alert(&mut data[done..], &mut self.out);
+                    return (done, Err(error.into()));
                 }
             };
             if known.timer.is_some() && !engine.state().is_handshaking() {
-                self.establish(stream, session)?;
-                continue;
-            }
-            if engine.peer_closed() {
-                // Whatever follows is none of it.
-                *done = data.len();
-                self.end_of_peer(stream, session);
-                return Ok(());
-            }
-            if !again {
-                break;
+                if let Err(error) = self.establish(engine, stream, session) {
+                    return (done, Err(error));
+                }
+            } else if !again {
+                return (done, Ok(false));
             }
         }
-        want_record(stream, &data[*done..]);
-        Ok(())
     }
 
     /// The handshake is complete: makes the pair.
-    fn establish(&mut self, stream: &mut Stream<'_>, session: usize) -> Result<(), TlsError> {
+    fn establish(
+        &mut self,
+        engine: &Engine,
+        stream: &mut Stream<'_>,
+        session: usize,
+    ) -> Result<(), TlsError> {
         let Some(known) = self.sessions.get_mut(session) else {
-            return Ok(());
-        };
-        let Some(engine) = &known.engine else {
             return Ok(());
         };
         let state = engine.state();
@@ -394,6 +423,9 @@ impl<S: Side> Carrier<S> {
         self.counters.add(Count::Completed);
         if resumed {
             self.counters.add(Count::Resumed);
+        }
+        if let Some(mut end) = stream.other(end) {
+            end.set_watermarks(Watermarks::default());
         }
         if let Some(mut second) = stream.other(second) {
             second.attach(Rc::new(info));
@@ -520,10 +552,12 @@ impl<S: Side> Carrier<S> {
 struct Taker<'a, 's> {
     end: Option<Stream<'s>>,
     early: &'a mut Vec<u8>,
+    took: bool,
 }
 
 impl Plain for Taker<'_, '_> {
     fn plain(&mut self, bytes: &[u8]) {
+        self.took = true;
         if let Some(end) = &mut self.end {
             let _ = end.write(bytes);
         }
@@ -536,11 +570,8 @@ impl Plain for Taker<'_, '_> {
 
 /// Lets the loop wait for a whole record.
 fn want_record(stream: &mut Stream<'_>, rest: &[u8]) {
-    if let Some(&[_, _, _, high, low]) = rest.first_chunk::<HEADER>() {
-        let len = HEADER + usize::from(u16::from_be_bytes([high, low]));
-        if len > rest.len() {
-            stream.want(len);
-        }
+    if let Some(len) = record_len(rest).filter(|len| *len > rest.len()) {
+        stream.want(len);
     }
 }
 

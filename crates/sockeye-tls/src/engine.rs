@@ -93,6 +93,9 @@ pub(crate) struct Engine {
     small: usize,
     /// The peer has said that it sends no more.
     peer_closed: bool,
+    /// Records of a handshake message that is not whole yet. rustls has looked at them and wants to see them at the same
+    /// place in every call, also in those that have nothing to do with them.
+    held: Vec<u8>,
 }
 
 impl Engine {
@@ -101,6 +104,7 @@ impl Engine {
             connection,
             small: 0,
             peer_closed: false,
+            held: Vec::new(),
         }
     }
 
@@ -153,10 +157,43 @@ impl Engine {
         }
     }
 
-    /// Adds what rustls wants sent, such as the alert that belongs to an error.
-    pub(crate) fn flush(&mut self, out: &mut Outgoing) {
+    /// Works on `data` behind what is [held](Self::hold), with `work`, which says how many bytes from the beginning are done
+    /// with. Says how many of `data` are.
+    pub(crate) fn behind_held<R>(
+        &mut self,
+        data: &mut [u8],
+        work: impl FnOnce(&mut Self, &mut [u8]) -> (usize, R),
+    ) -> (usize, R) {
+        if self.held.is_empty() {
+            return work(self, data);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        let before = held.len();
+        held.extend_from_slice(data);
+        let (done, answer) = work(self, &mut held);
+        if done >= before {
+            // What was held is done with; the rest is of `data`.
+            return (done - before, answer);
+        }
+        held.drain(..done);
+        self.held = held;
+        (data.len(), answer)
+    }
+
+    /// Whether rustls has to be shown `rest` again and again: its first record is whole, was looked at, and is not done with.
+    pub(crate) fn has_to_hold(&self, rest: &[u8]) -> bool {
+        self.held.is_empty() && record_len(rest).is_some_and(|len| len <= rest.len())
+    }
+
+    /// Keeps records that rustls has to be shown again.
+    pub(crate) fn hold(&mut self, rest: &[u8]) {
+        self.held.extend_from_slice(rest);
+    }
+
+    /// Adds the alert that belongs to an error that a step with `data` has given.
+    pub(crate) fn alert(&mut self, data: &mut [u8], out: &mut Outgoing) {
         for _ in 0..MESSAGES {
-            let (_, step) = self.step(&mut [], out, &mut Nowhere);
+            let (_, step) = self.step(data, out, &mut Nowhere);
             if !matches!(step, Ok(Step::Again)) {
                 return;
             }
@@ -188,20 +225,21 @@ impl Engine {
     /// Takes new keys for what is sent, and asks the peer to do so too (RFC 8446, section 4.6.3).
     pub(crate) fn refresh_keys(&mut self, out: &mut Outgoing) -> Result<(), Error> {
         self.send(&Sending::KeyUpdate, out)?;
-        self.flush(out);
-        Ok(())
+        // It waits in rustls until something is sent.
+        self.send(&Sending::Nothing, out)
     }
 
     fn send(&mut self, what: &Sending<'_>, out: &mut Outgoing) -> Result<(), Error> {
         // What rustls wants sent leaves first. Bounded: it has few messages at a time.
         let closed = &mut self.peer_closed;
+        let held = &mut self.held[..];
         for _ in 0..MESSAGES {
             let sent = match &mut self.connection {
                 Connection::Client(connection) => {
-                    send(connection.process_tls_records(&mut []), what, out, closed)
+                    send(connection.process_tls_records(held), what, out, closed)
                 }
                 Connection::Server(connection) => {
-                    send(connection.process_tls_records(&mut []), what, out, closed)
+                    send(connection.process_tls_records(held), what, out, closed)
                 }
             };
             if sent? {
@@ -212,11 +250,19 @@ impl Engine {
     }
 }
 
+/// The length of the record that begins here, with its header.
+pub(crate) fn record_len(data: &[u8]) -> Option<usize> {
+    let &[_, _, _, high, low] = data.first_chunk::<HEADER>()?;
+    Some(HEADER + usize::from(u16::from_be_bytes([high, low])))
+}
+
 /// What is to be sent once the connection lets one send.
 enum Sending<'a> {
     Data(&'a [u8]),
     CloseNotify,
     KeyUpdate,
+    /// Only what rustls itself wants sent.
+    Nothing,
 }
 
 /// What is done with plaintext where there can be none.
@@ -291,6 +337,7 @@ fn send<Data>(
             let written = match what {
                 Sending::Data(plain) => traffic.encrypt(plain, out.room(plain.len() + OVERHEAD)),
                 Sending::CloseNotify => traffic.queue_close_notify(out.room(OVERHEAD)),
+                Sending::Nothing => return Ok(true),
                 Sending::KeyUpdate => return traffic.refresh_traffic_keys().map(|()| true),
             };
             match written {

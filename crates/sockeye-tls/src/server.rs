@@ -79,6 +79,9 @@ type ForInfo = Box<dyn FnMut(&TlsInfo) -> Option<StreamServiceId>>;
 /// [`tls`](crate::StreamTls::tls) says what was agreed on. Bytes, ends, resets and back-pressure go through both ways: a half-close is
 /// `close_notify`, an end without it is an error ([`TlsError::Truncated`]).
 ///
+/// Its own [`StreamOptions`](sockeye_event_loop::StreamOptions) are of the connection: deadlines, socket options. What may be
+/// queued is decided by the marks of the service inside; `max_tail` has to have room for a record, as by default.
+///
 /// ```
 /// use std::net::SocketAddr;
 /// use std::sync::Arc;

@@ -42,6 +42,8 @@ pub struct Diary {
     pub received: BTreeMap<u64, Vec<u8>>,
     /// Connections in the order in which they were opened.
     pub opened: Vec<StreamId>,
+    /// Why connections and connects ended, in words.
+    pub reasons: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,6 +109,11 @@ impl Log {
             }
         };
         self.all().into_iter().filter_map(close).collect()
+    }
+
+    /// The first reason, in words; empty if nothing has ended.
+    pub fn reason(&self) -> String {
+        self.0.borrow().reasons.first().cloned().unwrap_or_default()
     }
 
     /// What the n-th connection received.
@@ -338,6 +345,7 @@ impl StreamService for Probe {
     }
 
     fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
+        self.log.0.borrow_mut().reasons.push(failure.to_string());
         self.log.note(u64::MAX, Told::ConnectFailed(failure.to_string()));
         if let Some(action) = &mut self.connect_error {
             action(context);
@@ -361,6 +369,7 @@ impl StreamService for Probe {
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: StreamId, conn: ProbeConn, reason: CloseReason) {
+        self.log.0.borrow_mut().reasons.push(reason.to_string());
         self.log.note(conn.id, Told::Close(reason.name().to_owned()));
         if let Some(action) = &mut self.close {
             action(context, id);
