@@ -192,9 +192,10 @@ impl Engine {
 
     /// Adds the alert that belongs to an error that a step with `data` has given.
     pub(crate) fn alert(&mut self, data: &mut [u8], out: &mut Outgoing) {
-        for _ in 0..MESSAGES {
+        // What waits to be sent comes before anything else: while there is some, the data is not looked at again.
+        while self.state().wants_write() {
             let (_, step) = self.step(data, out, &mut Nowhere);
-            if !matches!(step, Ok(Step::Again)) {
+            if step.is_err() {
                 return;
             }
         }
@@ -360,5 +361,127 @@ fn send<Data>(
         }
         ConnectionState::Closed if matches!(what, Sending::CloseNotify) => Ok(true),
         _ => Err(Error::HandshakeNotComplete),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+    use super::*;
+
+    /// Plaintext that came out.
+    #[derive(Default)]
+    struct Taken(Vec<u8>);
+
+    impl Plain for Taken {
+        fn plain(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+
+        fn early(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+    }
+
+    /// A client and a server that cuts what it sends into records of `fragment` bytes.
+    fn engines(fragment: usize) -> (Engine, Engine) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        server.max_fragment_size = Some(fragment);
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = UnbufferedClientConnection::new(Arc::new(client), name).unwrap();
+        let server = UnbufferedServerConnection::new(Arc::new(server)).unwrap();
+        (
+            Engine::new(Connection::Client(client)),
+            Engine::new(Connection::Server(server)),
+        )
+    }
+
+    /// Does with `data` what a connection does; the rest is kept as the loop keeps it.
+    fn advance(engine: &mut Engine, kept: &mut Vec<u8>, data: &[u8], out: &mut Outgoing, taken: &mut Taken) {
+        kept.extend_from_slice(data);
+        let mut bytes = std::mem::take(kept);
+        let (done, ()) = engine.behind_held(&mut bytes, |engine, data| {
+            let mut done = 0;
+            loop {
+                let (used, step) = engine.step(&mut data[done..], out, taken);
+                done += used;
+                if matches!(step.unwrap(), Step::Wait) {
+                    return (done, ());
+                }
+            }
+        });
+        let rest = &bytes[done..];
+        if !engine.state().is_handshaking() && engine.has_to_hold(rest) {
+            engine.hold(rest);
+        } else {
+            kept.extend_from_slice(rest);
+        }
+    }
+
+    /// Tickets come in pieces, byte by byte, and between any two of them the other direction goes on: rustls is always shown
+    /// what it has seen of them.
+    #[test]
+    fn a_message_in_pieces_does_not_disturb_the_other_direction() {
+        let (mut client, mut server) = engines(40);
+        let (mut to_server, mut to_client) = (Outgoing::default(), Outgoing::default());
+        let (mut client_kept, mut server_kept) = (Vec::new(), Vec::new());
+        let (mut at_client, mut at_server) = (Taken::default(), Taken::default());
+        let mut sent = Vec::new();
+        advance(&mut client, &mut client_kept, &[], &mut to_server, &mut at_client);
+        let mut said = false;
+        for _ in 0..10 {
+            let bytes = to_server.bytes().to_vec();
+            to_server.clear();
+            advance(
+                &mut server,
+                &mut server_kept,
+                &bytes,
+                &mut to_client,
+                &mut at_server,
+            );
+            if !server.state().is_handshaking() && !said {
+                said = true;
+                server.seal(b"from the server", &mut to_client).unwrap();
+            }
+            let bytes = to_client.bytes().to_vec();
+            to_client.clear();
+            for byte in bytes {
+                advance(
+                    &mut client,
+                    &mut client_kept,
+                    &[byte],
+                    &mut to_server,
+                    &mut at_client,
+                );
+                if !client.state().is_handshaking() {
+                    client.seal(&[byte], &mut to_server).unwrap();
+                    sent.push(byte);
+                }
+            }
+        }
+        assert_eq!(at_client.0, b"from the server");
+        assert!(sent.len() > 200, "the tickets came in {} bytes", sent.len());
+        assert_eq!(at_server.0, sent);
+        client.refresh_keys(&mut to_server).unwrap();
+        assert!(!to_server.is_empty());
     }
 }

@@ -29,7 +29,7 @@ const HTTP: [&[u8]; 9] = [
 ];
 /// What a browser shows whoever forgot the `s` of https.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-Content-Length: 63\r\nConnection: close\r\n\r\nThis port speaks TLS, and the request was plain. Use https://.\n\n";
+Content-Length: 63\r\nConnection: close\r\n\r\nThis port speaks TLS, and the request was plain. Use https://.\n";
 
 /// A fatal alert `unrecognized_name` (RFC 6066, section 3), in a record of its own.
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
@@ -96,7 +96,7 @@ type ForInfo = Box<dyn FnMut(&TlsInfo) -> Option<StreamServiceId>>;
 ///
 ///     fn on_open(&mut self, stream: &mut Stream<'_>) {
 ///         let version = stream.tls().map(|tls| tls.version);
-///         stream.write(format!("hello by {version:?}\n").as_bytes());
+///         let _ = stream.write(format!("hello by {version:?}\n").as_bytes());
 ///         stream.close();
 ///     }
 ///

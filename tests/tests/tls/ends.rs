@@ -19,7 +19,7 @@ fn an_end_in_order_is_one_on_both_sides<W: World>() {
     let authority = Authority::new();
     let setting = setting(&mut world, authority.server(), authority.client(), Probe::new());
     let client = Probe::new().open(|stream| {
-        stream.write(b"all of it");
+        let _ = stream.write(b"all of it");
         stream.close();
     });
     let client = connect(&mut world, &setting, client);
@@ -40,12 +40,12 @@ fn half_a_close_is_half_a_close<W: World>() {
     let mut world = W::new();
     let authority = Authority::new();
     let inside = Probe::new().data(|_, data| data.len()).eof(|stream| {
-        stream.write(b"after the end");
+        let _ = stream.write(b"after the end");
         stream.close();
     });
     let setting = setting(&mut world, authority.server(), authority.client(), inside);
     let client = Probe::new().open(|stream| {
-        stream.write(b"question");
+        let _ = stream.write(b"question");
         stream.shutdown_write();
     });
     let client = connect(&mut world, &setting, client);
@@ -63,7 +63,7 @@ fn a_reset_is_a_reset_at_the_other_side<W: World>() {
     let setting = setting(&mut world, authority.server(), authority.client(), echo());
     let client = Probe::new()
         .open(|stream| {
-            stream.write(b"x");
+            let _ = stream.write(b"x");
         })
         .data(|stream, data| {
             stream.abort();
@@ -86,7 +86,7 @@ fn a_service_that_resets_resets_the_client<W: World>() {
     });
     let setting = setting(&mut world, authority.server(), authority.client(), inside);
     let client = Probe::new().open(|stream| {
-        stream.write(b"x");
+        let _ = stream.write(b"x");
     });
     let client = connect(&mut world, &setting, client);
     let outside = client.clone();
@@ -102,7 +102,7 @@ fn a_cut_is_not_an_end<W: World>() {
     let setting = setting(&mut world, authority.server(), authority.client(), Probe::new());
     let client = Probe::new()
         .open(|stream| {
-            stream.write(b"half of it");
+            let _ = stream.write(b"half of it");
             stream.set_timer(Duration::from_millis(20), 1);
         })
         .timer(|stream, _| {
@@ -143,7 +143,7 @@ fn one_service_over_everything<W: World>() {
     };
     let asks = || {
         Probe::new().open(|stream| {
-            stream.write(b"the same");
+            let _ = stream.write(b"the same");
         })
     };
     let over_tls = connect(&mut world, &setting, asks());

@@ -23,7 +23,7 @@ use crate::world::World;
 /// Says hello and what TLS it was, and ends.
 fn greeter(greeting: &'static str) -> Probe {
     Probe::new().open(move |stream| {
-        stream.write(greeting.as_bytes());
+        let _ = stream.write(greeting.as_bytes());
         stream.close();
     })
 }
@@ -142,7 +142,7 @@ fn a_session_is_resumed<W: World>() {
     let inside = Probe::new().open(move |stream| {
         note.borrow_mut().push(stream.tls().unwrap().handshake.unwrap());
         // Tickets come after the handshake: the client has read them once it has read this.
-        stream.write(b"hello");
+        let _ = stream.write(b"hello");
         stream.close();
     });
     let setting = setting(&mut world, authority.server(), authority.client(), inside);
@@ -236,11 +236,11 @@ fn certificates_are_renewed_without_an_end<W: World>() {
         Probe::new().open(move |stream| {
             seen.borrow_mut()
                 .push(stream.tls().unwrap().peer_certificates[0].to_vec());
-            stream.write(b"one");
+            let _ = stream.write(b"one");
         })
     };
     let ask_again = asks(&seen).message(|stream, _| {
-        stream.write(b"two");
+        let _ = stream.write(b"two");
     });
     let standing = ask_again.log.clone();
     let old = connect(&mut world, &setting, ask_again);
@@ -282,7 +282,7 @@ fn a_handshake_that_stands_still_is_ended<W: World>() {
         |server| server.limits(limits),
     );
     let silent = Probe::new().open(|stream| {
-        stream.write(&[22, 3, 1, 2, 0, 1]);
+        let _ = stream.write(&[22, 3, 1, 2, 0, 1]);
     });
     let silent = silent.connect(&mut world, setting.at);
     let log = silent.log.clone();
@@ -307,7 +307,7 @@ fn those_who_stop_keep_nobody_out<W: World>() {
         |server| server.limits(limits),
     );
     let stops = Probe::new().open(|stream| {
-        stream.write(&[22, 3, 1, 2, 0, 1]);
+        let _ = stream.write(&[22, 3, 1, 2, 0, 1]);
     });
     let silent = stops.log.clone();
     let handle = world.client().add_stream_service(stops, StreamOptions::default());
@@ -321,7 +321,7 @@ fn those_who_stop_keep_nobody_out<W: World>() {
         &mut world,
         &setting,
         Probe::new().open(|stream| {
-            stream.write(b"healthy");
+            let _ = stream.write(b"healthy");
         }),
     );
     let log = client.clone();
@@ -348,7 +348,7 @@ fn a_connection_turns_to_tls_in_the_middle<W: World>() {
             return 0;
         }
         assert_eq!(data, b"STARTTLS\n");
-        stream.write(b"go\n");
+        let _ = stream.write(b"go\n");
         stream.switch_to(tls).unwrap();
         data.len()
     });
@@ -357,13 +357,13 @@ fn a_connection_turns_to_tls_in_the_middle<W: World>() {
     let connector = TlsConnector::new(world.client(), authority.client(), ConnectorOptions::default());
     let after = Probe::new().open(|stream| {
         assert_eq!(stream.tag(), 9);
-        stream.write(b"secret");
+        let _ = stream.write(b"secret");
     });
     let log = after.log.clone();
     let after = world.client().add_stream_service(after, StreamOptions::default());
     let before = Probe::new()
         .open(|stream| {
-            stream.write(b"STARTTLS\n");
+            let _ = stream.write(b"STARTTLS\n");
         })
         .data(move |stream, data| {
             assert_eq!(data, b"go\n");
@@ -386,7 +386,7 @@ fn a_drain_ends_what_is_inside_first<W: World>() {
     let authority = Authority::new();
     let counters = TlsCounters::default();
     let inside = Probe::new().drain(|stream| {
-        stream.write(b"bye");
+        let _ = stream.write(b"bye");
         stream.close();
     });
     let setting = setting_with(

@@ -21,12 +21,17 @@ pub fn echo() -> Probe {
     })
 }
 
+/// Bytes of which no two neighbourhoods are alike.
+fn pattern(len: u32) -> Vec<u8> {
+    (0..len).map(|n| (n ^ n >> 11).to_le_bytes()[0]).collect()
+}
+
 fn a_message_goes_there_and_back<W: World>() {
     let mut world = W::new();
     let authority = Authority::new();
     let setting = setting(&mut world, authority.server(), authority.client(), echo());
     let client = Probe::new().open(|stream| {
-        stream.write(b"hello");
+        let _ = stream.write(b"hello");
     });
     let client = connect(&mut world, &setting, client);
     let log = client.clone();
@@ -85,7 +90,7 @@ fn a_bulk_echo_is_whole<W: World>() {
     let mut world = W::new();
     let authority = Authority::new();
     let setting = setting(&mut world, authority.server(), authority.client(), echo());
-    let data: Rc<Vec<u8>> = Rc::new((0..8u32 << 20).map(|n| (n ^ n >> 11) as u8).collect());
+    let data: Rc<Vec<u8>> = Rc::new(pattern(8 << 20));
     let client = connect(&mut world, &setting, Probe::new().pushing(Rc::clone(&data)));
     let log = client.clone();
     let len = data.len();
@@ -157,7 +162,7 @@ fn small_marks_lose_nothing<W: World>() {
     let setting = setting(&mut world, authority.server(), authority.client(), Probe::new());
     let at = world.listen(tls);
     let setting = crate::setting::Setting { at, tls, ..setting };
-    let data: Rc<Vec<u8>> = Rc::new((0..300_000u32).map(|n| (n ^ n >> 8) as u8).collect());
+    let data: Rc<Vec<u8>> = Rc::new(pattern(300_000));
     let client = connect(&mut world, &setting, Probe::new().pushing(Rc::clone(&data)));
     let seen = client.clone();
     world.until("the echo", || {
@@ -173,7 +178,7 @@ fn tls_1_2_too<W: World>() {
     let setting = setting(&mut world, authority.server(), old, echo());
     let client = Probe::new().open(|stream| {
         let version = stream.tls().unwrap().version;
-        stream.write(format!("{version:?}").as_bytes());
+        let _ = stream.write(format!("{version:?}").as_bytes());
         stream.close();
     });
     let client = connect(&mut world, &setting, client);
@@ -188,12 +193,12 @@ fn keys_are_renewed_in_the_middle<W: World>() {
     let setting = setting(&mut world, authority.server(), authority.client(), echo());
     let client = Probe::new()
         .open(|stream| {
-            stream.write(b"one");
+            let _ = stream.write(b"one");
             assert!(stream.refresh_keys());
         })
         .data(|stream, data| {
             if stream.tag() == 7 && data == b"one" {
-                stream.write(b"two");
+                let _ = stream.write(b"two");
             }
             data.len()
         });
