@@ -9,6 +9,7 @@
 pub mod load;
 pub mod mio_echo;
 pub mod streams;
+pub mod tls;
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};

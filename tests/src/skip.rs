@@ -55,6 +55,7 @@ impl Need {
         let package = match name {
             "nc" => "netcat-openbsd",
             "ip" | "ss" | "tc" => "iproute2",
+            "gnutls-cli" | "gnutls-serv" => "gnutls-bin",
             "nft" => "nftables",
             "ping" => "iputils-ping",
             "unshare" | "nsenter" => "util-linux",

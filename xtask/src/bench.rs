@@ -13,7 +13,7 @@ Examples:\n\
 \x20 cargo xtask bench tcp --instructions\n\
 \x20 cargo xtask bench growth timers")]
 pub(crate) struct Arguments {
-    /// One of endpoint, packet, tcp, udp, unix, raw, event_loop, pair, sim, spin; all of them when left out; or relay:
+    /// One of endpoint, packet, tcp, udp, unix, raw, event_loop, pair, sim, spin; all of them when left out; or relay or tls:
     /// instructions and system calls of relays beside one by hand; or growth: what a unit costs
     /// while things become large
     pub(crate) name: Option<String>,
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Relays and pairs have no criterion target of their own kind of gate: they are counted.
     pub(crate) fn is_counted(&self) -> bool {
-        self.instructions || self.name.as_deref() == Some("relay")
+        self.instructions || matches!(self.name.as_deref(), Some("relay" | "tls"))
     }
 
     pub(crate) fn is_growth(&self) -> bool {

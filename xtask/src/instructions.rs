@@ -16,6 +16,8 @@ use crate::workspace::target_folder;
 
 /// The program that sends messages to server programs.
 const LOAD: &str = "tcp_load";
+/// The same under TLS.
+const TLS_LOAD: &str = "tls_load";
 
 /// The program of the workspace, which is measured as it ships.
 const PROGRAM: &str = "sockeye";
@@ -40,6 +42,16 @@ struct Measurement {
     bound: Bound,
     /// System calls a message that there may be: counted where there is a bound, and for peers of such rows.
     calls: Option<Bound>,
+}
+
+impl Measurement {
+    fn load_program(&self) -> &'static str {
+        if self.benches.contains(&"tls") {
+            TLS_LOAD
+        } else {
+            LOAD
+        }
+    }
 }
 
 /// Messages to an echo server.
@@ -102,6 +114,22 @@ const MEASUREMENTS: &[Measurement] = &[
         SERVE,
         64,
         Bound::AtMost(200.0),
+    ),
+    tls_echo("rustls on mio, 64 B", "tls_echo_mio", 1, 64, Bound::None),
+    tls_echo(
+        "TLS, 64 B",
+        "tls_echo",
+        1,
+        64,
+        Bound::Ratio("rustls on mio, 64 B", 1.05),
+    ),
+    tls_echo("rustls on mio, 16 KiB", "tls_echo_mio", 1, 16_384, Bound::None),
+    tls_echo(
+        "TLS, 16 KiB",
+        "tls_echo",
+        1,
+        16_384,
+        Bound::Ratio("rustls on mio, 16 KiB", 1.05),
     ),
     unix_echo("event loop, 1 connection", 1, 250.0),
     unix_echo("event loop, 64 connections", 64, 200.0),
@@ -224,6 +252,26 @@ const fn tcp_echo(
         relays: false,
         bound,
         calls: None,
+    }
+}
+
+/// An echo under TLS 1.3.
+const fn tls_echo(
+    name: &'static str,
+    example: &'static str,
+    connections: u32,
+    size: u32,
+    bound: Bound,
+) -> Measurement {
+    Measurement {
+        benches: &["tls"],
+        name,
+        example,
+        arguments: &["0"],
+        load: Some(Load { connections, size }),
+        relays: false,
+        bound,
+        calls: Some(bound),
     }
 }
 
@@ -396,7 +444,12 @@ fn build(rows: &[&Measurement]) -> Result<()> {
     let mut examples: Vec<_> = rows
         .iter()
         .map(|row| row.example)
-        .chain([LOAD, BACKEND])
+        .chain(
+            rows.iter()
+                .filter(|row| row.load.is_some())
+                .map(|row| row.load_program()),
+        )
+        .chain([BACKEND])
         .collect();
     examples.sort_unstable();
     examples.dedup();
@@ -457,7 +510,7 @@ fn observed(row: &Measurement, times: u64, observer: &[&str]) -> Result<String> 
     }
     let mut server = Running::start(observer, &executable(row.example), &arguments)?;
     let port = server.port()?;
-    let load = Command::new(executable(LOAD))
+    let load = Command::new(executable(row.load_program()))
         .args([port, connections.to_string(), size.to_string(), times.to_string()])
         .output()
         .context("start the load")?;

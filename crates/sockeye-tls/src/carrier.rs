@@ -58,7 +58,7 @@ pub(crate) trait Side: Sized + 'static {
     fn own(context: &Context<'_>) -> Option<StreamServiceId>;
 
     /// A connection has come. Without an engine, [`hello`](Self::hello) is asked for one when there are bytes.
-    fn open(&mut self, stream: &mut Stream<'_>) -> Result<(Option<Engine>, Self::Kept), TlsError>;
+    fn open(&mut self, stream: &mut Stream<'_>) -> Result<(Option<Box<Engine>>, Self::Kept), TlsError>;
 
     /// Looks at the first bytes, all of them again each time; gives an engine when it can. What it adds to `out` is sent even
     /// when it fails.
@@ -67,7 +67,7 @@ pub(crate) trait Side: Sized + 'static {
         kept: &mut Self::Kept,
         data: &[u8],
         out: &mut Outgoing,
-    ) -> Result<Option<Engine>, TlsError>;
+    ) -> Result<Option<Box<Engine>>, TlsError>;
 
     /// The name of the server, if one was asked for.
     fn server_name(&self, kept: &Self::Kept) -> Option<String>;
@@ -84,7 +84,8 @@ pub(crate) trait Side: Sized + 'static {
 
 /// A connection under TLS and what is in it.
 struct Session<K> {
-    engine: Option<Engine>,
+    /// On the heap: it is 2 KiB, and taken out while it works.
+    engine: Option<Box<Engine>>,
     kept: K,
     carrier: StreamId,
     /// The first end of the pair, once the handshake is complete.
@@ -359,7 +360,8 @@ impl<S: Side> Carrier<S> {
                 took: false,
             };
             let (used, step) = engine.step(&mut data[done..], &mut self.out, &mut taker);
-            needs_room = taker.took;
+            let taker_took = taker.took;
+            needs_room = taker_took;
             done += used;
             let again = match step {
                 Ok(step) => matches!(step, Step::Again),
@@ -372,7 +374,8 @@ impl<S: Side> Carrier<S> {
                 if let Err(error) = self.establish(engine, stream, session) {
                     return (done, Err(error));
                 }
-            } else if !again {
+            } else if !again || taker_took && done == data.len() && !engine.state().wants_write() {
+                // rustls stops behind each record: with nothing behind it there is nothing to go on with.
                 return (done, Ok(false));
             }
         }

@@ -178,7 +178,7 @@ impl Side for Client {
         context.handle::<Carrier<Self>>().map(Into::into)
     }
 
-    fn open(&mut self, stream: &mut Stream<'_>) -> Result<(Option<Engine>, Kept), TlsError> {
+    fn open(&mut self, stream: &mut Stream<'_>) -> Result<(Option<Box<Engine>>, Kept), TlsError> {
         let mut jobs = self.0.borrow_mut();
         let handed = jobs.handed.remove(&stream.id());
         let job = handed.or_else(|| jobs.connects.remove(&stream.tag()));
@@ -191,10 +191,10 @@ impl Side for Client {
             peer: stream.peer_addr().map(PeerName::Ip),
             name,
         };
-        Ok((Some(Engine::new(Connection::Client(connection))), kept))
+        Ok((Some(Box::new(Engine::new(Connection::Client(connection)))), kept))
     }
 
-    fn hello(&mut self, _: &mut Kept, _: &[u8], _: &mut Outgoing) -> Result<Option<Engine>, TlsError> {
+    fn hello(&mut self, _: &mut Kept, _: &[u8], _: &mut Outgoing) -> Result<Option<Box<Engine>>, TlsError> {
         Ok(None)
     }
 

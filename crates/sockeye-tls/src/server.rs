@@ -208,7 +208,7 @@ impl Side for Server {
         context.handle::<TlsServer>().map(Into::into)
     }
 
-    fn open(&mut self, _: &mut Stream<'_>) -> Result<(Option<Engine>, Kept), TlsError> {
+    fn open(&mut self, _: &mut Stream<'_>) -> Result<(Option<Box<Engine>>, Kept), TlsError> {
         Ok((None, Kept::default()))
     }
 
@@ -217,7 +217,7 @@ impl Side for Server {
         kept: &mut Kept,
         data: &[u8],
         out: &mut Outgoing,
-    ) -> Result<Option<Engine>, TlsError> {
+    ) -> Result<Option<Box<Engine>>, TlsError> {
         if is_plain_http(data) {
             out.add(PLAIN_HTTP);
             return Err(TlsError::PlainHttp);
@@ -238,7 +238,7 @@ impl Side for Server {
         };
         let Some(config) = config else { return Ok(None) };
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Some(Engine::new(Connection::Server(connection))))
+        Ok(Some(Box::new(Engine::new(Connection::Server(connection)))))
     }
 
     fn server_name(&self, kept: &Kept) -> Option<String> {
