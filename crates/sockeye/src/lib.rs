@@ -17,6 +17,8 @@
 //! | `event_loop` | `sockeye-event-loop` | `event-loop` (default) | services, timers, remotes, shards |
 //! | `sim` | `sockeye-sim` | `sim` | the same services on a simulated network |
 //! | `probe` | `sockeye-probe` | `probe`, `probe-services` | ping, traceroute, path MTU |
+//! | `tls` | `sockeye-tls` | `tls` | TLS on any stream of the loop |
+//! | `relay` | `sockeye-relay` | `relay` | a relay as services, the PROXY protocol, many protocols on one port |
 //!
 //! The features `serde`, `idna`, `lpm`, `services-full`, `signals` and `tracing` are passed on to the crates
 //! that have them.
@@ -37,6 +39,9 @@ pub use sockeye_probe as probe;
 #[cfg(feature = "raw")]
 #[doc(inline)]
 pub use sockeye_raw_ip as raw;
+#[cfg(feature = "relay")]
+#[doc(inline)]
+pub use sockeye_relay as relay;
 #[cfg(feature = "resolver")]
 #[doc(inline)]
 pub use sockeye_resolver as resolver;
@@ -55,6 +60,9 @@ pub use sockeye_socket as socket;
 #[cfg(feature = "tcp")]
 #[doc(inline)]
 pub use sockeye_tcp_stream as tcp;
+#[cfg(feature = "tls")]
+#[doc(inline)]
+pub use sockeye_tls as tls;
 #[cfg(feature = "udp")]
 #[doc(inline)]
 pub use sockeye_udp_datagram as udp;

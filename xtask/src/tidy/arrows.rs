@@ -43,6 +43,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "sockeye-probe",
         &["sockeye-endpoint", "sockeye-packet", "sockeye-event-loop"],
     ),
+    ("sockeye-tls", &["sockeye-event-loop"]),
+    (
+        "sockeye-relay",
+        &["sockeye-event-loop", "sockeye-endpoint", "sockeye-tls"],
+    ),
     (
         "sockeye",
         &[
@@ -57,6 +62,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-event-loop",
             "sockeye-sim",
             "sockeye-probe",
+            "sockeye-tls",
+            "sockeye-relay",
         ],
     ),
     ("sockeye-cli", &["sockeye"]),

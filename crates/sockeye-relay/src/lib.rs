@@ -1,0 +1,2 @@
+//! A relay as services of the loop, the PROXY protocol, and many protocols on one port.
+#![forbid(unsafe_code)]
