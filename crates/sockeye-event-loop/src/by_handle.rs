@@ -9,11 +9,14 @@ use sockeye_socket::{Op, OpError};
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
-use crate::id::{ListenerId, ServiceHandle, StreamId};
-use crate::options::{ListenOptions, PairOptions, UnixListenOptions};
+use crate::datagrams::Datagrams;
+use crate::id::{DatagramId, ListenerId, ServiceHandle, StreamId};
+use crate::options::{DatagramOptions, ListenOptions, PairOptions, UnixListenOptions};
 use crate::outcome::{PairError, SwitchError};
-use crate::service::StreamService;
+use crate::service::{DatagramService, StreamService};
 use crate::stream::Stream;
+
+const NO_DATAGRAM_SERVICE: &str = "the handle names no datagram service of this loop";
 
 impl Context<'_> {
     /// The handle of the service whose callback this is, if it is an `S`: so that a service can connect, listen and
@@ -57,6 +60,33 @@ impl Context<'_> {
     ) -> Result<(StreamId, StreamId), PairError> {
         let [one, two] = self.host.pair(first.key(), second.key(), options)?;
         Ok((StreamId(one), StreamId(two)))
+    }
+
+    /// Opens a datagram socket for a service of the loop: its `on_open` follows once this callback has returned.
+    ///
+    /// # Errors
+    /// The operation that failed, on which address, and why; `InvalidInput` for a handle of another loop.
+    pub fn bind_for<S: DatagramService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        at: SocketAddr,
+        options: &DatagramOptions,
+    ) -> Result<DatagramId, OpError> {
+        if !self.host.has_datagrams(service.key()) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, NO_DATAGRAM_SERVICE);
+            return Err(OpError::new(Op::Bind, Transport::Udp, error).with_local(Endpoint::udp(at)));
+        }
+        self.host.bind(service.index, at, options).map(DatagramId)
+    }
+
+    /// Closes a datagram or packet socket: its `on_close` follows.
+    pub fn close_datagrams(&mut self, id: DatagramId) {
+        self.host.close_socket(id.0);
+    }
+
+    /// A datagram or packet socket of the loop; what is sent through it leaves at once.
+    pub fn datagrams(&mut self, id: DatagramId) -> Datagrams<'_> {
+        Datagrams::new(&mut *self.host, id.0)
     }
 
     /// Listens, for another stream service of the loop.

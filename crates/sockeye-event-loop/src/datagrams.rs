@@ -114,6 +114,12 @@ impl<'a> Datagrams<'a> {
         self.host.send_message(self.token, message)
     }
 
+    /// Sends the payload of a message as datagrams of `size` bytes, of which the last may be shorter: all of them are taken,
+    /// or none. In one call where the kernel segments, which for [`other`](Self::other) sockets saves one for each.
+    pub fn send_segments(&mut self, message: &Outgoing<'_>, size: usize) -> Sent {
+        self.host.send_segments(self.token, message, size)
+    }
+
     /// Sends a payload to an address.
     #[inline]
     pub fn send_to(&mut self, payload: &[u8], to: SocketAddr) -> Sent {

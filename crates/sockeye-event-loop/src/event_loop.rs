@@ -164,7 +164,7 @@ impl<B: Backend> EventLoop<B> {
     /// Beyond 65,534 services on one loop.
     pub fn add_datagram_service<S: DatagramService>(&mut self, service: S) -> ServiceHandle<S> {
         let driver = Box::new(Messages(ForDatagrams(service)));
-        ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), None))
+        ServiceHandle::new(self.core.add_datagrams(driver, TypeId::of::<S>()))
     }
 
     /// Adds a service for packet sockets.

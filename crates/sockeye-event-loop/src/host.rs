@@ -11,7 +11,9 @@ use sockeye_socket::{OpError, Outgoing};
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::id::{ServiceKey, TimerId, Token};
-use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks};
+use crate::options::{
+    DatagramOptions, Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks,
+};
 use crate::outcome::{Deadline, Message, PairError, Peer, Sent, SwitchError};
 use crate::stats::Stats;
 use crate::time::Time;
@@ -113,8 +115,12 @@ pub(crate) trait Host {
         options: &UnixListenOptions,
     ) -> Result<Token, OpError>;
     fn close_listener(&mut self, token: Token);
+    fn listener_of(&self, token: Token) -> Option<Token>;
+    fn bind(&mut self, service: u16, at: SocketAddr, options: &DatagramOptions) -> Result<Token, OpError>;
+    fn has_datagrams(&self, service: ServiceKey) -> bool;
 
     fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent;
+    fn send_segments(&mut self, token: Token, message: &Outgoing<'_>, size: usize) -> Sent;
     fn lend(&mut self, token: Token, max_len: usize) -> Option<&mut [u8]>;
     fn commit(&mut self, token: Token, message: &Outgoing<'_>, len: usize) -> Sent;
     fn unix_name(&self, token: Token, address: SocketAddr) -> Option<UnixName>;

@@ -79,6 +79,12 @@ pub trait StreamService: 'static {
         let _ = (context, key);
     }
 
+    /// The connection is [joined](Stream::join) and its peer has ended its side; the other one has been told. The
+    /// other direction goes on: a service that does not want to wait for it as long as before sets other deadlines.
+    fn on_relay_eof(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {
+        let _ = (stream, conn);
+    }
+
     /// The connection had been [joined](Stream::join) and is gone: what went through it. `on_close` follows, and says
     /// why.
     fn on_relayed(&mut self, conn: &mut Self::Conn, relayed: Relayed) {

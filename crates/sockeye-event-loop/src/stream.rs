@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::gather::Gather;
 use crate::host::{Due, Host};
-use crate::id::{StreamId, TimerId, Token};
+use crate::id::{ListenerId, StreamId, TimerId, Token};
 use crate::options::{Deadlines, StreamOption, Watermarks};
 use crate::outcome::{Message, Peer, Sent};
 use crate::time::Time;
@@ -74,6 +74,12 @@ impl<'a> Stream<'a> {
     #[must_use]
     pub fn tag(&self) -> u64 {
         self.host.tag(self.token)
+    }
+
+    /// The listener that it was accepted through. `None` of a connection that was not, and once the listener is closed.
+    #[must_use]
+    pub fn listener(&self) -> Option<ListenerId> {
+        self.host.listener_of(self.token).map(ListenerId)
     }
 
     /// The other side's address, where it is one of IP: [`peer`](Self::peer) knows the others too.
@@ -195,8 +201,8 @@ impl<'a> Stream<'a> {
     }
 
     /// Relays this connection and another one, bytes both ways with backpressure, by splice where both are
-    /// TCP sockets of the kernel. No callback but `on_close` follows on either. `false` if one of them is
-    /// closing, joined already or this very connection.
+    /// TCP sockets of the kernel. Of callbacks only `on_relay_eof`, `on_relayed` and `on_close` follow on either. `false`
+    /// if one of them is closing, joined already or this very connection.
     pub fn join(&mut self, other: StreamId) -> bool {
         self.settle_for_good();
         self.host.join(self.token, other.0)

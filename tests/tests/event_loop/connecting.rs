@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    ConnectRequest, Deadlines, ListenOptions, LoopOptions, Sent, Stream, StreamId, StreamOptions,
+    ConnectRequest, Deadlines, ListenOptions, ListenerId, LoopOptions, Sent, Stream, StreamId, StreamOptions,
 };
 use sockeye_tests::pattern;
 
@@ -23,8 +23,10 @@ in_all_worlds!(
     a_relay_passes_a_half_close_on,
     a_relay_takes_over_what_was_left,
     a_joined_connection_can_be_closed,
+    the_end_of_one_side_of_a_relay_is_told_and_may_shorten_the_deadline,
     what_cannot_be_joined_is_refused;
     on_two_loops:
+    a_connection_knows_its_listener,
     a_listener_holds_its_limit,
     a_loop_holds_its_limit,;
     by_ip_only:
@@ -461,4 +463,77 @@ fn what_cannot_be_joined_is_refused<W: World>() {
     });
     assert!(refused.get());
     assert_eq!(world.server().stats().panics, 0);
+}
+
+/// The backend never ends its side: without a deadline for what is left the session would stay.
+fn the_end_of_one_side_of_a_relay_is_told_and_may_shorten_the_deadline<W: World>() {
+    let mut world = W::new();
+    let (server, target) = Probe::new()
+        .eof(|_| {})
+        .serve(&mut world, StreamOptions::default());
+    let request = world.request(target).tag(1);
+    let waiting: Rc<RefCell<Vec<StreamId>>> = Rc::default();
+    let push = Rc::clone(&waiting);
+    let probe = Probe::new()
+        .open(move |stream| {
+            if stream.tag() == 0 {
+                stream.pause();
+                push.borrow_mut().push(stream.id());
+                stream.context().connect(request.clone());
+            } else {
+                assert!(stream.join(waiting.borrow_mut().remove(0)));
+            }
+        })
+        .relay_eof(|stream| {
+            let idle = Some(Duration::from_millis(20));
+            stream.set_deadlines(Deadlines {
+                idle,
+                ..Deadlines::default()
+            });
+        });
+    let log = probe.log.clone();
+    let handle = world.server().add_stream_service(probe, StreamOptions::default());
+    let at = world.listen(handle);
+    let client = Probe::new()
+        .open(|stream| {
+            let _ = stream.write(b"question");
+            stream.shutdown_write();
+        })
+        .connect(&mut world, at);
+    let c = client.log.clone();
+    world.until("both ended", || {
+        log.count(&Told::Dropped) == 2 && c.has(&Told::Dropped)
+    });
+    assert_eq!(server.log.received(0), b"question");
+    assert_eq!(log.count(&Told::RelayEof), 1, "{:?}", log.all());
+    let front = log.of(0);
+    let ended = front.iter().position(|told| *told == Told::RelayEof);
+    assert!(ended.is_some(), "it is the front whose peer ended: {front:?}");
+    assert!(
+        log.closes().contains(&"idle deadline".to_owned()),
+        "{:?}",
+        log.closes()
+    );
+}
+
+fn a_connection_knows_its_listener<W: World>() {
+    let mut world = W::new();
+    let seen: Rc<RefCell<Vec<Option<ListenerId>>>> = Rc::default();
+    let note = Rc::clone(&seen);
+    let probe = Probe::new().open(move |stream| note.borrow_mut().push(stream.listener()));
+    let log = probe.log.clone();
+    let handle = world.server().add_stream_service(probe, StreamOptions::default());
+    let (one, at_one) = world.listen_with(handle, &ListenOptions::default());
+    let (two, at_two) = world.listen_with(handle, &ListenOptions::default());
+    for (nth, at) in [at_one, at_two].into_iter().enumerate() {
+        let _ = Probe::new().connect(&mut world, at);
+        world.until("open", || seen.borrow().len() == nth + 1);
+    }
+    assert_eq!(*seen.borrow(), [Some(one), Some(two)]);
+    world.server().close_listener(one);
+    let ids = [log.id(0), log.id(1)];
+    let later = world.server().with(handle, |_, context| {
+        ids.map(|id| context.stream(id).unwrap().listener())
+    });
+    assert_eq!(later, Some([None, Some(two)]), "a listener that is gone is none");
 }

@@ -24,6 +24,8 @@ in_both_worlds!(
     an_error_of_a_connected_socket_is_told,
     a_socket_that_closes_itself_sends_what_it_said_and_hears_no_more,
     one_socket_sends_through_another,
+    a_socket_is_opened_in_a_callback,
+    a_payload_is_sent_in_segments_through_any_socket,
     a_failure_of_a_socket_that_another_sends_through_is_told,
     timers_of_a_closed_socket_do_not_fire,
     any_number_of_refusals_leaves_the_socket,
@@ -560,4 +562,93 @@ fn two_guarded_echoes_fall_silent<W: World>() {
         "nothing goes round any more"
     );
     assert!(before >= 100, "{before}: each has its burst");
+}
+
+/// A socket for each that comes, as a relay has them: opened where the first datagram is seen.
+fn a_socket_is_opened_in_a_callback<W: World>() {
+    let mut world = W::new();
+    let opened = Rc::new(Cell::new(None));
+    let note = Rc::clone(&opened);
+    let other = Probe::default().open(move |socket| note.set(Some(socket.id())));
+    let diary = other.diary.clone();
+    let handle = world.server().add_datagram_service(other);
+    let at = SocketAddr::new(world.server_ip(), 0);
+    let made = Rc::new(Cell::new(None));
+    let make = Rc::clone(&made);
+    let streams = world.server().add_stream_service(
+        crate::probe::Probe::new(),
+        sockeye_event_loop::StreamOptions::default(),
+    );
+    let (_, _, first_at) = Probe::default()
+        .datagram(move |socket, datagram| {
+            let mut context = socket.context();
+            let options = DatagramOptions {
+                connect: Some(datagram.source),
+                ..DatagramOptions::default()
+            };
+            let id = context.bind_for(handle, at, &options).unwrap();
+            make.set(Some(id));
+            assert_eq!(
+                context.datagrams(id).send(&Outgoing::connected(b"from another")),
+                Sent::Sent
+            );
+        })
+        .on_server(&mut world, &DatagramOptions::default());
+    let client = Probe::default()
+        .open(move |socket| {
+            let _ = socket.send_to(b"hello", first_at);
+        })
+        .on_client(&mut world, &DatagramOptions::default());
+    world.until("answered", || client.received.borrow().len() == 1);
+    assert_eq!(*client.received.borrow(), [b"from another"]);
+    assert_eq!(
+        (made.get().is_some(), opened.get()),
+        (true, made.get()),
+        "it was told"
+    );
+    let id = made.get().unwrap();
+    let refused = world.server().with(streams, |_, context| {
+        context.close_datagrams(id);
+        let backwards = context.bind_for(streams_as_datagrams(), at, &DatagramOptions::default());
+        backwards.map_err(|error| std::io::Error::from(error).kind())
+    });
+    assert_eq!(refused, Some(Err(std::io::ErrorKind::InvalidInput)));
+    world.until("closed", || *diary.closes.borrow() == [(id, "closed")]);
+}
+
+/// A handle of another loop: there is no such service on the first one.
+fn streams_as_datagrams() -> sockeye_event_loop::ServiceHandle<Probe> {
+    let mut other = sockeye_event_loop::EventLoop::new().unwrap();
+    for _ in 0..7 {
+        other.add_datagram_service(Probe::default());
+    }
+    other.add_datagram_service(Probe::default())
+}
+
+fn a_payload_is_sent_in_segments_through_any_socket<W: World>() {
+    let mut world = W::new();
+    let options = DatagramOptions::default();
+    let (_, second, _) = Probe::default().on_server(&mut world, &options);
+    let (_, _, first_at) = Probe::default()
+        .datagram(move |socket, datagram| {
+            let message = datagram.reply(b"aaaabbbbcc");
+            assert_eq!(socket.send_segments(&message, 4), Sent::Sent);
+            assert_eq!(socket.send_segments(&datagram.reply(b""), 4), Sent::Sent);
+            assert_eq!(socket.other(second).send_segments(&message, 5), Sent::Sent);
+            assert_eq!(
+                socket.other(second).send_segments(&datagram.reply(b""), 0),
+                Sent::Sent
+            );
+        })
+        .on_server(&mut world, &options);
+    let client = Probe::default()
+        .open(move |socket| {
+            let _ = socket.send_to(b"begin", first_at);
+        })
+        .on_client(&mut world, &options);
+    world.until("all", || client.received.borrow().len() == 7);
+    let mut all = client.received.borrow().clone();
+    all.sort();
+    let expected: [&[u8]; 7] = [b"", b"", b"aaaa", b"aaaab", b"bbbb", b"bbbcc", b"cc"];
+    assert_eq!(all, expected);
 }

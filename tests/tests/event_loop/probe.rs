@@ -19,6 +19,7 @@ pub enum Told {
     ReadComplete,
     Writable,
     Eof,
+    RelayEof,
     Timer(u64),
     Message(u64),
     Drain,
@@ -136,6 +137,7 @@ pub struct Probe {
     pub complete: Option<OnStream>,
     pub writable: Option<OnStream>,
     pub eof: Option<OnStream>,
+    pub relay_eof: Option<OnStream>,
     pub timer: Option<Box<dyn FnMut(&mut Stream<'_>, u64)>>,
     pub message: Option<Box<dyn FnMut(&mut Stream<'_>, u64)>>,
     pub drain: Option<OnStream>,
@@ -179,6 +181,7 @@ setter! {
     complete(&mut Stream<'_>);
     writable(&mut Stream<'_>);
     eof(&mut Stream<'_>);
+    relay_eof(&mut Stream<'_>);
     timer(&mut Stream<'_>, u64);
     message(&mut Stream<'_>, u64);
     drain(&mut Stream<'_>);
@@ -301,6 +304,13 @@ impl StreamService for Probe {
         match &mut self.eof {
             Some(action) => action(stream),
             None => stream.close(),
+        }
+    }
+
+    fn on_relay_eof(&mut self, stream: &mut Stream<'_>, conn: &mut ProbeConn) {
+        self.log.note(conn.id, Told::RelayEof);
+        if let Some(action) = &mut self.relay_eof {
+            action(stream);
         }
     }
 

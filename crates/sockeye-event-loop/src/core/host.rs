@@ -15,7 +15,9 @@ use crate::backend::{Backend, ListenerIo, StreamIo};
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
 use crate::id::{ServiceKey, TimerId, Token};
-use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks};
+use crate::options::{
+    DatagramOptions, Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks,
+};
 use crate::outcome::{Message, PairError, Peer, Sent, SwitchError};
 use crate::pair::Wire;
 use crate::stats::Stats;
@@ -320,9 +322,30 @@ impl<B: Backend> Host for Inner<B> {
         self.close_listener_now(token);
     }
 
+    fn listener_of(&self, token: Token) -> Option<Token> {
+        let index = self.table.link(token)?.listener;
+        let entry = self.table.entries.get(index as usize)?;
+        matches!(entry.socket, Socket::Listener(_)).then(|| Token::new(index, entry.link.generation))
+    }
+
+    fn bind(&mut self, service: u16, at: SocketAddr, options: &DatagramOptions) -> Result<Token, OpError> {
+        self.bind_now(service, at, options)
+    }
+
+    fn has_datagrams(&self, service: ServiceKey) -> bool {
+        self.shared
+            .services
+            .get(usize::from(service.index))
+            .is_some_and(|settings| settings.datagrams == Some(service.kind))
+    }
+
     #[inline]
     fn send_message(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
         self.send_message_now(token, message)
+    }
+
+    fn send_segments(&mut self, token: Token, message: &Outgoing<'_>, size: usize) -> Sent {
+        self.send_segments_now(token, message, size)
     }
 
     fn lend(&mut self, token: Token, max_len: usize) -> Option<&mut [u8]> {

@@ -4,18 +4,21 @@
 //! go.
 
 use std::io;
+use std::net::SocketAddr;
 
+use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::errno::{EBADF, ENOTSOCK};
-use sockeye_socket::{RecvBatch, SendBatch};
+use sockeye_socket::{Op, OpError, RecvBatch, SendBatch};
 
 use super::link::{Link, state};
-use super::message::{MessageSocket, Report};
+use super::message::{MessageSocket, MessageWire, Report};
 use super::table::{Entry, Socket};
 use super::{Calling, Core, Inner, Pending};
 use crate::backend::{Backend, Readiness};
 use crate::driver::{BatchPlace, SocketEvent};
 use crate::fault::Fault;
 use crate::id::Token;
+use crate::options::DatagramOptions;
 use crate::outcome::CloseReason;
 
 /// Messages received in one call.
@@ -60,23 +63,46 @@ fn recv_fault(error: &io::Error) -> RecvFault {
     }
 }
 
-impl<B: Backend> Core<B> {
-    /// Takes a socket onto the loop and tells its service.
-    pub(crate) fn add_socket(&mut self, socket: MessageSocket<B>, service: u16) -> io::Result<Token> {
+impl<B: Backend> Inner<B> {
+    /// Opens a datagram socket from a callback: its service is told once that has returned.
+    pub(super) fn bind_now(
+        &mut self,
+        service: u16,
+        at: SocketAddr,
+        options: &DatagramOptions,
+    ) -> Result<Token, OpError> {
+        let io = self.backend.bind(at, options)?;
+        let socket = MessageSocket::new(MessageWire::Datagram(io), options.max_queue);
+        let token = self.admit_socket(socket, service).map_err(|error| {
+            OpError::new(Op::Set("readiness"), Transport::Udp, error).with_local(Endpoint::udp(at))
+        })?;
+        self.shared.pending.push_back(Pending::SocketOpened(token));
+        Ok(token)
+    }
+
+    fn admit_socket(&mut self, socket: MessageSocket<B>, service: u16) -> io::Result<Token> {
         let full = || io::Error::from(io::ErrorKind::OutOfMemory);
         let socket = Socket::Message(Box::new(socket));
-        let token = self.inner.table.insert(socket, service).ok_or_else(full)?;
-        let Some(entry) = self.inner.table.get_mut(token) else {
+        let token = self.table.insert(socket, service).ok_or_else(full)?;
+        let Some(entry) = self.table.get_mut(token) else {
             return Err(full());
         };
         let registered = match &mut entry.socket {
-            Socket::Message(socket) => self.inner.backend.register(socket.io.as_ref(), token),
+            Socket::Message(socket) => self.backend.register(socket.io.as_ref(), token),
             _ => Ok(()),
         };
         if let Err(error) = registered {
-            self.inner.table.remove(token);
+            self.table.remove(token);
             return Err(error);
         }
+        Ok(token)
+    }
+}
+
+impl<B: Backend> Core<B> {
+    /// Takes a socket onto the loop and tells its service.
+    pub(crate) fn add_socket(&mut self, socket: MessageSocket<B>, service: u16) -> io::Result<Token> {
+        let token = self.inner.admit_socket(socket, service)?;
         self.tell_socket(token, SocketEvent::Open);
         Ok(token)
     }

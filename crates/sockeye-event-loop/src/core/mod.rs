@@ -87,6 +87,10 @@ pub(crate) enum Pending {
     Relieve,
     /// The connection was given to another service.
     Switch(Token, u16),
+    /// The peer of a joined connection has ended its side.
+    RelayEof(Token),
+    /// A datagram socket was opened by a callback.
+    SocketOpened(Token),
 }
 
 /// Bits of `Shared::duties`: one test tells a turn that there is nothing but events.
@@ -123,6 +127,8 @@ pub(crate) struct ServiceSettings {
     pub(crate) options: Rc<StreamOptions>,
     /// Which type it is, if it is a stream service.
     pub(crate) streams: Option<TypeId>,
+    /// Which type it is, if it is a datagram service.
+    pub(crate) datagrams: Option<TypeId>,
     /// First ends of pairs that it has: what is carried by its connections.
     pub(crate) carried: usize,
 }
@@ -291,9 +297,19 @@ impl<B: Backend> Core<B> {
         self.inner.shared.services.push(ServiceSettings {
             options: Rc::new(options),
             streams,
+            datagrams: None,
             carried: 0,
         });
         u16::try_from(index).unwrap_or(u16::MAX)
+    }
+
+    /// Adds a service for datagram sockets.
+    pub(crate) fn add_datagrams(&mut self, driver: Box<dyn Driver>, kind: TypeId) -> u16 {
+        let index = self.add_streams(driver, StreamOptions::default(), None);
+        if let Some(settings) = self.inner.shared.services.last_mut() {
+            settings.datagrams = Some(kind);
+        }
+        index
     }
 }
 

@@ -16,6 +16,15 @@ use crate::outcome::{CloseReason, Sent};
 /// Recorded messages after which the core sends before more is offered.
 const RECORDS: usize = 4096;
 
+/// A part of a message's payload, as a message of its own.
+fn piece(message: &Outgoing<'_>, start: usize, len: usize) -> Record {
+    Record {
+        place: Place::Lent(start),
+        len: u32::try_from(len).unwrap_or(u32::MAX),
+        message: message.with_payload(&[]),
+    }
+}
+
 impl<B: Backend> Inner<B> {
     /// Callbacks of a socket begin: what they send is recorded.
     pub(super) fn begin_outbox(&mut self, token: Token, arena: (usize, usize)) {
@@ -82,18 +91,47 @@ impl<B: Backend> Inner<B> {
         Sent::Full
     }
 
+    /// Records the datagrams of one payload, or sends those of another socket at once.
+    pub(super) fn send_segments_now(&mut self, token: Token, message: &Outgoing<'_>, size: usize) -> Sent {
+        let payload = message.payload();
+        let size = size.max(1);
+        if self.shared.outbox.socket != Some(token) {
+            let starts = (0..payload.len().max(1)).step_by(size);
+            let records: Vec<Record> = starts
+                .map(|start| piece(message, start, size.min(payload.len() - start)))
+                .collect();
+            return self.send_all_apart(token, &records, payload);
+        }
+        if payload.len() <= size {
+            return self.send_message_now(token, message);
+        }
+        let outbox = &self.shared.outbox;
+        if outbox.records.len() + payload.len().div_ceil(size) > 4 * RECORDS
+            || outbox.lent.len() + payload.len() > self.max_lent
+        {
+            return self.refuse(token);
+        }
+        let mut sent = Sent::Sent;
+        for segment in payload.chunks(size) {
+            sent = self.send_message_now(token, &message.with_payload(segment));
+            if !sent.is_taken() {
+                break;
+            }
+        }
+        sent
+    }
+
     /// A message of a socket whose callback does not run: sent now, or queued behind what waits.
     fn send_apart(&mut self, token: Token, message: &Outgoing<'_>) -> Sent {
-        let len = message.payload().len();
+        let payload = message.payload();
+        self.send_all_apart(token, &[piece(message, 0, payload.len())], payload)
+    }
+
+    fn send_all_apart(&mut self, token: Token, records: &[Record], payload: &[u8]) -> Sent {
         let sender = self.sender.get_or_insert_with(|| Box::new(SendBatch::new(BATCH)));
-        let record = Record {
-            place: Place::Lent(0),
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            message: message.with_payload(&[]),
-        };
         let payloads = Payloads {
             received: &[],
-            lent: message.payload(),
+            lent: payload,
         };
         let mut report = Report::default();
         let Some(Entry {
@@ -103,9 +141,9 @@ impl<B: Backend> Inner<B> {
         else {
             return Sent::Gone;
         };
-        let full = socket.has_no_room(len);
+        let full = socket.has_no_room(payload.len());
         if !full {
-            socket.send(sender, &[record], &payloads, &mut report);
+            socket.send(sender, records, &payloads, &mut report);
         }
         let waits = socket.waits();
         self.count_messages(token);

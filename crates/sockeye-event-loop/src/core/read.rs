@@ -456,6 +456,23 @@ impl<B: Backend> Core<B> {
         if link.is(state::DEAD | state::CLOSING | state::CONNECTING | state::JOINED) {
             return;
         }
+        self.call_anyway(token, service, conn, event);
+    }
+
+    /// Calls a joined connection's service, which hears little.
+    pub(super) fn call_joined(&mut self, token: Token, event: StreamEvent) {
+        if let Some(link) = self.inner.table.link(token)
+            && link.is(state::JOINED)
+            && !link.is(state::DEAD | state::CLOSING | state::OPENING)
+        {
+            self.call_anyway(token, link.service, link.conn, event);
+        }
+    }
+
+    fn call_anyway(&mut self, token: Token, service: u16, conn: u32, event: StreamEvent) {
+        let Some(link) = self.inner.table.link(token) else {
+            return;
+        };
         let Some(driver) = self.drivers.get_mut(usize::from(service)) else {
             return;
         };

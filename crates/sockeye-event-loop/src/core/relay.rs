@@ -19,7 +19,7 @@ use sockeye_socket::os::Pipe;
 use super::link::state;
 use super::pipes::Relay;
 use super::table::{Entry, Socket};
-use super::{Core, Inner};
+use super::{Core, Inner, Pending};
 use crate::backend::{Backend, StreamIo};
 use crate::fault::{Fault, repeated};
 use crate::id::Token;
@@ -369,7 +369,9 @@ impl<B: Backend> Inner<B> {
             return Ok(());
         };
         link.set(state::FIN_SENT);
-        stream.shutdown(Shutdown::Write).map_err(|error| (to, error))
+        let outcome = stream.shutdown(Shutdown::Write);
+        self.shared.pending.push_back(Pending::RelayEof(from));
+        outcome.map_err(|error| (to, error))
     }
 
     fn count_in(&mut self, token: Token, len: usize) {

@@ -456,6 +456,8 @@ impl<B: Backend> Core<B> {
                 Pending::Opened(token) => self.open(token),
                 Pending::Switch(token, to) => self.switch(token, to),
                 Pending::Relieve => self.inner.relieve(),
+                Pending::RelayEof(token) => self.call_joined(token, StreamEvent::RelayEof),
+                Pending::SocketOpened(token) => self.tell_socket(token, SocketEvent::Open),
                 Pending::SocketClosed(token, reason) => self.socket_closed(token, reason),
                 Pending::SendFailed(token, failure) => {
                     self.tell_socket(token, SocketEvent::SendError(failure));
