@@ -1,0 +1,40 @@
+//! Where TLS, the PROXY protocol and the first bytes of TLS clients are plugged in: one constant that the configuration's
+//! check asks, and one function, for each.
+
+use std::net::SocketAddr;
+
+use crate::config::ProxyVersion;
+
+/// Whether `tls://` listeners and backends, and checks of that kind, can be had.
+pub(crate) const TLS: bool = false;
+
+/// Whether PROXY headers can be read and sent.
+pub(crate) const PROXY: bool = false;
+
+/// Whether the name that a TLS client asks for can be read.
+pub(crate) const SERVER_NAMES: bool = false;
+
+/// What the first bytes of a client say of the name that it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ServerName {
+    /// The name, in lower case; `None` if it is not TLS or asks for none.
+    Known(Option<String>),
+    /// More bytes have to come.
+    More,
+}
+
+/// Looks for the name in the first bytes.
+pub(crate) fn server_name(first: &[u8]) -> ServerName {
+    let _ = first;
+    ServerName::More
+}
+
+/// The header that tells a backend who the client is. `None`: no addresses that it could tell.
+pub(crate) fn proxy_header(
+    version: ProxyVersion,
+    client: Option<SocketAddr>,
+    destination: Option<SocketAddr>,
+) -> Option<Vec<u8>> {
+    let _ = (version, client, destination);
+    None
+}
