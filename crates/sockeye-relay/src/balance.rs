@@ -213,7 +213,7 @@ mod tests {
         proptest! {
             /// At any moment each has had its share, give or take two turns; after a whole round exactly.
             #[test]
-            fn round_robin_never_strays(weights in prop::collection::vec(1_u32..=20, 1..12)) {
+            fn prop_round_robin_never_strays(weights in prop::collection::vec(1_u32..=20, 1..12)) {
                 let mut balancer = balancer(Balance::RoundRobin, &weights);
                 let all: u32 = weights.iter().sum();
                 let mut counts = vec![0_u32; weights.len()];
@@ -230,7 +230,7 @@ mod tests {
 
             /// Whatever is taken and given back: nobody is picked while another has fewer sessions for its weight.
             #[test]
-            fn least_sessions_are_the_least(
+            fn prop_least_sessions_are_the_least(
                 weights in prop::collection::vec(1_u32..=9, 1..9),
                 steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200),
             ) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sockeye_endpoint::{Address, NetSet, Target};
 
+pub(crate) use check::reaches;
 pub use check::{ConfigErrors, ConfigFault, Fault};
 
 /// A whole relay.

@@ -124,7 +124,7 @@ mod tests {
         proptest! {
             /// As a list that is searched.
             #[test]
-            fn it_is_a_list(steps in prop::collection::vec((0_u32..20, 0_u8..4, 0_u64..3), 1..200)) {
+            fn prop_it_is_a_list(steps in prop::collection::vec((0_u32..20, 0_u8..4, 0_u64..3), 1..200)) {
                 let (mut recency, mut list) = (Recency::default(), Vec::<(u32, Time)>::new());
                 let mut now = Time::ZERO;
                 for (key, what, passes) in steps {

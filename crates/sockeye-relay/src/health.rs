@@ -207,7 +207,9 @@ mod tests {
     #[test]
     fn with_checks_these_bring_it_back_but_not_before_its_time() {
         let (rules, mut health) = (checked(), Health::new());
-        (0..3).for_each(|_| drop(health.session(false, &rules, at(0))));
+        for _ in 0..3 {
+            health.session(false, &rules, at(0));
+        }
         assert_eq!((health.condition(), health.next(&rules)), (Condition::Down, None));
         (0..5).for_each(|_| assert!(!health.checked(true, &rules, at(9_999))));
         assert!(!health.checked(true, &rules, at(10_000)));

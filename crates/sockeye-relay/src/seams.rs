@@ -25,8 +25,11 @@ pub(crate) enum ServerName {
 
 /// Looks for the name in the first bytes.
 pub(crate) fn server_name(first: &[u8]) -> ServerName {
-    let _ = first;
-    ServerName::More
+    match first {
+        // A record of a handshake (RFC 8446, section 5.1), or nothing yet.
+        [] | [22, ..] => ServerName::More,
+        _ => ServerName::Known(None),
+    }
 }
 
 /// The header that tells a backend who the client is. `None`: no addresses that it could tell.

@@ -18,13 +18,6 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn new(limits: SourceLimits) -> Self {
-        Self {
-            limits,
-            sessions: HashMap::new(),
-        }
-    }
-
     /// Other limits from now on. Sessions that are open stay counted for the source that they were counted for.
     pub(crate) fn set_limits(&mut self, limits: SourceLimits) {
         self.limits = limits;
@@ -94,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_network_is_one_source() {
-        let mut sources = Sources::new(SourceLimits {
+        let mut sources = Sources::default();
+        sources.set_limits(SourceLimits {
             max_sessions: Some(2),
             v4_prefix: 24,
             v6_prefix: 64,
@@ -117,7 +111,8 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_who_has_gone() {
-        let mut sources = Sources::new(SourceLimits {
+        let mut sources = Sources::default();
+        sources.set_limits(SourceLimits {
             max_sessions: Some(1),
             v4_prefix: 0,
             v6_prefix: 128,

@@ -110,10 +110,6 @@ impl Claimant {
 }
 
 /// A number below `size` by the upper half of the hash (Lemire's reduction).
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the product of two halves, shifted by one"
-)]
 const fn below(hash: u64, size: u32) -> u32 {
     (((hash >> 32) * size as u64) >> 32) as u32
 }
@@ -191,7 +187,7 @@ mod tests {
 
             /// Removing one backend moves its own sources, and few of the others'.
             #[test]
-            fn few_sources_move(count in 2_usize..60, gone in any::<prop::sample::Index>(), salt in any::<u32>()) {
+            fn prop_few_sources_move(count in 2_usize..60, gone in any::<prop::sample::Index>(), salt in any::<u32>()) {
                 let names: Vec<String> = (0..count).map(|n| format!("{salt}-{n}")).collect();
                 let gone = gone.index(count);
                 let before = owners(&table(&names, &vec![1; count]), |_| true);
@@ -207,7 +203,7 @@ mod tests {
 
             /// While one is down, only its own sources go elsewhere: none of the others' at all.
             #[test]
-            fn nobody_moves_who_need_not(count in 2_usize..60, down in any::<prop::sample::Index>()) {
+            fn prop_nobody_moves_who_need_not(count in 2_usize..60, down in any::<prop::sample::Index>()) {
                 let names: Vec<String> = (0..count).map(|n| format!("backend {n}")).collect();
                 let table = table(&names, &vec![1; count]);
                 let down = down.index(count);
@@ -219,7 +215,7 @@ mod tests {
 
             /// Each has its share of the places by weight, give or take the steps in which they are handed out.
             #[test]
-            fn shares_go_by_weight(weights in prop::collection::vec(1_u32..=10, 1..20)) {
+            fn prop_shares_go_by_weight(weights in prop::collection::vec(1_u32..=10, 1..20)) {
                 let names: Vec<String> = (0..weights.len()).map(|n| format!("weighted {n}")).collect();
                 let table = table(&names, &weights);
                 let all: u32 = weights.iter().sum();

@@ -9,7 +9,6 @@ pub(super) mod duration {
 
     const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
     pub(in super::super) fn serialize<S: Serializer>(
         duration: &Duration,
         serializer: S,
