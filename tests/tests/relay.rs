@@ -24,6 +24,8 @@ mod probe;
 
 #[path = "relay/checks.rs"]
 mod checks;
+#[path = "relay/faults.rs"]
+mod faults;
 #[path = "relay/flows.rs"]
 mod flows;
 #[path = "relay/limits.rs"]

@@ -1,6 +1,6 @@
 //! Active checks: each backend is connected to at intervals, and asked something if it is to be.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sockeye_endpoint::Address;
@@ -38,7 +38,7 @@ impl Check {
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     /// Backends whose timer is set, or whose check is under way.
-    scheduled: HashMap<u64, ()>,
+    scheduled: BTreeSet<u64>,
 }
 
 impl Checks {
@@ -46,14 +46,14 @@ impl Checks {
     /// not all are asked at once.
     pub(crate) fn schedule(&mut self, shared: &Shared, cx: &mut Context<'_>) {
         let known = &shared.by_serial;
-        self.scheduled.retain(|serial, ()| known.contains_key(serial));
+        self.scheduled.retain(|serial| known.contains_key(serial));
         for (serial, (pool, _)) in known {
             let rules = shared
                 .pools
                 .get(*pool)
                 .and_then(|pool| pool.config.health.check.as_ref());
             if let Some(rules) = rules
-                && self.scheduled.insert(*serial, ()).is_none()
+                && self.scheduled.insert(*serial)
             {
                 let nanos = u64::try_from(rules.interval.as_nanos())
                     .unwrap_or(u64::MAX)

@@ -18,6 +18,19 @@ pub enum Condition {
     Down,
 }
 
+/// What a session says of its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// It was connected to. That is not much: it may reset whatever it accepts.
+    Connected,
+    /// It was not.
+    NotConnected,
+    /// It has answered, or ended in order.
+    Worked,
+    /// It was connected to, and failed without a byte.
+    Failed,
+}
+
 /// What is known of one backend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Health {
@@ -25,6 +38,8 @@ pub(crate) struct Health {
     /// Checks, or sessions, in a row that said otherwise.
     checks_against: u32,
     sessions_failed: u32,
+    /// Some of these after they had connected: connects say nothing against it.
+    failed_late: bool,
     /// Until when it is out because of its sessions.
     out_until: Option<Time>,
     /// Since when it grows to its full share.
@@ -40,6 +55,7 @@ impl Health {
             condition: Condition::Up,
             checks_against: 0,
             sessions_failed: 0,
+            failed_late: false,
             out_until: None,
             growing_since: None,
             grown: 1,
@@ -73,11 +89,16 @@ impl Health {
         true
     }
 
-    /// A session showed that the backend works, or that it does not. `true` if the condition changed.
-    pub(crate) fn session(&mut self, worked: bool, rules: &HealthRules, now: Time) -> bool {
-        if worked {
-            self.sessions_failed = 0;
-            return false;
+    /// A session said something of the backend. `true` if the condition changed.
+    pub(crate) fn session(&mut self, evidence: Evidence, rules: &HealthRules, now: Time) -> bool {
+        match evidence {
+            Evidence::Connected if self.failed_late => return false,
+            Evidence::Connected | Evidence::Worked => {
+                (self.sessions_failed, self.failed_late) = (0, false);
+                return false;
+            }
+            Evidence::NotConnected => {}
+            Evidence::Failed => self.failed_late = true,
         }
         if rules.failures == 0 || self.condition == Condition::Down {
             return false;
@@ -155,6 +176,7 @@ fn steps(passed: Duration, slow_start: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::Evidence::{Connected, Failed, NotConnected, Worked};
     use super::*;
     use crate::config::CheckRules;
 
@@ -190,13 +212,26 @@ mod tests {
     #[test]
     fn sessions_that_fail_take_a_backend_out_for_a_while() {
         let (rules, mut health) = (HealthRules::default(), Health::new());
-        for worked in [false, false, true, false, false] {
-            assert!(!health.session(worked, &rules, at(0)));
+        // A connect ends a row of connects that failed, and not one of sessions that failed after theirs.
+        let before = [
+            NotConnected,
+            NotConnected,
+            Connected,
+            Failed,
+            Connected,
+            NotConnected,
+            Worked,
+        ];
+        for evidence in before
+            .into_iter()
+            .chain([Connected, Failed, Connected, Failed, Connected])
+        {
+            assert!(!health.session(evidence, &rules, at(0)), "{evidence:?}");
         }
-        assert!(health.session(false, &rules, at(1_000)), "the third in a row");
+        assert!(health.session(Failed, &rules, at(1_000)), "the third in a row");
         assert_eq!((health.share(), health.next(&rules)), (0, Some(at(11_000))));
         assert!(
-            !health.session(false, &rules, at(2_000)),
+            !health.session(Failed, &rules, at(2_000)),
             "one that was under way"
         );
         assert!(!health.advance(&rules, at(10_999)));
@@ -208,7 +243,7 @@ mod tests {
     fn with_checks_these_bring_it_back_but_not_before_its_time() {
         let (rules, mut health) = (checked(), Health::new());
         for _ in 0..3 {
-            health.session(false, &rules, at(0));
+            health.session(Failed, &rules, at(0));
         }
         assert_eq!((health.condition(), health.next(&rules)), (Condition::Down, None));
         (0..5).for_each(|_| assert!(!health.checked(true, &rules, at(9_999))));
@@ -224,7 +259,7 @@ mod tests {
             ..HealthRules::default()
         };
         let mut health = Health::new();
-        (0..100).for_each(|_| assert!(!health.session(false, &rules, at(0))));
+        (0..100).for_each(|_| assert!(!health.session(Failed, &rules, at(0))));
     }
 
     #[test]
@@ -236,7 +271,7 @@ mod tests {
             ..HealthRules::default()
         };
         let mut health = Health::new();
-        assert!(health.session(false, &rules, at(0)));
+        assert!(health.session(Failed, &rules, at(0)));
         assert!(health.advance(&rules, at(1_000)));
         let mut shares = vec![health.share()];
         while let Some(next) = health.next(&rules) {

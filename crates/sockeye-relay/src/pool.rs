@@ -12,7 +12,7 @@ use sockeye_event_loop::Time;
 
 use crate::balance::Balancer;
 use crate::config::{BackendConfig, PoolConfig};
-use crate::health::{Condition, Health};
+use crate::health::{Condition, Evidence, Health};
 use crate::stats::{BackendCounters, BackendStats, PoolCounters, PoolStats};
 
 /// Where a backend is.
@@ -222,12 +222,12 @@ impl Pool {
         self.refresh(key);
     }
 
-    /// A session showed that the backend works, or that it does not.
-    pub(crate) fn session(&mut self, key: usize, worked: bool, now: Time) {
+    /// A session said something of the backend.
+    pub(crate) fn session(&mut self, key: usize, evidence: Evidence, now: Time) {
         let Some(backend) = self.backends.get_mut(key) else {
             return;
         };
-        let changed = backend.health.session(worked, &self.config.health, now);
+        let changed = backend.health.session(evidence, &self.config.health, now);
         self.changed(key, changed);
     }
 
@@ -432,8 +432,8 @@ mod tests {
         assert_eq!(pool.pick(at(0), 0, &[]), Err(Nobody::Full));
         pool.release(one);
         assert_eq!(pool.pick(at(0), 0, &[one]), Err(Nobody::Tried));
-        pool.session(one, false, at(0));
-        pool.session(two, false, at(0));
+        pool.session(one, Evidence::Failed, at(0));
+        pool.session(two, Evidence::Failed, at(0));
         assert_eq!(pool.pick(at(1), 0, &[]), Err(Nobody::Down));
         assert_eq!(pool.next_due(), Some(at(10)));
         assert_eq!(pool.pick(at(10), 0, &[]), Ok(one), "it is back by itself");
@@ -532,7 +532,7 @@ mod tests {
             ..HealthRules::default()
         };
         let mut pool = pool(config);
-        pool.session(1, false, at(0));
+        pool.session(1, Evidence::Failed, at(0));
         let share = |pool: &mut Pool, now| (0..170).filter(|_| pool.pick(now, 0, &[]) == Ok(1)).count();
         assert_eq!(share(&mut pool, at(0)), 0);
         assert_eq!(share(&mut pool, at(1)), 10, "one sixteenth to sixteen");

@@ -1,7 +1,7 @@
 //! A relay as its program sees it: made from a configuration, started on a loop, reloaded, drained.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -300,7 +300,7 @@ impl RelayService {
         {
             let shared = &mut *self.shared.borrow_mut();
             let mut old = std::mem::take(&mut shared.by_name);
-            let mut by_name: HashMap<Arc<str>, usize> = HashMap::new();
+            let mut by_name: BTreeMap<Arc<str>, usize> = BTreeMap::new();
             for pool in &config.pools {
                 let name: Arc<str> = pool.name.as_str().into();
                 let key = match old.remove(&name) {

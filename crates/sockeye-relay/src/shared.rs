@@ -1,6 +1,6 @@
 //! What streams and datagrams of a relay share: its listeners, pools and sources, and the accounts of each visit.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use slab::Slab;
 use sockeye_event_loop::{DatagramId, ListenerId, Time};
 
 use crate::config::ListenerConfig;
+use crate::health::Evidence;
 use crate::pool::Pool;
 use crate::record::{Arrival, Hooks, SessionEnd, SessionRecord};
 use crate::sources::{Source, Sources, hash_of};
@@ -65,24 +66,25 @@ impl Visit {
         self.served.is_some()
     }
 
-    /// Whether it showed that its backend works, or that it does not.
-    fn worked(&self) -> Option<bool> {
+    /// What it says of its backend.
+    fn evidence(&self) -> Option<Evidence> {
         self.served?;
         match self.end {
-            Some(SessionEnd::BackendReset) if self.from_backend == 0 => Some(false),
-            None | Some(SessionEnd::Done) => Some(true),
-            Some(_) => (self.from_backend > 0).then_some(true),
+            Some(SessionEnd::BackendReset) if self.from_backend == 0 => Some(Evidence::Failed),
+            None | Some(SessionEnd::Done) => Some(Evidence::Worked),
+            Some(_) => (self.from_backend > 0).then_some(Evidence::Worked),
         }
     }
 }
 
+/// Maps are ordered, so that a simulated run does the same each time.
 pub(crate) struct Shared {
     pub(crate) listeners: Slab<Listener>,
     pub(crate) pools: Slab<Pool>,
     /// Pools of the configuration, by their names.
-    pub(crate) by_name: HashMap<Arc<str>, usize>,
+    pub(crate) by_name: BTreeMap<Arc<str>, usize>,
     /// Backends of the configuration, by what is never the same again: pool and key.
-    pub(crate) by_serial: HashMap<u64, (usize, usize)>,
+    pub(crate) by_serial: BTreeMap<u64, (usize, usize)>,
     pub(crate) serials: u64,
     pub(crate) sources: Sources,
     pub(crate) hooks: Box<dyn Hooks>,
@@ -94,8 +96,8 @@ impl Shared {
         Self {
             listeners: Slab::new(),
             pools: Slab::new(),
-            by_name: HashMap::new(),
-            by_serial: HashMap::new(),
+            by_name: BTreeMap::new(),
+            by_serial: BTreeMap::new(),
             serials: 0,
             sources: Sources::default(),
             hooks,
@@ -171,9 +173,11 @@ impl Shared {
             return;
         };
         pool.counters.sessions += 1;
-        if let Some(backend) = visit.backend.and_then(|key| pool.backend_mut(key)) {
+        let Some(key) = visit.backend else { return };
+        if let Some(backend) = pool.backend_mut(key) {
             backend.counters.sessions += 1;
         }
+        pool.session(key, Evidence::Connected, now);
     }
 
     /// The backend was not reached.
@@ -184,7 +188,7 @@ impl Shared {
                 if let Some(backend) = pool.backend_mut(key) {
                     backend.counters.connects_failed += 1;
                 }
-                pool.session(key, false, now);
+                pool.session(key, Evidence::NotConnected, now);
             }
             pool.release(key);
         }
@@ -193,7 +197,7 @@ impl Shared {
 
     /// The visit is over: everything is counted, given back and told.
     pub(crate) fn leave(&mut self, mut visit: Visit, now: Time) {
-        let worked = visit.worked();
+        let evidence = visit.evidence();
         let end = *visit.end.get_or_insert(SessionEnd::Done);
         self.sources.close(visit.source.take());
         let mut pool_name: Arc<str> = Arc::from("");
@@ -213,10 +217,10 @@ impl Shared {
                 if let Some(backend) = pool.backend_mut(key) {
                     backend.counters.bytes_in += visit.from_client;
                     backend.counters.bytes_out += visit.from_backend;
-                    backend.counters.failed += u64::from(worked == Some(false));
+                    backend.counters.failed += u64::from(evidence == Some(Evidence::Failed));
                 }
-                if let Some(worked) = worked {
-                    pool.session(key, worked, now);
+                if let Some(evidence) = evidence {
+                    pool.session(key, evidence, now);
                 }
                 pool.release(key);
             }

@@ -5,7 +5,7 @@
 //! segmented by it again (GSO).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 use slab::Slab;
 use sockeye_event_loop::{
     CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, Outgoing,
-    ServiceHandle, Time,
+    SendFailure, ServiceHandle, Time,
 };
 
 use crate::flows::Recency;
@@ -68,7 +68,7 @@ pub(crate) struct Udp {
     flows: Slab<Flow>,
     by_client: HashMap<Client, usize>,
     by_socket: HashMap<DatagramId, usize>,
-    ports: HashMap<DatagramId, Port>,
+    ports: BTreeMap<DatagramId, Port>,
     run: Option<Run>,
 }
 
@@ -415,6 +415,11 @@ impl DatagramService for UdpService {
 
     fn on_batch_complete(&mut self, socket: &mut Datagrams<'_>) {
         self.udp.borrow_mut().flush(&mut self.shared.borrow_mut(), socket);
+    }
+
+    fn on_send_error(&mut self, socket: &mut Datagrams<'_>, failure: SendFailure) {
+        // A refusal of an earlier datagram may be told by the next send instead.
+        self.on_recv_error(socket, failure.error.into());
     }
 
     fn on_recv_error(&mut self, socket: &mut Datagrams<'_>, error: io::Error) {

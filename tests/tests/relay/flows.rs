@@ -6,8 +6,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_event_loop::{Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, ServiceHandle};
+use sockeye::udp::UdpSocket;
+use sockeye_event_loop::{
+    Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, Outgoing, ServiceHandle,
+};
 use sockeye_relay::{Balance, Condition, Config, ListenerConfig, PoolConfig, SessionEnd};
+
+use sockeye_socket::Capabilities;
 
 use crate::ground::Ground;
 use crate::world::{OnKernel, Simulated, World};
@@ -496,4 +501,53 @@ fn replies_leave_from_the_address_that_was_asked() {
         3,
         "a flow for each address"
     );
+}
+
+/// What comes as one message of many datagrams leaves as one, both ways: the kernel at the far end sees a run that was never
+/// cut.
+#[test]
+fn a_run_that_comes_in_one_piece_leaves_in_one_piece() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (backend, client) = (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
+    let able = Capabilities::of(&backend).unwrap();
+    if !able.segmentation || !able.coalesced_receive {
+        return;
+    }
+    for socket in [&backend, &client] {
+        socket.set_gro(true).unwrap();
+    }
+    let mut ground = Ground::<OnKernel>::new();
+    let config = config(&ground, &[backend.local_addr().unwrap()]);
+    ground.start(config);
+    let at = ground.at("in");
+    let payload = sockeye_tests::pattern(20 * 500 + 77);
+    let by_relay = one_run(&mut ground, &client, at, &backend, &payload);
+    assert_eq!(one_run(&mut ground, &backend, by_relay, &client, &payload), at);
+    assert_eq!(ground.stats().listener("in").unwrap().counters.datagrams_in, 21);
+}
+
+/// Sends a run in one call and awaits it in one piece; says who sent it last.
+fn one_run(
+    ground: &mut Ground<OnKernel>,
+    from: &UdpSocket,
+    to: SocketAddr,
+    at: &UdpSocket,
+    payload: &[u8],
+) -> SocketAddr {
+    from.send_msg(&Outgoing::to(to, payload).segment_size(500))
+        .unwrap();
+    let mut buffer = vec![0; 65_535];
+    let mut source = None;
+    ground.world.until("a run", || {
+        if let Ok(incoming) = at.recv_msg(&mut buffer) {
+            assert_eq!(
+                (incoming.payload.len(), incoming.segment_size),
+                (payload.len(), Some(500))
+            );
+            assert!(incoming.payload == payload);
+            source = Some(incoming.source);
+        }
+        source.is_some()
+    });
+    source.unwrap()
 }
