@@ -187,6 +187,10 @@ fn what_is_left_of_a_half_closed_session_ends_sooner<W: World>() {
     ground.client(asks().open(|stream| stream.shutdown_write()));
     ground.until_ended(1);
     assert_eq!(ground.told.ends(), [SessionEnd::HalfClosed]);
+    assert!(
+        ground.told.last().lasted < Duration::from_secs(10),
+        "long before it is idle"
+    );
     assert_eq!(ground.stats().listener("in").unwrap().counters.timed_out, 1);
 }
 
