@@ -102,6 +102,19 @@ pub struct ServerNameRoute {
     pub to: String,
 }
 
+impl ServerNameRoute {
+    /// Whether a client that asks for this name, in lower case, is for its pool.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        let rest = name.split_once('.').map(|(_, rest)| rest);
+        let is_covered = |pattern: &String| match pattern.strip_prefix("*.") {
+            Some(suffix) => rest == Some(suffix),
+            None => pattern == name,
+        };
+        self.names.iter().any(is_covered)
+    }
+}
+
 /// Whose PROXY headers are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(deny_unknown_fields))]

@@ -111,6 +111,13 @@ impl Health {
         true
     }
 
+    /// Other rules from now on: whoever only checks could bring back is not left out without any.
+    pub(crate) fn reload(&mut self, rules: &HealthRules) {
+        if rules.check.is_none() && self.condition == Condition::Down && self.out_until.is_none() {
+            *self = Self::new();
+        }
+    }
+
     /// When [`advance`](Self::advance) has something to do, if ever.
     pub(crate) fn next(&self, rules: &HealthRules) -> Option<Time> {
         if self.condition == Condition::Down {

@@ -116,6 +116,7 @@ impl Pool {
                 old.remove(&label);
                 if let Some(kept) = self.backends.get_mut(key) {
                     kept.config = backend.clone();
+                    kept.health.reload(&config.health);
                 }
                 continue;
             }

@@ -1,6 +1,7 @@
 //! What a relay tells its program: a record of each session, changes of backends, and who may come in.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,12 @@ pub trait Hooks: 'static {
     /// A session is over.
     fn on_session(&mut self, record: &SessionRecord) {
         let _ = record;
+    }
+
+    /// A listener is of no use any more: somebody else has closed its descriptor or shut it down. Its sessions go on; a reload
+    /// opens it again.
+    fn on_listener_lost(&mut self, listener: &str, error: &io::Error) {
+        let _ = (listener, error);
     }
 
     /// A backend went down or came back.

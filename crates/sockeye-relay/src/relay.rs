@@ -55,6 +55,9 @@ pub enum StartError {
         "backends have names: give the relay something that knows them (Relay::names, or the feature `resolver`)"
     )]
     NoNames,
+    /// The relay has been told to end.
+    #[error("the relay drains")]
+    Draining,
     /// The handle is of another loop.
     #[error("there is no such relay on this loop")]
     NoRelay,
@@ -211,6 +214,9 @@ impl RelayService {
 
     /// Opens what is new, and then, as nothing can fail any more, changes over.
     pub(crate) fn take_over(&mut self, cx: &mut Context<'_>, config: Config) -> Result<(), StartError> {
+        if self.shared.borrow().draining {
+            return Err(StartError::Draining);
+        }
         let kept = self.open_new(cx, &config)?;
         self.close_gone(cx, &kept);
         self.change_pools(cx, &config);

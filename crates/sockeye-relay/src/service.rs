@@ -294,11 +294,12 @@ impl StreamService for RelayService {
         self.arm(cx);
     }
 
-    fn on_listener_lost(&mut self, _: &mut Context<'_>, id: ListenerId, _: std::io::Error) {
+    fn on_listener_lost(&mut self, _: &mut Context<'_>, id: ListenerId, error: std::io::Error) {
         let shared = &mut *self.shared.borrow_mut();
         for (_, listener) in &mut shared.listeners {
             if listener.socket == Opened::Streams(id) {
                 listener.socket = Opened::Closed;
+                shared.hooks.on_listener_lost(&listener.label, &error);
             }
         }
     }

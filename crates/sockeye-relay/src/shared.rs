@@ -114,9 +114,10 @@ impl Shared {
         now: Time,
     ) -> Option<Visit> {
         let listener = self.listeners.get_mut(key)?;
+        // One that leaves may be for a pool that has gone before it.
+        let pool = self.by_name.get(listener.config.to.as_str()).copied()?;
         listener.open += 1;
         listener.counters.sessions += 1;
-        let pool = self.by_name.get(listener.config.to.as_str()).copied()?;
         let ip = client.map(|client| client.ip());
         let mut visit = Visit {
             listener: key,

@@ -130,16 +130,8 @@ impl Streams {
         let Some(listener) = shared.listeners.get(session.visit.listener) else {
             return;
         };
-        let asked = |pattern: &String| {
-            let rest = pattern.strip_prefix('*');
-            pattern == name
-                || rest.is_some_and(|rest| name.split_once('.').is_some_and(|(_, tail)| rest[1..] == *tail))
-        };
-        let route = listener
-            .config
-            .server_names
-            .iter()
-            .find(|route| route.names.iter().any(asked));
+        let mut routes = listener.config.server_names.iter();
+        let route = routes.find(|route| route.covers(name));
         if let Some(pool) = route.and_then(|route| shared.by_name.get(route.to.as_str())) {
             session.visit.pool = *pool;
         }

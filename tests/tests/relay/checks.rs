@@ -7,7 +7,7 @@ use std::time::Duration;
 use sockeye_event_loop::{ListenOptions, StreamOptions};
 use sockeye_relay::{CheckKind, CheckRules, Condition, HealthRules};
 
-use crate::ground::{Ground, answers, asks};
+use crate::ground::{Ground, answers};
 use crate::probe::Probe;
 use crate::world::World;
 
@@ -17,6 +17,7 @@ in_both_worlds!(
     a_check_has_a_deadline,
     checks_go_to_another_port_if_they_are_to,
     a_backend_that_is_back_gets_its_share_by_and_by,
+    without_checks_nobody_stays_down_for_want_of_one,
 );
 
 fn every(millis: u64, kind: CheckKind) -> HealthRules {
@@ -187,5 +188,17 @@ fn a_backend_that_is_back_gets_its_share_by_and_by<W: World>() {
     let served = ground.ask(34);
     let ones = served.iter().filter(|name| **name == one.name()).count();
     assert_eq!(ones, 2, "a sixteenth of the other's: {served:?}");
-    let _ = asks();
+}
+
+fn without_checks_nobody_stays_down_for_want_of_one<W: World>() {
+    let mut ground = Ground::<W>::new();
+    let (backend, nobody) = (ground.backend(answers(b"here")), ground.nobody());
+    let mut config = ground.config(&[backend.at]);
+    config.pools[0].health = every(20, CheckKind::Connect);
+    config.pools[0].health.check.as_mut().unwrap().port = Some(nobody.port());
+    ground.start(config.clone());
+    until_changed(&mut ground, 1, Condition::Down);
+    config.pools[0].health.check = None;
+    ground.reload(config);
+    assert_eq!(ground.ask(1), [backend.name()]);
 }

@@ -260,6 +260,12 @@ fn a_drain_waits_for_sessions_and_then_ends_them<W: World>() {
     ground.until_ended(2);
     assert_eq!(ground.told.ends(), [SessionEnd::Done, SessionEnd::Drained]);
     assert!(relay.is_drained(ground.world.server()));
+    let config = ground.config(&[backend.at]);
+    let error = relay.reload(ground.world.server(), config).unwrap_err();
+    assert!(
+        matches!(error, ReloadError::Start(StartError::Draining)),
+        "{error}"
+    );
     assert_eq!(ground.world.server().open_streams(), 0);
 }
 

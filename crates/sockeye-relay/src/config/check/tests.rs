@@ -217,3 +217,24 @@ fn it_is_read_from_text_and_written_again() {
     let error = serde_json::from_str::<Config>(&wrong).unwrap_err().to_string();
     assert!(error.contains("`250` is not a duration such as 250ms"), "{error}");
 }
+
+#[test]
+fn a_star_stands_for_one_label() {
+    let route = ServerNameRoute {
+        names: vec!["example.org".to_owned(), "*.example.net".to_owned()],
+        to: "web".to_owned(),
+    };
+    for name in ["example.org", "a.example.net", "b.example.net"] {
+        assert!(route.covers(name), "{name}");
+    }
+    for name in [
+        "",
+        "www.example.org",
+        "example.net",
+        "a.b.example.net",
+        "*",
+        "xexample.net",
+    ] {
+        assert!(!route.covers(name), "{name}");
+    }
+}
