@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_event_loop::{ListenOptions, StreamOptions, errno};
-use sockeye_relay::{Balance, Condition, SessionEnd};
+use sockeye_event_loop::{ConnectRequest, ListenOptions, StreamOptions, UnixListenOptions, UnixName, errno};
+use sockeye_relay::{BackendConfig, Balance, Condition, SessionEnd};
 use sockeye_sim::Call;
 use sockeye_tests::pattern;
 
@@ -429,6 +429,43 @@ fn a_want_of_descriptors_is_nobody_elses_fault() {
             .connects_failed,
         0
     );
+}
+
+/// Unix sockets reach no other host, so that this is for the kernel alone.
+#[test]
+fn unix_sockets_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let name =
+        |file: &str| UnixName::from_path(folder.path().join(file).as_os_str().as_encoded_bytes()).unwrap();
+    let (front, back) = (name("front"), name("back"));
+    let mut ground = Ground::<OnKernel>::new();
+    let events = ground.world.client();
+    let handle = events.add_stream_service(answers(b"by path"), StreamOptions::default());
+    events
+        .listen_unix(handle, &back, &UnixListenOptions::default())
+        .unwrap();
+    let mut config = ground.config(&[]);
+    config.listeners[0].at = front.into();
+    config.pools[0].backends = vec![BackendConfig::new(back.into())];
+    config.sources.max_sessions = Some(1);
+    ground.start(config);
+    let client = asks();
+    let log = client.log.clone();
+    let handle = ground
+        .world
+        .client()
+        .add_stream_service(client, StreamOptions::default());
+    for nth in 1..=3 {
+        ground
+            .world
+            .client()
+            .connect(handle, ConnectRequest::to_unix(front));
+        ground.until_ended(nth);
+    }
+    assert_eq!(log.received(2), b"by path");
+    let record = ground.told.last();
+    assert_eq!((record.client, record.end), (None, SessionEnd::Done));
+    assert_eq!(record.backend.as_deref(), Some(&*format!("unix:{back}")));
 }
 
 fn many_at_once<W: World>(mut ground: Ground<W>, sessions: usize) {
