@@ -1,5 +1,11 @@
-//! Where TLS, the PROXY protocol and the first bytes of TLS clients are plugged in: one constant that the configuration's
-//! check asks, and one function, for each.
+//! Where TLS, the PROXY protocol and the first bytes of TLS clients are plugged in: a constant that the configuration's check
+//! asks, and a function where one is enough.
+//!
+//! - A service that reads a PROXY header listens in place of the relay's (`listen_for` in `relay::open`) and gives the
+//!   connection on by `switch_to`: its listener and, as that service has it answer, its peer are then what the relay sees.
+//! - A client of TLS connects in place of the relay's service (`connect_for` in `streams::Streams::connect`); the end of its
+//!   pair that is the relay's has the tag of the connect, and is joined as any connection.
+//! - A server of TLS listens in place of it too; the end of its pair has to say which listener it is of (`listener_of`).
 
 use std::net::SocketAddr;
 

@@ -207,7 +207,7 @@ impl Streams {
         let front = session.front.filter(|_| connecting);
         session.phase = Phase::Joined;
         shared.serves(&mut session.visit, now);
-        greet(shared, &session.visit, stream);
+        greet(shared, &session.visit, stream, front);
         let timeouts = shared
             .listeners
             .get(session.visit.listener)
@@ -454,15 +454,15 @@ fn listener_of(shared: &Shared, id: Option<ListenerId>) -> Option<usize> {
         .map(|(key, _)| key)
 }
 
-/// Tells the backend who the client is, if it wants to know.
-fn greet(shared: &Shared, visit: &Visit, stream: &mut Stream<'_>) {
+/// Tells the backend who the client is, and whom it had asked, if it wants to know.
+fn greet(shared: &Shared, visit: &Visit, stream: &mut Stream<'_>, front: Option<StreamId>) {
     let pool = shared.pools.get(visit.pool);
     let backend = pool.zip(visit.backend).and_then(|(pool, key)| pool.backend(key));
     let Some(version) = backend.and_then(|backend| backend.config.proxy) else {
         return;
     };
-    let destination = None;
-    if let Some(header) = seams::proxy_header(version, visit.client, destination) {
+    let asked = front.and_then(|front| stream.other(front)?.local_addr().ok());
+    if let Some(header) = seams::proxy_header(version, visit.client, asked) {
         // Nothing was written before, and it is shorter than any queue.
         let _ = stream.write(&header);
     }
