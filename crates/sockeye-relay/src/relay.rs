@@ -193,9 +193,8 @@ impl Running {
 
 impl RelayService {
     /// Takes over a new configuration, or goes on with the old one if it cannot. No session is lost: listeners that stay
-    /// stay open (the kernel's backlog of `max_sessions` and `backlog` too, so that these two change only with the
-    /// address), those that are gone stop accepting; backends that stay keep what is known of them, and sessions of those
-    /// that are gone have [`PoolConfig::drain`](crate::PoolConfig::drain) to end.
+    /// stay open (with the backlog that they have), those that are gone stop accepting; backends that stay keep what is
+    /// known of them, and sessions of those that are gone have [`PoolConfig::drain`](crate::PoolConfig::drain) to end.
     ///
     /// # Errors
     /// What is wrong with the configuration, or could not be opened.
@@ -277,6 +276,9 @@ impl RelayService {
         }
         for (key, config) in changes {
             if let Some(listener) = shared.listeners.get_mut(key) {
+                if let Opened::Streams(id) = listener.socket {
+                    cx.set_max_connections(id, config.max_sessions.unwrap_or(usize::MAX));
+                }
                 listener.label = config.label().into();
                 listener.config = config;
             }

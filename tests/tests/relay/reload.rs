@@ -17,6 +17,8 @@ in_both_worlds!(
     a_reload_that_cannot_be_done_changes_nothing,
     a_pool_that_is_gone_leaves_nothing,
     limits_and_balance_may_change,
+    a_higher_limit_of_a_listener_lets_those_in_who_wait,
+    a_higher_limit_of_a_backend_serves_those_who_wait,
     a_drain_waits_for_sessions_and_then_ends_them,
 );
 
@@ -228,6 +230,41 @@ fn limits_and_balance_may_change<W: World>() {
     config.pools[0].backends[1].weight = 1;
     ground.reload(config);
     assert_eq!(ground.ask(2), vec![two.name(); 2]);
+}
+
+fn a_higher_limit_of_a_listener_lets_those_in_who_wait<W: World>() {
+    let mut ground = Ground::<W>::new();
+    let backend = ground.backend(keeps());
+    let mut config = ground.config(&[backend.at]);
+    config.listeners[0].max_sessions = Some(1);
+    ground.start(config.clone());
+    let first = ground.client(asks());
+    until_answered(&mut ground, &first, 8);
+    let second = ground.client(asks());
+    ground.world.pass(Duration::from_millis(20));
+    assert_eq!(second.log.received_len(0), 0);
+    config.listeners[0].max_sessions = None;
+    ground.reload(config);
+    until_answered(&mut ground, &second, 8);
+}
+
+fn a_higher_limit_of_a_backend_serves_those_who_wait<W: World>() {
+    let mut ground = Ground::<W>::new();
+    let backend = ground.backend(keeps());
+    let mut config = ground.config(&[backend.at]);
+    config.pools[0].backends[0].max_sessions = Some(1);
+    config.pools[0].queue.max = 5;
+    config.pools[0].queue.deadline = Duration::from_secs(3_600);
+    ground.start(config.clone());
+    let first = ground.client(asks());
+    until_answered(&mut ground, &first, 8);
+    let second = ground.client(asks());
+    while ground.stats().pool("out").unwrap().waiting == 0 {
+        ground.world.pass(Duration::from_millis(1));
+    }
+    config.pools[0].backends[0].max_sessions = Some(2);
+    ground.reload(config);
+    until_answered(&mut ground, &second, 8);
 }
 
 fn a_drain_waits_for_sessions_and_then_ends_them<W: World>() {
