@@ -60,6 +60,7 @@ impl Need {
             "ping" => "iputils-ping",
             "unshare" | "nsenter" => "util-linux",
             "mtr" => "mtr-tiny",
+            "nginx" => "nginx-light",
             other => other,
         };
         Self::Program { name, package }

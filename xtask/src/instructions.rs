@@ -179,6 +179,7 @@ const MEASUREMENTS: &[Measurement] = &[
         Bound::AtMost(1_345.0),
         Bound::Ratio("by hand, 1 x 64 B", 1.03),
     ),
+    whole_relay("whole relay, 1 x 64 B", 1, 64, "1 x 64 B"),
     by_hand("by hand, 64 x 64 B", COPY, 64, 64),
     relay(
         "64 x 64 B",
@@ -187,6 +188,7 @@ const MEASUREMENTS: &[Measurement] = &[
         Bound::AtMost(1_250.0),
         Bound::Ratio("by hand, 64 x 64 B", 1.03),
     ),
+    whole_relay("whole relay, 64 x 64 B", 64, 64, "64 x 64 B"),
     by_hand("by hand, 1000 x 64 B", COPY, 1_000, 64),
     relay(
         "1000 x 64 B",
@@ -203,6 +205,7 @@ const MEASUREMENTS: &[Measurement] = &[
         Bound::AtMost(1_250.0),
         Bound::Ratio("by hand, 64 x 4 KiB", 1.03),
     ),
+    whole_relay("whole relay, 64 x 4 KiB", 64, 4_096, "64 x 4 KiB"),
     by_hand("by hand, 64 x 16 KiB", SPLICE, 64, 16_384),
     relay(
         "64 x 16 KiB",
@@ -211,6 +214,7 @@ const MEASUREMENTS: &[Measurement] = &[
         Bound::AtMost(2_400.0),
         Bound::Ratio("by hand, 64 x 16 KiB", 1.03),
     ),
+    whole_relay("whole relay, 64 x 16 KiB", 64, 16_384, "64 x 16 KiB"),
     by_hand("splice by hand, 8 x 1 MiB", SPLICE, 8, 1 << 20),
     by_hand("by hand, 8 x 1 MiB", COPY, 8, 1 << 20),
     // In how many pieces 1 MiB goes through depends on how reader and writer come together: 4,000 to 11,000 instructions were
@@ -314,6 +318,20 @@ const fn relay(
         relays: true,
         bound: instructions,
         calls: Some(calls),
+    }
+}
+
+/// The whole relay: two backends, least sessions, counters and deadlines. What it costs beside the bare `join` of another row.
+const fn whole_relay(name: &'static str, connections: u32, size: u32, bare: &'static str) -> Measurement {
+    Measurement {
+        benches: &["relay"],
+        name,
+        example: "relay_whole_counted",
+        arguments: &[],
+        load: Some(Load { connections, size }),
+        relays: true,
+        bound: Bound::Ratio(bare, 1.05),
+        calls: Some(Bound::Ratio(bare, 1.05)),
     }
 }
 

@@ -85,6 +85,11 @@ impl<'a> Context<'a> {
         self.host.close_listener(id.0);
     }
 
+    /// Connections that may be open through a listener at once, from now on; those that are open stay.
+    pub fn set_max_connections(&mut self, listener: ListenerId, max: usize) {
+        self.host.set_max_connections(listener.0, max);
+    }
+
     /// Where a listener listens.
     ///
     /// # Errors

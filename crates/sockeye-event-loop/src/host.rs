@@ -124,6 +124,7 @@ pub(crate) trait Host {
     ) -> Result<Token, OpError>;
     fn close_listener(&mut self, token: Token);
     fn listener_of(&self, token: Token) -> Option<Token>;
+    fn set_max_connections(&mut self, listener: Token, max: usize);
     fn bind(&mut self, service: u16, at: SocketAddr, options: &DatagramOptions) -> Result<Token, OpError>;
     fn has_datagrams(&self, service: ServiceKey) -> bool;
 

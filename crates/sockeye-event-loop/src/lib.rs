@@ -103,7 +103,9 @@ pub use service::{DatagramService, Packet, PacketService, Packets, StreamService
 pub use shards::{ShardOptions, Shards, Spread};
 pub use sockeye_endpoint::UnixName;
 pub use sockeye_socket::unix::Credentials;
-pub use sockeye_socket::{Cause, Fault, Meta, OpError, Outgoing, QueueEntry, QueuedError, SendError, errno};
+pub use sockeye_socket::{
+    Cause, Fault, Meta, Op, OpError, Outgoing, QueueEntry, QueuedError, SendError, errno,
+};
 pub use stats::Stats;
 pub use stream::Stream;
 pub use time::Time;

@@ -27,6 +27,7 @@ in_all_worlds!(
     what_cannot_be_joined_is_refused;
     on_two_loops:
     a_connection_knows_its_listener,
+    the_limit_of_a_listener_may_change,
     a_listener_holds_its_limit,
     a_loop_holds_its_limit,;
     by_ip_only:
@@ -536,4 +537,28 @@ fn a_connection_knows_its_listener<W: World>() {
         ids.map(|id| context.stream(id).unwrap().listener())
     });
     assert_eq!(later, Some([None, Some(two)]), "a listener that is gone is none");
+}
+
+fn the_limit_of_a_listener_may_change<W: World>() {
+    let mut world = W::new();
+    let probe = Probe::new();
+    let log = probe.log.clone();
+    let handle = world.server().add_stream_service(probe, StreamOptions::default());
+    let options = ListenOptions {
+        max_connections: 1,
+        ..ListenOptions::default()
+    };
+    let (listener, at) = world.listen_with(handle, &options);
+    for _ in 0..3 {
+        let _ = Probe::new().connect(&mut world, at);
+    }
+    world.until("one", || log.opened() == 1);
+    world.pass(Duration::from_millis(10));
+    assert_eq!(log.opened(), 1);
+    world
+        .server()
+        .with(handle, |_, context| context.set_max_connections(listener, 2));
+    world.until("the next", || log.opened() == 2);
+    world.pass(Duration::from_millis(10));
+    assert_eq!(log.opened(), 2, "and not the one after it");
 }

@@ -249,6 +249,13 @@ impl World for Simulated {
 }
 
 impl Simulated {
+    /// Each host may have so many descriptors.
+    #[allow(dead_code, reason = "not every test target has that many connections")]
+    pub fn set_descriptor_limit(&mut self, limit: usize) {
+        self.sim.set_descriptor_limit(self.server, limit);
+        self.sim.set_descriptor_limit(self.client, limit);
+    }
+
     /// The next `times` calls of that kind on the server's host fail.
     pub fn fail_at_the_server(&mut self, call: Call, times: u32, errno: i32) {
         for nth in 1..=times {

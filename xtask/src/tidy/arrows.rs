@@ -46,7 +46,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sockeye-tls", &["sockeye-event-loop"]),
     (
         "sockeye-relay",
-        &["sockeye-event-loop", "sockeye-endpoint", "sockeye-tls"],
+        &[
+            "sockeye-event-loop",
+            "sockeye-endpoint",
+            "sockeye-resolver",
+            "sockeye-tls",
+        ],
     ),
     (
         "sockeye",

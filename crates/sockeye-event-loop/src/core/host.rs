@@ -379,6 +379,17 @@ impl<B: Backend> Host for Inner<B> {
         matches!(entry.socket, Socket::Listener(_)).then(|| Token::new(index, entry.link.generation))
     }
 
+    fn set_max_connections(&mut self, listener: Token, max: usize) {
+        if let Some(Entry {
+            socket: Socket::Listener(listener),
+            ..
+        }) = self.table.get_mut(listener)
+        {
+            listener.max = max;
+            self.wake_listeners();
+        }
+    }
+
     fn bind(&mut self, service: u16, at: SocketAddr, options: &DatagramOptions) -> Result<Token, OpError> {
         self.bind_now(service, at, options)
     }

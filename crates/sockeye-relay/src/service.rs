@@ -1,0 +1,330 @@
+//! The relay's stream service: clients, backends and checks are its connections.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye_event_loop::{
+    CloseReason, ConnectFailure, Context, ListenerId, Relayed, Stream, StreamId, StreamService, Time, TimerId,
+};
+
+use crate::checks::{ANSWER, CHECK, Check, Checks};
+use crate::lookups::Lookups;
+use crate::shared::{Opened, Shared};
+use crate::stats::RelayStats;
+use crate::streams::{Streams, session_of};
+use crate::udp::Udp;
+
+/// The service's timers.
+const TICK: u64 = 1;
+const NAMES: u64 = 2;
+const LEAVE: u64 = 3;
+const DRAIN: u64 = 4;
+
+/// The state of a connection of the relay.
+#[derive(Debug)]
+pub struct End(Role);
+
+/// What a connection of the relay is.
+#[derive(Debug)]
+enum Role {
+    /// A client's, of this session.
+    Front(usize),
+    /// A backend's, of this session.
+    Back(usize),
+    /// A check's.
+    Check(Box<Check>),
+    /// Of nothing any more.
+    Nothing,
+}
+
+/// A backend that was taken out of the configuration: pool, key, and when its sessions end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    pub(crate) at: Time,
+    pub(crate) pool: usize,
+    pub(crate) key: usize,
+    pub(crate) serial: u64,
+}
+
+/// A relay on its loop. [`Running`](crate::Running) reaches it between turns; a callback, or another thread by
+/// [`Remote::with`](sockeye_event_loop::Remote::with), by its handle.
+pub struct RelayService {
+    pub(crate) shared: Rc<RefCell<Shared>>,
+    pub(crate) udp: Rc<RefCell<Udp>>,
+    pub(crate) streams: Streams,
+    pub(crate) checks: Checks,
+    pub(crate) lookups: Lookups,
+    pub(crate) leaving: Vec<Leaving>,
+    pub(crate) tick: Option<(Time, TimerId)>,
+    pub(crate) names_timer: Option<TimerId>,
+}
+
+impl RelayService {
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> RelayStats {
+        self.shared.borrow().stats()
+    }
+
+    /// Takes nobody any more, lets sessions and flows go on until they end, and resets those that have not by then. Not to
+    /// be undone.
+    pub fn drain(&mut self, context: &mut Context<'_>, within: Duration) {
+        let shared = &mut *self.shared.borrow_mut();
+        shared.draining = true;
+        for (_, listener) in &mut shared.listeners {
+            listener.leaving = true;
+            if let Opened::Streams(id) = listener.socket {
+                context.close_listener(id);
+                listener.socket = Opened::Closed;
+            }
+        }
+        self.udp.borrow_mut().close_unused(shared, context);
+        context.set_timer(within, DRAIN);
+    }
+
+    /// Whether a drain is over: no session and no flow is left.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.shared.borrow().draining && self.streams.is_empty() && self.udp.borrow().is_empty()
+    }
+
+    /// What a connection is that has just been opened.
+    fn role(&mut self, stream: &mut Stream<'_>) -> Role {
+        let tag = stream.tag();
+        if tag & CHECK != 0 {
+            let serial = tag & !CHECK;
+            let check = self
+                .checks
+                .connected(&mut self.shared.borrow_mut(), stream, serial);
+            if check.is_none() {
+                self.after_check(&mut stream.context(), serial);
+            }
+            return check.map_or(Role::Nothing, Role::Check);
+        }
+        let shared = &mut *self.shared.borrow_mut();
+        let Some(key) = session_of(tag) else {
+            return self
+                .streams
+                .accepted(shared, stream)
+                .map_or(Role::Nothing, Role::Front);
+        };
+        if self.streams.connected(shared, stream, key) {
+            Role::Back(key)
+        } else {
+            Role::Nothing
+        }
+    }
+
+    /// Looks names up, and comes back for the answers.
+    pub(crate) fn drive_names(&mut self, cx: &mut Context<'_>) {
+        let shared = &mut *self.shared.borrow_mut();
+        let (wait, changed) = self.lookups.drive(shared, cx.now());
+        if let Some(timer) = self.names_timer.take() {
+            cx.cancel_timer(timer);
+        }
+        self.names_timer = wait.map(|wait| cx.set_timer(wait, NAMES));
+        if changed {
+            let pools: Vec<usize> = shared.pools.iter().map(|(key, _)| key).collect();
+            for pool in pools {
+                self.streams.serve_waiting(shared, cx, pool);
+            }
+        }
+    }
+
+    /// Backends that leave the configuration get time to end their sessions.
+    pub(crate) fn set_leaving(&mut self, cx: &mut Context<'_>, leaving: Leaving, within: Duration) {
+        self.leaving.push(leaving);
+        cx.set_timer(within, LEAVE);
+    }
+
+    fn end_leaving(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now();
+        let (due, later): (Vec<Leaving>, Vec<Leaving>) =
+            self.leaving.iter().partition(|leaving| leaving.at <= now);
+        self.leaving = later;
+        let shared = &mut *self.shared.borrow_mut();
+        // The place may have been given to another backend since.
+        let is_same = |leaving: &&Leaving| {
+            let backend = shared
+                .pools
+                .get(leaving.pool)
+                .and_then(|pool| pool.backend(leaving.key));
+            backend.is_some_and(|backend| backend.serial == leaving.serial)
+        };
+        let due: Vec<(usize, Option<usize>)> = due
+            .iter()
+            .filter(is_same)
+            .map(|leaving| (leaving.pool, Some(leaving.key)))
+            .collect();
+        self.streams
+            .end_those(shared, cx, |pool, key| due.contains(&(pool, key)));
+        self.udp
+            .borrow_mut()
+            .end_those(shared, cx, |pool, key| due.contains(&(pool, key)));
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        self.tick = None;
+        let now = cx.now();
+        let shared = &mut *self.shared.borrow_mut();
+        let pools: Vec<usize> = shared.pools.iter().map(|(key, _)| key).collect();
+        for key in pools {
+            if let Some(pool) = shared.pools.get_mut(key) {
+                pool.advance(now);
+            }
+            shared.tell_changes(key);
+            self.streams.serve_waiting(shared, cx, key);
+        }
+    }
+
+    /// Sees to it that backends that change by themselves do.
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        let next = self
+            .shared
+            .borrow()
+            .pools
+            .iter()
+            .filter_map(|(_, pool)| pool.next_due())
+            .min();
+        let Some(next) = next else { return };
+        if self.tick.is_some_and(|(at, _)| at <= next) {
+            return;
+        }
+        if let Some((_, timer)) = self.tick.take() {
+            cx.cancel_timer(timer);
+        }
+        let now = cx.now();
+        self.tick = Some((next, cx.set_timer(next.since(now), TICK)));
+    }
+
+    /// After a check was told: who waits may have a backend now.
+    fn after_check(&mut self, cx: &mut Context<'_>, serial: u64) {
+        let shared = &mut *self.shared.borrow_mut();
+        if let Some(&(pool, _)) = shared.by_serial.get(&serial) {
+            self.streams.serve_waiting(shared, cx, pool);
+        }
+    }
+}
+
+impl StreamService for RelayService {
+    type Conn = End;
+
+    fn on_open(&mut self, stream: &mut Stream<'_>) -> End {
+        let role = self.role(stream);
+        self.arm(&mut stream.context());
+        End(role)
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, end: &mut End, data: &mut [u8]) -> usize {
+        match &mut end.0 {
+            Role::Front(key) => {
+                self.streams
+                    .greeted(&mut self.shared.borrow_mut(), stream, *key, data);
+                0
+            }
+            Role::Check(check) => {
+                self.checks
+                    .heard(&mut self.shared.borrow_mut(), stream, check, data);
+                let serial = check.serial();
+                self.after_check(&mut stream.context(), serial);
+                self.arm(&mut stream.context());
+                data.len()
+            }
+            Role::Back(_) | Role::Nothing => data.len(),
+        }
+    }
+
+    fn on_eof(&mut self, stream: &mut Stream<'_>, end: &mut End) {
+        match &mut end.0 {
+            Role::Check(check) => self.checks.judge(&mut self.shared.borrow_mut(), stream, check),
+            _ => stream.close(),
+        }
+    }
+
+    fn on_timer(&mut self, stream: &mut Stream<'_>, end: &mut End, timer: u64) {
+        match &mut end.0 {
+            Role::Front(key) => {
+                self.streams
+                    .timer(&mut self.shared.borrow_mut(), &mut stream.context(), *key, timer);
+            }
+            Role::Check(check) if timer == ANSWER => {
+                self.checks.judge(&mut self.shared.borrow_mut(), stream, check);
+                self.arm(&mut stream.context());
+            }
+            _ => {}
+        }
+    }
+
+    fn on_relay_eof(&mut self, stream: &mut Stream<'_>, end: &mut End) {
+        if let Role::Front(key) | Role::Back(key) = &end.0 {
+            self.streams.half_closed(&self.shared.borrow(), stream, *key);
+        }
+    }
+
+    fn on_relayed(&mut self, end: &mut End, relayed: Relayed) {
+        match &mut end.0 {
+            Role::Front(key) => self.streams.relayed(*key, true, relayed),
+            Role::Back(key) => self.streams.relayed(*key, false, relayed),
+            _ => {}
+        }
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_>, _: StreamId, end: End, reason: CloseReason) {
+        {
+            let shared = &mut *self.shared.borrow_mut();
+            match &end.0 {
+                Role::Front(key) => self.streams.closed(shared, cx, *key, true, &reason),
+                Role::Back(key) => self.streams.closed(shared, cx, *key, false, &reason),
+                Role::Check(check) => self.checks.closed(shared, cx, check),
+                Role::Nothing => return,
+            }
+        }
+        self.arm(cx);
+    }
+
+    fn on_connect_error(&mut self, cx: &mut Context<'_>, failure: ConnectFailure) {
+        if failure.tag & CHECK != 0 {
+            let serial = failure.tag & !CHECK;
+            self.checks.tell(&mut self.shared.borrow_mut(), cx, serial, false);
+        } else {
+            self.streams
+                .connect_failed(&mut self.shared.borrow_mut(), cx, &failure);
+        }
+        self.arm(cx);
+    }
+
+    fn on_listener_lost(&mut self, _: &mut Context<'_>, id: ListenerId, error: std::io::Error) {
+        let shared = &mut *self.shared.borrow_mut();
+        for (_, listener) in &mut shared.listeners {
+            if listener.socket == Opened::Streams(id) {
+                listener.socket = Opened::Closed;
+                shared.hooks.on_listener_lost(&listener.label, &error);
+            }
+        }
+    }
+
+    fn on_service_timer(&mut self, cx: &mut Context<'_>, timer: u64) {
+        match timer {
+            TICK => self.advance(cx),
+            NAMES => {
+                self.names_timer = None;
+                self.drive_names(cx);
+            }
+            LEAVE => self.end_leaving(cx),
+            DRAIN => {
+                let shared = &mut *self.shared.borrow_mut();
+                self.streams.end_those(shared, cx, |_, _| true);
+                self.udp.borrow_mut().end_those(shared, cx, |_, _| true);
+            }
+            check => self.checks.begin(&self.shared.borrow(), cx, check & !CHECK),
+        }
+        self.arm(cx);
+    }
+}
+
+impl std::fmt::Debug for RelayService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayService").finish_non_exhaustive()
+    }
+}
