@@ -1,8 +1,10 @@
 //! What handles ask of the loop, without its backend in the types: so a service compiles once for both worlds.
 
+use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use sockeye_socket::{OpError, Outgoing};
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::id::{ServiceKey, TimerId, Token};
 use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks};
-use crate::outcome::{Deadline, Message, PairError, Peer, Sent, SwitchError};
+use crate::outcome::{Deadline, Identity, Message, PairError, Peer, Sent, SwitchError};
 use crate::stats::Stats;
 use crate::time::Time;
 
@@ -84,6 +86,9 @@ pub(crate) trait Host {
     fn peer(&self, token: Token) -> Option<Peer>;
     fn local_addr(&self, token: Token) -> io::Result<SocketAddr>;
     fn local_unix(&self, token: Token) -> io::Result<UnixName>;
+    fn answer_as(&mut self, token: Token, identity: Identity);
+    fn attach(&mut self, token: Token, value: Rc<dyn Any>);
+    fn attached(&self, token: Token) -> &[Rc<dyn Any>];
     fn tag(&self, token: Token) -> u64;
     fn owner(&self, token: Token) -> u32;
     fn message(&mut self, token: Token, message: Message) -> bool;

@@ -93,8 +93,8 @@ pub use options::{
     Watermarks,
 };
 pub use outcome::{
-    CloseReason, ConnectFailure, ConnectFault, Deadline, Message, PairError, Peer, PeerName, Relayed,
-    SendFailure, Sent, SwitchError,
+    CloseReason, ConnectFailure, ConnectFault, Deadline, Identity, Message, PairError, Peer, PeerName,
+    Relayed, SendFailure, Sent, SwitchError,
 };
 pub use reflect::{ANSWERING_PORTS, AnswerRate, ReflectorGuard, ReflectorOptions, Withheld, WithheldCounts};
 pub use remote::{Remote, RemoteError};

@@ -171,6 +171,15 @@ impl fmt::Display for PeerName {
     }
 }
 
+/// What a connection answers about its two ends, in the place of what its socket knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// For [`Stream::peer`](crate::Stream::peer), and for `peer_addr` if it is one of IP.
+    pub peer: Peer,
+    /// For `local_addr` or `local_unix`, whichever it is. `None`: there is neither.
+    pub local: Option<PeerName>,
+}
+
 /// What went through a connection while it was joined with another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]

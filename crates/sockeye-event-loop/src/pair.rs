@@ -84,7 +84,6 @@ struct Both {
 pub(crate) struct PairEnd {
     both: Rc<RefCell<Both>>,
     side: usize,
-    local: Option<SocketAddr>,
     aborts: bool,
 }
 
@@ -99,7 +98,6 @@ impl PairEnd {
         [0, 1].map(|side| Self {
             both: Rc::clone(&both),
             side,
-            local: None,
             aborts: false,
         })
     }
@@ -107,11 +105,6 @@ impl PairEnd {
     /// From now on its events are delivered under this token.
     pub(crate) fn register(&self, token: Token) {
         self.both.borrow_mut().ways[self.side].reader = token;
-    }
-
-    /// The address it answers with.
-    pub(crate) fn set_local(&mut self, local: Option<SocketAddr>) {
-        self.local = local;
     }
 
     pub(crate) fn is_first(&self) -> bool {
@@ -281,7 +274,7 @@ impl StreamIo for PairEnd {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.local.ok_or_else(|| io::ErrorKind::Unsupported.into())
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {

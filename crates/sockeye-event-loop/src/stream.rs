@@ -1,9 +1,11 @@
 //! The handle through which a service acts on a connection.
 
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use crate::gather::Gather;
 use crate::host::{Due, Host};
 use crate::id::{StreamId, TimerId, Token};
 use crate::options::{Deadlines, StreamOption, Watermarks};
-use crate::outcome::{Message, Peer, Sent};
+use crate::outcome::{Identity, Message, Peer, Sent};
 use crate::time::Time;
 
 /// A connection, while one of the loop's callbacks runs: its own, or another that was looked up by id.
@@ -94,6 +96,27 @@ impl<'a> Stream<'a> {
     /// What `getsockname(2)` says; `NotConnected` when the connection is gone, `Unsupported` of a Unix socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.host.local_addr(self.token)
+    }
+
+    /// Has this connection answer `peer`, `peer_addr`, `local_addr` and `local_unix` with these from now on, also after a
+    /// [`switch_to`](Self::switch_to), and of ends of pairs that are made to be like it: what a service does that has
+    /// learnt whom a connection was relayed for. The socket itself stays as it is.
+    pub fn answer_as(&mut self, identity: Identity) {
+        self.host.answer_as(self.token, identity);
+    }
+
+    /// Attaches what a service knows of this connection for those that get it later: by
+    /// [`switch_to`](Self::switch_to), or as an end of a pair that is made to be like it. One value of a type; another one
+    /// takes its place.
+    pub fn attach<T: Any>(&mut self, value: Rc<T>) {
+        self.host.attach(self.token, value);
+    }
+
+    /// The value of that type that a service has [attached](Self::attach).
+    #[must_use]
+    pub fn attached<T: Any>(&self) -> Option<Rc<T>> {
+        let values = self.host.attached(self.token).iter();
+        values.cloned().find_map(|value| value.downcast().ok())
     }
 
     /// Sends bytes: all of them are taken, or none. See [`Sent`].

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    ConnectRequest, Deadlines, ServiceHandle, Stream, StreamId, StreamOptions, SwitchError, Watermarks,
+    ConnectRequest, Deadlines, Identity, PairOptions, Peer, PeerName, ServiceHandle, Stream, StreamId,
+    StreamOptions, SwitchError, UnixName, Watermarks,
 };
 use sockeye_tests::pattern;
 
@@ -26,7 +27,8 @@ in_all_worlds!(
     a_cipher_carries_megabytes_both_ways,
     a_tunnel_is_asked_for_by_name_and_joined,
     a_service_listens_and_connects_for_another,
-    back_and_forth_a_thousand_times;
+    back_and_forth_a_thousand_times,
+    what_a_connection_answers_goes_with_it;
     on_two_loops:
     a_switch_that_cannot_be_is_refused,
     the_next_service_gets_what_was_not_consumed,
@@ -450,4 +452,71 @@ fn back_and_forth_a_thousand_times<W: World>() {
     assert!(c.received(0) == pattern(1_000));
     assert_eq!(count.get(), 1_000);
     assert_eq!(one.1.opened() + two.1.opened(), 1_001);
+}
+
+fn what_a_connection_answers_goes_with_it<W: World>() {
+    let mut world = W::new();
+    let from: SocketAddr = "192.0.2.1:5".parse().unwrap();
+    let name: UnixName = "@front".parse().unwrap();
+    let said: Rc<RefCell<Vec<String>>> = Rc::default();
+    let says = |of: &'static str| {
+        let said = Rc::clone(&said);
+        Probe::new().open(move |stream| {
+            let (id, number) = (stream.id(), stream.attached::<u32>().map(|number| *number));
+            let answers = (
+                stream.peer(),
+                stream.peer_addr(),
+                stream.local_addr().ok(),
+                number,
+            );
+            let unix = stream.context().local_unix(id).ok();
+            said.borrow_mut().push(format!("{of} {answers:?} {unix:?}"));
+        })
+    };
+    let (carried, _) = add(&mut world, says("end"));
+    let last = says("connection");
+    let mut note = last.open.unwrap();
+    let last = Probe::new().open(move |stream| {
+        note(stream);
+        let like = PairOptions {
+            second_like: Some(stream.id()),
+            ..PairOptions::default()
+        };
+        stream.context().pair(carried, carried, &like).unwrap();
+    });
+    let (last, log) = add(&mut world, last);
+    let (_, at) = Probe::new()
+        .open(move |stream| {
+            let (peer, local) = (Peer::Ip(from), Some(PeerName::Unix(name)));
+            stream.answer_as(Identity { peer, local });
+            stream.attach(Rc::new(7_u32));
+            stream.attach(Rc::new("a value of another type"));
+            stream.attach(Rc::new(8_u32));
+            assert_eq!(stream.peer_addr(), Some(from), "at once");
+            stream.switch_to(last).unwrap();
+        })
+        .serve(&mut world, StreamOptions::default());
+    Probe::new().connect(&mut world, at);
+    let s = Rc::clone(&said);
+    world.until("all three", || log.opened() == 1 && s.borrow().len() == 3);
+    let (peer, address) = (Some(Peer::Ip(from)), Some(from));
+    let answers = format!(
+        "{:?} {:?}",
+        (peer, address, None::<SocketAddr>, Some(8)),
+        Some(name)
+    );
+    let plain = (
+        Some(Peer::Pair),
+        None::<SocketAddr>,
+        None::<SocketAddr>,
+        None::<u32>,
+    );
+    assert_eq!(
+        *said.borrow(),
+        [
+            format!("connection {answers}"),
+            format!("end {plain:?} None"),
+            format!("end {answers}")
+        ]
+    );
 }

@@ -1,8 +1,10 @@
 //! What handles may ask of the loop: each answered by the part of the core that knows.
 
+use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sockeye_endpoint::UnixName;
@@ -16,7 +18,7 @@ use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
 use crate::id::{ServiceKey, TimerId, Token};
 use crate::options::{Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks};
-use crate::outcome::{Message, PairError, Peer, Sent, SwitchError};
+use crate::outcome::{Identity, Message, PairError, Peer, PeerName, Sent, SwitchError};
 use crate::pair::Wire;
 use crate::stats::Stats;
 use crate::time::Time;
@@ -181,9 +183,11 @@ impl<B: Backend> Host for Inner<B> {
     fn peer(&self, token: Token) -> Option<Peer> {
         let Entry { link, socket } = self.table.get(token)?;
         let Socket::Stream(wire) = socket else { return None };
-        if let (Wire::Pair(_), extra) = (wire, &link.extra) {
-            let like = extra.as_ref().and_then(|extra| extra.like);
-            return Some(like.unwrap_or(Peer::Pair));
+        if let Some(identity) = link.identity() {
+            return Some(identity.peer);
+        }
+        if let Wire::Pair(_) = wire {
+            return Some(Peer::Pair);
         }
         match (link.peer, wire.unix_peer()) {
             (_, Some((name, credentials))) => Some(Peer::Unix { name, credentials }),
@@ -192,6 +196,12 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn local_unix(&self, token: Token) -> io::Result<UnixName> {
+        if let Some(identity) = self.table.link(token).and_then(Link::identity) {
+            return match identity.local {
+                Some(PeerName::Unix(name)) => Ok(name),
+                Some(PeerName::Ip(_)) | None => Err(io::ErrorKind::Unsupported.into()),
+            };
+        }
         match self.table.get(token).map(|entry| &entry.socket) {
             Some(Socket::Stream(stream)) => stream.local_unix(),
             Some(Socket::Listener(listener)) => listener.io.local_unix(),
@@ -201,12 +211,41 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn local_addr(&self, token: Token) -> io::Result<SocketAddr> {
+        if let Some(identity) = self.table.link(token).and_then(Link::identity) {
+            return match identity.local {
+                Some(PeerName::Ip(address)) => Ok(address),
+                Some(PeerName::Unix(_)) | None => Err(io::ErrorKind::Unsupported.into()),
+            };
+        }
         match self.table.get(token).map(|entry| &entry.socket) {
             Some(Socket::Stream(stream)) => stream.local_addr(),
             Some(Socket::Listener(listener)) => listener.io.local_addr(),
             Some(Socket::Message(socket)) => socket.io.local_addr(),
             Some(Socket::Vacant) | None => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    fn answer_as(&mut self, token: Token, identity: Identity) {
+        if let Some((link, _)) = self.table.stream(token) {
+            link.peer = match identity.peer {
+                Peer::Ip(address) => Some(address),
+                Peer::Unix { .. } | Peer::Pair => None,
+            };
+            link.extra().identity = Some(Box::new(identity));
+        }
+    }
+
+    fn attach(&mut self, token: Token, value: Rc<dyn Any>) {
+        if let Some((link, _)) = self.table.stream(token) {
+            let attached = &mut link.extra().attached;
+            attached.retain(|other| (**other).type_id() != (*value).type_id());
+            attached.push(value);
+        }
+    }
+
+    fn attached(&self, token: Token) -> &[Rc<dyn Any>] {
+        let extra = self.table.link(token).and_then(|link| link.extra.as_ref());
+        extra.map_or(&[], |extra| &extra.attached)
     }
 
     fn tag(&self, token: Token) -> u64 {

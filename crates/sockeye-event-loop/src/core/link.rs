@@ -3,13 +3,15 @@
 //! A link holds what every connection needs; what only some need (output that waits, a kept tail, deadlines
 //! of its own) is in a box that most never get. That keeps an idle connection small.
 
+use std::any::Any;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use crate::connect::ConnectId;
 use crate::driver::NO_CONN;
 use crate::id::TimerId;
 use crate::options::{Deadlines, Watermarks};
-use crate::outcome::{CloseReason, Peer, Relayed};
+use crate::outcome::{CloseReason, Identity, Relayed};
 use crate::queue::Queue;
 use crate::tail::Tail;
 use crate::time::Time;
@@ -108,8 +110,10 @@ pub(crate) struct Extra {
     pub(crate) deadlines: Option<Deadlines>,
     pub(crate) watermarks: Option<Watermarks>,
     pub(crate) tag: u64,
-    /// The peer of the connection that an end of a pair answers like.
-    pub(crate) like: Option<Peer>,
+    /// What it answers of its two ends, if not what its socket knows.
+    pub(crate) identity: Option<Box<Identity>>,
+    /// What services have attached, one value of a type.
+    pub(crate) attached: Vec<Rc<dyn Any>>,
     /// Counts the services it has had: what one of them had set is nothing to the next.
     pub(crate) owner: u32,
     pub(crate) connect: Option<ConnectId>,
@@ -142,6 +146,11 @@ impl Link {
 
     pub(crate) fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
+    }
+
+    /// What it answers of its two ends, if not what its socket knows.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.extra.as_ref()?.identity.as_deref()
     }
 
     pub(crate) fn queued(&self) -> usize {

@@ -4,9 +4,10 @@ use super::link::state;
 use super::table::{Entry, Socket};
 use super::{Calling, Core, Inner, NOBODY, Pending, duty};
 use crate::backend::{Backend, Readiness, Ready};
+use crate::host::Host;
 use crate::id::{ServiceKey, Token};
 use crate::options::PairOptions;
-use crate::outcome::{CloseReason, PairError, SwitchError};
+use crate::outcome::{CloseReason, Identity, PairError, PeerName, SwitchError};
 use crate::pair::{PairEnd, Wire};
 
 /// Events of pairs that one turn handles before it asks the world again.
@@ -191,17 +192,15 @@ impl<B: Backend> Inner<B> {
     }
 
     fn answer_like(&mut self, token: Token, like: Token) {
-        use crate::host::Host;
-        let (peer, tag, like_peer) = (self.peer_addr(like), self.tag(like), self.peer(like));
-        let local = self.local_addr(like).ok();
-        let Some((link, wire)) = self.table.stream(token) else {
-            return;
-        };
-        link.peer = peer;
-        link.extra().tag = tag;
-        link.extra().like = like_peer;
-        if let Wire::Pair(end) = wire {
-            end.set_local(local);
+        let Some(peer) = self.peer(like) else { return };
+        let ip = self.local_addr(like).ok().map(PeerName::Ip);
+        let local = ip.or_else(|| self.local_unix(like).ok().map(PeerName::Unix));
+        let (tag, attached) = (self.tag(like), self.attached(like).to_vec());
+        self.answer_as(token, Identity { peer, local });
+        if let Some(link) = self.table.link_mut(token) {
+            let extra = link.extra();
+            extra.tag = tag;
+            extra.attached = attached;
         }
     }
 
