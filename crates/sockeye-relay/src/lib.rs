@@ -1,2 +1,4 @@
 //! A relay as services of the loop, the PROXY protocol, and many protocols on one port.
 #![forbid(unsafe_code)]
+
+pub mod proxy;
