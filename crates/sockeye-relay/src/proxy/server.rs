@@ -55,7 +55,6 @@ impl ServerOptions {
 
 /// What became of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
 pub struct ProxyCounts {
     /// Handed on with the addresses of their header.
     pub relayed: u64,
