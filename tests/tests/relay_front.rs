@@ -20,5 +20,7 @@ mod world;
 #[path = "event_loop/probe.rs"]
 mod probe;
 
+#[path = "relay_front/mux.rs"]
+mod mux;
 #[path = "relay_front/proxy.rs"]
 mod proxy;

@@ -349,6 +349,7 @@ fn a_client_that_ends_within_its_header<W: World>() {
         world.until("the end", || client.has(&Told::Dropped));
         assert_eq!(client.closes(), ["closed"]);
     }
+    assert_eq!(world.server().timers(), 0, "no deadline is left");
     assert_eq!(log.opened(), 0);
     let expected = ProxyCounts {
         cut_short: 3,

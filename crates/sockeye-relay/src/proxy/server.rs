@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_endpoint::NetSet;
-use sockeye_event_loop::{Peer, Sent, ServiceHandle, Stream, StreamService, TimerId};
+use sockeye_event_loop::{
+    CloseReason, Context, Peer, Sent, ServiceHandle, Stream, StreamId, StreamService, TimerId,
+};
 
 use super::encode::{EncodeError, encode_v1, encode_v2};
 use super::header::{Addresses, Header, Version};
@@ -219,6 +221,12 @@ impl<S: StreamService> StreamService for ProxyServer<S> {
     fn on_timer(&mut self, stream: &mut Stream<'_>, _: &mut Self::Conn, _: u64) {
         self.counts.late += 1;
         stream.abort();
+    }
+
+    fn on_close(&mut self, context: &mut Context<'_>, _: StreamId, deadline: Self::Conn, _: CloseReason) {
+        if let Some(timer) = deadline {
+            context.cancel_timer(timer);
+        }
     }
 }
 

@@ -351,7 +351,7 @@ fn what_is_written_is_what_the_specification_shows() {
     assert_eq!(encode_v2(None, &[other], false), Err(EncodeError::TooLong));
 }
 
-mod prop {
+mod generated {
     use super::*;
 
     fn tlvs() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
@@ -406,7 +406,7 @@ mod prop {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(addresses in addresses(), tlvs in tlvs(), checksum: bool, rest in vec(any::<u8>(), 0..20)) {
+        fn prop_what_was_written_is_read(addresses in addresses(), tlvs in tlvs(), checksum: bool, rest in vec(any::<u8>(), 0..20)) {
             let values: Vec<Tlv<'_>> = tlvs.iter().map(|(kind, value)| Tlv::read(*kind, value).unwrap()).collect();
             let mut bytes = encode_v2(addresses.as_ref(), &values, checksum).unwrap();
             let len = bytes.len();
@@ -419,7 +419,7 @@ mod prop {
         }
 
         #[test]
-        fn a_line_that_was_written_is_read(addresses in addresses(), rest in vec(any::<u8>(), 0..20)) {
+        fn prop_a_line_that_was_written_is_read(addresses in addresses(), rest in vec(any::<u8>(), 0..20)) {
             let mut bytes = encode_v1(addresses.as_ref());
             let len = bytes.len();
             is_the_same_however_it_is_cut(&bytes);
@@ -430,12 +430,12 @@ mod prop {
         }
 
         #[test]
-        fn any_bytes_are_the_same_however_they_are_cut(bytes in prop_oneof![vec(any::<u8>(), 0..200), nearly()]) {
+        fn prop_any_bytes_are_the_same_however_they_are_cut(bytes in prop_oneof![vec(any::<u8>(), 0..200), nearly()]) {
             is_the_same_however_it_is_cut(&bytes);
         }
 
         #[test]
-        fn a_header_with_a_wrong_byte_is_read_or_refused(tlvs in tlvs(), at: proptest::sample::Index, byte: u8) {
+        fn prop_a_header_with_a_wrong_byte_is_read_or_refused(tlvs in tlvs(), at: proptest::sample::Index, byte: u8) {
             let values: Vec<Tlv<'_>> = tlvs.iter().map(|(kind, value)| Tlv::read(*kind, value).unwrap()).collect();
             let mut bytes = encode_v2(Some(&four()), &values, true).unwrap();
             let at = at.index(bytes.len());
