@@ -59,6 +59,7 @@ impl Need {
             "ping" => "iputils-ping",
             "unshare" | "nsenter" => "util-linux",
             "mtr" => "mtr-tiny",
+            "ssh" => "openssh-client",
             other => other,
         };
         Self::Program { name, package }
