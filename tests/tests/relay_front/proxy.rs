@@ -25,6 +25,7 @@ in_all_worlds!(
     a_longest_header_is_read_and_one_byte_more_is_not,
     a_header_that_does_not_come_has_a_deadline,
     a_client_that_ends_within_its_header,
+    many_that_stall_hold_nobody_up,
     two_relays_in_a_row,
     what_is_carried_sees_the_client_too;
     on_two_loops:
@@ -356,6 +357,28 @@ fn a_client_that_ends_within_its_header<W: World>() {
         ..ProxyCounts::default()
     };
     assert_eq!(counts(&mut world, server), expected);
+}
+
+fn many_that_stall_hold_nobody_up<W: World>() {
+    const STALLED: usize = 200;
+    let mut world = W::new();
+    let options = ServerOptions {
+        deadline: Duration::from_secs(1),
+        ..trusting()
+    };
+    let (server, at, log, _) = serve(&mut world, options);
+    let header = header_of_len(4_000);
+    let stalled: Vec<Log> = (0..STALLED)
+        .map(|nth| send(&mut world, at, &header[..nth * 19]))
+        .collect();
+    send(&mut world, at, &[&header[..], b"hello"].concat());
+    world.until("hello", || log.received(0) == b"hello");
+    world.until("the deadline", || {
+        stalled.iter().all(|client| client.has(&Told::Dropped))
+    });
+    let counts = counts(&mut world, server);
+    assert_eq!((counts.relayed, counts.late), (1, STALLED as u64));
+    assert_eq!(world.server().timers(), 0, "no deadline is left");
 }
 
 fn two_relays_in_a_row<W: World>() {

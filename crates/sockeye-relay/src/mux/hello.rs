@@ -34,9 +34,12 @@ pub struct ClientHello {
     pub alpn: Vec<Vec<u8>>,
 }
 
-/// How far the message has come. The bytes themselves stay with the connection: they are not kept twice.
+/// Reads a [`ClientHello`] from the first bytes of a connection as they arrive, for services that decide by it themselves.
+///
+/// The bytes stay with the connection: they are not kept twice. What has been looked at is not looked at again, except once
+/// when the message is whole.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HelloReader {
+pub struct HelloReader {
     /// Bytes of the connection that have been looked at.
     at: usize,
     /// Bytes that are left of the present record.
@@ -49,13 +52,15 @@ pub(super) struct HelloReader {
 
 /// What the bytes so far are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reading<'a> {
-    /// The beginning of a ClientHello: with fewer bytes than that nothing more can be said.
+pub enum HelloRead<'a> {
+    /// The beginning of a ClientHello.
     More {
+        /// Bytes, counted from the first one: with fewer nothing more can be said.
         needed: usize,
     },
+    /// All of it.
     Whole(&'a ClientHello),
-    /// None.
+    /// None, whatever follows: not TLS, longer than 64 KiB, or a length in it lies.
     Other,
 }
 
@@ -69,13 +74,13 @@ pub(super) fn begins(bytes: &[u8]) -> Verdict {
 }
 
 impl HelloReader {
-    /// Takes what is new: `bytes` are all from the first on.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Reading<'_> {
+    /// Looks at what is new: `bytes` are all that came, from the first on.
+    pub fn advance(&mut self, bytes: &[u8]) -> HelloRead<'_> {
         if self.outcome.is_none() {
             self.outcome = match self.step(bytes) {
                 Ok(true) => Some(read(&assemble(bytes, self.have))),
                 Ok(false) => {
-                    return Reading::More {
+                    return HelloRead::More {
                         needed: self.needed(bytes.len()),
                     };
                 }
@@ -83,13 +88,13 @@ impl HelloReader {
             };
         }
         match &self.outcome {
-            Some(Some(hello)) => Reading::Whole(hello),
-            _ => Reading::Other,
+            Some(Some(hello)) => HelloRead::Whole(hello),
+            _ => HelloRead::Other,
         }
     }
 
     /// The message, if it was read.
-    pub(super) fn take(&mut self) -> Option<ClientHello> {
+    pub fn take(&mut self) -> Option<ClientHello> {
         self.outcome.take().flatten()
     }
 

@@ -33,7 +33,7 @@ mod sniff;
 #[cfg(test)]
 mod tests;
 
-pub use hello::ClientHello;
+pub use hello::{ClientHello, HelloRead, HelloReader};
 pub use pattern::{HttpPattern, Pattern, Predicate, TlsPattern, Verdict};
 pub use service::{Mux, MuxCounts, MuxOptions};
 pub use sniff::{Sniffed, Sniffer};

@@ -75,9 +75,9 @@ impl Sniffer {
         let (verdict, at_least) = match pattern {
             Pattern::Tls(tls) if tls.takes_any() => (hello::begins(bytes), bytes.len() + 1),
             Pattern::Tls(tls) => match self.hello.advance(bytes) {
-                hello::Reading::More { needed } => (Verdict::More, needed),
-                hello::Reading::Whole(hello) => (yes_if(tls.matches(hello)), 0),
-                hello::Reading::Other => (Verdict::No, 0),
+                hello::HelloRead::More { needed } => (Verdict::More, needed),
+                hello::HelloRead::Whole(hello) => (yes_if(tls.matches(hello)), 0),
+                hello::HelloRead::Other => (Verdict::No, 0),
             },
             Pattern::Http1(http) => match self.request.advance(bytes) {
                 request::Reading::More => (Verdict::More, bytes.len() + 1),

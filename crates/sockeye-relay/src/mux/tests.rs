@@ -284,9 +284,11 @@ fn a_hello_of_64_kib_byte_by_byte_and_none_that_is_longer() {
         ));
     }
     assert_eq!(sniffer.sniff(&rules, &bytes), Sniffed::Rule(0));
-    let mut longer = most;
-    longer[1..4].copy_from_slice(&[1, 0, 1]);
-    assert_eq!(once(&rules, &records(&longer, 16_384)[..9]), Sniffed::Nobody);
+    let longest = records(&long(64 * 1024), 16_384);
+    assert_eq!(once(&rules, &longest), Sniffed::Rule(0));
+    let longer = records(&long(64 * 1024 + 1), 16_384);
+    assert_eq!(once(&rules, &longer), Sniffed::Nobody);
+    assert_eq!(once(&rules, &longer[..9]), Sniffed::Nobody);
 }
 
 #[test]
