@@ -20,6 +20,8 @@ mod world;
 #[path = "event_loop/probe.rs"]
 mod probe;
 
+#[path = "relay_front/faults.rs"]
+mod faults;
 #[path = "relay_front/mux.rs"]
 mod mux;
 #[path = "relay_front/proxy.rs"]
