@@ -60,7 +60,7 @@ impl Need {
             "ping" => "iputils-ping",
             "unshare" | "nsenter" => "util-linux",
             "mtr" => "mtr-tiny",
-            "nginx" => "nginx-light",
+            "ssh" => "openssh-client",
             other => other,
         };
         Self::Program { name, package }

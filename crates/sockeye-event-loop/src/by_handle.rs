@@ -149,7 +149,8 @@ impl Stream<'_> {
     /// Gives this connection to another service of the loop: once this callback has returned this service hears
     /// `on_close` with [`CloseReason::Switched`](crate::CloseReason), the other one `on_open`, then what was not
     /// consumed and what follows it. Output that waits stays in its order; timers, deadlines and watermarks of this
-    /// service hold no longer. If the connection is closed in this callback too, it stays and hears of that.
+    /// service hold no longer; what it has [attached](Stream::attach) and has it [answer](Stream::answer_as) stays.
+    /// If the connection is closed in this callback too, it stays with this service, which hears of that.
     ///
     /// # Errors
     /// [`SwitchError`]; nothing has happened then.

@@ -92,3 +92,5 @@ pub use service::RelayService;
 pub use stats::{
     BackendCounters, BackendStats, ListenerCounters, ListenerStats, PoolCounters, PoolStats, RelayStats,
 };
+pub mod mux;
+pub mod proxy;

@@ -111,11 +111,6 @@ impl Log {
         self.all().into_iter().filter_map(close).collect()
     }
 
-    /// The first reason, in words; empty if nothing has ended.
-    pub fn reason(&self) -> String {
-        self.0.borrow().reasons.first().cloned().unwrap_or_default()
-    }
-
     /// What the n-th connection received.
     pub fn received(&self, nth: usize) -> Vec<u8> {
         let diary = self.0.borrow();

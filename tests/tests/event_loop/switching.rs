@@ -19,6 +19,8 @@ use crate::world::World;
 in_all_worlds!(
     a_switch_inside_on_open,
     the_end_of_the_stream_is_told_to_whoever_has_it,
+    what_is_left_at_the_end_of_the_stream_goes_to_the_next_service,
+    a_service_that_gives_everything_away_needs_no_long_tail,
     what_the_first_service_had_set_is_nothing_to_the_next,
     what_waits_leaves_before_what_the_next_one_writes,
     a_connection_closed_after_it_was_given_away_stays,
@@ -110,6 +112,54 @@ fn the_end_of_the_stream_is_told_to_whoever_has_it<W: World>() {
         (first.log.closes(), log.closes()),
         (vec!["switched".into()], vec!["closed".into()])
     );
+}
+
+fn what_is_left_at_the_end_of_the_stream_goes_to_the_next_service<W: World>() {
+    let mut world = W::new();
+    let (next, log) = add(&mut world, Probe::new());
+    let (first, at) = Probe::new()
+        .data(|_, _| 0)
+        .eof(move |stream| stream.switch_to(next).unwrap())
+        .serve(&mut world, StreamOptions::default());
+    Probe::new()
+        .open(|stream| {
+            assert!(stream.write(b"half a line").is_taken());
+            stream.shutdown_write();
+        })
+        .connect(&mut world, at);
+    world.until("the end", || log.has(&Told::Dropped));
+    assert_eq!(log.received(0), b"half a line");
+    assert!(first.log.has(&Told::Eof) && log.has(&Told::Eof));
+    assert_eq!(world.server().stats().memory, 0);
+}
+
+fn a_service_that_gives_everything_away_needs_no_long_tail<W: World>() {
+    let mut world = W::new();
+    let (next, log) = add(&mut world, Probe::new());
+    let short = StreamOptions {
+        watermarks: Watermarks {
+            max_tail: 10,
+            ..Watermarks::default()
+        },
+        ..StreamOptions::default()
+    };
+    let (first, at) = Probe::new()
+        .data(move |stream, data| {
+            if data.len() > 1 {
+                stream.switch_to(next).unwrap();
+            }
+            0
+        })
+        .serve(&mut world, short);
+    Probe::new()
+        .open(|stream| {
+            assert!(stream.write(b"a").is_taken());
+            stream.set_timer(Duration::from_millis(2), 0);
+        })
+        .timer(|stream, _| assert!(stream.write(&[b'b'; 1_000]).is_taken()))
+        .connect(&mut world, at);
+    world.until("all of it", || log.received_len(0) == 1_001);
+    assert_eq!(first.log.closes(), ["switched"]);
 }
 
 fn what_the_first_service_had_set_is_nothing_to_the_next<W: World>() {

@@ -6,7 +6,7 @@ use sockeye::tls::{StreamTls, TlsServer};
 use sockeye_event_loop::StreamOptions;
 
 use crate::probe::{Probe, Told};
-use crate::setting::{Authority, connect, setting};
+use crate::setting::{Authority, Reason, connect, setting};
 use crate::streams::echo;
 use crate::world::World;
 

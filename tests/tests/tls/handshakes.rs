@@ -15,7 +15,8 @@ use sockeye_event_loop::{ConnectRequest, ServiceHandle, StreamOptions, StreamSer
 
 use crate::probe::{Log, Probe, Told};
 use crate::setting::{
-    Authority, Setting, connect, connect_as, localhost, provider, server_config, setting, setting_with,
+    Authority, Reason, Setting, connect, connect_as, localhost, provider, server_config, setting,
+    setting_with,
 };
 use crate::streams::echo;
 use crate::world::World;

@@ -171,3 +171,14 @@ pub fn connect_as<W: World>(
     asked.unwrap().unwrap();
     log
 }
+
+/// Why the first of a log's connections or connects ended, in words.
+pub trait Reason {
+    fn reason(&self) -> String;
+}
+
+impl Reason for Log {
+    fn reason(&self) -> String {
+        self.0.borrow().reasons.first().cloned().unwrap_or_default()
+    }
+}

@@ -428,11 +428,19 @@ impl<B: Backend> Core<B> {
         }
         link.set(state::EOF_TOLD);
         link.clear(state::TAIL);
-        if let Some(extra) = &mut link.extra {
-            extra.tail.free();
-        }
+        let tail = link.extra.as_mut().map(|extra| std::mem::take(&mut extra.tail));
         self.inner.count_memory(token);
         self.call(token, StreamEvent::Eof);
+        if let Some(tail) = tail
+            && tail.len() > 0
+            && let Some(link) = self.inner.table.link_mut(token)
+            && link.is(state::OPENING)
+        {
+            // Given away just now: what this service did not want, the next one may.
+            link.set(state::TAIL);
+            link.extra().tail = tail;
+            self.inner.count_memory(token);
+        }
         self.inner.finish_if_over(token);
     }
 
