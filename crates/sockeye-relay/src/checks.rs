@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sockeye_endpoint::Address;
+use sockeye_endpoint::{Address, Scheme};
 use sockeye_event_loop::{ConnectRequest, Context, Sent, Stream};
 
 use crate::config::{CheckKind, CheckRules};
@@ -72,7 +72,14 @@ impl Checks {
         };
         match request(rules, backend) {
             Some(request) => {
-                cx.connect(request.tag(CHECK | serial).deadline(rules.deadline));
+                let at = &backend.config.at;
+                let under_tls = rules.kind == CheckKind::Tls || at.scheme() == Scheme::Tls;
+                let request = request.tag(CHECK | serial).deadline(rules.deadline);
+                let settings = backend.config.tls.as_deref();
+                if shared.tls.connect(cx, at, settings, under_tls, request).is_none() {
+                    // Settings that were there are not any more: as a name that is not known yet.
+                    cx.set_timer(rules.interval, CHECK | serial);
+                }
             }
             // A name that is not known yet.
             None => {

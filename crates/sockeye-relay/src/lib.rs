@@ -45,8 +45,11 @@
 //!   ([`QueueRules`]).
 //! - **Told**: counters ([`RelayStats`]), a record of each session ([`SessionRecord`]), changes of backends ([`Hooks`]).
 //!
-//! What is not there yet: `tls://` listeners and backends, PROXY headers and routes by server name are part of the
-//! configuration, and refused by its check.
+//! - **Greetings**: clients send a PROXY header, or backends get one; TLS is passed on by the name that the client asks for
+//!   (SNI), or ends here and begins again (`tls://` listeners and backends, by the feature `tls`).
+//!
+//! What is not there yet: a PROXY header in front of TLS that ends or begins here. The configuration has it, its check refuses
+//! it.
 //!
 //! | module of the source | what it holds |
 //! |---|---|
@@ -56,25 +59,27 @@
 //! | `shared`, `streams`, `udp` | the accounts of a session or a flow; sessions of streams; flows of datagrams |
 //! | `checks`, `lookups`, `names` | active checks; names and who knows them |
 //! | `record`, `stats` | what the program is told |
-//! | `seams` | where TLS, PROXY headers and server names are plugged in |
+//! | `greeting`, `tls` | PROXY headers and server names; TLS of listeners and backends |
+//! | [`proxy`], [`mux`] | the PROXY protocol; many protocols on one port |
 #![forbid(unsafe_code)]
 
 mod balance;
 mod checks;
 mod config;
 mod flows;
+mod greeting;
 mod health;
 mod lookups;
 mod names;
 mod pool;
 mod record;
 mod relay;
-mod seams;
 mod service;
 mod shared;
 mod sources;
 mod stats;
 mod streams;
+mod tls;
 mod udp;
 
 pub use config::{

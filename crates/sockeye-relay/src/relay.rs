@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_endpoint::Address;
+use sockeye_endpoint::{Address, Scheme};
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
     Context, EventLoop, ListenOptions, OpError, ServiceHandle, StreamOptions, UnixListenOptions,
@@ -23,6 +23,7 @@ use crate::service::{Leaving, RelayService};
 use crate::shared::{Listener, Opened, Shared};
 use crate::stats::{ListenerCounters, RelayStats};
 use crate::streams::Streams;
+use crate::tls::Tls;
 use crate::udp::{Udp, UdpService};
 
 /// A relay that is not on a loop yet.
@@ -30,6 +31,8 @@ pub struct Relay {
     config: Config,
     hooks: Box<dyn Hooks>,
     names: Option<Box<dyn Names>>,
+    #[cfg(feature = "tls")]
+    tls: crate::tls::Settings,
 }
 
 /// A relay on a loop. A copy of it is the same relay.
@@ -55,6 +58,14 @@ pub enum StartError {
         "backends have names: give the relay something that knows them (Relay::names, or the feature `resolver`)"
     )]
     NoNames,
+    /// A `tls://` listener or backend has settings that the program has not given it.
+    #[error("no TLS {what} is called `{name}`: give the relay one (Relay::tls_server, Relay::tls_client)")]
+    NoTls {
+        /// Server or client.
+        what: &'static str,
+        /// What it is to be called; empty where the configuration has no name.
+        name: String,
+    },
     /// The relay has been told to end.
     #[error("the relay drains")]
     Draining,
@@ -86,6 +97,8 @@ impl Relay {
             config,
             hooks: Box::new(NoHooks),
             names: default_names(),
+            #[cfg(feature = "tls")]
+            tls: crate::tls::Settings::default(),
         })
     }
 
@@ -100,6 +113,32 @@ impl Relay {
     #[must_use]
     pub fn names(mut self, names: impl Names) -> Self {
         self.names = Some(Box::new(names));
+        self
+    }
+
+    /// TLS for `tls://` listeners that call it by this name; for those that have none, the empty one. Certificates are renewed
+    /// by [`ReloadableConfig::replace`](sockeye_tls::ReloadableConfig::replace).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_server(
+        mut self,
+        name: impl Into<String>,
+        config: impl Into<sockeye_tls::ReloadableConfig>,
+    ) -> Self {
+        self.tls.servers.insert(name.into(), config.into());
+        self
+    }
+
+    /// TLS for `tls://` backends that call it by this name, and for checks of that kind; for those that have none, the empty
+    /// one. The server is asked for, and has to be, the host of the backend's address.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_client(
+        mut self,
+        name: impl Into<String>,
+        config: impl Into<Arc<sockeye_tls::rustls::ClientConfig>>,
+    ) -> Self {
+        self.tls.clients.insert(name.into(), config.into());
         self
     }
 
@@ -131,6 +170,23 @@ impl Relay {
             names_timer: None,
         };
         let service = events.add_stream_service(service, StreamOptions::default());
+        #[cfg(feature = "tls")]
+        {
+            let mut tls = Tls::default();
+            for (name, config) in self.tls.servers {
+                let server = sockeye_tls::TlsServer::new(config, service);
+                let server = events.add_stream_service(server, StreamOptions::default());
+                tls.servers.insert(name, server.into());
+            }
+            for (name, config) in self.tls.clients {
+                let options = sockeye_tls::ConnectorOptions::default();
+                let client = sockeye_tls::TlsConnector::new(events, config, options);
+                tls.clients.insert(name, client);
+            }
+            events.with(service, |relay: &mut RelayService, _| {
+                relay.shared.borrow_mut().tls = tls
+            });
+        }
         let config = self.config;
         events
             .with(service, |relay, context| relay.take_over(context, config))
@@ -216,6 +272,7 @@ impl RelayService {
         if self.shared.borrow().draining {
             return Err(StartError::Draining);
         }
+        self.shared.borrow().tls.suffices(&config)?;
         let kept = self.open_new(cx, &config)?;
         self.close_gone(cx, &kept);
         self.change_pools(cx, &config);
@@ -253,7 +310,7 @@ impl RelayService {
                 leaving: false,
             });
             opened.push(key);
-            let socket = open(&mut self.udp.borrow_mut(), cx, key, listener);
+            let socket = open(&mut self.udp.borrow_mut(), &shared.tls, cx, key, listener);
             match socket {
                 Ok(socket) => {
                     if let Some(new) = shared.listeners.get_mut(key) {
@@ -379,6 +436,7 @@ fn is_kept(old: &Listener, new: &ListenerConfig) -> bool {
 
 fn open(
     udp: &mut Udp,
+    tls: &Tls,
     cx: &mut Context<'_>,
     key: usize,
     listener: &ListenerConfig,
@@ -406,7 +464,11 @@ fn open(
                 ..ListenOptions::default()
             };
             options.backlog = listener.backlog.unwrap_or(options.backlog);
-            cx.listen(at, &options).map(Opened::Streams)
+            let socket = match tls.server(listener.tls.as_deref()) {
+                Some(service) if listener.at.scheme() == Scheme::Tls => cx.listen_for(service, at, &options),
+                _ => cx.listen(at, &options),
+            };
+            socket.map(Opened::Streams)
         }
     }
 }

@@ -10,9 +10,10 @@ use sockeye_event_loop::{
 
 use crate::checks::{ANSWER, CHECK, Check, Checks};
 use crate::lookups::Lookups;
+use crate::proxy::{self, ParseOptions, Parsed};
 use crate::shared::{Opened, Shared};
 use crate::stats::RelayStats;
-use crate::streams::{Streams, session_of};
+use crate::streams::{Streams, listener_of, session_of};
 use crate::udp::Udp;
 
 /// The service's timers.
@@ -20,6 +21,8 @@ const TICK: u64 = 1;
 const NAMES: u64 = 2;
 const LEAVE: u64 = 3;
 const DRAIN: u64 = 4;
+/// The timer of a connection whose PROXY header is awaited.
+const HEADER: u64 = 5;
 
 /// The state of a connection of the relay.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ enum Role {
     Front(usize),
     /// A backend's, of this session.
     Back(usize),
+    /// A client's whose PROXY header is awaited, through this listener.
+    Header { listener: usize, timer: TimerId },
     /// A check's.
     Check(Box<Check>),
     /// Of nothing any more.
@@ -104,6 +109,10 @@ impl RelayService {
         }
         let shared = &mut *self.shared.borrow_mut();
         let Some(key) = session_of(tag) else {
+            let listener = listener_of(shared, stream);
+            if let Some(role) = listener.and_then(|key| awaits_header(shared, stream, key)) {
+                return role;
+            }
             return self
                 .streams
                 .accepted(shared, stream)
@@ -113,6 +122,43 @@ impl RelayService {
             Role::Back(key)
         } else {
             Role::Nothing
+        }
+    }
+
+    /// Reads a PROXY header: then the connection is a client's as any other, whose address is what the header says. Gives the
+    /// bytes that are done with; `None` while it is not whole.
+    fn header(
+        &mut self,
+        stream: &mut Stream<'_>,
+        listener: usize,
+        timer: TimerId,
+        data: &[u8],
+    ) -> Option<(usize, Role)> {
+        let shared = &mut *self.shared.borrow_mut();
+        match proxy::parse(data, &ParseOptions::default()) {
+            Parsed::Incomplete { needed } => {
+                stream.want(needed);
+                None
+            }
+            Parsed::Invalid(_) => {
+                no_header(shared, stream, listener);
+                Some((data.len(), Role::Nothing))
+            }
+            Parsed::Header { consumed, header } => {
+                stream.cancel_timer(timer);
+                if let Some(addresses) = header.addresses {
+                    stream.answer_as(addresses.identity());
+                }
+                let Some(key) = self.streams.accepted(shared, stream) else {
+                    return Some((consumed, Role::Nothing));
+                };
+                // What came with it may be all that is needed to choose the pool.
+                let rest = data.get(consumed..).unwrap_or_default();
+                if !rest.is_empty() {
+                    self.streams.greeted(shared, stream, key, rest);
+                }
+                Some((consumed, Role::Front(key)))
+            }
         }
     }
 
@@ -207,6 +253,29 @@ impl RelayService {
     }
 }
 
+/// What a connection is that has to say first whom it is for. `None`: it has not to.
+fn awaits_header(shared: &mut Shared, stream: &mut Stream<'_>, listener: usize) -> Option<Role> {
+    let rules = shared.listeners.get(listener)?.config.proxy.as_ref()?;
+    let trusted = match stream.peer_addr() {
+        Some(peer) => rules.trusted.contains(peer.ip().to_canonical()),
+        // A Unix socket has its permissions.
+        None => true,
+    };
+    if !trusted {
+        no_header(shared, stream, listener);
+        return Some(Role::Nothing);
+    }
+    let timer = stream.set_timer(rules.deadline, HEADER);
+    Some(Role::Header { listener, timer })
+}
+
+fn no_header(shared: &mut Shared, stream: &mut Stream<'_>, listener: usize) {
+    if let Some(listener) = shared.listeners.get_mut(listener) {
+        listener.counters.no_header += 1;
+    }
+    stream.abort();
+}
+
 impl StreamService for RelayService {
     type Conn = End;
 
@@ -222,6 +291,14 @@ impl StreamService for RelayService {
                 self.streams
                     .greeted(&mut self.shared.borrow_mut(), stream, *key, data);
                 0
+            }
+            Role::Header { listener, timer } => {
+                let (listener, timer) = (*listener, *timer);
+                let Some((used, role)) = self.header(stream, listener, timer, data) else {
+                    return 0;
+                };
+                end.0 = role;
+                used
             }
             Role::Check(check) => {
                 self.checks
@@ -248,6 +325,7 @@ impl StreamService for RelayService {
                 self.streams
                     .timer(&mut self.shared.borrow_mut(), &mut stream.context(), *key, timer);
             }
+            Role::Header { listener, .. } => no_header(&mut self.shared.borrow_mut(), stream, *listener),
             Role::Check(check) if timer == ANSWER => {
                 self.checks.judge(&mut self.shared.borrow_mut(), stream, check);
                 self.arm(&mut stream.context());
@@ -277,6 +355,10 @@ impl StreamService for RelayService {
                 Role::Front(key) => self.streams.closed(shared, cx, *key, true, &reason),
                 Role::Back(key) => self.streams.closed(shared, cx, *key, false, &reason),
                 Role::Check(check) => self.checks.closed(shared, cx, check),
+                Role::Header { timer, .. } => {
+                    cx.cancel_timer(*timer);
+                    return;
+                }
                 Role::Nothing => return,
             }
         }

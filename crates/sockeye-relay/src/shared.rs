@@ -13,6 +13,7 @@ use crate::pool::Pool;
 use crate::record::{Arrival, Hooks, SessionEnd, SessionRecord};
 use crate::sources::{Source, Sources, hash_of};
 use crate::stats::{ListenerCounters, ListenerStats, RelayStats};
+use crate::tls::Tls;
 
 /// A listener's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) sources: Sources,
     pub(crate) hooks: Box<dyn Hooks>,
     pub(crate) draining: bool,
+    pub(crate) tls: Tls,
 }
 
 impl Shared {
@@ -102,6 +104,7 @@ impl Shared {
             sources: Sources::default(),
             hooks,
             draining: false,
+            tls: Tls::default(),
         }
     }
 

@@ -48,7 +48,10 @@ pub struct ListenerCounters {
     pub too_many_of_source: u64,
     /// Of these, turned away by the program.
     pub not_admitted: u64,
-    /// Of these, that ended without ever having had a backend.
+    /// Connections that were reset for want of a PROXY header: from somebody who is not trusted, late, or ill-formed. They
+    /// were no sessions.
+    pub no_header: u64,
+    /// Of the sessions, those that ended without ever having had a backend.
     pub unserved: u64,
     /// Sessions that are over.
     pub ended: u64,

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use slab::Slab;
+use sockeye_endpoint::Scheme;
 use sockeye_event_loop::{
     CloseReason, ConnectFailure, ConnectFault, ConnectId, ConnectRequest, Context, Deadline, Deadlines,
-    ListenerId, Relayed, Stream, StreamId, TimerId,
+    Relayed, Stream, StreamId, TimerId,
 };
 
+use crate::greeting::{self, ServerName};
+use crate::mux::HelloReader;
 use crate::pool::{Nobody, Place};
 use crate::record::SessionEnd;
-use crate::seams::{self, ServerName};
 use crate::shared::{Opened, Shared, Visit};
+use crate::tls;
 
 /// The timer of a connection that waits in a queue.
 pub(crate) const QUEUE: u64 = 1;
@@ -20,7 +23,7 @@ pub(crate) const GREETING: u64 = 2;
 /// How long the first bytes of a TLS client may take.
 const GREETING_WITHIN: Duration = Duration::from_secs(10);
 /// First bytes beyond which no name is looked for.
-const GREETING_MAX: usize = 16 * 1024;
+const GREETING_MAX: usize = 64 * 1024;
 
 /// One session.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(crate) struct Session {
 #[derive(Debug)]
 enum Phase {
     /// The client has to say which name it wants.
-    Greeting,
+    Greeting(Box<HelloReader>),
     Waiting {
         ticket: u64,
         timer: Option<TimerId>,
@@ -72,7 +75,7 @@ impl Streams {
 
     /// A client has come. `None`: it was turned away before there was a session.
     pub(crate) fn accepted(&mut self, shared: &mut Shared, stream: &mut Stream<'_>) -> Option<usize> {
-        let listener = listener_of(shared, stream.listener());
+        let listener = listener_of(shared, stream);
         let (client, id, now) = (stream.peer_addr(), stream.id(), stream.now());
         let visit = listener.and_then(|key| shared.arrive(key, client, id.to_u64(), now));
         let Some(visit) = visit else {
@@ -89,7 +92,7 @@ impl Streams {
             visit,
             front: Some(id),
             back: None,
-            phase: Phase::Greeting,
+            phase: Phase::Greeting(Box::default()),
             tried: Vec::new(),
             half_closed: false,
         });
@@ -110,10 +113,10 @@ impl Streams {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
-        if !matches!(session.phase, Phase::Greeting) {
+        let Phase::Greeting(reader) = &mut session.phase else {
             return;
-        }
-        let name = match seams::server_name(first) {
+        };
+        let name = match greeting::server_name(reader, first) {
             ServerName::More if first.len() < GREETING_MAX => return,
             ServerName::More => None,
             ServerName::Known(name) => name,
@@ -177,7 +180,7 @@ impl Streams {
         self.end(shared, cx, key, end);
     }
 
-    fn connect(&mut self, shared: &Shared, cx: &mut Context<'_>, key: usize, backend: usize) {
+    fn connect(&mut self, shared: &mut Shared, cx: &mut Context<'_>, key: usize, backend: usize) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
@@ -192,7 +195,13 @@ impl Streams {
             Place::Ip(addresses) => ConnectRequest::any_of(addresses.iter().copied()),
         };
         let request = request.tag(tag_of(key)).deadline(pool.config.connect.deadline);
-        session.phase = Phase::Connecting(cx.connect(request));
+        let at = &backend.config.at;
+        let (settings, under_tls) = (backend.config.tls.as_deref(), at.scheme() == Scheme::Tls);
+        match shared.tls.connect(cx, at, settings, under_tls, request) {
+            Some(id) => session.phase = Phase::Connecting(id),
+            // The configuration was checked: there is no such backend.
+            None => self.end(shared, cx, key, SessionEnd::ConnectFailed),
+        }
     }
 
     /// A backend was reached: the two are joined. `false`: the client is gone.
@@ -278,7 +287,7 @@ impl Streams {
         };
         match (timer, &session.phase) {
             (QUEUE, Phase::Waiting { .. }) => self.end(shared, cx, key, SessionEnd::QueueTimeout),
-            (GREETING, Phase::Greeting) => self.end(shared, cx, key, SessionEnd::NoGreeting),
+            (GREETING, Phase::Greeting(_)) => self.end(shared, cx, key, SessionEnd::NoGreeting),
             _ => {}
         }
     }
@@ -445,8 +454,8 @@ impl Streams {
 }
 
 /// Which listener of the relay a connection came through.
-fn listener_of(shared: &Shared, id: Option<ListenerId>) -> Option<usize> {
-    let id = id?;
+pub(crate) fn listener_of(shared: &Shared, stream: &mut Stream<'_>) -> Option<usize> {
+    let id = tls::listener_of(stream)?;
     // There are few listeners.
     let mut listeners = shared.listeners.iter();
     listeners
@@ -462,10 +471,8 @@ fn greet(shared: &Shared, visit: &Visit, stream: &mut Stream<'_>, front: Option<
         return;
     };
     let asked = front.and_then(|front| stream.other(front)?.local_addr().ok());
-    if let Some(header) = seams::proxy_header(version, visit.client, asked) {
-        // Nothing was written before, and it is shorter than any queue.
-        let _ = stream.write(&header);
-    }
+    // Nothing was written before, and it is shorter than any queue.
+    let _ = stream.write(&greeting::proxy_header(version, visit.client, asked));
 }
 
 /// Whether this host could not even try: no place, no descriptor, no port, no memory. That is not the backend's fault.

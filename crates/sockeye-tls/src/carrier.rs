@@ -92,8 +92,11 @@ struct Session<K> {
     end: Option<StreamId>,
     /// Until the handshake is complete.
     timer: Option<TimerId>,
-    /// Data from before the handshake was complete.
-    early: Vec<u8>,
+    /// Plaintext that came before there was an end for it: early data, and what followed the last message of the handshake at
+    /// once.
+    before: Vec<u8>,
+    /// So many bytes of it, the first, are early data.
+    early_bytes: usize,
     /// How many of its two streams are there.
     streams: u8,
     /// The peer's end has been passed on.
@@ -166,7 +169,8 @@ impl<S: Side> Carrier<S> {
             carrier: stream.id(),
             end: None,
             timer: Some(stream.set_timer(self.limits.deadline, HANDSHAKE)),
-            early: Vec::new(),
+            before: Vec::new(),
+            early_bytes: 0,
             streams: 1,
             ended: false,
             closed: false,
@@ -356,7 +360,8 @@ impl<S: Side> Carrier<S> {
             }
             let mut taker = Taker {
                 end,
-                early: &mut known.early,
+                before: &mut known.before,
+                early_bytes: &mut known.early_bytes,
                 took: false,
             };
             let (used, step) = engine.step(&mut data[done..], &mut self.out, &mut taker);
@@ -403,7 +408,7 @@ impl<S: Side> Carrier<S> {
             server_name: self.side.server_name(&known.kept),
             peer_certificates: state.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
             handshake: state.handshake_kind(),
-            early_bytes: known.early.len(),
+            early_bytes: known.early_bytes,
             carrier: stream.id(),
         };
         let resumed = state.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
@@ -420,7 +425,7 @@ impl<S: Side> Carrier<S> {
             .map_err(|error| Error::General(error.to_string()))?;
         known.end = Some(end);
         known.streams += 1;
-        let early = std::mem::take(&mut known.early);
+        let before = std::mem::take(&mut known.before);
         self.made.insert(end, session);
         self.leave_handshake(stream, session);
         self.counters.add(Count::Completed);
@@ -433,8 +438,8 @@ impl<S: Side> Carrier<S> {
         if let Some(mut second) = stream.other(second) {
             second.attach(Rc::new(info));
         }
-        if let (false, Some(mut end)) = (early.is_empty(), stream.other(end)) {
-            let _ = end.write(&early);
+        if let (false, Some(mut end)) = (before.is_empty(), stream.other(end)) {
+            let _ = end.write(&before);
         }
         Ok(())
     }
@@ -554,20 +559,25 @@ impl<S: Side> Carrier<S> {
 /// What takes the plaintext.
 struct Taker<'a, 's> {
     end: Option<Stream<'s>>,
-    early: &'a mut Vec<u8>,
+    before: &'a mut Vec<u8>,
+    early_bytes: &'a mut usize,
     took: bool,
 }
 
 impl Plain for Taker<'_, '_> {
     fn plain(&mut self, bytes: &[u8]) {
         self.took = true;
-        if let Some(end) = &mut self.end {
-            let _ = end.write(bytes);
+        match &mut self.end {
+            Some(end) => {
+                let _ = end.write(bytes);
+            }
+            None => self.before.extend_from_slice(bytes),
         }
     }
 
     fn early(&mut self, bytes: &[u8]) {
-        self.early.extend_from_slice(bytes);
+        *self.early_bytes += bytes.len();
+        self.before.extend_from_slice(bytes);
     }
 }
 

@@ -208,7 +208,30 @@ fn keys_are_renewed_in_the_middle<W: World>() {
     assert_eq!(client.received(0), b"onetwo");
 }
 
+/// What whoever is inside says at once may come together with the last message of the handshake: it is not to be lost.
+fn what_comes_with_the_end_of_the_handshake_is_not_lost<W: World>() {
+    let authority = Authority::new();
+    // In TLS 1.2 the server is the last to speak in a whole handshake, in 1.3 the client is, if the server gives no tickets.
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut world = W::new();
+        let mut server = authority.server();
+        server.send_tls13_tickets = 0;
+        let says = || {
+            Probe::new().open(|stream| {
+                let _ = stream.write(b"at once");
+            })
+        };
+        let setting = setting(&mut world, server, authority.client_of(&[version]), says());
+        let client = connect(&mut world, &setting, says());
+        let (inside, outside) = (setting.inside.clone(), client.clone());
+        world.until("both have it", || {
+            inside.received_len(0) == 7 && outside.received_len(0) == 7
+        });
+    }
+}
+
 in_all_worlds!(
+    what_comes_with_the_end_of_the_handshake_is_not_lost,
     a_message_goes_there_and_back,
     a_bulk_echo_is_whole,
     a_reader_that_sleeps_stops_the_writer,

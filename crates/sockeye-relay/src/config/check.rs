@@ -9,7 +9,6 @@ use sockeye_endpoint::{Address, Carrier, Endpoint, Host, NotServed, Scheme, Targ
 use thiserror::Error;
 
 use super::{BackendConfig, CheckKind, Config, ListenerConfig, PoolConfig};
-use crate::seams;
 
 /// The heaviest backend.
 pub(crate) const MAX_WEIGHT: u32 = 1_000;
@@ -241,7 +240,7 @@ impl Faults {
             let place = format!("{place}.server_names");
             match scheme {
                 Scheme::Udp => self.add(place, Fault::NotFor { what, scheme }),
-                _ if !seams::SERVER_NAMES => self.add(place, not_yet(what)),
+                Scheme::Tls => self.add(place, Fault::NotFor { what, scheme }),
                 _ => {}
             }
         }
@@ -279,7 +278,6 @@ impl Faults {
                 let why = "build with the feature `tls`";
                 self.add(format!("{place}.at"), Fault::NotBuilt { what: "tls://", why });
             }
-            Scheme::Tls if !seams::TLS => self.add(format!("{place}.at"), not_yet("tls://")),
             Scheme::Tls => {}
             _ if named => self.add(format!("{place}.tls"), Fault::NotFor { what: "TLS", scheme }),
             _ => {}
@@ -290,8 +288,8 @@ impl Faults {
         let what = "the PROXY protocol";
         if scheme == Scheme::Udp {
             self.add(place, Fault::NotFor { what, scheme });
-        } else if !seams::PROXY {
-            self.add(place, not_yet(what));
+        } else if scheme == Scheme::Tls {
+            self.add(place, not_yet("a PROXY header in front of TLS"));
         }
     }
 
