@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
+#[cfg(feature = "tls")]
+use sockeye_endpoint::Host;
 use sockeye_endpoint::{Address, Scheme, Target};
 use sockeye_event_loop::{ConnectId, ConnectRequest, Context, ListenerId, Stream, StreamServiceId};
 
+#[cfg(feature = "tls")]
+use sockeye_tls::rustls::pki_types::ServerName;
+
 use crate::config::{CheckKind, Config};
 use crate::relay::StartError;
-use crate::service::RelayService;
 
 /// What the program has for `tls://` listeners and backends, each under the name that the configuration calls it by.
 #[cfg(feature = "tls")]
@@ -31,34 +35,64 @@ pub(crate) struct Tls {
 
 /// Settings that have no name are called so.
 #[cfg(feature = "tls")]
-fn name_of(name: Option<&str>) -> &str {
-    name.unwrap_or_default()
+const UNNAMED: &str = "";
+
+#[cfg(feature = "tls")]
+impl Tls {
+    /// The service that accepts for a `tls://` listener.
+    pub(crate) fn server(&self, name: Option<&str>) -> Option<StreamServiceId> {
+        self.servers.get(name.unwrap_or(UNNAMED)).copied()
+    }
+
+    fn has_client(&self, name: Option<&str>) -> bool {
+        self.clients.contains_key(name.unwrap_or(UNNAMED))
+    }
+
+    fn connect_under_tls(
+        &self,
+        cx: &mut Context<'_>,
+        to: &Address<Target>,
+        settings: Option<&str>,
+        request: ConnectRequest,
+    ) -> Option<ConnectId> {
+        let Address::Ip { endpoint, .. } = to else {
+            return None;
+        };
+        let name = match endpoint.host() {
+            Host::Ip(ip, _) => ServerName::IpAddress((*ip).into()),
+            // A dot at the end is no part of the name that a certificate has.
+            Host::Name(name) => ServerName::try_from(name.as_str().trim_end_matches('.').to_owned()).ok()?,
+        };
+        let own = cx.handle::<crate::service::RelayService>()?;
+        let connector = self.clients.get(settings.unwrap_or(UNNAMED))?;
+        connector.connect(cx, own, name, request).ok()
+    }
+}
+
+/// Without the feature the configuration's check has refused all that would ask.
+#[cfg(not(feature = "tls"))]
+#[expect(clippy::unused_self, reason = "as with the feature")]
+impl Tls {
+    pub(crate) fn server(&self, _: Option<&str>) -> Option<StreamServiceId> {
+        None
+    }
+
+    fn has_client(&self, _: Option<&str>) -> bool {
+        false
+    }
+
+    fn connect_under_tls(
+        &self,
+        _: &mut Context<'_>,
+        _: &Address<Target>,
+        _: Option<&str>,
+        _: ConnectRequest,
+    ) -> Option<ConnectId> {
+        None
+    }
 }
 
 impl Tls {
-    /// The service that accepts for a `tls://` listener.
-    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "there is none"))]
-    pub(crate) fn server(&self, name: Option<&str>) -> Option<StreamServiceId> {
-        #[cfg(feature = "tls")]
-        return self.servers.get(name_of(name)).copied();
-        #[cfg(not(feature = "tls"))]
-        {
-            let _ = name;
-            None
-        }
-    }
-
-    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "there is none"))]
-    fn has_client(&self, name: Option<&str>) -> bool {
-        #[cfg(feature = "tls")]
-        return self.clients.contains_key(name_of(name));
-        #[cfg(not(feature = "tls"))]
-        {
-            let _ = name;
-            false
-        }
-    }
-
     /// Whether everything that a configuration asks for is there.
     pub(crate) fn suffices(&self, config: &Config) -> Result<(), StartError> {
         let missing = |what, name: Option<&String>| StartError::NoTls {
@@ -92,42 +126,27 @@ impl Tls {
         under_tls: bool,
         request: ConnectRequest,
     ) -> Option<ConnectId> {
-        if !under_tls {
-            return Some(cx.connect(request));
-        }
-        #[cfg(feature = "tls")]
-        {
-            let Address::Ip { endpoint, .. } = to else {
-                return None;
-            };
-            let name = endpoint.host().to_string();
-            let name = name.trim_matches(['[', ']']);
-            let name = sockeye_tls::rustls::pki_types::ServerName::try_from(name)
-                .ok()?
-                .to_owned();
-            let own = cx.handle::<RelayService>()?;
-            let connector = self.clients.get(name_of(settings))?;
-            connector.connect(cx, own, name, request).ok()
-        }
-        #[cfg(not(feature = "tls"))]
-        {
-            let _ = (to, settings);
-            cx.handle::<RelayService>().and(None)
+        if under_tls {
+            self.connect_under_tls(cx, to, settings, request)
+        } else {
+            Some(cx.connect(request))
         }
     }
 }
 
 /// The listener that a connection came through, or that which carries it.
 pub(crate) fn listener_of(stream: &mut Stream<'_>) -> Option<ListenerId> {
-    if let Some(id) = stream.listener() {
-        return Some(id);
-    }
-    #[cfg(feature = "tls")]
-    {
-        use sockeye_tls::StreamTls as _;
-        let carrier = stream.tls()?.carrier;
-        return stream.other(carrier)?.listener();
-    }
-    #[cfg(not(feature = "tls"))]
+    stream.listener().or_else(|| carriers_listener(stream))
+}
+
+#[cfg(feature = "tls")]
+fn carriers_listener(stream: &mut Stream<'_>) -> Option<ListenerId> {
+    use sockeye_tls::StreamTls as _;
+    let carrier = stream.tls()?.carrier;
+    stream.other(carrier)?.listener()
+}
+
+#[cfg(not(feature = "tls"))]
+fn carriers_listener(_: &mut Stream<'_>) -> Option<ListenerId> {
     None
 }

@@ -98,6 +98,21 @@ fn a_bulk_echo_is_whole<W: World>() {
     assert!(client.received(0) == *data);
 }
 
+/// Both send as much as they can at once, and neither stops the other.
+fn both_send_at_once<W: World>() {
+    let mut world = W::new();
+    let authority = Authority::new();
+    let data = Rc::new(pattern(8 << 20));
+    let inside = Probe::new().pushing(Rc::clone(&data));
+    let setting = setting(&mut world, authority.server(), authority.client(), inside);
+    let client = connect(&mut world, &setting, Probe::new().pushing(Rc::clone(&data)));
+    let (one, other, len) = (client.clone(), setting.inside.clone(), data.len());
+    world.until("both have all", || {
+        one.received_len(0) == len && other.received_len(0) == len
+    });
+    assert!(client.received(0) == *data && setting.inside.received(0) == *data);
+}
+
 /// Who does not read stops who writes: what is kept between them is bounded.
 fn a_reader_that_sleeps_stops_the_writer<W: World>() {
     let mut world = W::new();
@@ -234,6 +249,7 @@ in_all_worlds!(
     what_comes_with_the_end_of_the_handshake_is_not_lost,
     a_message_goes_there_and_back,
     a_bulk_echo_is_whole,
+    both_send_at_once,
     a_reader_that_sleeps_stops_the_writer,
     tls_1_2_too,
     keys_are_renewed_in_the_middle,

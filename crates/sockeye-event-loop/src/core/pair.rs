@@ -11,15 +11,16 @@ use crate::outcome::{CloseReason, Identity, PairError, PeerName, SwitchError};
 use crate::pair::{PairEnd, Wire};
 
 /// Events of pairs that one turn handles before it asks the world again.
-const EVENTS: usize = 256;
+pub(super) const EVENTS: usize = 256;
+/// Events of pairs that are handled at once after an event of the world; others have to wait for their turn.
+pub(super) const PAIR_EVENTS: usize = 4;
 /// Times that two ends answer each other before others have their turn.
 const HOPS: usize = 16;
 
 impl<B: Backend> Core<B> {
-    /// The events of pairs, those that they cause among them.
-    #[cold]
-    pub(super) fn run_pairs(&mut self) {
-        for _ in 0..EVENTS {
+    /// The events of pairs, those that they cause among them, up to `most` of them.
+    pub(super) fn run_pairs(&mut self, most: usize) {
+        for _ in 0..most {
             let Some(ready) = self.inner.shared.pairs.pop() else {
                 return;
             };

@@ -397,8 +397,10 @@ impl<B: Backend> Core<B> {
         }
         if tail.len() > 0 {
             // What could not be answered for want of room stops reading until there is some. Output alone does not:
-            // two sides that both wait for the other one to read would wait for ever.
-            if link.queued() >= self.inner.shared.memory.high_mark(&marks) {
+            // two sides that both wait for the other one to read would wait for ever. Nor does a part of a frame, or
+            // what a service leaves that has paused: it says itself when it goes on.
+            let for_room = tail.len() >= wanted && !link.is(state::PAUSED);
+            if for_room && link.queued() >= self.inner.shared.memory.high_mark(&marks) {
                 link.set(state::CONGESTED);
             }
             // While nothing is read the tail cannot grow: it may be all that there was.

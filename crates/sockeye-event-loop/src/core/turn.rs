@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use super::link::state;
+use super::pair::{EVENTS, PAIR_EVENTS};
 use super::table::{Entry, Socket};
 use super::{Calling, Core, NOBODY, Pending, Wait, duty};
 use crate::backend::{Backend, Readiness};
@@ -152,6 +153,10 @@ impl<B: Backend> Core<B> {
         for ready in iter {
             self.inner.shared.stats.events += 1;
             self.dispatch(ready);
+            // What a carrier has opened is used while it is in the cache, and its buffer serves the next one.
+            if self.inner.shared.has(duty::PAIRS) {
+                self.run_pairs(PAIR_EVENTS);
+            }
         }
         if self.budgets.listed > 0 || self.inner.shared.has(duty::NOW | duty::PAIRS) {
             self.left_over();
@@ -182,7 +187,7 @@ impl<B: Backend> Core<B> {
         self.run_commands();
         if self.inner.shared.has(duty::PAIRS) {
             self.run_pending();
-            self.run_pairs();
+            self.run_pairs(EVENTS);
         }
     }
 
