@@ -21,6 +21,8 @@ mod world;
 mod ground;
 #[path = "event_loop/probe.rs"]
 mod probe;
+#[path = "tls/setting.rs"]
+mod setting;
 
 #[path = "relay/checks.rs"]
 mod checks;
@@ -28,6 +30,8 @@ mod checks;
 mod faults;
 #[path = "relay/flows.rs"]
 mod flows;
+#[path = "relay/greetings.rs"]
+mod greetings;
 #[path = "relay/limits.rs"]
 mod limits;
 #[path = "relay/names.rs"]

@@ -148,6 +148,9 @@ pub struct Timeouts {
     /// With bytes waiting for a side that takes none of them.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub stalled: Duration,
+    /// Until the first bytes of a client say which pool it is for, where there are routes by server name.
+    #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
+    pub greeting: Duration,
 }
 
 impl Default for Timeouts {
@@ -156,6 +159,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(3600),
             half_closed: Duration::from_secs(60),
             stalled: Duration::from_secs(120),
+            greeting: Duration::from_secs(10),
         }
     }
 }

@@ -267,6 +267,7 @@ impl Faults {
         self.wait(format!("{place}.timeouts.idle"), timeouts.idle);
         self.wait(format!("{place}.timeouts.half_closed"), timeouts.half_closed);
         self.wait(format!("{place}.timeouts.stalled"), timeouts.stalled);
+        self.wait(format!("{place}.timeouts.greeting"), timeouts.greeting);
         self.wait(format!("{place}.udp.idle"), listener.udp.idle);
         let flows = u64::try_from(listener.udp.max_flows).unwrap_or(u64::MAX);
         self.within(format!("{place}.udp.max_flows"), flows, 1, 1 << 24);
