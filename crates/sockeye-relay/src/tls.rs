@@ -126,7 +126,7 @@ pub(crate) fn listener_of(stream: &mut Stream<'_>) -> Option<ListenerId> {
     {
         use sockeye_tls::StreamTls as _;
         let carrier = stream.tls()?.carrier;
-        return stream.other(carrier)?.listener();
+        stream.other(carrier)?.listener()
     }
     #[cfg(not(feature = "tls"))]
     None
