@@ -371,7 +371,8 @@ impl Default for HealthRules {
     }
 }
 
-/// How backends are asked whether they work.
+/// How backends are asked whether they work. One that is told clients' addresses by a PROXY header gets one from a check too,
+/// which says that the relay asks for itself (LOCAL, or UNKNOWN in version 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -420,7 +421,7 @@ pub enum CheckKind {
     /// It connects.
     #[default]
     Connect,
-    /// It connects and finishes a TLS handshake.
+    /// It connects and finishes a TLS handshake. Not for Unix sockets, nor for backends that want a PROXY header.
     Tls,
     /// It sends a text, which may be empty, and expects one in the first line of the answer (of up to 1,024 bytes).
     Line {
