@@ -32,6 +32,8 @@ mod checks;
 mod encrypted;
 #[path = "relay/encrypted_ends.rs"]
 mod encrypted_ends;
+#[path = "relay/encrypted_faults.rs"]
+mod encrypted_faults;
 #[path = "relay/faults.rs"]
 mod faults;
 #[path = "relay/flows.rs"]
