@@ -10,7 +10,10 @@ use rustls::pki_types::ServerName;
 use sockeye::tls::{ConnectorOptions, TlsConnector, TlsServer, rustls};
 use sockeye_event_loop::errno::ETIMEDOUT;
 use sockeye_event_loop::{ConnectRequest, ListenOptions, StreamOptions};
-use sockeye_relay::{CheckKind, CheckRules, Config, ListenerConfig, PoolConfig, Relay, SessionEnd};
+use sockeye_relay::{
+    CheckKind, CheckRules, Config, ListenerConfig, PoolConfig, ProxyIn, ProxyVersion, Relay, ServerNameRoute,
+    SessionEnd,
+};
 use sockeye_sim::{Call, Sim};
 
 use crate::faults::{CLIENTS, Client, Echo, PEERS, RELAY, is_accounted, sim_of};
@@ -137,5 +140,98 @@ fn a_call_that_fails_ends_one_session_on_both_sides() {
             cut += ends.len();
         }
         assert!(cut > 10, "{call:?}: {cut} sessions were cut");
+    }
+}
+
+/// Two relays in a row: the first tells the second whom it relays, and that one looks for a server name.
+fn run_in_a_row(seed: u64) -> (u64, Vec<SessionEnd>, usize) {
+    let mut sim = sim_of(seed);
+    let (relay_host, peers) = (sim.host(RELAY), sim.host(PEERS));
+    let events = sim.on(peers);
+    let echo = events.add_stream_service(Echo, StreamOptions::default());
+    let _ = events.listen(echo, (PEERS, 7001).into(), &ListenOptions::default());
+    let version = if seed.is_multiple_of(2) {
+        ProxyVersion::V1
+    } else {
+        ProxyVersion::V2
+    };
+    let relay_of =
+        |sim: &mut Sim, listener: ListenerConfig, mut pool: PoolConfig, proxy: Option<ProxyVersion>| {
+            pool.backends[0].proxy = proxy;
+            pool.health.failures = 0;
+            let told = Told::default();
+            let config = Config {
+                listeners: vec![listener],
+                pools: vec![pool],
+                ..Config::default()
+            };
+            let relay = Relay::new(config).unwrap().hooks(told.clone());
+            relay.start(sim.on(relay_host)).ok().map(|relay| (relay, told))
+        };
+    let mut second = ListenerConfig::new("tcp://10.0.0.1:81".parse().unwrap(), "out");
+    second.timeouts.idle = Duration::from_secs(30);
+    second.proxy = Some(ProxyIn {
+        trusted: "10.0.0.1/32".parse().unwrap(),
+        deadline: Duration::from_secs(5),
+    });
+    second.server_names.push(ServerNameRoute {
+        names: vec!["one.test".to_owned()],
+        to: "out".to_owned(),
+    });
+    let pool = |to: &str| PoolConfig::new("out", [to.parse().unwrap()]);
+    let second = relay_of(&mut sim, second, pool("tcp://10.0.0.2:7001"), None);
+    let mut first = ListenerConfig::new("tcp://10.0.0.1:80".parse().unwrap(), "out");
+    first.timeouts.idle = Duration::from_secs(30);
+    let first = relay_of(&mut sim, first, pool("tcp://10.0.0.1:81"), Some(version));
+    let (Some((second, told)), Some((first, first_told))) = (second, first) else {
+        return (sim.trace_hash(), Vec::new(), 0);
+    };
+    let (over, answered) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let client = Client {
+        over: Rc::clone(&over),
+        answered: Rc::clone(&answered),
+    };
+    let mut options = StreamOptions::default();
+    options.deadlines.idle = Some(Duration::from_secs(60));
+    let client = sim.on(peers).add_stream_service(client, options);
+    for _ in 0..CLIENTS {
+        let request = ConnectRequest::new((RELAY, 80).into()).deadline(Duration::from_secs(10));
+        sim.on(peers).connect(client, request);
+        sim.run_for(Duration::from_millis(50)).unwrap();
+    }
+    let done = sim.run_until(Duration::from_secs(600), || over.get() == CLIENTS);
+    assert!(done.is_ok(), "seed {seed}: {} of {CLIENTS} clients", over.get());
+    sim.run_for(Duration::from_secs(120)).unwrap();
+    is_accounted(seed, &mut sim, relay_host, first, &first_told);
+    is_accounted(seed, &mut sim, relay_host, second, &told);
+    // Whoever had a session there was announced by a whole header: it is never the first relay.
+    let peer = std::net::IpAddr::from(PEERS);
+    let clients = told.records.borrow();
+    assert!(
+        clients
+            .iter()
+            .all(|record| record.client.map(|client| client.ip()) == Some(peer)),
+        "seed {seed}: {clients:?}"
+    );
+    (sim.trace_hash(), told.ends(), answered.get())
+}
+
+#[test]
+fn every_session_with_a_header_ends_whatever_happens_and_runs_repeat() {
+    let mut answered = 0;
+    let mut ends: Vec<SessionEnd> = Vec::new();
+    for seed in 0..60 {
+        let first = run_in_a_row(seed);
+        assert_eq!(run_in_a_row(seed), first, "seed {seed} again");
+        answered += first.2;
+        ends.extend(first.1);
+    }
+    assert!(answered > 60 * CLIENTS / 2, "{answered} of {}", 60 * CLIENTS);
+    for end in [
+        SessionEnd::Done,
+        SessionEnd::BackendReset,
+        SessionEnd::ClientReset,
+    ] {
+        assert!(ends.contains(&end), "no session of all was {end}");
     }
 }
