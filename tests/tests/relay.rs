@@ -21,13 +21,25 @@ mod world;
 mod ground;
 #[path = "event_loop/probe.rs"]
 mod probe;
+#[path = "relay/secure.rs"]
+mod secure;
+#[path = "tls/setting.rs"]
+mod setting;
 
 #[path = "relay/checks.rs"]
 mod checks;
+#[path = "relay/encrypted.rs"]
+mod encrypted;
+#[path = "relay/encrypted_ends.rs"]
+mod encrypted_ends;
+#[path = "relay/encrypted_faults.rs"]
+mod encrypted_faults;
 #[path = "relay/faults.rs"]
 mod faults;
 #[path = "relay/flows.rs"]
 mod flows;
+#[path = "relay/greetings.rs"]
+mod greetings;
 #[path = "relay/limits.rs"]
 mod limits;
 #[path = "relay/names.rs"]

@@ -104,6 +104,12 @@ impl ConnectRequest {
         self
     }
 
+    /// The deadline that it was given, for who connects on behalf of others.
+    #[must_use]
+    pub fn limited_to(&self) -> Option<Duration> {
+        self.deadline
+    }
+
     /// How long one attempt is alone before the next address is tried beside it.
     #[must_use]
     pub fn attempt_delay(mut self, delay: Duration) -> Self {

@@ -7,6 +7,7 @@ use sockeye_endpoint::{Address, Scheme};
 use sockeye_event_loop::{ConnectRequest, Context, Sent, Stream};
 
 use crate::config::{CheckKind, CheckRules};
+use crate::greeting;
 use crate::pool::{Backend, Place};
 use crate::shared::Shared;
 
@@ -95,7 +96,12 @@ impl Checks {
         stream: &mut Stream<'_>,
         serial: u64,
     ) -> Option<Box<Check>> {
-        let asked = backend_of(shared, serial).map(|(rules, _)| (rules.kind.clone(), rules.deadline));
+        let asked = backend_of(shared, serial);
+        if let Some(version) = asked.and_then(|(_, backend)| backend.config.proxy) {
+            // It waits for a header whoever comes. This one says that the relay asks for itself.
+            let _ = stream.write(&greeting::proxy_header(version, None, None));
+        }
+        let asked = asked.map(|(rules, _)| (rules.kind.clone(), rules.deadline));
         let Some((CheckKind::Line { send, expect }, within)) = asked else {
             stream.close();
             self.tell(shared, &mut stream.context(), serial, true);

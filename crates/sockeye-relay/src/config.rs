@@ -148,6 +148,9 @@ pub struct Timeouts {
     /// With bytes waiting for a side that takes none of them.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub stalled: Duration,
+    /// Until the first bytes of a client say which pool it is for, where there are routes by server name.
+    #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
+    pub greeting: Duration,
 }
 
 impl Default for Timeouts {
@@ -156,6 +159,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(3600),
             half_closed: Duration::from_secs(60),
             stalled: Duration::from_secs(120),
+            greeting: Duration::from_secs(10),
         }
     }
 }
@@ -367,7 +371,8 @@ impl Default for HealthRules {
     }
 }
 
-/// How backends are asked whether they work.
+/// How backends are asked whether they work. One that is told clients' addresses by a PROXY header gets one from a check too,
+/// which says that the relay asks for itself (LOCAL, or UNKNOWN in version 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -416,7 +421,7 @@ pub enum CheckKind {
     /// It connects.
     #[default]
     Connect,
-    /// It connects and finishes a TLS handshake.
+    /// It connects and finishes a TLS handshake. Not for Unix sockets, nor for backends that want a PROXY header.
     Tls,
     /// It sends a text, which may be empty, and expects one in the first line of the answer (of up to 1,024 bytes).
     Line {

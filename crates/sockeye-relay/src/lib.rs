@@ -46,7 +46,7 @@
 //! - **Told**: counters ([`RelayStats`]), a record of each session ([`SessionRecord`]), changes of backends ([`Hooks`]).
 //!
 //! - **Greetings**: clients send a PROXY header, or backends get one; TLS is passed on by the name that the client asks for
-//!   (SNI), or ends here and begins again (`tls://` listeners and backends, by the feature `tls`).
+//!   (SNI), or ends here and begins again (`tls://` listeners and backends, by the feature `tls`; with `ring` it brings rustls's provider of that name).
 //!
 //! What is not there yet: a PROXY header in front of TLS that ends or begins here. The configuration has it, its check refuses
 //! it.

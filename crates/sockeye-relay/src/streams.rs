@@ -1,7 +1,5 @@
 //! Sessions of streams: a client's connection, the connect to a backend, and the two joined.
 
-use std::time::Duration;
-
 use slab::Slab;
 use sockeye_endpoint::Scheme;
 use sockeye_event_loop::{
@@ -20,8 +18,6 @@ use crate::tls;
 pub(crate) const QUEUE: u64 = 1;
 /// The timer of a client that has to say something first.
 pub(crate) const GREETING: u64 = 2;
-/// How long the first bytes of a TLS client may take.
-const GREETING_WITHIN: Duration = Duration::from_secs(10);
 /// First bytes beyond which no name is looked for.
 const GREETING_MAX: usize = 64 * 1024;
 
@@ -83,10 +79,13 @@ impl Streams {
             stream.abort();
             return None;
         };
-        let names = shared
+        let config = shared
             .listeners
             .get(visit.listener)
-            .is_some_and(|listener| !listener.config.server_names.is_empty());
+            .map(|listener| &listener.config);
+        let greeting = config
+            .filter(|config| !config.server_names.is_empty())
+            .map(|config| config.timeouts.greeting);
         let turned_away = visit.end;
         let key = self.sessions.insert(Session {
             visit,
@@ -98,8 +97,8 @@ impl Streams {
         });
         if let Some(end) = turned_away {
             self.end(shared, &mut stream.context(), key, end);
-        } else if names {
-            stream.set_timer(GREETING_WITHIN, GREETING);
+        } else if let Some(within) = greeting {
+            stream.set_timer(within, GREETING);
         } else {
             // What arrives meanwhile waits in the kernel.
             stream.pause();

@@ -69,6 +69,11 @@ pub(crate) trait Side: Sized + 'static {
         out: &mut Outgoing,
     ) -> Result<Option<Box<Engine>>, TlsError>;
 
+    /// When the handshake has to be complete, if that is known besides the limits.
+    fn deadline(&self, _: &Self::Kept) -> Option<Time> {
+        None
+    }
+
     /// The name of the server, if one was asked for.
     fn server_name(&self, kept: &Self::Kept) -> Option<String>;
 
@@ -163,12 +168,15 @@ impl<S: Side> Carrier<S> {
             stream.abort();
             return nowhere;
         };
+        let now = stream.now();
+        let left = self.side.deadline(&kept).map(|by| by.since(now));
+        let within = left.map_or(self.limits.deadline, |left| left.min(self.limits.deadline));
         let session = self.sessions.insert(Session {
             engine,
             kept,
             carrier: stream.id(),
             end: None,
-            timer: Some(stream.set_timer(self.limits.deadline, HANDSHAKE)),
+            timer: Some(stream.set_timer(within, HANDSHAKE)),
             before: Vec::new(),
             early_bytes: 0,
             streams: 1,

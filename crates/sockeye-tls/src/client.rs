@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
     ConnectFailure, ConnectFault, ConnectId, ConnectRequest, Context, EventLoop, PairError, PeerName,
-    ServiceHandle, Stream, StreamId, StreamOptions, StreamServiceId, SwitchError,
+    ServiceHandle, Stream, StreamId, StreamOptions, StreamServiceId, SwitchError, Time,
 };
 
 use crate::carrier::{Carrier, HandshakeLimits, Side};
@@ -63,6 +63,8 @@ struct Job {
     inner: StreamServiceId,
     /// What the service inside called it.
     tag: u64,
+    /// When the handshake has to be complete, if the request says so.
+    by: Option<Time>,
 }
 
 /// How a [`TlsConnector`] is.
@@ -103,7 +105,8 @@ impl TlsConnector {
         }
     }
 
-    /// Connects, and offers TLS to the server of that name, for the service `inner`.
+    /// Connects, and offers TLS to the server of that name, for the service `inner`. A deadline of the request is for the
+    /// connect and the handshake together; that of [`HandshakeLimits`] holds besides.
     ///
     /// # Errors
     /// [`PairError::NoSuchService`] if the connector is of another loop.
@@ -119,6 +122,7 @@ impl TlsConnector {
             name,
             inner: inner.into(),
             tag: request.tagged(),
+            by: request.limited_to().map(|within| context.now() + within),
         };
         let mut jobs = self.jobs.borrow_mut();
         jobs.last += 1;
@@ -145,6 +149,7 @@ impl TlsConnector {
             name,
             inner: inner.into(),
             tag: stream.tag(),
+            by: None,
         };
         stream.switch_to(self.handle)?;
         self.jobs.borrow_mut().handed.insert(stream.id(), job);
@@ -169,6 +174,7 @@ pub(crate) struct Kept {
     tag: u64,
     peer: Option<PeerName>,
     name: String,
+    by: Option<Time>,
 }
 
 impl Side for Client {
@@ -190,12 +196,17 @@ impl Side for Client {
             tag: job.tag,
             peer: stream.peer_addr().map(PeerName::Ip),
             name,
+            by: job.by,
         };
         Ok((Some(Box::new(Engine::new(Connection::Client(connection)))), kept))
     }
 
     fn hello(&mut self, _: &mut Kept, _: &[u8], _: &mut Outgoing) -> Result<Option<Box<Engine>>, TlsError> {
         Ok(None)
+    }
+
+    fn deadline(&self, kept: &Kept) -> Option<Time> {
+        kept.by
     }
 
     fn server_name(&self, kept: &Kept) -> Option<String> {

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{ListenOptions, StreamOptions};
-use sockeye_relay::{CheckKind, CheckRules, Condition, HealthRules};
+use sockeye_relay::proxy::{self, ParseOptions, Parsed};
+use sockeye_relay::{CheckKind, CheckRules, Condition, HealthRules, ProxyVersion};
 
 use crate::ground::{Ground, answers};
 use crate::probe::Probe;
@@ -14,6 +15,7 @@ use crate::world::World;
 in_both_worlds!(
     a_check_that_connects_takes_a_backend_out_and_back,
     a_check_that_expects_a_line,
+    a_check_says_that_it_is_for_nobody,
     a_check_has_a_deadline,
     checks_go_to_another_port_if_they_are_to,
     a_backend_that_is_back_gets_its_share_by_and_by,
@@ -123,6 +125,51 @@ fn a_check_that_expects_a_line<W: World>() {
     until_changed(&mut ground, 2, Condition::Up);
     let counters = ground.stats().pool("out").unwrap().backends[0].counters;
     assert_eq!((counters.checks_failed, counters.checks_passed), (2, 2));
+}
+
+fn a_check_says_that_it_is_for_nobody<W: World>() {
+    let headers: [(_, &[u8]); 2] = [
+        (ProxyVersion::V1, b"PROXY UNKNOWN\r\n"),
+        (ProxyVersion::V2, b"\r\n\r\n\0\r\nQUIT\n\x20\0"),
+    ];
+    for (version, header) in headers {
+        let mut ground = Ground::<W>::new();
+        let backend = ground.backend(Probe::new().data(|stream, data| {
+            let parsed = proxy::parse(data, &ParseOptions::default());
+            let Parsed::Header { consumed, header } = parsed else {
+                assert!(matches!(parsed, Parsed::Incomplete { .. }), "{parsed:?}");
+                return 0;
+            };
+            let answer: &[u8] = match (&data[consumed..], header.addresses) {
+                (b"STATE\r\n", None) => b"ready\r\n",
+                (b"", _) => return 0,
+                _ => b"what?\r\n",
+            };
+            assert!(stream.write(answer).is_taken());
+            data.len()
+        }));
+        let mut config = ground.config(&[backend.at]);
+        config.pools[0].backends[0].proxy = Some(version);
+        config.pools[0].health = every(
+            20,
+            CheckKind::Line {
+                send: "STATE\r\n".to_owned(),
+                expect: "ready".to_owned(),
+            },
+        );
+        ground.start(config);
+        let log = backend.log.clone();
+        ground.world.until("checks", || log.opened() >= 3);
+        assert!(
+            backend.log.received(0).starts_with(header),
+            "{:?}",
+            backend.log.received(0)
+        );
+        assert_eq!(ground.told.changes.borrow().len(), 0, "it is up and stays up");
+        let counters = ground.stats().pool("out").unwrap().backends[0].counters;
+        assert!(counters.checks_passed >= 2, "{counters:?}");
+        assert_eq!(counters.checks_failed, 0);
+    }
 }
 
 fn a_check_has_a_deadline<W: World>() {

@@ -9,17 +9,19 @@ use sockeye_event_loop::{
     CloseReason, ConnectFailure, ConnectRequest, Context, ListenOptions, Stream, StreamId, StreamOptions,
     StreamService,
 };
-use sockeye_relay::{Balance, CheckRules, Config, ListenerConfig, PoolConfig, QueueRules, Relay, SessionEnd};
-use sockeye_sim::{HostKnob, Plan, Sim, What};
+use sockeye_relay::{
+    Balance, CheckRules, Config, ListenerConfig, PoolConfig, QueueRules, Relay, Running, SessionEnd,
+};
+use sockeye_sim::{HostId, HostKnob, Plan, Sim, What};
 
 use crate::ground::Told;
 
-const RELAY: [u8; 4] = [10, 0, 0, 1];
-const PEERS: [u8; 4] = [10, 0, 0, 2];
-const CLIENTS: usize = 40;
+pub const RELAY: [u8; 4] = [10, 0, 0, 1];
+pub const PEERS: [u8; 4] = [10, 0, 0, 2];
+pub const CLIENTS: usize = 40;
 
 /// Echoes, and closes when the other side does.
-struct Echo;
+pub struct Echo;
 
 impl StreamService for Echo {
     type Conn = ();
@@ -36,9 +38,9 @@ impl StreamService for Echo {
 }
 
 /// Sends something, hangs up when it has come back whole, and counts how many are over.
-struct Client {
-    over: Rc<Cell<usize>>,
-    answered: Rc<Cell<usize>>,
+pub struct Client {
+    pub over: Rc<Cell<usize>>,
+    pub answered: Rc<Cell<usize>>,
 }
 
 const QUESTION: [u8; 3000] = [7; 3000];
@@ -71,8 +73,8 @@ impl StreamService for Client {
     }
 }
 
-/// One run: its trace, how sessions ended, how many clients were answered.
-fn run(seed: u64) -> (u64, Vec<SessionEnd>, usize) {
+/// A network with the faults of this seed.
+pub fn sim_of(seed: u64) -> Sim {
     let mut plan = Plan::of_seed(seed);
     // A crash takes a loop with everything on it, and there would be nothing to look at.
     plan.faults.retain(|fault| {
@@ -84,7 +86,12 @@ fn run(seed: u64) -> (u64, Vec<SessionEnd>, usize) {
             }
         )
     });
-    let mut sim = Sim::with_plan(&plan);
+    Sim::with_plan(&plan)
+}
+
+/// One run: its trace, how sessions ended, how many clients were answered.
+fn run(seed: u64) -> (u64, Vec<SessionEnd>, usize) {
+    let mut sim = sim_of(seed);
     let (relay_host, peers) = (sim.host(RELAY), sim.host(PEERS));
     let told = Told::default();
     let refusing: Rc<RefCell<Vec<SocketAddr>>> = Rc::default();
@@ -143,8 +150,14 @@ fn run(seed: u64) -> (u64, Vec<SessionEnd>, usize) {
         over.get()
     );
     sim.run_for(Duration::from_secs(120)).unwrap();
+    is_accounted(seed, &mut sim, relay_host, relay, &told);
+    (sim.trace_hash(), told.ends(), answered.get())
+}
+
+/// Whatever came has ended, and was counted and told once.
+pub fn is_accounted(seed: u64, sim: &mut Sim, relay_host: HostId, relay: Running, told: &Told) {
     let stats = relay.stats(sim.on(relay_host));
-    if let Some(listener) = stats.listener("tcp://10.0.0.1:80") {
+    if let Some(listener) = stats.listeners.first() {
         let counters = listener.counters;
         assert_eq!(
             (listener.open, counters.ended),
@@ -160,7 +173,6 @@ fn run(seed: u64) -> (u64, Vec<SessionEnd>, usize) {
         assert_eq!((open, stats.pools[0].waiting), (0, 0), "seed {seed}");
     }
     assert_eq!(sim.on(relay_host).stats().panics, 0, "seed {seed}");
-    (sim.trace_hash(), told.ends(), answered.get())
 }
 
 #[test]

@@ -140,6 +140,11 @@ impl<W: World> Ground<W> {
         if let Some(names) = names {
             relay = relay.names(Boxed(names));
         }
+        self.start_relay(relay);
+    }
+
+    /// Starts a relay that has its hooks.
+    pub fn start_relay(&mut self, relay: Relay) {
         self.relay = Some(relay.start(self.world.server()).unwrap());
     }
 

@@ -292,6 +292,34 @@ fn a_handshake_that_stands_still_is_ended<W: World>() {
     assert_eq!((stats.timed_out, stats.failed, stats.completed), (1, 1, 0));
 }
 
+/// A request's deadline is for the connect and the handshake together.
+fn a_server_that_says_nothing_has_the_deadline_of_the_connect<W: World>() {
+    let mut world = W::new();
+    let authority = Authority::new();
+    let (_mute, at) = Probe::new().serve(&mut world, StreamOptions::default());
+    let counters = TlsCounters::default();
+    let options = ConnectorOptions {
+        counters: counters.clone(),
+        ..ConnectorOptions::default()
+    };
+    let connector = TlsConnector::new(world.client(), authority.client(), options);
+    let inner = Probe::new();
+    let log = inner.log.clone();
+    let inner = world.client().add_stream_service(inner, StreamOptions::default());
+    let request = world.request(at).deadline(Duration::from_millis(300));
+    let begun = world.client().with(inner, |_: &mut Probe, context| {
+        connector.connect(context, inner, localhost(), request).unwrap();
+        context.now()
+    });
+    let reason = ended(&mut world, &log);
+    let now = world.client().with(inner, |_: &mut Probe, context| context.now());
+    let took = now.unwrap().since(begun.unwrap());
+    assert!(reason.contains("not complete in time"), "{reason}");
+    assert!(took >= Duration::from_millis(300), "{took:?}");
+    assert!(took < HandshakeLimits::default().deadline / 2, "{took:?}");
+    assert_eq!((counters.read().timed_out, log.opened()), (1, 0));
+}
+
 /// Peers that stop in the handshake, many more than may be under way, keep nobody out.
 fn those_who_stop_keep_nobody_out<W: World>() {
     let mut world = W::new();
@@ -419,6 +447,7 @@ in_both_worlds!(
     names_and_protocols_choose,
     certificates_are_renewed_without_an_end,
     a_handshake_that_stands_still_is_ended,
+    a_server_that_says_nothing_has_the_deadline_of_the_connect,
     those_who_stop_keep_nobody_out,
     a_connection_turns_to_tls_in_the_middle,
     a_drain_ends_what_is_inside_first,

@@ -267,6 +267,7 @@ impl Faults {
         self.wait(format!("{place}.timeouts.idle"), timeouts.idle);
         self.wait(format!("{place}.timeouts.half_closed"), timeouts.half_closed);
         self.wait(format!("{place}.timeouts.stalled"), timeouts.stalled);
+        self.wait(format!("{place}.timeouts.greeting"), timeouts.greeting);
         self.wait(format!("{place}.udp.idle"), listener.udp.idle);
         let flows = u64::try_from(listener.udp.max_flows).unwrap_or(u64::MAX);
         self.within(format!("{place}.udp.max_flows"), flows, 1, 1 << 24);
@@ -328,6 +329,10 @@ impl Faults {
                     self.add(format!("{place}.name"), Fault::SameName(backend.label()));
                 }
                 self.backend(&place, backend);
+                let checks = pool.health.check.as_ref();
+                if checks.is_some_and(|rules| rules.kind == CheckKind::Tls) {
+                    self.checked_by_tls(&place, backend);
+                }
             }
             self.circles(&place, pool, &config.listeners);
         }
@@ -391,6 +396,19 @@ impl Faults {
         self.within(format!("{place}.weight"), backend.weight, 0, MAX_WEIGHT);
         if backend.max_sessions == Some(0) {
             self.within(format!("{place}.max_sessions"), 0, 1, u64::from(u32::MAX));
+        }
+    }
+
+    /// A check that could not even begin, or always fails, would keep nobody up.
+    fn checked_by_tls(&mut self, place: &str, backend: &BackendConfig) {
+        let (what, scheme) = ("a check of kind TLS", backend.at.scheme());
+        if scheme == Scheme::Unix {
+            self.add(format!("{place}.at"), Fault::NotFor { what, scheme });
+        } else if scheme == Scheme::Tcp && backend.proxy.is_some() {
+            self.add(
+                format!("{place}.proxy"),
+                not_yet("a PROXY header in front of TLS"),
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! Faults of configurations, and where they are told.
 
 use super::*;
-use crate::config::{CheckRules, HealthRules, ProxyIn, ServerNameRoute};
+use crate::config::{CheckRules, HealthRules, ProxyIn, ProxyVersion, ServerNameRoute};
 
 fn listener(at: &str, to: &str) -> ListenerConfig {
     ListenerConfig::new(at.parse().unwrap(), to)
@@ -91,6 +91,25 @@ fn every_fault_is_told_with_its_place() {
 }
 
 #[test]
+fn a_check_that_cannot_be_done_is_told() {
+    let mut config = sound();
+    config.pools[0].backends[0].proxy = Some(ProxyVersion::V2);
+    let mut rules = CheckRules::default();
+    config.pools[0].health.check = Some(rules.clone());
+    assert_eq!(faults(&config), [""; 0]);
+    rules.kind = CheckKind::Tls;
+    config.pools[0].health.check = Some(rules);
+    let told = faults(&config);
+    let about = |place: &str| told.iter().filter(|fault| fault.starts_with(place)).count();
+    assert_eq!(about("pools[0].backends[0].proxy: "), 1, "{told:?}");
+    assert_eq!(
+        about("pools[0].backends[2].at: a check of kind TLS is not for unix"),
+        1,
+        "{told:?}"
+    );
+}
+
+#[test]
 fn an_empty_one_has_nothing_to_relay() {
     assert_eq!(faults(&Config::default()), ["listeners: there is none"]);
 }
@@ -149,7 +168,7 @@ fn what_does_not_go_together_is_told() {
         names: vec!["Example.org".to_owned(), "*.example.org".to_owned()],
         to: "names".to_owned(),
     }];
-    config.pools[1].backends[0].proxy = Some(crate::config::ProxyVersion::V1);
+    config.pools[1].backends[0].proxy = Some(ProxyVersion::V1);
     config.pools[0].health = HealthRules {
         check: Some(CheckRules {
             kind: CheckKind::Line {
