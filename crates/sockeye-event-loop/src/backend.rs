@@ -274,7 +274,7 @@ pub trait ListenerIo: Debug {
 /// The answer of a backend without Unix sockets.
 #[cold]
 pub(crate) fn without_unix(op: Op) -> OpError {
-    let why = "this backend has no Unix sockets";
+    let why = "no Unix sockets in this build or this backend (the kernel's take the feature `unix` of sockeye-event-loop)";
     OpError::unix(op, io::Error::new(io::ErrorKind::Unsupported, why))
 }
 

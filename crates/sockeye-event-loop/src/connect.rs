@@ -41,7 +41,7 @@ pub struct ConnectRequest {
 }
 
 impl ConnectRequest {
-    /// To one address.
+    /// To one address. To the path of a Unix socket: [`to_unix`](Self::to_unix).
     #[must_use]
     pub fn new(to: SocketAddr) -> Self {
         Self::any_of([to])

@@ -177,7 +177,7 @@ impl<B: Backend> EventLoop<B> {
         ServiceHandle::new(self.core.add_streams(driver, StreamOptions::default(), None))
     }
 
-    /// Listens for connections of a service.
+    /// Listens for connections of a service. At the path of a Unix socket: [`listen_unix`](Self::listen_unix).
     ///
     /// # Errors
     /// The operation that failed, on which address, and why.

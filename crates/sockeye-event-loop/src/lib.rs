@@ -35,6 +35,17 @@
 //! # fn main() {}
 //! ```
 //!
+//! The same service on other streams:
+//!
+//! - **A Unix socket** (feature `unix`): [`EventLoop::listen_unix`] at a path (`"/run/app.sock".parse()?`, with the mode in
+//!   [`UnixListenOptions`]) or an abstract name; [`ConnectRequest::to_unix`] connects. [`Stream::peer`] says which process and
+//!   user is at the other side. The path goes with the listener: a program that ends by a signal stops its loop first
+//!   ([`EventLoop::on_signals`], feature `signals`).
+//! - **A pair**: two services of one loop talk without a socket. `events.pair(first, second, &PairOptions::default())?` makes
+//!   two ends, each a connection like any other; `examples/cipher.rs` carries one service in another that way.
+//! - [`Stream::join`] relays two connections, [`Stream::switch_to`] gives one to another service. TLS around any service is
+//!   the crate `sockeye-tls`, a whole relay `sockeye-relay`.
+//!
 //! What the loop does for a service: it reads into one shared buffer and keeps only what was not consumed; gathers
 //! small writes, queues what the kernel does not take, and stops reading from a peer that does not read; accepts
 //! within limits and backs off when descriptors run out; holds deadlines; closes in order; and goes on when a

@@ -106,6 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mux = Mux::new(MuxOptions::default())
         .rule(Pattern::http1(), web)
         .rule(Pattern::Ssh, ssh)
+        // Any TLS is `Pattern::tls()`; to end it here, give it the handle of a `TlsServer` (crate `sockeye-tls`).
         .rule(Pattern::server_names(["example.org", "*.example.org"]), pass)
         .when_silent(Duration::from_secs(1), echo)
         .otherwise(echo);

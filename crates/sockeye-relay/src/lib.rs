@@ -43,10 +43,14 @@
 //!   by how sessions went ([`HealthRules`]); those that are back get a growing share.
 //! - **Limits** for a listener, a backend and a source ([`SourceLimits`]); who finds all backends full may wait
 //!   ([`QueueRules`]).
+//! - **Many protocols on one port** without a relay around them: [`mux::Mux`]; the PROXY protocol in front of any service:
+//!   [`proxy::ProxyServer`].
 //! - **Told**: counters ([`RelayStats`]), a record of each session ([`SessionRecord`]), changes of backends ([`Hooks`]).
-//!
 //! - **Greetings**: clients send a PROXY header, or backends get one; TLS is passed on by the name that the client asks for
 //!   (SNI), or ends here and begins again (`tls://` listeners and backends, by the feature `tls`; with `ring` it brings rustls's provider of that name).
+//!
+//! A `tls://` listener takes the settings that the program gives under the name in [`ListenerConfig::tls`]; with one setting and no
+//! name, `Relay::new(config)?.tls_server("", tls_config)` is all. A handshake that fails is no session: no hook hears of it.
 //!
 //! What is not there yet: a PROXY header in front of TLS that ends or begins here. The configuration has it, its check refuses
 //! it.

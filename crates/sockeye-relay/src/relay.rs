@@ -59,7 +59,7 @@ pub enum StartError {
     )]
     NoNames,
     /// A `tls://` listener or backend has settings that the program has not given it.
-    #[error("no TLS {what} is called `{name}`: give the relay one (Relay::tls_server, Relay::tls_client)")]
+    #[error("no TLS settings for a {what} under the name `{name}`: call Relay::tls_{what} with it")]
     NoTls {
         /// Server or client.
         what: &'static str,
@@ -116,7 +116,8 @@ impl Relay {
         self
     }
 
-    /// TLS for `tls://` listeners that call it by this name; for those that have none, the empty one. Certificates are renewed
+    /// TLS for `tls://` listeners whose [`ListenerConfig::tls`] says this name. A listener that says none gets what was given as
+    /// `""`: with one setting, `relay.tls_server("", config)` is all. Certificates are renewed
     /// by [`ReloadableConfig::replace`](sockeye_tls::ReloadableConfig::replace).
     #[cfg(feature = "tls")]
     #[must_use]

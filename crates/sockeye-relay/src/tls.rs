@@ -136,7 +136,6 @@ impl Tls {
 
 /// The listener that a connection came through, or that which carries it.
 pub(crate) fn listener_of(stream: &mut Stream<'_>) -> Option<ListenerId> {
-<<<<<<< HEAD
     stream.listener().or_else(|| carriers_listener(stream))
 }
 
@@ -149,17 +148,5 @@ fn carriers_listener(stream: &mut Stream<'_>) -> Option<ListenerId> {
 
 #[cfg(not(feature = "tls"))]
 fn carriers_listener(_: &mut Stream<'_>) -> Option<ListenerId> {
-=======
-    if let Some(id) = stream.listener() {
-        return Some(id);
-    }
-    #[cfg(feature = "tls")]
-    {
-        use sockeye_tls::StreamTls as _;
-        let carrier = stream.tls()?.carrier;
-        stream.other(carrier)?.listener()
-    }
-    #[cfg(not(feature = "tls"))]
->>>>>>> floor-t3
     None
 }

@@ -1,6 +1,10 @@
 //! `https LISTEN CERTIFICATE KEY`: a service that answers HTTP requests under TLS, as in
 //! `https 127.0.0.1:8443 cert.pem key.pem`, then `curl --cacert cert.pem https://localhost:8443/`.
 //!
+//! A certificate to try it with (without the last extension openssl makes it one of a CA, which rustls takes for no server's):
+//! `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost -addext
+//! subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem`
+//!
 //! It is HTTPS as far as it is needed for a page; a whole HTTP server is another matter.
 
 use std::error::Error;

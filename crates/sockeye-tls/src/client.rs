@@ -10,7 +10,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
-    ConnectFailure, ConnectFault, ConnectId, ConnectRequest, Context, EventLoop, PairError, PeerName,
+    ConnectFailure, ConnectFault, ConnectId, ConnectRequest, Context, EventLoop, PairError, Peer, PeerName,
     ServiceHandle, Stream, StreamId, StreamOptions, StreamServiceId, SwitchError, Time,
 };
 
@@ -194,7 +194,11 @@ impl Side for Client {
         let kept = Kept {
             inner: job.inner,
             tag: job.tag,
-            peer: stream.peer_addr().map(PeerName::Ip),
+            peer: match stream.peer() {
+                Some(Peer::Ip(address)) => Some(PeerName::Ip(address)),
+                Some(Peer::Unix { name, .. }) => Some(PeerName::Unix(name)),
+                _ => None,
+            },
             name,
             by: job.by,
         };

@@ -1,6 +1,7 @@
 //! `echo PATH`: answers one connection after another at a path, and says who each is.
 //!
-//! Try it with `socat - UNIX-CONNECT:PATH`. The path goes with the program; what an earlier run has left is taken over.
+//! Try it with `socat - UNIX-CONNECT:PATH`. It blocks, without an event loop. The path goes when the listener is dropped, not
+//! when a signal kills the program; what an earlier run has left is taken over.
 
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};

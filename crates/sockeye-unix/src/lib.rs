@@ -6,6 +6,9 @@
 //! socket file that a crashed program has left is taken over, a live one and anything else is not; its permissions are set
 //! before anybody can connect; and it goes when the listener does.
 //!
+//! On the event loop a Unix socket is `EventLoop::listen_unix` and `ConnectRequest::to_unix` of `sockeye-event-loop`, whose
+//! options are `UnixListenOptions`.
+//!
 //! ```
 //! use std::io::{Read, Write};
 //! use std::time::Duration;

@@ -20,8 +20,9 @@
 //! | `tls` | `sockeye-tls` | `tls` | TLS on any stream of the loop |
 //! | `relay` | `sockeye-relay` | `relay` | a relay as services, the PROXY protocol, many protocols on one port |
 //!
-//! The features `serde`, `idna`, `lpm`, `services-full`, `signals` and `tracing` are passed on to the crates
-//! that have them.
+//! Further features are passed on to the crates that have them: `signals` (`EventLoop::on_signals`: end in order on SIGTERM),
+//! `serde` (endpoints and the relay's configuration in files), `idna` (names in other scripts), `lpm` (longest-prefix match),
+//! `services-full` (all of IANA's services), `tracing`. A relay with `tls://` takes `tls` too, one with host names `resolver`.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "endpoint")]
