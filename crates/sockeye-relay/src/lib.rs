@@ -50,7 +50,7 @@
 //!   (SNI), or ends here and begins again (`tls://` listeners and backends, by the feature `tls`; with `ring` it brings rustls's provider of that name).
 //!
 //! A `tls://` listener takes the settings that the program gives under the name in [`ListenerConfig::tls`]; with one setting and no
-//! name, `Relay::new(config)?.tls_server("", tls_config)` is all. A handshake that fails is no session: no hook hears of it.
+//! name, `Relay::new(config)?.tls_server("", tls_config)` is all. A handshake that fails is no session and has no record; `Relay::tls_handshakes` counts it.
 //!
 //! What is not there yet: a PROXY header in front of TLS that ends or begins here. The configuration has it, its check refuses
 //! it.

@@ -143,6 +143,20 @@ impl Relay {
         self
     }
 
+    /// Bounds on the handshakes of clients at `tls://` listeners, and what counts them: those that fail are no sessions. The
+    /// bounds are of each name that [`tls_server`](Self::tls_server) has.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_handshakes(
+        mut self,
+        limits: sockeye_tls::HandshakeLimits,
+        counters: &sockeye_tls::TlsCounters,
+    ) -> Self {
+        self.tls.limits = limits;
+        self.tls.counters = counters.clone();
+        self
+    }
+
     /// Opens the listeners and begins.
     ///
     /// # Errors
@@ -175,7 +189,9 @@ impl Relay {
         {
             let mut tls = Tls::default();
             for (name, config) in self.tls.servers {
-                let server = sockeye_tls::TlsServer::new(config, service);
+                let server = sockeye_tls::TlsServer::new(config, service)
+                    .limits(self.tls.limits.clone())
+                    .counters(&self.tls.counters);
                 let server = events.add_stream_service(server, StreamOptions::default());
                 tls.servers.insert(name, server.into());
             }

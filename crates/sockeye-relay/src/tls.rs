@@ -22,6 +22,8 @@ use crate::relay::StartError;
 pub(crate) struct Settings {
     pub(crate) servers: BTreeMap<String, sockeye_tls::ReloadableConfig>,
     pub(crate) clients: BTreeMap<String, Arc<sockeye_tls::rustls::ClientConfig>>,
+    pub(crate) limits: sockeye_tls::HandshakeLimits,
+    pub(crate) counters: sockeye_tls::TlsCounters,
 }
 
 /// The services that carry TLS for a relay.

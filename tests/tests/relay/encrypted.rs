@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::tls::{ReloadableConfig, StreamTls};
+use sockeye::tls::{HandshakeLimits, ReloadableConfig, StreamTls, TlsCounters};
 use sockeye_relay::proxy::{self, Addresses, ParseOptions, Parsed};
 use sockeye_relay::{
     CheckKind, CheckRules, Condition, HealthRules, ProxyVersion, Relay, ReloadError, SessionEnd, StartError,
@@ -273,11 +273,32 @@ fn what_is_not_tls_is_no_session<W: World>() {
     let (mut ground, authority) = (Ground::<W>::new(), Authority::new());
     let backend = ground.backend(keeps());
     let config = config(&ground, true, false, &[&backend]);
-    start(&mut ground, config, &authority);
+    let limits = HandshakeLimits {
+        deadline: Duration::from_millis(500),
+        ..HandshakeLimits::default()
+    };
+    let (own, counters) = (
+        SocketAddr::new(ground.world.server_ip(), 0),
+        TlsCounters::default(),
+    );
+    let relay = Relay::new(config)
+        .unwrap()
+        .hooks(ground.told.clone())
+        .tls_server("", server_of(&authority, own))
+        .tls_handshakes(limits, &counters);
+    ground.start_relay(relay);
     let plain = ground.client(asks());
     until_over(&mut ground, &plain.log);
     let stranger = client(&mut ground, &Authority::new(), asks());
     until_over(&mut ground, &stranger.log);
+    let silent = ground.client(Probe::new());
+    assert_eq!(until_over(&mut ground, &silent.log), ["error"]);
+    let stats = counters.read();
+    assert_eq!(
+        (stats.begun, stats.failed, stats.timed_out),
+        (3, 3, 1),
+        "{stats:?}"
+    );
     let stats = ground.stats();
     let listener = stats.listener("in").unwrap();
     assert_eq!((listener.open, listener.counters.sessions), (0, 0));
