@@ -119,27 +119,28 @@ impl PairEnd {
         self.side == 0
     }
 
-    /// The plain case of a write: nothing is there, and nothing has ended. The bytes go over in exchange for an empty
-    /// buffer; who is to be told that there is something to read is the answer. `None`, and nothing is done, if it is
-    /// not plain.
+    /// The plain case of a write: nothing is there, and nothing has ended. The bytes go over in exchange for the `spare`
+    /// buffer; who is to be told that there is something to read is the answer. `None`, and nothing is done, if it is not
+    /// plain.
     #[inline]
-    pub(crate) fn push(&self, bytes: &mut Vec<u8>) -> Option<Token> {
+    pub(crate) fn push(&self, bytes: &mut Vec<u8>, spare: &mut Vec<u8>) -> Option<Token> {
         let both = &mut *self.both.borrow_mut();
         let way = &mut both.ways[(self.side & 1) ^ 1];
-        if way.flags != 0
-            || !way.bytes.is_empty()
-            || way.bytes.capacity() != ROOM
-            || bytes.len() > both.capacity
-        {
+        if way.flags != 0 || !way.bytes.is_empty() || bytes.len() > both.capacity {
             return None;
         }
         std::mem::swap(&mut way.bytes, bytes);
+        std::mem::swap(bytes, spare);
+        if bytes.capacity() != ROOM {
+            *bytes = Vec::with_capacity(ROOM);
+        }
         Some(way.reader)
     }
 
-    /// The plain case of a read: everything that is there, in exchange for an empty buffer. `false` if it is not plain.
+    /// The plain case of a read: everything that is there, in exchange for an empty buffer, which becomes the `spare` one:
+    /// an end without bytes keeps none, as most are idle. `false` if it is not plain.
     #[inline]
-    pub(crate) fn take(&self, empty: &mut Vec<u8>, most: usize) -> bool {
+    pub(crate) fn take(&self, empty: &mut Vec<u8>, spare: &mut Vec<u8>, most: usize) -> bool {
         let both = &mut *self.both.borrow_mut();
         let way = &mut both.ways[self.side & 1];
         let len = way.bytes.len();
@@ -147,7 +148,18 @@ impl PairEnd {
             return false;
         }
         std::mem::swap(&mut way.bytes, empty);
+        std::mem::swap(&mut way.bytes, spare);
         true
+    }
+
+    /// Gives the spare buffer to the bytes that are about to be written, if they have none.
+    #[inline]
+    pub(crate) fn lend(&self, spare: &mut Vec<u8>) {
+        let both = &mut *self.both.borrow_mut();
+        let way = &mut both.ways[(self.side & 1) ^ 1];
+        if way.bytes.capacity() == 0 {
+            std::mem::swap(&mut way.bytes, spare);
+        }
     }
 
     fn put(&self, buf: &[u8]) -> io::Result<usize> {

@@ -162,6 +162,8 @@ pub(crate) struct Shared {
     /// Of these, ends of pairs.
     pub(crate) open_ends: usize,
     pub(crate) pairs: crate::pair::Events,
+    /// A buffer that no end of a pair needs now; without capacity, if there is none.
+    pub(crate) spare_end: Vec<u8>,
     /// Listeners that stopped for want of descriptors, memory or places.
     pub(crate) waiting_listeners: Vec<Token>,
     pub(crate) accept_timer: bool,
@@ -256,6 +258,7 @@ impl<B: Backend> Core<B> {
             open_streams: 0,
             open_ends: 0,
             pairs: crate::pair::Events::default(),
+            spare_end: Vec::new(),
             waiting_listeners: Vec::new(),
             accept_timer: false,
             held: held::Held::default(),

@@ -50,7 +50,9 @@ impl<B: Backend> Core<B> {
             Some(Entry {
                 link,
                 socket: Socket::Stream(Wire::Pair(end)),
-            }) if link.state & state::SLOW == 0 && end.take(&mut self.inbound, most) => {
+            }) if link.state & state::SLOW == 0
+                && end.take(&mut self.inbound, &mut self.inner.shared.spare_end, most) =>
+            {
                 link.last_read = self.inner.shared.turn;
                 Some((link.conn, link.service))
             }
@@ -96,7 +98,7 @@ impl<B: Backend> Core<B> {
             socket: Socket::Stream(Wire::Pair(end)),
         }) = self.inner.table.entries.get_mut(token.index() as usize)
         {
-            next = end.push(self.out.buffer());
+            next = end.push(self.out.buffer(), &mut self.inner.shared.spare_end);
             link.last_write = self.inner.shared.turn;
         }
         if next.is_some() {

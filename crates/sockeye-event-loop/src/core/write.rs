@@ -38,6 +38,9 @@ impl<B: Backend> Inner<B> {
             && let Some((link, stream)) = self.table.stream(token)
             && link.state & state::SLOW == 0
         {
+            if let Wire::Pair(end) = stream {
+                end.lend(&mut self.shared.spare_end);
+            }
             let outcome = stream.write(data);
             if !matches!(outcome, Ok(taken) if taken == data.len()) {
                 return self.after_write(token, outcome, &Payload::Copied(data));
@@ -109,6 +112,9 @@ impl<B: Backend> Inner<B> {
         if link.is(state::NO_DIRECT_WRITE) {
             self.enqueue(token, data, 0);
             return Sent::Queued;
+        }
+        if let Wire::Pair(end) = stream {
+            end.lend(&mut self.shared.spare_end);
         }
         let outcome = stream.write(data.bytes());
         self.after_write(token, outcome, data)
