@@ -482,7 +482,10 @@ fn open(
             };
             options.backlog = listener.backlog.unwrap_or(options.backlog);
             let socket = match tls.server(listener.tls.as_deref()) {
-                Some(service) if listener.at.scheme() == Scheme::Tls => cx.listen_for(service, at, &options),
+                // A header in front of TLS is the relay's to read.
+                Some(service) if listener.at.scheme() == Scheme::Tls && listener.proxy.is_none() => {
+                    cx.listen_for(service, at, &options)
+                }
                 _ => cx.listen(at, &options),
             };
             socket.map(Opened::Streams)

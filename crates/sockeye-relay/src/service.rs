@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye_endpoint::Scheme;
 use sockeye_event_loop::{
     CloseReason, ConnectFailure, Context, ListenerId, Relayed, Stream, StreamId, StreamService, Time, TimerId,
 };
@@ -149,6 +150,15 @@ impl RelayService {
                 if let Some(addresses) = header.addresses {
                     stream.answer_as(addresses.identity());
                 }
+                let config = shared.listeners.get(listener).map(|listener| &listener.config);
+                if let Some(config) = config.filter(|config| config.at.scheme() == Scheme::Tls) {
+                    // What follows is TLS. What is in it comes back as another connection, which answers as this one.
+                    let service = shared.tls.server(config.tls.as_deref());
+                    if service.is_none_or(|service| stream.switch_to(service).is_err()) {
+                        stream.abort();
+                    }
+                    return Some((consumed, Role::Nothing));
+                }
                 let Some(key) = self.streams.accepted(shared, stream) else {
                     return Some((consumed, Role::Nothing));
                 };
@@ -255,6 +265,8 @@ impl RelayService {
 
 /// What a connection is that has to say first whom it is for. `None`: it has not to.
 fn awaits_header(shared: &mut Shared, stream: &mut Stream<'_>, listener: usize) -> Option<Role> {
+    // What came out of TLS had its header in front of that.
+    stream.listener()?;
     let rules = shared.listeners.get(listener)?.config.proxy.as_ref()?;
     let trusted = match stream.peer_addr() {
         Some(peer) => rules.trusted.contains(peer.ip().to_canonical()),

@@ -5,10 +5,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye::tls::{HandshakeLimits, ReloadableConfig, StreamTls, TlsCounters};
+use rustls::pki_types::ServerName;
+use sockeye::tls::{
+    ConnectorOptions, HandshakeLimits, ReloadableConfig, StreamTls, TlsConnector, TlsCounters, rustls,
+};
+use sockeye_event_loop::StreamOptions;
 use sockeye_relay::proxy::{self, Addresses, ParseOptions, Parsed};
 use sockeye_relay::{
-    CheckKind, CheckRules, Condition, HealthRules, ProxyVersion, Relay, ReloadError, SessionEnd, StartError,
+    CheckKind, CheckRules, Condition, HealthRules, ProxyIn, ProxyVersion, Relay, ReloadError, SessionEnd,
+    StartError,
 };
 use sockeye_tests::pattern;
 
@@ -34,6 +39,7 @@ in_both_worlds!(
     settings_that_are_missing_are_told,
     what_is_not_tls_is_no_session,
     a_plain_backend_is_told_who_the_client_of_tls_is,
+    a_header_comes_in_front_of_tls,
     a_reload_keeps_a_listener_of_tls,
     a_drain_waits_for_sessions_of_tls,
     certificates_are_replaced,
@@ -324,6 +330,53 @@ fn a_plain_backend_is_told_who_the_client_of_tls_is<W: World>() {
     };
     assert_eq!(header.addresses, Some(Addresses::ip(own, at)));
     assert_eq!(&bytes[consumed..], b"question");
+}
+
+/// A proxy that passes TLS on says first whom it is for: the session is that one's, and so is what the backend is told.
+fn a_header_comes_in_front_of_tls<W: World>() {
+    let (mut ground, authority) = (Ground::<W>::new(), Authority::new());
+    let backend = ground.backend(keeps());
+    let mut config = config(&ground, true, false, &[&backend]);
+    config.listeners[0].proxy = Some(ProxyIn {
+        trusted: format!("{}/32", ground.world.client_ip()).parse().unwrap(),
+        deadline: Duration::from_secs(5),
+    });
+    config.pools[0].backends[0].proxy = Some(ProxyVersion::V2);
+    start(&mut ground, config, &authority);
+    let original: SocketAddr = "192.0.2.7:4000".parse().unwrap();
+    let asked: SocketAddr = "198.51.100.1:443".parse().unwrap();
+    let addresses = Addresses::ip(original, asked);
+    let header = proxy::encode_v2(Some(&addresses), &[], true).unwrap();
+    let at = ground.at("in");
+    let request = ground.world.request(at);
+    let events = ground.world.client();
+    let inside = asks();
+    let log = inside.log.clone();
+    let inside = events.add_stream_service(inside, StreamOptions::default());
+    let connector = TlsConnector::new(events, authority.client(), ConnectorOptions::default());
+    let name = ServerName::from(at.ip());
+    let outside = Probe::new().open(move |stream| {
+        assert!(stream.write(&header).is_taken());
+        connector.start(stream, inside, name.clone()).unwrap();
+    });
+    let outside = events.add_stream_service(outside, StreamOptions::default());
+    events.connect(outside, request);
+    let heard = backend.log.clone();
+    ground.world.until("the backend has it", move || {
+        let bytes = heard.received(0);
+        matches!(
+            proxy::parse(&bytes, &ParseOptions::default()),
+            Parsed::Header { consumed, .. } if bytes.len() == consumed + 8
+        )
+    });
+    let Parsed::Header { header, .. } = proxy::parse(&backend.log.received(0), &ParseOptions::default())
+    else {
+        panic!("it was whole");
+    };
+    assert_eq!(header.addresses, Some(addresses));
+    assert_eq!(log.opened(), 1);
+    let counters = ground.stats().listener("in").unwrap().counters;
+    assert_eq!((counters.sessions, counters.no_header), (1, 0));
 }
 
 fn a_reload_keeps_a_listener_of_tls<W: World>() {

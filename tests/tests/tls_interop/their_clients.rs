@@ -253,7 +253,14 @@ fn gnutls_cli_is_echoed_and_resumes() {
         let mut server = Server::new(&files, usize::MAX);
         let mut gnutls = gnutls_cli(&files, server.v4);
         // With `--resume` it connects twice. In TLS 1.3 it waits for a ticket for 50 ms only, unless it is told to wait.
-        gnutls.args(["--priority", priority, "--alpn", "echo", "--resume", "--waitresumption"]);
+        gnutls.args([
+            "--priority",
+            priority,
+            "--alpn",
+            "echo",
+            "--resume",
+            "--waitresumption",
+        ]);
         let mut talk = Talk::start(&mut gnutls);
         server.line(&mut talk, "the second session", |line| {
             line.contains("This is a resumed session")

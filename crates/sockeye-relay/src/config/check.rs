@@ -254,7 +254,10 @@ impl Faults {
             }
         }
         if let Some(proxy) = &listener.proxy {
-            self.proxy(format!("{place}.proxy"), scheme);
+            if scheme == Scheme::Udp {
+                let what = "the PROXY protocol";
+                self.add(format!("{place}.proxy"), Fault::NotFor { what, scheme });
+            }
             self.wait(format!("{place}.proxy.deadline"), proxy.deadline);
             if proxy.trusted.is_empty() {
                 self.add(format!("{place}.proxy.trusted"), Fault::Nothing);
@@ -285,7 +288,7 @@ impl Faults {
         }
     }
 
-    fn proxy(&mut self, place: String, scheme: Scheme) {
+    fn proxy_out(&mut self, place: String, scheme: Scheme) {
         let what = "the PROXY protocol";
         if scheme == Scheme::Udp {
             self.add(place, Fault::NotFor { what, scheme });
@@ -391,7 +394,7 @@ impl Faults {
             }
         }
         if backend.proxy.is_some() {
-            self.proxy(format!("{place}.proxy"), scheme);
+            self.proxy_out(format!("{place}.proxy"), scheme);
         }
         self.within(format!("{place}.weight"), backend.weight, 0, MAX_WEIGHT);
         if backend.max_sessions == Some(0) {
