@@ -91,6 +91,9 @@ pub(crate) trait Host {
     fn local_addr(&self, token: Token) -> io::Result<SocketAddr>;
     fn local_unix(&self, token: Token) -> io::Result<UnixName>;
     fn answer_as(&mut self, token: Token, identity: Identity);
+    /// As `shutdown_write`; the other end of a pair hears `error` in place of an end.
+    fn shutdown_write_with(&mut self, token: Token, error: io::Error);
+    fn is_closing(&self, token: Token) -> bool;
     fn attach(&mut self, token: Token, value: Rc<dyn Any>);
     fn attached(&self, token: Token) -> &[Rc<dyn Any>];
     fn tag(&self, token: Token) -> u64;

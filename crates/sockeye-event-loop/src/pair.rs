@@ -51,6 +51,8 @@ mod flag {
     pub(super) const RESET: u8 = 8;
     /// The reader has not been told of it yet: an error is told once, as the kernel does.
     pub(super) const ERROR: u8 = 16;
+    /// The end is none in order: who has read everything is told the fault.
+    pub(super) const FAULT: u8 = 32;
 }
 
 /// The bytes in one direction: `bytes[start..]`, up to the pair's capacity.
@@ -78,7 +80,7 @@ struct Both {
     events: Events,
     capacity: usize,
     ways: [Way; 2],
-    /// What an end that is reset is told in place of ECONNRESET.
+    /// What an end that is reset is told in place of ECONNRESET, or one whose peer shuts down in place of an end.
     faults: [Option<io::Error>; 2],
 }
 
@@ -110,7 +112,7 @@ impl PairEnd {
         self.both.borrow_mut().ways[self.side].reader = token;
     }
 
-    /// What the other end hears when this one is reset, in place of ECONNRESET.
+    /// What the other end hears when this one is reset, in place of ECONNRESET, or shut down, in place of an end.
     pub(crate) fn set_fault(&self, error: io::Error) {
         self.both.borrow_mut().faults[1 - self.side] = Some(error);
     }
@@ -206,8 +208,8 @@ impl PairEnd {
             }
             return Ok(len);
         }
-        if way.has(flag::ERROR) {
-            way.flags &= !flag::ERROR;
+        if way.has(flag::ERROR | flag::FAULT) {
+            way.flags &= !(flag::ERROR | flag::FAULT);
             return Err(both.fault(self.side));
         }
         if way.has(flag::ENDED | flag::RESET) || buf.is_empty() {
@@ -288,6 +290,9 @@ impl StreamIo for PairEnd {
         let other = 1 - self.side;
         if how != Shutdown::Read {
             both.ways[other].flags |= flag::ENDED;
+            if both.faults[other].is_some() {
+                both.ways[other].flags |= flag::FAULT;
+            }
             both.tell(other, Readiness::READABLE.with(Readiness::READ_CLOSED));
         }
         if how != Shutdown::Write {

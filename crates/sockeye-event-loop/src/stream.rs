@@ -223,14 +223,27 @@ impl<'a> Stream<'a> {
         self.host.abort(self.token);
     }
 
-    /// As [`abort`](Self::abort), for who carries others: the other end of a pair hears `error` in place of ECONNRESET, after
-    /// what was written before. What carried it knows better why it ended: a certificate, an end that is none.
+    /// As [`abort`](Self::abort), for who carries others: the other end of a pair hears `error` in place of ECONNRESET. As of
+    /// any reset it is told at once, also while it is paused.
     pub fn abort_with(&mut self, error: io::Error) {
         if let Some(out) = &mut self.out {
             out.clear();
             out.close();
         }
         self.host.abort_with(self.token, error);
+    }
+
+    /// As [`shutdown_write`](Self::shutdown_write), for who carries others: once the other end of a pair has read what was
+    /// written, it hears `error` in place of an end. So what had arrived is not lost, and is not taken for the whole.
+    pub fn shutdown_write_with(&mut self, error: io::Error) {
+        self.settle_for_good();
+        self.host.shutdown_write_with(self.token, error);
+    }
+
+    /// Whether its service has closed it, and it is not over yet.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.host.is_closing(self.token)
     }
 
     /// Relays this connection and another one, bytes both ways with backpressure, by splice where both are

@@ -327,6 +327,7 @@ impl StreamService for RelayService {
     fn on_eof(&mut self, stream: &mut Stream<'_>, end: &mut End) {
         match &mut end.0 {
             Role::Check(check) => self.checks.judge(&mut self.shared.borrow_mut(), stream, check),
+            Role::Header { listener, .. } => no_header(&mut self.shared.borrow_mut(), stream, *listener),
             _ => stream.close(),
         }
     }

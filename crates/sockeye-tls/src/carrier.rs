@@ -93,8 +93,9 @@ struct Session<K> {
     engine: Option<Box<Engine>>,
     kept: K,
     carrier: StreamId,
-    /// The first end of the pair, once the handshake is complete.
+    /// The ends of the pair, once the handshake is complete: our own, and that of the service inside.
     end: Option<StreamId>,
+    inner: Option<StreamId>,
     /// Until the handshake is complete.
     timer: Option<TimerId>,
     /// Plaintext that came before there was an end for it: early data, and what followed the last message of the handshake at
@@ -108,10 +109,8 @@ struct Session<K> {
     ended: bool,
     /// This side has sent `close_notify`.
     closed: bool,
-    /// Why the end has to be reset, once what was written to it has gone over.
-    fate: Option<TlsError>,
     last_sent: Time,
-    /// The handshake has been told as failed.
+    /// Whoever is inside, or wanted to be, has been told of an error.
     told: bool,
 }
 
@@ -176,13 +175,13 @@ impl<S: Side> Carrier<S> {
             kept,
             carrier: stream.id(),
             end: None,
+            inner: None,
             timer: Some(stream.set_timer(within, HANDSHAKE)),
             before: Vec::new(),
             early_bytes: 0,
             streams: 1,
             ended: false,
             closed: false,
-            fate: None,
             last_sent: Time::default(),
             told: false,
         });
@@ -205,7 +204,6 @@ impl<S: Side> Carrier<S> {
             };
             let under_way = self.handshake(session).is_some_and(|known| known.carrier == id);
             if under_way && let Some(mut oldest) = stream.other(id) {
-                self.counters.add(Count::GivenUp);
                 self.fail(&mut oldest, session, TlsError::TooManyHandshakes);
                 oldest.abort();
             }
@@ -247,48 +245,43 @@ impl<S: Side> Carrier<S> {
         let Some(known) = self.sessions.get_mut(session) else {
             return;
         };
-        if in_handshake {
-            if !std::mem::replace(&mut known.told, true) {
-                self.counters.add(Count::Failed);
-                let id = stream.id();
-                self.side.failed(&mut stream.context(), &known.kept, id, &error);
-            }
-        } else if let Some(end) = known.end {
-            known.fate = Some(error);
-            self.settle_fate(stream, session, end);
+        let which = match error {
+            TlsError::PlainHttp => Some(Count::PlainHttp),
+            TlsError::HandshakeTimedOut => Some(Count::TimedOut),
+            TlsError::TooManyHandshakes => Some(Count::GivenUp),
+            TlsError::Truncated if !in_handshake => Some(Count::Truncated),
+            _ => None,
+        };
+        if let Some(which) = which {
+            self.counters.add(which);
+        }
+        if std::mem::replace(&mut known.told, true) {
+            return;
+        }
+        if let Some(mut end) = known.end.and_then(|end| stream.other(end)) {
+            end.shutdown_write_with(error.into());
+        } else if in_handshake {
+            self.counters.add(Count::Failed);
+            let id = stream.id();
+            self.side.failed(&mut stream.context(), &known.kept, id, &error);
         }
     }
 
-    /// Resets the end, with the reason, once nothing that was written to it waits any more.
-    fn settle_fate(&mut self, stream: &mut Stream<'_>, session: usize, end: StreamId) {
-        let Some(known) = self.sessions.get_mut(session) else {
-            return;
-        };
-        if known.fate.is_none() {
-            return;
+    /// Sends what was encrypted. A record that was lost would make those behind it worthless: where there is no room for it,
+    /// as when the loop's memory is used up, the connection ends.
+    fn send(&mut self, stream: &mut Stream<'_>) {
+        if !self.out.is_empty() && !stream.write(self.out.bytes()).is_taken() {
+            stream.abort();
         }
-        let Some(mut end) = stream.other(end) else { return };
-        if end.queued() > 0 {
-            end.notify_writable();
-        } else if let Some(fate) = known.fate.take() {
-            end.abort_with(fate.into());
-        }
+        self.out.clear();
     }
 
     /// Goes on with what has arrived; says how many bytes are done with.
     fn advance(&mut self, stream: &mut Stream<'_>, session: usize, data: &mut [u8]) -> usize {
         let mut done = 0;
         let outcome = self.work(stream, session, data, &mut done);
-        if !self.out.is_empty() {
-            let _ = stream.write(self.out.bytes());
-            self.out.clear();
-        }
+        self.send(stream);
         let Err(error) = outcome else { return done };
-        match error {
-            TlsError::PlainHttp => self.counters.add(Count::PlainHttp),
-            TlsError::Truncated => self.counters.add(Count::Truncated),
-            _ => {}
-        }
         self.fail(stream, session, error);
         // The alert is sent, and an end; what the peer still sends is of no use.
         stream.close();
@@ -432,6 +425,7 @@ impl<S: Side> Carrier<S> {
             .pair(own, inner, &like)
             .map_err(|error| Error::General(error.to_string()))?;
         known.end = Some(end);
+        known.inner = Some(second);
         known.streams += 1;
         let before = std::mem::take(&mut known.before);
         self.made.insert(end, session);
@@ -446,8 +440,12 @@ impl<S: Side> Carrier<S> {
         if let Some(mut second) = stream.other(second) {
             second.attach(Rc::new(info));
         }
-        if let (false, Some(mut end)) = (before.is_empty(), stream.other(end)) {
-            let _ = end.write(&before);
+        if !before.is_empty()
+            && let Some(mut end) = stream.other(end)
+            && !end.write(&before).is_taken()
+        {
+            let why = "more early data than a connection holds".to_owned();
+            return Err(Error::General(why).into());
         }
         Ok(())
     }
@@ -490,8 +488,7 @@ impl<S: Side> Carrier<S> {
             known.last_sent = now;
         }
         let sealed = engine.seal(data, &mut self.out);
-        let _ = carrier.write(self.out.bytes());
-        self.out.clear();
+        self.send(&mut carrier);
         if let Err(error) = sealed {
             self.fail(&mut carrier, session, error.into());
             carrier.abort();
@@ -510,8 +507,7 @@ impl<S: Side> Carrier<S> {
         if !std::mem::replace(&mut known.closed, true) {
             // It cannot fail but when the connection is over anyway.
             let _ = engine.close(&mut self.out);
-            let _ = carrier.write(self.out.bytes());
-            self.out.clear();
+            self.send(&mut carrier);
             carrier.shutdown_write();
         }
     }
@@ -544,17 +540,16 @@ impl<S: Side> Carrier<S> {
                     self.side.failed(context, &known.kept, id, &error);
                 }
             }
-            let in_order = known.ended && matches!(reason, CloseReason::Closed);
-            let fate = known.fate.take();
+            // What it was told before says more.
+            let end = end.filter(|_| !known.told);
             if let Some(mut end) = end.and_then(|end| context.stream(end)) {
-                match (fate, reason) {
-                    (Some(fate), _) => end.abort_with(fate.into()),
-                    (None, _) if in_order => end.close(),
-                    (None, CloseReason::Error(error)) => end.abort_with(copy_of(error)),
-                    (None, CloseReason::TimedOut(_)) => end.abort_with(io::ErrorKind::TimedOut.into()),
-                    (None, CloseReason::Closed) if known.closed => end.close(),
-                    (None, CloseReason::Closed) => end.abort_with(TlsError::Truncated.into()),
-                    (None, _) => end.abort(),
+                match reason {
+                    CloseReason::Closed if known.ended => end.close(),
+                    // What it has not read it reads first.
+                    CloseReason::Closed => end.shutdown_write_with(TlsError::Truncated.into()),
+                    CloseReason::Error(error) => end.abort_with(copy_of(error)),
+                    CloseReason::TimedOut(_) => end.abort_with(io::ErrorKind::TimedOut.into()),
+                    _ => end.abort(),
                 }
             }
         }
@@ -631,7 +626,6 @@ impl<S: Side> StreamService for Carrier<S> {
         };
         let (carrier, end) = (known.carrier, known.end);
         if place.is_end {
-            self.settle_fate(stream, place.session, stream.id());
             if let Some(mut carrier) = stream.other(carrier) {
                 carrier.resume();
             }
@@ -651,11 +645,9 @@ impl<S: Side> StreamService for Carrier<S> {
             // `close_notify` came before; this side may still have something to say.
             return;
         }
-        if known.timer.is_none() {
-            self.counters.add(Count::Truncated);
-        }
-        if known.closed && known.timer.is_none() {
-            // We have ended our side and the peer its own, in its way: who is inside waits for nothing else.
+        let inner = known.inner.and_then(|inner| stream.other(inner));
+        if inner.is_some_and(|inner| inner.is_closing()) {
+            // Who is inside has closed and reads no more: many peers then end without a word, and nothing is cut by it.
             self.end_of_peer(stream, place.session);
             return stream.close();
         }
@@ -665,7 +657,6 @@ impl<S: Side> StreamService for Carrier<S> {
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, place: &mut Place, key: u64) {
         if key == HANDSHAKE && self.handshake(place.session).is_some() {
-            self.counters.add(Count::TimedOut);
             self.fail(stream, place.session, TlsError::HandshakeTimedOut);
             stream.abort();
         }
@@ -679,8 +670,7 @@ impl<S: Side> StreamService for Carrier<S> {
         if message.is::<RefreshKeys>() && !place.is_end {
             // A connection that cannot (TLS 1.2, or over already) goes on with the keys it has.
             let _ = engine.refresh_keys(&mut self.out);
-            let _ = stream.write(self.out.bytes());
-            self.out.clear();
+            self.send(stream);
         }
     }
 

@@ -254,6 +254,13 @@ fn a_header_that_is_ill_formed_is_refused<W: World>() {
         let client = ground.client(sends(bytes));
         until_refused(&mut ground, &backend, &client, times);
     }
+    // One that ends in the middle.
+    let half = Probe::new().open(|stream| {
+        assert!(stream.write(b"PROXY TCP4 192.0.2.7 ").is_taken());
+        stream.shutdown_write();
+    });
+    let client = ground.client(half);
+    until_refused(&mut ground, &backend, &client, 7);
 }
 
 fn a_header_that_does_not_come_in_time_is_refused<W: World>() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye::tls::{StreamTls, TlsServer};
-use sockeye_event_loop::StreamOptions;
+use sockeye_event_loop::{Context, StreamOptions};
 
 use crate::probe::{Probe, Told};
 use crate::setting::{Authority, Reason, connect, setting};
@@ -123,6 +123,75 @@ fn a_cut_is_not_an_end<W: World>() {
     assert_eq!(setting.counters.read().truncated, 1);
 }
 
+/// The client has ended its side and waits for the answer, which is cut: that is no end of an answer.
+fn an_answer_that_is_cut_is_not_an_end<W: World>() {
+    let mut world = W::new();
+    let authority = Authority::new();
+    let inside = Probe::new()
+        .eof(|stream| {
+            let _ = stream.write(b"half of the answer");
+            stream.set_timer(Duration::from_millis(20), 1);
+        })
+        .timer(|stream, _| {
+            let carrier = stream.tls().unwrap().carrier;
+            stream.other(carrier).unwrap().shutdown_write();
+        });
+    let setting = setting(&mut world, authority.server(), authority.client(), inside);
+    let client = Probe::new()
+        .open(|stream| {
+            let _ = stream.write(b"question");
+            stream.shutdown_write();
+        })
+        .eof(|_| {});
+    let client = connect(&mut world, &setting, client);
+    let outside = client.clone();
+    world.until("the client is told", || {
+        !outside.closes().is_empty() || outside.has(&Told::Eof)
+    });
+    assert_eq!(client.received(0), b"half of the answer");
+    assert!(!client.has(&Told::Eof), "{:?}", client.all());
+    assert!(client.reason().contains("close_notify"), "{}", client.reason());
+}
+
+/// What came before a cut is read first, however slow the reader is.
+fn what_came_before_a_cut_is_read_first<W: World>() {
+    let mut world = W::new();
+    let authority = Authority::new();
+    let inside = Probe::new()
+        .open(|stream| stream.pause())
+        .message(|stream, _| stream.resume());
+    let setting = setting(&mut world, authority.server(), authority.client(), inside);
+    // More than a pair holds: a part of it waits in the queue of the end.
+    let len = 75_000;
+    let client = Probe::new()
+        .open(move |stream| {
+            let _ = stream.write(&vec![7; len]);
+            stream.set_timer(Duration::from_millis(50), 1);
+        })
+        .timer(|stream, _| {
+            let carrier = stream.tls().unwrap().carrier;
+            stream.other(carrier).unwrap().shutdown_write();
+        });
+    connect(&mut world, &setting, client);
+    let inside = setting.inside.clone();
+    world.until("it is open", || inside.opened() == 1);
+    let counters = setting.counters.clone();
+    world.until("the cut is seen", move || counters.read().truncated == 1);
+    world.pass(Duration::from_millis(20));
+    let id = setting.inside.id(0);
+    let wake = |_: &mut TlsServer, context: &mut Context<'_>| context.send_message(id, Box::new(0_u64));
+    assert_eq!(world.server().with(setting.tls, wake), Some(true));
+    let inside = setting.inside.clone();
+    world.until("it is told", || !inside.closes().is_empty());
+    assert_eq!(setting.inside.received_len(0), len);
+    assert!(!setting.inside.has(&Told::Eof));
+    assert!(
+        setting.inside.reason().contains("close_notify"),
+        "{}",
+        setting.inside.reason()
+    );
+}
+
 /// The same service over TCP, a Unix socket, TLS and a pair: it never learns which.
 fn one_service_over_everything<W: World>() {
     let mut world = W::new();
@@ -170,6 +239,8 @@ fn one_service_over_everything<W: World>() {
 in_all_worlds!(
     half_a_close_is_half_a_close,
     a_cut_is_not_an_end,
+    an_answer_that_is_cut_is_not_an_end,
+    what_came_before_a_cut_is_read_first,
     one_service_over_everything,
     ; by_ip_only:
     an_end_in_order_is_one_on_both_sides,

@@ -163,6 +163,17 @@ impl<B: Backend> Host for Inner<B> {
         self.abort_now(token);
     }
 
+    fn shutdown_write_with(&mut self, token: Token, error: io::Error) {
+        if let Some((_, Wire::Pair(end))) = self.table.stream(token) {
+            end.set_fault(error);
+        }
+        self.shutdown_write(token);
+    }
+
+    fn is_closing(&self, token: Token) -> bool {
+        self.table.link(token).is_some_and(|link| link.is(state::CLOSING))
+    }
+
     fn join(&mut self, a: Token, b: Token) -> bool {
         self.join_now(a, b)
     }
