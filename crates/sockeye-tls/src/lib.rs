@@ -20,7 +20,7 @@
 //! | module of the source | what it holds |
 //! |---|---|
 //! | `server`, `client` | [`TlsServer`], [`TlsConnector`] |
-//! | `carrier` | a connection that carries TLS, and the pair that it carries |
+//! | `carrier` | a connection that carries TLS, and the pair that it carries: handshakes, records, ends |
 //! | `engine` | one TLS connection without I/O |
 //! | `info`, `error`, `stats` | [`TlsInfo`], [`TlsError`], [`TlsCounters`] |
 #![forbid(unsafe_code)]
