@@ -348,9 +348,13 @@ impl StreamService for RelayService {
     }
 
     fn on_relay_eof(&mut self, stream: &mut Stream<'_>, end: &mut End) {
-        if let Role::Front(key) | Role::Back(key) = &end.0 {
-            self.streams.half_closed(&self.shared.borrow(), stream, *key);
-        }
+        let (key, is_front) = match &end.0 {
+            Role::Front(key) => (*key, true),
+            Role::Back(key) => (*key, false),
+            _ => return,
+        };
+        self.streams
+            .half_closed(&self.shared.borrow(), stream, key, is_front);
     }
 
     fn on_relayed(&mut self, end: &mut End, relayed: Relayed) {

@@ -31,6 +31,8 @@ pub(crate) struct Session {
     /// Backends that could not be reached.
     tried: Vec<usize>,
     half_closed: bool,
+    /// The client has ended its side, and it was the first to.
+    client_ended: bool,
 }
 
 /// How far a session is.
@@ -94,6 +96,7 @@ impl Streams {
             phase: Phase::Greeting(Box::default()),
             tried: Vec::new(),
             half_closed: false,
+            client_ended: false,
         });
         if let Some(end) = turned_away {
             self.end(shared, &mut stream.context(), key, end);
@@ -292,10 +295,17 @@ impl Streams {
     }
 
     /// One side of a joined session has ended, and the other was told.
-    pub(crate) fn half_closed(&mut self, shared: &Shared, stream: &mut Stream<'_>, key: usize) {
+    pub(crate) fn half_closed(
+        &mut self,
+        shared: &Shared,
+        stream: &mut Stream<'_>,
+        key: usize,
+        is_front: bool,
+    ) {
         let Some(session) = self.sessions.get_mut(key) else {
             return;
         };
+        session.client_ended |= is_front && !session.half_closed;
         session.half_closed = true;
         let Some(listener) = shared.listeners.get(session.visit.listener) else {
             return;
@@ -356,6 +366,9 @@ impl Streams {
             CloseReason::MemoryBudget => Some(SessionEnd::NoRoom),
             // What the relay aborts has its reason already: at the end of its time a drain of the loop aborts too.
             CloseReason::LoopEnded | CloseReason::Aborted => Some(SessionEnd::LoopEnded),
+            // Many servers answer the end of a client by an end without `close_notify`. The client hears of it as of any cut;
+            // of the backend it says nothing.
+            reason if !is_front && session.client_ended && tls::is_cut(reason) => None,
             _ if is_front => Some(SessionEnd::ClientReset),
             _ => Some(SessionEnd::BackendReset),
         };

@@ -8,7 +8,9 @@ use std::sync::Arc;
 #[cfg(feature = "tls")]
 use sockeye_endpoint::Host;
 use sockeye_endpoint::{Address, Scheme, Target};
-use sockeye_event_loop::{ConnectId, ConnectRequest, Context, ListenerId, Stream, StreamServiceId};
+use sockeye_event_loop::{
+    CloseReason, ConnectId, ConnectRequest, Context, ListenerId, Stream, StreamServiceId,
+};
 
 #[cfg(feature = "tls")]
 use sockeye_tls::rustls::pki_types::ServerName;
@@ -151,4 +153,19 @@ fn carriers_listener(stream: &mut Stream<'_>) -> Option<ListenerId> {
 #[cfg(not(feature = "tls"))]
 fn carriers_listener(_: &mut Stream<'_>) -> Option<ListenerId> {
     None
+}
+
+/// Whether it ended under TLS without `close_notify`.
+#[cfg(feature = "tls")]
+pub(crate) fn is_cut(reason: &CloseReason) -> bool {
+    use sockeye_tls::TlsError;
+    let CloseReason::Error(error) = reason else {
+        return false;
+    };
+    matches!(TlsError::of(error), Some(TlsError::Truncated))
+}
+
+#[cfg(not(feature = "tls"))]
+pub(crate) fn is_cut(_: &CloseReason) -> bool {
+    false
 }

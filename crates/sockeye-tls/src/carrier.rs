@@ -121,7 +121,6 @@ pub(crate) struct Carrier<S: Side> {
     pub(crate) side: S,
     pub(crate) limits: HandshakeLimits,
     pub(crate) counters: TlsCounters,
-    own: Option<StreamServiceId>,
     sessions: Slab<Session<S::Kept>>,
     /// Ends that are made and not opened yet.
     made: HashMap<StreamId, usize>,
@@ -137,7 +136,6 @@ impl<S: Side> Carrier<S> {
             side,
             limits: HandshakeLimits::default(),
             counters: TlsCounters::default(),
-            own: None,
             sessions: Slab::new(),
             made: HashMap::new(),
             order: VecDeque::new(),

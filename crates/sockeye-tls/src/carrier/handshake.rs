@@ -17,9 +17,6 @@ impl<S: Side> Carrier<S> {
             session: usize::MAX,
             is_end: false,
         };
-        if self.own.is_none() {
-            self.own = S::own(&stream.context());
-        }
         self.counters.add(Count::Begun);
         // What is encrypted has to be taken: the marks of whoever is inside are those that count.
         stream.set_watermarks(Watermarks::default());
@@ -131,7 +128,7 @@ impl<S: Side> Carrier<S> {
             second_tag: tag,
             ..PairOptions::default()
         };
-        let own = self.own.ok_or(TlsError::Refused)?;
+        let own = S::own(&stream.context()).ok_or(TlsError::Refused)?;
         let (end, second) = stream
             .context()
             .pair(own, inner, &like)
