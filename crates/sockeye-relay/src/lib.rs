@@ -52,8 +52,8 @@
 //! A `tls://` listener takes the settings that the program gives under the name in [`ListenerConfig::tls`]; with one setting and no
 //! name, `Relay::new(config)?.tls_server("", tls_config)` is all. A handshake that fails is no session and has no record; `Relay::tls_handshakes` counts it.
 //!
-//! A PROXY header of a client comes in front of its TLS. What is not there yet: one for a backend in front of TLS that begins
-//! here. The configuration has it, its check refuses it.
+//! A PROXY header comes in front of TLS, in clear: that of a client before its handshake, that for a backend before the one
+//! that the relay begins.
 //!
 //! | module of the source | what it holds |
 //! |---|---|
