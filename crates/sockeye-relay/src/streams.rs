@@ -11,7 +11,7 @@ use crate::greeting::{self, ServerName};
 use crate::mux::HelloReader;
 use crate::pool::{Nobody, Place};
 use crate::record::SessionEnd;
-use crate::shared::{Opened, Shared, Visit};
+use crate::shared::{Shared, Visit};
 use crate::tls;
 
 /// The timer of a connection that waits in a queue.
@@ -474,12 +474,7 @@ impl Streams {
 
 /// Which listener of the relay a connection came through.
 pub(crate) fn listener_of(shared: &Shared, stream: &mut Stream<'_>) -> Option<usize> {
-    let id = tls::listener_of(stream)?;
-    // There are few listeners.
-    let mut listeners = shared.listeners.iter();
-    listeners
-        .find(|(_, listener)| listener.socket == Opened::Streams(id))
-        .map(|(key, _)| key)
+    shared.listener_at(tls::listener_of(stream)?)
 }
 
 /// Tells the backend who the client is, and whom it had asked, if it wants to know. Under TLS it was told before the handshake.
