@@ -53,11 +53,17 @@ pub enum StartError {
         /// What failed, on which address, and why.
         source: OpError,
     },
-    /// Backends have names, and nobody could look them up.
+    /// A backend has a name, and nobody could look it up.
     #[error(
-        "backends have names: give the relay something that knows them (Relay::names, or the feature `resolver`)"
+        "backend {backend} of pool {pool} has a name, and nobody looks it up: build sockeye-relay with the feature `resolver`, or \
+         give the relay something that knows it (Relay::names)"
     )]
-    NoNames,
+    NoNames {
+        /// Its pool.
+        pool: String,
+        /// Its address.
+        backend: String,
+    },
     /// A `tls://` listener or backend has settings that the program has not given it.
     #[error("no TLS settings for a {what} under the name `{name}`: call Relay::tls_{what} with it")]
     NoTls {
@@ -164,8 +170,15 @@ impl Relay {
     pub fn start<B: Backend>(self, events: &mut EventLoop<B>) -> Result<Running, StartError> {
         let names = match self.names {
             Some(names) => names,
-            None if self.config.has_names() => return Err(StartError::NoNames),
-            None => Box::new(NoNames),
+            None => match self.config.first_name() {
+                Some((pool, backend)) => {
+                    return Err(StartError::NoNames {
+                        pool: pool.name.clone(),
+                        backend: backend.at.to_string(),
+                    });
+                }
+                None => Box::new(NoNames),
+            },
         };
         let shared = Rc::new(RefCell::new(Shared::new(self.hooks)));
         let udp = Rc::new(RefCell::new(Udp::default()));

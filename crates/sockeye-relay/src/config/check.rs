@@ -160,11 +160,14 @@ impl Config {
         Err(ConfigErrors { faults: faults.0 })
     }
 
-    /// Names of backends that have to be looked up.
-    pub(crate) fn has_names(&self) -> bool {
-        self.pools.iter().flat_map(|pool| &pool.backends).any(
-            |backend| matches!(&backend.at, Address::Ip { endpoint, .. } if endpoint.endpoint().is_none()),
-        )
+    /// The first backend whose name has to be looked up, with its pool.
+    pub(crate) fn first_name(&self) -> Option<(&PoolConfig, &BackendConfig)> {
+        let all = self
+            .pools
+            .iter()
+            .flat_map(|pool| pool.backends.iter().map(move |backend| (pool, backend)));
+        let has_name = |(_, backend): &(&PoolConfig, &BackendConfig)| matches!(&backend.at, Address::Ip { endpoint, .. } if endpoint.endpoint().is_none());
+        all.into_iter().find(has_name)
     }
 }
 
