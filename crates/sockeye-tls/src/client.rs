@@ -27,6 +27,10 @@ use crate::stats::TlsCounters;
 /// [`ConnectFault::Failed`] whose error is a [`TlsError`]. The connector is for services of the loop that it was made with; a
 /// clone is the same connector.
 ///
+/// It sends no early data (0-RTT), also where [`ClientConfig::enable_early_data`] is set: rustls' unbuffered interface, which this
+/// crate is on, does not tell a client whether the server has taken it, and what was not taken would be lost in silence.
+/// A [`TlsServer`](crate::TlsServer) takes early data where its configuration says so.
+///
 /// ```no_run
 /// use rustls::pki_types::ServerName;
 /// use sockeye_event_loop::{ConnectRequest, Context, ServiceHandle, StreamService};
