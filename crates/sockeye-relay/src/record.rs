@@ -140,8 +140,8 @@ pub enum Cause {
     /// No whole PROXY header came in time.
     #[error("PROXY header: not complete in time")]
     HeaderTimedOut,
-    /// The connection ended before its PROXY header was whole.
-    #[error("PROXY header: the connection ended before it was complete")]
+    /// The client ended its side before its PROXY header was whole. One that is reset by the client is not turned away.
+    #[error("PROXY header: the client ended before it was complete")]
     HeaderCut,
     /// What came is no PROXY header.
     #[error(transparent)]

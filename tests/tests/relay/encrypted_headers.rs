@@ -120,3 +120,30 @@ fn a_backend_that_knows_no_header_takes_it_for_no_tls<W: World>() {
     assert_eq!(ground.told.ends(), [SessionEnd::ConnectFailed]);
     assert_eq!(backend.log.opened(), 0);
 }
+
+/// The listener is of the service that ends TLS, and the relay's all the same.
+#[test]
+fn a_lost_listener_of_tls_is_told() {
+    use sockeye_event_loop::errno::EBADF;
+    use sockeye_sim::Call;
+    let (mut ground, authority) = (Ground::<crate::world::Simulated>::new(), Authority::new());
+    let backend = ground.backend(keeps());
+    let config = config(&ground, true, false, &[&backend]);
+    start(&mut ground, config.clone(), &authority);
+    let old = client(&mut ground, &authority, asks());
+    until_heard(&mut ground, &old, b"question");
+    ground.world.fail_at_the_server(Call::Accept, 1, EBADF);
+    client(&mut ground, &authority, asks());
+    let lost = Rc::clone(&ground.told.lost);
+    ground
+        .world
+        .until("it is told", move || !lost.borrow().is_empty());
+    assert_eq!(*ground.told.lost.borrow(), ["in"]);
+    // As its hook says: sessions go on, and a reload opens it again.
+    ground.reload(config);
+    let new = client(&mut ground, &authority, asks());
+    until_heard(&mut ground, &new, b"question");
+    close(&mut ground, &old);
+    ground.until_ended(1);
+    assert_eq!(ground.told.ends(), [SessionEnd::Done]);
+}
