@@ -1,0 +1,72 @@
+//! What a host knows itself: the hosts file, and the names that RFC 6761 sets apart.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::dns::answer::{Carrier, Content, Origin};
+use crate::dns::message::{Flags, ResponseCode};
+use crate::dns::name::Name;
+use crate::dns::record::{Record, RecordData, RecordType};
+use crate::files::Hosts;
+
+/// The names that are answered without a server.
+#[derive(Clone, Debug, Default)]
+pub struct LocalNames {
+    /// The hosts file.
+    pub hosts: Arc<Hosts>,
+}
+
+impl LocalNames {
+    /// What this host knows of a name. Addresses are all of the hosts file's, or those of `localhost` and the names below it;
+    /// below `invalid` there is nothing.
+    pub(crate) fn answer(&self, name: &Name, record_type: RecordType) -> Option<(Arc<Content>, Origin)> {
+        let found = self.in_hosts(name, record_type);
+        if !found.is_empty() {
+            return Some((content(ResponseCode::NO_ERROR, found), Origin::Hosts));
+        }
+        let last = name.labels().last()?;
+        if last.eq_ignore_ascii_case(b"localhost") {
+            let data = match record_type {
+                RecordType::A => Some(RecordData::A(Ipv4Addr::LOCALHOST)),
+                RecordType::AAAA => Some(RecordData::Aaaa(Ipv6Addr::LOCALHOST)),
+                _ => None,
+            };
+            let records = data.map(|data| Record::new(name.clone(), 0, data)).into_iter().collect();
+            return Some((content(ResponseCode::NO_ERROR, records), Origin::SpecialUse));
+        }
+        if last.eq_ignore_ascii_case(b"invalid") {
+            return Some((content(ResponseCode::NAME_ERROR, Vec::new()), Origin::SpecialUse));
+        }
+        None
+    }
+
+    fn in_hosts(&self, name: &Name, record_type: RecordType) -> Vec<Record> {
+        if record_type == RecordType::PTR {
+            let Some(ip) = name.reversed() else { return Vec::new() };
+            let names = self.hosts.names(ip);
+            let pointers = names.filter_map(|text| text.parse().ok()).map(RecordData::Ptr);
+            return pointers.map(|data| Record::new(name.clone(), 0, data)).collect();
+        }
+        if !matches!(record_type, RecordType::A | RecordType::AAAA) {
+            return Vec::new();
+        }
+        let text = name.to_string();
+        let data = self.hosts.addresses(&text).filter_map(|ip| match (ip, record_type) {
+            (IpAddr::V4(ip), RecordType::A) => Some(RecordData::A(ip)),
+            (IpAddr::V6(ip), RecordType::AAAA) => Some(RecordData::Aaaa(ip)),
+            _ => None,
+        });
+        data.map(|data| Record::new(name.clone(), 0, data)).collect()
+    }
+}
+
+fn content(code: ResponseCode, records: Vec<Record>) -> Arc<Content> {
+    Arc::new(Content {
+        code,
+        records,
+        authorities: Vec::new(),
+        flags: Flags::default(),
+        server: None,
+        carrier: Carrier::Udp,
+    })
+}
