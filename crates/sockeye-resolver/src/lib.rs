@@ -20,12 +20,14 @@
 //! | [`resolve`], [`order`](order()) | blocking: addresses in the order to try them |
 //! | [`Resolver`], [`Query`], [`Answer`] | lookups on bounded threads with a deadline and a cancel each |
 //! | [`Lookup`], [`SystemLookup`] | who answers |
+//! | [`files`] | resolv.conf, hosts and nsswitch.conf: parsers, and the files of the machine |
 //! | [`happy_eyeballs`] | RFC 8305 as a state machine without I/O |
 //! | [`order`](mod@order) | RFC 6724 without I/O, and a replaceable policy table |
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "dns")]
 pub mod dns;
+pub mod files;
 pub mod happy_eyeballs;
 mod lookup;
 pub mod order;

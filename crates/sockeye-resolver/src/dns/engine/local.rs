@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use sockeye_socket::os::AddressFamily;
+
 use crate::dns::answer::{Carrier, Content, Origin};
 use crate::dns::message::{Flags, ResponseCode};
 use crate::dns::name::Name;
@@ -47,14 +49,18 @@ impl LocalNames {
             let pointers = names.filter_map(|text| text.parse().ok()).map(RecordData::Ptr);
             return pointers.map(|data| Record::new(name.clone(), 0, data)).collect();
         }
-        if !matches!(record_type, RecordType::A | RecordType::AAAA) {
+        let family = match record_type {
+            RecordType::A => AddressFamily::V4,
+            RecordType::AAAA => AddressFamily::V6,
+            _ => return Vec::new(),
+        };
+        if self.hosts.is_empty() {
             return Vec::new();
         }
-        let text = name.to_string();
-        let data = self.hosts.addresses(&text).filter_map(|ip| match (ip, record_type) {
-            (IpAddr::V4(ip), RecordType::A) => Some(RecordData::A(ip)),
-            (IpAddr::V6(ip), RecordType::AAAA) => Some(RecordData::Aaaa(ip)),
-            _ => None,
+        let addresses = self.hosts.addresses(&name.to_string(), family);
+        let data = addresses.map(|address| match address.ip() {
+            IpAddr::V4(ip) => RecordData::A(ip),
+            IpAddr::V6(ip) => RecordData::Aaaa(ip),
         });
         data.map(|data| Record::new(name.clone(), 0, data)).collect()
     }

@@ -8,6 +8,7 @@ use sockeye_endpoint::HostName;
 use crate::dns::answer::Carrier;
 use crate::dns::cache::CacheOptions;
 use crate::dns::name::Name;
+use crate::files::ResolvConf;
 
 /// A name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +112,24 @@ impl Default for DnsOptions {
 }
 
 impl DnsOptions {
+    /// What resolv.conf says, the rest as by default. Suffixes that are no names are left out.
+    #[must_use]
+    pub fn from_resolv_conf(conf: &ResolvConf) -> Self {
+        let carrier = if conf.options.use_vc { Carrier::Tcp } else { Carrier::Udp };
+        // An empty text stands for the root: the name alone, which is tried anyway.
+        let suffixes = conf.search.iter().filter(|suffix| !suffix.is_empty());
+        Self {
+            servers: conf.servers.iter().map(|address| Server::new(*address).by(carrier)).collect(),
+            search: suffixes.filter_map(|suffix| suffix.parse().ok()).collect(),
+            ndots: conf.options.ndots.into(),
+            timeout: conf.options.timeout,
+            attempts: conf.options.attempts.into(),
+            rotate: conf.options.rotate,
+            trust_ad: conf.options.trust_ad,
+            ..Self::default()
+        }
+    }
+
     /// The defaults with these servers.
     #[must_use]
     pub fn with_servers(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
