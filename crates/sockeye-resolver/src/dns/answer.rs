@@ -111,7 +111,10 @@ impl Answer {
 
     /// The addresses among the records.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.content.records.iter().filter_map(|record| record.data.address())
+        self.content
+            .records
+            .iter()
+            .filter_map(|record| record.data.address())
     }
 
     /// For how many seconds more a record may be kept.
@@ -164,7 +167,9 @@ pub enum QueryError {
 }
 
 fn of(server: Option<SocketAddr>) -> String {
-    server.map(|server| format!(" (last asked: {server})")).unwrap_or_default()
+    server
+        .map(|server| format!(" (last asked: {server})"))
+        .unwrap_or_default()
 }
 
 /// What a response means for its question.
@@ -214,7 +219,10 @@ pub(crate) fn judge(
         }
         name = target;
     }
-    let responsible = response.authorities.iter().any(|record| record.record_type() == RecordType::SOA);
+    let responsible = response
+        .authorities
+        .iter()
+        .any(|record| record.record_type() == RecordType::SOA);
     if response.code == ResponseCode::NAME_ERROR || responsible {
         return Verdict::Complete;
     }
@@ -222,9 +230,16 @@ pub(crate) fn judge(
         return Verdict::Follow(name.clone());
     }
     // "No such records" without the zone's beginning: an answer from whoever answers for others or for the zone, else lame.
-    let refers = response.authorities.iter().any(|record| record.record_type() == RecordType::NS);
+    let refers = response
+        .authorities
+        .iter()
+        .any(|record| record.record_type() == RecordType::NS);
     let answers = response.flags.recursion_available || response.flags.authoritative;
-    if answers && !refers { Verdict::Complete } else { Verdict::Lame }
+    if answers && !refers {
+        Verdict::Complete
+    } else {
+        Verdict::Lame
+    }
 }
 
 fn is_alias(record: &Record) -> bool {
@@ -274,9 +289,20 @@ mod tests {
     #[test]
     fn an_answer_is_what_belongs_to_the_question() {
         let (verdict, records) = judged(|response| {
-            response.answers = vec![a("bank.test"), a("b.test"), cname("WWW.test", "b.test"), a("b.test")];
+            response.answers = vec![
+                a("bank.test"),
+                a("b.test"),
+                cname("WWW.test", "b.test"),
+                a("b.test"),
+            ];
         });
-        assert_eq!((verdict, records), (Verdict::Complete, vec![cname("www.test", "b.test"), a("b.test"), a("b.test")]));
+        assert_eq!(
+            (verdict, records),
+            (
+                Verdict::Complete,
+                vec![cname("www.test", "b.test"), a("b.test"), a("b.test")]
+            )
+        );
     }
 
     #[test]
@@ -287,14 +313,24 @@ mod tests {
             response.answers = vec![cname("www.test", "other.test")];
             response.authorities = vec![soa()];
         });
-        assert_eq!(verdict, Verdict::Complete, "the zone says that there are no such records");
+        assert_eq!(
+            verdict,
+            Verdict::Complete,
+            "the zone says that there are no such records"
+        );
     }
 
     #[test]
     fn circles_and_long_chains_end() {
         let circle = [cname("www.test", "b.test"), cname("b.test", "www.test")];
-        assert_eq!(judged(|response| response.answers = circle.into()).0, Verdict::Circle);
-        assert_eq!(judged(|response| response.answers = vec![cname("www.test", "www.test")]).0, Verdict::Circle);
+        assert_eq!(
+            judged(|response| response.answers = circle.into()).0,
+            Verdict::Circle
+        );
+        assert_eq!(
+            judged(|response| response.answers = vec![cname("www.test", "www.test")]).0,
+            Verdict::Circle
+        );
         let mut chain = vec![cname("www.test", "n0.test")];
         chain.extend((0..9).map(|n| cname(&format!("n{n}.test"), &format!("n{}.test", n + 1))));
         assert_eq!(judged(|response| response.answers = chain).0, Verdict::Circle);
@@ -303,11 +339,17 @@ mod tests {
     #[test]
     fn nothing_is_an_answer_only_from_who_may_say_so() {
         assert_eq!(judged(|_| {}).0, Verdict::Complete);
-        assert_eq!(judged(|response| response.flags.recursion_available = false).0, Verdict::Lame);
+        assert_eq!(
+            judged(|response| response.flags.recursion_available = false).0,
+            Verdict::Lame
+        );
         let referral = |response: &mut Message| {
             response.authorities = vec![Record::new(name("test"), 60, RecordData::Ns(name("ns.test")))];
         };
         assert_eq!(judged(referral).0, Verdict::Lame);
-        assert_eq!(judged(|response| response.code = ResponseCode::NAME_ERROR).0, Verdict::Complete);
+        assert_eq!(
+            judged(|response| response.code = ResponseCode::NAME_ERROR).0,
+            Verdict::Complete
+        );
     }
 }

@@ -113,7 +113,8 @@ impl Cache {
             content: Arc::clone(&entry.content),
             age: now.saturating_sub(entry.stored),
             stale: now >= entry.expires,
-            late: self.options.prefetch && (entry.expires - entry.stored) / 10 >= entry.expires.saturating_sub(now),
+            late: self.options.prefetch
+                && (entry.expires - entry.stored) / 10 >= entry.expires.saturating_sub(now),
         };
         if self.newest != place {
             self.unlink(place);
@@ -124,13 +125,25 @@ impl Cache {
 
     /// Keeps an answer for as long as its records allow; one that allows no time, or says "no" without saying for how long,
     /// is not kept.
-    pub(crate) fn put(&mut self, question: &Question, content: &Arc<Content>, negative_ttl: Option<u32>, now: Duration) {
-        let positive = content.records.iter().any(|record| record.record_type() == question.record_type);
+    pub(crate) fn put(
+        &mut self,
+        question: &Question,
+        content: &Arc<Content>,
+        negative_ttl: Option<u32>,
+        now: Duration,
+    ) {
+        let positive = content
+            .records
+            .iter()
+            .any(|record| record.record_type() == question.record_type);
         let shortest = content.records.iter().map(|record| record.ttl).min();
         let (ttl, cap) = if positive {
             (shortest, self.options.max_ttl)
         } else {
-            (negative_ttl.map(|ttl| ttl.min(shortest.unwrap_or(ttl))), self.options.max_negative_ttl)
+            (
+                negative_ttl.map(|ttl| ttl.min(shortest.unwrap_or(ttl))),
+                self.options.max_negative_ttl,
+            )
         };
         let ttl = Duration::from_secs(ttl.unwrap_or(0).into()).min(cap);
         let question = Arc::new(question.clone());
@@ -209,12 +222,22 @@ impl Cache {
 fn weight(question: &Question, content: &Content) -> usize {
     let record = |record: &Record| {
         let data = match &record.data {
-            RecordData::Cname(name) | RecordData::Ptr(name) | RecordData::Ns(name) | RecordData::Dname(name) => name.as_wire().len(),
-            RecordData::Mx { exchange: name, .. } | RecordData::Srv { target: name, .. } => name.as_wire().len(),
+            RecordData::Cname(name)
+            | RecordData::Ptr(name)
+            | RecordData::Ns(name)
+            | RecordData::Dname(name) => name.as_wire().len(),
+            RecordData::Mx { exchange: name, .. } | RecordData::Srv { target: name, .. } => {
+                name.as_wire().len()
+            }
             RecordData::Txt(texts) => texts.iter().map(|text| text.len() + 16).sum(),
             RecordData::Soa(_) => 100,
             RecordData::Svcb(binding) | RecordData::Https(binding) => {
-                binding.parameters.iter().map(|(_, value)| value.len() + 24).sum::<usize>() + 100
+                binding
+                    .parameters
+                    .iter()
+                    .map(|(_, value)| value.len() + 24)
+                    .sum::<usize>()
+                    + 100
             }
             RecordData::Caa { tag, value, .. } => tag.len() + value.len(),
             RecordData::Other { data, .. } => data.len(),
@@ -223,5 +246,9 @@ fn weight(question: &Question, content: &Content) -> usize {
         size_of::<Record>() + record.name.as_wire().len() + data
     };
     let records = content.records.iter().chain(&content.authorities);
-    size_of::<Entry>() + size_of::<Content>() + 64 + question.name.as_wire().len() + records.map(record).sum::<usize>()
+    size_of::<Entry>()
+        + size_of::<Content>()
+        + 64
+        + question.name.as_wire().len()
+        + records.map(record).sum::<usize>()
 }

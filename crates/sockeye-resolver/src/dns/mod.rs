@@ -8,7 +8,9 @@ pub mod record;
 
 pub use answer::{Answer, Carrier, Content, Finding, Origin, QueryError};
 pub use cache::CacheOptions;
-pub use engine::{DnsOptions, DnsStats, Engine, Event, LocalNames, LookupId, Request, Server, StartError, Transmit, Wanted};
+pub use engine::{
+    DnsOptions, DnsStats, Engine, Event, LocalNames, LookupId, Request, Server, StartError, Transmit, Wanted,
+};
 pub use message::{Edns, Flags, Message, MessageError, Part, Question, ResponseCode};
 pub use name::{Name, NameError};
 pub use record::{Binding, Record, RecordData, RecordType, RecordTypeError, Soa};

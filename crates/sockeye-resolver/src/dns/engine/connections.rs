@@ -11,8 +11,8 @@ pub(crate) struct Connection {
     pub(crate) is_open: bool,
     /// Questions that wait for their answers, by their ids; until it is open, for being sent.
     pub(crate) ids: HashMap<u16, u32>,
-    /// Answers that came by it.
-    pub(crate) answered: u64,
+    /// When an answer came by it last.
+    pub(crate) answered: Option<Duration>,
     /// When it is closed if no question comes before.
     pub(crate) idle_at: Option<Duration>,
 }
@@ -23,7 +23,7 @@ impl Connection {
             server,
             is_open: false,
             ids: HashMap::new(),
-            answered: 0,
+            answered: None,
             idle_at: None,
         }
     }

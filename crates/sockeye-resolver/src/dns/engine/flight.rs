@@ -66,7 +66,9 @@ impl Engine {
             if let (Some(flight), Some(waiter)) = (self.flights.get_mut(flight), waiter) {
                 if flight.waiters.len() > 2 * flight.live + 16 {
                     let lookups = &self.lookups;
-                    flight.waiters.retain(|waiter| lookups.generation(waiter.lookup) == waiter.generation);
+                    flight
+                        .waiters
+                        .retain(|waiter| lookups.generation(waiter.lookup) == waiter.generation);
                 }
                 flight.waiters.push(waiter);
                 flight.live += 1;
@@ -105,19 +107,31 @@ impl Engine {
         let count = self.peers.len();
         let first = if self.options.rotate { self.rotation } else { 0 };
         self.rotation = (first + 1) % count.max(1);
-        let mut order: Vec<u8> = (0..count).filter_map(|n| u8::try_from((n + first) % count).ok()).collect();
+        let mut order: Vec<u8> = (0..count)
+            .filter_map(|n| u8::try_from((n + first) % count).ok())
+            .collect();
         order.sort_by_key(|server| {
-            self.peers.get(usize::from(*server)).is_some_and(|peer| peer.avoided_until > now)
+            self.peers
+                .get(usize::from(*server))
+                .is_some_and(|peer| peer.avoided_until > now)
         });
         order.into()
     }
 
     /// Sends the question to the server whose turn it is.
     fn start_try(&mut self, now: Duration, index: u32) {
-        let Some(flight) = self.flights.get_mut(index) else { return };
-        let turn = (flight.tries as usize).checked_rem(flight.order.len()).and_then(|turn| flight.order.get(turn));
-        let Some(server) = turn.map(|server| usize::from(*server)) else { return };
-        let Some(peer) = self.peers.get(server) else { return };
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
+        let turn = (flight.tries as usize)
+            .checked_rem(flight.order.len())
+            .and_then(|turn| flight.order.get(turn));
+        let Some(server) = turn.map(|server| usize::from(*server)) else {
+            return;
+        };
+        let Some(peer) = self.peers.get(server) else {
+            return;
+        };
         let by_connection = flight.by_connection || flight.suspicious || peer.server.carrier != Carrier::Udp;
         let random = &mut self.random;
         // By a connection nobody else can answer.
@@ -140,7 +154,13 @@ impl Engine {
             return;
         };
         if let Some(flight) = self.flights.get_mut(index) {
-            flight.sent = Some(Sent { via, id, server, cased, at: now });
+            flight.sent = Some(Sent {
+                via,
+                id,
+                server,
+                cased,
+                at: now,
+            });
         }
         let waits = matches!(via, Via::Connection(connection)
             if self.connections.get(&connection).is_some_and(|connection| !connection.is_open));
@@ -219,7 +239,9 @@ impl Engine {
     /// Asks the next server, or gives up where every one was asked as often as it may be.
     pub(super) fn next_try(&mut self, now: Duration, index: u32, why: QueryError) {
         self.unsend(now, index);
-        let Some(flight) = self.flights.get_mut(index) else { return };
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
         flight.tries += 1;
         flight.last = Some(worse(flight.last, why));
         (flight.by_connection, flight.with_edns, flight.bad_cookies) = (false, true, 0);
@@ -252,13 +274,30 @@ impl Engine {
                 peer.avoided_until = avoid;
             }
         }
-        self.next_try(now, index, QueryError::TimedOut { last: address });
+        self.unsend(now, index);
         if let Via::Connection(number) = via {
-            // It may hang for ever: what comes next opens another.
-            let silent = self.connections.get(&number).is_some_and(|connection| connection.is_unused());
+            // Nothing came since the question left: it may hang for ever, and what comes next opens another.
+            let silent = self
+                .connections
+                .get(&number)
+                .is_some_and(|connection| connection.answered.is_none_or(|answered| answered < at));
             if silent {
-                self.close_connection(number);
+                self.abandon_connection(now, number);
             }
+        }
+        self.next_try(now, index, QueryError::TimedOut { last: address });
+    }
+
+    /// Closes a connection; what waits for it is asked by another.
+    fn abandon_connection(&mut self, now: Duration, number: u32) {
+        let flights: Vec<u32> = self
+            .connections
+            .get(&number)
+            .map(|connection| connection.ids.values().copied().collect())
+            .unwrap_or_default();
+        self.close_connection(number);
+        for flight in flights {
+            self.ask_by_new_connection(now, flight);
         }
     }
 
@@ -272,11 +311,32 @@ impl Engine {
         }
     }
 
+    /// The connection of a question has ended: the same server is asked by another.
+    pub(super) fn ask_by_new_connection(&mut self, now: Duration, index: u32) {
+        self.ask_again(now, index, |flight| flight.by_connection = true);
+    }
+
+    /// The servers are others now: questions under way are asked of them.
+    pub(super) fn begin_anew(&mut self, now: Duration, flights: Vec<u32>) {
+        for index in flights {
+            let order = self.order(now);
+            if order.is_empty() {
+                self.end(now, index, Err(QueryError::NoServers));
+            } else if let Some(flight) = self.flights.get_mut(index) {
+                flight.order = order;
+                flight.tries = 0;
+                self.start_try(now, index);
+            }
+        }
+    }
+
     /// A message for a question, from its server. `false` if it is not the answer.
     pub(super) fn on_message(&mut self, now: Duration, index: u32, bytes: &[u8]) -> bool {
         let by_datagram = matches!(self.flights.get(index).and_then(|flight| flight.sent.as_ref()),
             Some(sent) if matches!(sent.via, Via::Socket(_)));
-        let Some((address, server)) = self.server_of(index) else { return false };
+        let Some((address, server)) = self.server_of(index) else {
+            return false;
+        };
         let response = match Message::parse(bytes) {
             Ok(response) if response.flags.response => response,
             Ok(_) => {
@@ -300,18 +360,26 @@ impl Engine {
         true
     }
 
-    fn server_of(&self, index: u32) -> Option<(SocketAddr, usize)> {
+    pub(super) fn server_of(&self, index: u32) -> Option<(SocketAddr, usize)> {
         let server = self.flights.get(index)?.sent.as_ref()?.server;
         Some((self.peers.get(server)?.server.address, server))
     }
 
     /// Whether a message answers what was asked, and comes from who was asked as far as that can be told.
     fn is_answer(&mut self, index: u32, server: usize, response: &Message, by_datagram: bool) -> bool {
-        let Some(flight) = self.flights.get_mut(index) else { return false };
-        let Some(sent) = flight.sent.as_ref() else { return false };
-        let Some(peer) = self.peers.get_mut(server) else { return false };
+        let Some(flight) = self.flights.get_mut(index) else {
+            return false;
+        };
+        let Some(sent) = flight.sent.as_ref() else {
+            return false;
+        };
+        let Some(peer) = self.peers.get_mut(server) else {
+            return false;
+        };
         let same_case = match &response.question {
-            Some(question) if question.name == sent.cased && question.record_type == flight.question.record_type => {
+            Some(question)
+                if question.name == sent.cased && question.record_type == flight.question.record_type =>
+            {
                 question.name.has_case_of(&sent.cased)
             }
             // Servers that do not understand a question do not repeat it.
@@ -348,8 +416,17 @@ impl Engine {
     }
 
     /// What an answer means for its question.
-    fn consider(&mut self, now: Duration, index: u32, address: SocketAddr, response: &Message, by_datagram: bool) {
-        let Some(flight) = self.flights.get_mut(index) else { return };
+    fn consider(
+        &mut self,
+        now: Duration,
+        index: u32,
+        address: SocketAddr,
+        response: &Message,
+        by_datagram: bool,
+    ) {
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
         let server = flight.sent.as_ref().map_or(0, |sent| sent.server);
         let with_edns = flight.with_edns && self.peers.get(server).is_some_and(|peer| !peer.without_edns);
         match response.code {
@@ -368,14 +445,29 @@ impl Engine {
                 flight.bad_cookies += 1;
                 // The first time with the cookie that has just been learned, then by a connection (RFC 7873 section 5.3).
                 match flight.bad_cookies {
-                    1 => self.ask_again(now, index, |_| {}),
+                    // It has the right half of this client, so it is the server's.
+                    1 => self.ask_again(now, index, |flight| flight.suspicious = false),
                     2 if by_datagram => self.ask_again(now, index, |flight| flight.by_connection = true),
-                    _ => self.next_try(now, index, QueryError::Failed { code: response.code, server: address }),
+                    _ => self.next_try(
+                        now,
+                        index,
+                        QueryError::Failed {
+                            code: response.code,
+                            server: address,
+                        },
+                    ),
                 }
             }
             code => {
                 self.stats.failures += 1;
-                self.next_try(now, index, QueryError::Failed { code, server: address });
+                self.next_try(
+                    now,
+                    index,
+                    QueryError::Failed {
+                        code,
+                        server: address,
+                    },
+                );
             }
         }
     }
@@ -383,20 +475,31 @@ impl Engine {
     /// Takes in a positive or negative answer: it is complete, or the aliases in it are followed.
     fn take_in(&mut self, now: Duration, index: u32, address: SocketAddr, response: &Message) {
         let max_aliases = self.options.max_aliases;
-        let Some(flight) = self.flights.get_mut(index) else { return };
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
         let Some(sent) = flight.sent.as_ref() else { return };
         if !flight.with_edns
             && let Some(peer) = self.peers.get_mut(sent.server)
         {
             peer.without_edns = true;
         }
-        let carrier = match (sent.via, self.peers.get(sent.server).map(|peer| peer.server.carrier)) {
+        let carrier = match (
+            sent.via,
+            self.peers.get(sent.server).map(|peer| peer.server.carrier),
+        ) {
             (Via::Socket(_), _) => Carrier::Udp,
             (_, Some(Carrier::Tls)) => Carrier::Tls,
             _ => Carrier::Tcp,
         };
         let before = flight.records.len();
-        match judge(&flight.question, &flight.name, response, max_aliases, &mut flight.records) {
+        match judge(
+            &flight.question,
+            &flight.name,
+            response,
+            max_aliases,
+            &mut flight.records,
+        ) {
             Verdict::Complete => {
                 let mut records = std::mem::take(&mut flight.records);
                 records.truncate(self.options.max_records);
@@ -404,12 +507,19 @@ impl Engine {
                 let content = Arc::new(Content {
                     code: response.code,
                     records,
-                    authorities: response.authorities.iter().filter(is_soa).take(1).cloned().collect(),
+                    authorities: response
+                        .authorities
+                        .iter()
+                        .filter(is_soa)
+                        .take(1)
+                        .cloned()
+                        .collect(),
                     flags: response.flags,
                     server: Some(address),
                     carrier,
                 });
-                self.cache.put(&flight.question, &content, response.negative_ttl(), now);
+                self.cache
+                    .put(&flight.question, &content, response.negative_ttl(), now);
                 self.end(now, index, Ok(content));
             }
             Verdict::Follow(name) => self.ask_again(now, index, |flight| flight.name = name),
@@ -425,7 +535,9 @@ impl Engine {
     /// The question is answered, or nobody answers it.
     fn end(&mut self, now: Duration, index: u32, result: Result<Arc<Content>, QueryError>) {
         self.unsend(now, index);
-        let Some(flight) = self.flights.remove(index) else { return };
+        let Some(flight) = self.flights.remove(index) else {
+            return;
+        };
         self.by_question.remove(&flight.question);
         for waiter in flight.waiters {
             self.settled.push_back((waiter, result.clone()));
@@ -434,8 +546,12 @@ impl Engine {
 
     /// Somebody does not wait any more; nobody asks what nobody waits for.
     pub(super) fn leave(&mut self, now: Duration, question: &Arc<Question>) {
-        let Some(&index) = self.by_question.get(question) else { return };
-        let Some(flight) = self.flights.get_mut(index) else { return };
+        let Some(&index) = self.by_question.get(question) else {
+            return;
+        };
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
         flight.live = flight.live.saturating_sub(1);
         if flight.live == 0 {
             self.unsend(now, index);
@@ -448,8 +564,14 @@ impl Engine {
 /// The error that says more: what a server said is worth more than that one said nothing.
 fn worse(before: Option<QueryError>, now: QueryError) -> QueryError {
     match (before, now) {
-        (Some(said @ QueryError::Failed { .. }), QueryError::TimedOut { .. } | QueryError::Unreachable { .. } | QueryError::Unusable { .. }) => said,
-        (Some(said @ QueryError::Unusable { .. }), QueryError::TimedOut { .. } | QueryError::Unreachable { .. }) => said,
+        (
+            Some(said @ QueryError::Failed { .. }),
+            QueryError::TimedOut { .. } | QueryError::Unreachable { .. } | QueryError::Unusable { .. },
+        ) => said,
+        (
+            Some(said @ QueryError::Unusable { .. }),
+            QueryError::TimedOut { .. } | QueryError::Unreachable { .. },
+        ) => said,
         _ => now,
     }
 }

@@ -22,8 +22,7 @@ impl LocalNames {
     /// What this host knows of a name. Addresses are all of the hosts file's, or those of `localhost` and the names below it;
     /// below `invalid` there is nothing.
     pub(crate) fn answer(&self, name: &Name, record_type: RecordType) -> Option<(Arc<Content>, Origin)> {
-        let found = self.in_hosts(name, record_type);
-        if !found.is_empty() {
+        if let Some(found) = self.in_hosts(name, record_type) {
             return Some((content(ResponseCode::NO_ERROR, found), Origin::Hosts));
         }
         let last = name.labels().last()?;
@@ -33,7 +32,10 @@ impl LocalNames {
                 RecordType::AAAA => Some(RecordData::Aaaa(Ipv6Addr::LOCALHOST)),
                 _ => None,
             };
-            let records = data.map(|data| Record::new(name.clone(), 0, data)).into_iter().collect();
+            let records = data
+                .map(|data| Record::new(name.clone(), 0, data))
+                .into_iter()
+                .collect();
             return Some((content(ResponseCode::NO_ERROR, records), Origin::SpecialUse));
         }
         if last.eq_ignore_ascii_case(b"invalid") {
@@ -42,27 +44,34 @@ impl LocalNames {
         None
     }
 
-    fn in_hosts(&self, name: &Name, record_type: RecordType) -> Vec<Record> {
-        if record_type == RecordType::PTR {
-            let Some(ip) = name.reversed() else { return Vec::new() };
-            let names = self.hosts.names(ip);
-            let pointers = names.filter_map(|text| text.parse().ok()).map(RecordData::Ptr);
-            return pointers.map(|data| Record::new(name.clone(), 0, data)).collect();
+    /// `None` of a name that the file does not have: one that it has in one family has no addresses of the other.
+    fn in_hosts(&self, name: &Name, record_type: RecordType) -> Option<Vec<Record>> {
+        if self.hosts.is_empty() {
+            return None;
         }
+        let record = |data| Record::new(name.clone(), 0, data);
         let family = match record_type {
             RecordType::A => AddressFamily::V4,
             RecordType::AAAA => AddressFamily::V6,
-            _ => return Vec::new(),
+            RecordType::PTR => {
+                let names = self.hosts.names(name.reversed()?);
+                let pointers = names.filter_map(|text| text.parse().ok()).map(RecordData::Ptr);
+                let pointers: Vec<Record> = pointers.map(record).collect();
+                return (!pointers.is_empty()).then_some(pointers);
+            }
+            _ => return None,
         };
-        if self.hosts.is_empty() {
-            return Vec::new();
-        }
-        let addresses = self.hosts.addresses(&name.to_string(), family);
-        let data = addresses.map(|address| match address.ip() {
-            IpAddr::V4(ip) => RecordData::A(ip),
-            IpAddr::V6(ip) => RecordData::Aaaa(ip),
-        });
-        data.map(|data| Record::new(name.clone(), 0, data)).collect()
+        let text = name.to_string();
+        let addresses = self
+            .hosts
+            .addresses(&text, family)
+            .map(|address| match address.ip() {
+                IpAddr::V4(ip) => RecordData::A(ip),
+                IpAddr::V6(ip) => RecordData::Aaaa(ip),
+            });
+        self.hosts
+            .contains(&text)
+            .then(|| addresses.map(record).collect())
     }
 }
 

@@ -52,13 +52,22 @@ impl Request {
     /// The records of a type, of a complete name; 30 s.
     #[must_use]
     pub fn records(name: Name, record_type: RecordType) -> Self {
-        Self { name, wanted: Wanted::Records(record_type), search: false, fresh: false, deadline: DEADLINE }
+        Self {
+            name,
+            wanted: Wanted::Records(record_type),
+            search: false,
+            fresh: false,
+            deadline: DEADLINE,
+        }
     }
 
     /// The addresses of a name, IPv6 and IPv4 apart; 30 s.
     #[must_use]
     pub fn addresses(name: Name) -> Self {
-        Self { wanted: Wanted::Addresses, ..Self::records(name, RecordType::A) }
+        Self {
+            wanted: Wanted::Addresses,
+            ..Self::records(name, RecordType::A)
+        }
     }
 
     /// Lets the search list complete the name.
@@ -126,12 +135,16 @@ impl Engine {
         self.stats.lookups += 1;
         let types = match request.wanted {
             Wanted::Records(record_type) => vec![record_type],
+            Wanted::Addresses if self.options.no_aaaa => vec![RecordType::A],
             Wanted::Addresses => vec![RecordType::AAAA, RecordType::A],
         };
         let mut candidates = self.candidates(&request).into_iter();
         let first = candidates.next();
         let deadline = now.saturating_add(request.deadline);
-        let part = |record_type| Part { record_type, state: PartState::Told };
+        let part = |record_type| Part {
+            record_type,
+            state: PartState::Told,
+        };
         let index = self.lookups.insert(Lookup {
             parts: types.into_iter().map(part).collect(),
             candidates,
@@ -142,7 +155,10 @@ impl Engine {
             deadline,
             stale_at: None,
         });
-        let id = LookupId { index, generation: self.lookups.generation(index) };
+        let id = LookupId {
+            index,
+            generation: self.lookups.generation(index),
+        };
         self.timers.set(deadline, Due::Lookup(index));
         match first {
             Some(name) => self.ask_for(now, index, &request.name, name),
@@ -154,7 +170,8 @@ impl Engine {
 
     /// Gives up a lookup. No event of it follows. `false` if it was over.
     pub fn cancel(&mut self, now: Duration, id: LookupId) -> bool {
-        let known = self.lookups.generation(id.index) == id.generation && self.lookups.get(id.index).is_some();
+        let known =
+            self.lookups.generation(id.index) == id.generation && self.lookups.get(id.index).is_some();
         if known {
             self.remove_lookup(now, id.index);
             self.events.retain(|event| event.lookup != id);
@@ -168,7 +185,11 @@ impl Engine {
         if !request.search || self.options.search.is_empty() {
             return vec![alone()];
         }
-        let completed = self.options.search.iter().filter_map(|suffix| request.name.below(suffix).ok());
+        let completed = self
+            .options
+            .search
+            .iter()
+            .filter_map(|suffix| request.name.below(suffix).ok());
         if request.name.label_count() > self.options.ndots {
             std::iter::once(alone()).chain(completed).collect()
         } else {
@@ -178,21 +199,53 @@ impl Engine {
 
     /// Asks for the next name. What this host knows itself goes by the name as it was given.
     fn ask_for(&mut self, now: Duration, index: u32, given: &Name, name: Name) {
-        let Some(lookup) = self.lookups.get(index) else { return };
-        let (fresh, types) = (lookup.fresh, lookup.parts.iter().map(|part| part.record_type).collect::<Vec<_>>());
+        let Some(lookup) = self.lookups.get(index) else {
+            return;
+        };
+        let (fresh, types) = (
+            lookup.fresh,
+            lookup
+                .parts
+                .iter()
+                .map(|part| part.record_type)
+                .collect::<Vec<_>>(),
+        );
         let generation = self.lookups.generation(index);
-        for (place, record_type) in types.into_iter().enumerate() {
-            let waiter = Waiter { lookup: index, generation, part: u8::try_from(place).unwrap_or_default() };
-            let question = Arc::new(Question::new(name.clone(), record_type));
-            self.set_part(index, place, PartState::Asked(Arc::clone(&question)));
+        // All parts first: one that is answered at once must not be taken for the last.
+        let questions: Vec<_> = types
+            .into_iter()
+            .map(|record_type| Arc::new(Question::new(name.clone(), record_type)))
+            .collect();
+        if let Some(lookup) = self.lookups.get_mut(index) {
+            for (part, question) in lookup.parts.iter_mut().zip(&questions) {
+                part.state = PartState::Asked(Arc::clone(question));
+            }
+        }
+        for (place, question) in questions.into_iter().enumerate() {
+            let record_type = question.record_type;
+            let waiter = Waiter {
+                lookup: index,
+                generation,
+                part: u8::try_from(place).unwrap_or_default(),
+            };
             if !fresh && let Some((content, origin)) = self.local.answer(given, record_type) {
                 self.stats.local += 1;
                 let question = Question::new(given.clone(), record_type);
-                let answer = Answer { question, content, origin, age: Duration::ZERO, took: Duration::ZERO };
+                let answer = Answer {
+                    question,
+                    content,
+                    origin,
+                    age: Duration::ZERO,
+                    took: Duration::ZERO,
+                };
                 self.take_result(now, waiter, Ok(answer));
                 continue;
             }
-            let hit = if fresh { None } else { self.cache.get(&question, now) };
+            let hit = if fresh {
+                None
+            } else {
+                self.cache.get(&question, now)
+            };
             match hit {
                 Some(hit) if !hit.stale => {
                     self.stats.cached += 1;
@@ -200,7 +253,13 @@ impl Engine {
                         self.ask(now, &question, None);
                     }
                     let question = Question::clone(&question);
-                    let answer = Answer { question, content: hit.content, origin: Origin::Cache, age: hit.age, took: Duration::ZERO };
+                    let answer = Answer {
+                        question,
+                        content: hit.content,
+                        origin: Origin::Cache,
+                        age: hit.age,
+                        took: Duration::ZERO,
+                    };
                     self.take_result(now, waiter, Ok(answer));
                 }
                 Some(_) => {
@@ -209,12 +268,6 @@ impl Engine {
                 }
                 None => self.ask(now, &question, Some(waiter)),
             }
-        }
-    }
-
-    fn set_part(&mut self, index: u32, place: usize, state: PartState) {
-        if let Some(part) = self.lookups.get_mut(index).and_then(|lookup| lookup.parts.get_mut(place)) {
-            part.state = state;
         }
     }
 
@@ -230,14 +283,33 @@ impl Engine {
     }
 
     /// The answer for one who waits: the content, or what is stale in place of an error.
-    fn answer_of(&mut self, now: Duration, waiter: Waiter, result: Result<Arc<Content>, QueryError>) -> Result<Answer, QueryError> {
+    fn answer_of(
+        &mut self,
+        now: Duration,
+        waiter: Waiter,
+        result: Result<Arc<Content>, QueryError>,
+    ) -> Result<Answer, QueryError> {
         let lookup = self.lookups.get(waiter.lookup);
-        let part = lookup.and_then(|lookup| Some((lookup.parts.get(usize::from(waiter.part))?, lookup.started)));
-        let Some((Part { state: PartState::Asked(question), .. }, started)) = part else {
+        let part =
+            lookup.and_then(|lookup| Some((lookup.parts.get(usize::from(waiter.part))?, lookup.started)));
+        let Some((
+            Part {
+                state: PartState::Asked(question),
+                ..
+            },
+            started,
+        )) = part
+        else {
             return result.and(Err(QueryError::TimedOut { last: None }));
         };
         let (question, took) = (Arc::clone(question), now.saturating_sub(started));
-        let answer = |content, origin, age| Answer { question: Question::clone(&question), content, origin, age, took };
+        let answer = |content, origin, age| Answer {
+            question: Question::clone(&question),
+            content,
+            origin,
+            age,
+            took,
+        };
         match result {
             Ok(content) => Ok(answer(content, Origin::Server, Duration::ZERO)),
             Err(error) => match self.cache.get(&question, now) {
@@ -252,13 +324,18 @@ impl Engine {
 
     /// A part of a lookup has its result: it is told, kept back, or leads to the next name of the search list.
     fn take_result(&mut self, now: Duration, waiter: Waiter, result: Result<Answer, QueryError>) {
-        let Some(lookup) = self.lookups.get_mut(waiter.lookup) else { return };
+        let Some(lookup) = self.lookups.get_mut(waiter.lookup) else {
+            return;
+        };
         let found = matches!(&result, Ok(answer) if answer.finding() == Finding::Records);
         lookup.decided |= found;
         if let Some(part) = lookup.parts.get_mut(usize::from(waiter.part)) {
             part.state = PartState::Kept(result);
         }
-        let settled = lookup.parts.iter().all(|part| !matches!(part.state, PartState::Asked(_)));
+        let settled = lookup
+            .parts
+            .iter()
+            .all(|part| !matches!(part.state, PartState::Asked(_)));
         let more = lookup.candidates.len() > 0 && !lookup.decided;
         if !more && (lookup.best.is_none() || lookup.decided) {
             // The order of what is told is the order in which it came.
@@ -270,7 +347,9 @@ impl Engine {
 
     /// No part has found anything by this name: the next one, unless the servers are silent.
     fn next_candidate(&mut self, now: Duration, index: u32) {
-        let Some(lookup) = self.lookups.get_mut(index) else { return };
+        let Some(lookup) = self.lookups.get_mut(index) else {
+            return;
+        };
         let results: Vec<_> = lookup
             .parts
             .iter_mut()
@@ -290,7 +369,10 @@ impl Engine {
         let silent = results.iter().all(|result| {
             matches!(result, Err(error) if !matches!(error, QueryError::Failed { .. } | QueryError::Unusable { .. }))
         });
-        let keep = lookup.best.as_ref().is_none_or(|best| rank(&results) > rank(best));
+        let keep = lookup
+            .best
+            .as_ref()
+            .is_none_or(|best| rank(&results) > rank(best));
         if keep {
             lookup.best = Some(results);
         }
@@ -309,18 +391,34 @@ impl Engine {
 
     /// Tells the owner what is kept back; the lookup ends with the last part.
     fn give(&mut self, now: Duration, index: u32) {
-        let id = LookupId { index, generation: self.lookups.generation(index) };
-        let Some(lookup) = self.lookups.get_mut(index) else { return };
-        let mut left = lookup.parts.iter().filter(|part| !matches!(part.state, PartState::Told)).count();
+        let id = LookupId {
+            index,
+            generation: self.lookups.generation(index),
+        };
+        let Some(lookup) = self.lookups.get_mut(index) else {
+            return;
+        };
+        let mut left = lookup
+            .parts
+            .iter()
+            .filter(|part| !matches!(part.state, PartState::Told))
+            .count();
         let took = now.saturating_sub(lookup.started);
         for part in &mut lookup.parts {
             if !matches!(part.state, PartState::Kept(_)) {
                 continue;
             }
-            let PartState::Kept(result) = std::mem::replace(&mut part.state, PartState::Told) else { continue };
+            let PartState::Kept(result) = std::mem::replace(&mut part.state, PartState::Told) else {
+                continue;
+            };
             left -= 1;
             let result = result.map(|answer| Answer { took, ..answer });
-            self.events.push_back(Event { lookup: id, record_type: part.record_type, result, is_last: left == 0 });
+            self.events.push_back(Event {
+                lookup: id,
+                record_type: part.record_type,
+                result,
+                is_last: left == 0,
+            });
         }
         if left == 0 {
             self.remove_lookup(now, index);
@@ -338,7 +436,10 @@ impl Engine {
                 }
             }
             if asked.is_empty() && matches!(error, QueryError::LongName) {
-                lookup.parts.iter_mut().for_each(|part| part.state = PartState::Kept(Err(error)));
+                lookup
+                    .parts
+                    .iter_mut()
+                    .for_each(|part| part.state = PartState::Kept(Err(error)));
             }
         }
         for question in asked {
@@ -353,7 +454,7 @@ impl Engine {
             lookup.parts.iter().find_map(|part| match &part.state {
                 PartState::Asked(question) => {
                     let flight = self.by_question.get(question)?;
-                    self.address_of(*flight).map(|(address, _)| address)
+                    self.server_of(*flight).map(|(address, _)| address)
                 }
                 _ => None,
             })
@@ -375,7 +476,9 @@ impl Engine {
     /// Gives a lookup what is stale; the question stays under way, so that the next one finds it fresh.
     pub(super) fn give_stale(&mut self, now: Duration, index: u32) {
         let generation = self.lookups.generation(index);
-        let Some(lookup) = self.lookups.get_mut(index) else { return };
+        let Some(lookup) = self.lookups.get_mut(index) else {
+            return;
+        };
         lookup.stale_at = None;
         let started = lookup.started;
         let asked = |(place, part): (usize, &Part)| match &part.state {
@@ -384,7 +487,9 @@ impl Engine {
         };
         let asked: Vec<_> = lookup.parts.iter().enumerate().filter_map(asked).collect();
         for (place, question) in asked {
-            let Some(hit) = self.cache.get(&question, now) else { continue };
+            let Some(hit) = self.cache.get(&question, now) else {
+                continue;
+            };
             self.stats.stale += 1;
             let answer = Answer {
                 question: Question::clone(&question),
@@ -393,13 +498,19 @@ impl Engine {
                 age: hit.age,
                 took: now.saturating_sub(started),
             };
-            let waiter = Waiter { lookup: index, generation, part: u8::try_from(place).unwrap_or_default() };
+            let waiter = Waiter {
+                lookup: index,
+                generation,
+                part: u8::try_from(place).unwrap_or_default(),
+            };
             self.take_result(now, waiter, Ok(answer));
         }
     }
 
     fn remove_lookup(&mut self, now: Duration, index: u32) {
-        let Some(lookup) = self.lookups.remove(index) else { return };
+        let Some(lookup) = self.lookups.remove(index) else {
+            return;
+        };
         self.timers.clear(lookup.deadline, Due::Lookup(index));
         if let Some(at) = lookup.stale_at {
             self.timers.clear(at, Due::Stale(index));

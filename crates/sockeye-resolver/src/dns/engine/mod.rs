@@ -40,7 +40,6 @@ use std::time::Duration;
 use super::answer::{Answer, Carrier, Content, QueryError};
 use super::cache::Cache;
 use super::message::Question;
-use super::name::Name;
 use super::record::RecordType;
 
 mod connections;
@@ -214,7 +213,10 @@ impl Engine {
     pub fn new(options: DnsOptions, random: impl FnMut() -> u64 + Send + 'static) -> Self {
         let mut engine = Self {
             cache: Cache::new(options.cache),
-            options: DnsOptions { servers: Vec::new(), ..options.clone() },
+            options: DnsOptions {
+                servers: Vec::new(),
+                ..options.clone()
+            },
             local: LocalNames::default(),
             random: Box::new(random),
             peers: Vec::new(),
@@ -251,9 +253,16 @@ impl Engine {
     /// is kept is kept unless the servers are others.
     pub fn reconfigure(&mut self, now: Duration, options: DnsOptions) {
         let same = self.peers.len() == options.servers.len().min(MAX_SERVERS)
-            && self.peers.iter().zip(&options.servers).all(|(peer, server)| peer.server == *server);
+            && self
+                .peers
+                .iter()
+                .zip(&options.servers)
+                .all(|(peer, server)| peer.server == *server);
         if same {
-            self.options = DnsOptions { servers: Vec::new(), ..options };
+            self.options = DnsOptions {
+                servers: Vec::new(),
+                ..options
+            };
             return;
         }
         // Everything that refers to the old servers goes, and what was under way begins anew.
@@ -267,9 +276,13 @@ impl Engine {
         for socket in self.sockets.numbers() {
             self.close_socket(socket);
         }
-        self.out.retain(|out| !matches!(out, Out::Question(_) | Out::Connect(_)));
+        self.out
+            .retain(|out| !matches!(out, Out::Question(_) | Out::Connect(_)));
         self.cache = Cache::new(options.cache);
-        self.options = DnsOptions { servers: Vec::new(), ..options.clone() };
+        self.options = DnsOptions {
+            servers: Vec::new(),
+            ..options.clone()
+        };
         self.peers.clear();
         self.set_servers(&options.servers);
         self.begin_anew(now, flights);
@@ -302,16 +315,28 @@ impl Engine {
                 Out::CloseSocket(socket) => return Some(Transmit::CloseSocket { socket }),
                 Out::CloseConnection(connection) => return Some(Transmit::CloseConnection { connection }),
                 Out::Connect(connection) => {
-                    let server = self.connections.get(&connection).map(|connection| connection.server);
-                    let Some(peer) = server.and_then(|server| self.peers.get(server)) else { continue };
+                    let server = self
+                        .connections
+                        .get(&connection)
+                        .map(|connection| connection.server);
+                    let Some(peer) = server.and_then(|server| self.peers.get(server)) else {
+                        continue;
+                    };
                     let carrier = match peer.server.carrier {
                         Carrier::Udp => Carrier::Tcp,
                         other => other,
                     };
-                    return Some(Transmit::Connect { connection, to: peer.server.address, carrier });
+                    return Some(Transmit::Connect {
+                        connection,
+                        to: peer.server.address,
+                        carrier,
+                    });
                 }
                 Out::Question(flight) => {
-                    let via = self.flights.get(flight).and_then(|flight| Some(flight.sent.as_ref()?.via));
+                    let via = self
+                        .flights
+                        .get(flight)
+                        .and_then(|flight| Some(flight.sent.as_ref()?.via));
                     if let Some(Via::Connection(_)) = via {
                         message.extend_from_slice(&[0, 0]);
                     }
@@ -366,7 +391,10 @@ impl Engine {
             self.stats.malformed += 1;
             return;
         };
-        let flight = self.sockets.slot(socket).and_then(|slot| slot.ids.get(&id).copied());
+        let flight = self
+            .sockets
+            .slot(socket)
+            .and_then(|slot| slot.ids.get(&id).copied());
         let sent = flight.and_then(|flight| self.flights.get(flight)?.sent.as_ref());
         let Some((flight, peer)) = flight.zip(sent.and_then(|sent| self.peers.get(sent.server))) else {
             self.stats.unexpected += 1;
@@ -383,11 +411,19 @@ impl Engine {
     /// A datagram could not be delivered, by what the network or the server's host says: whoever waits for that server asks the
     /// next one.
     pub fn on_unreachable(&mut self, now: Duration, socket: u32, server: SocketAddr) {
-        let flights: Vec<u32> = self.sockets.slot(socket).map(|slot| slot.ids.values().copied().collect()).unwrap_or_default();
+        let flights: Vec<u32> = self
+            .sockets
+            .slot(socket)
+            .map(|slot| slot.ids.values().copied().collect())
+            .unwrap_or_default();
         for flight in flights {
             let sent = self.flights.get(flight).and_then(|flight| flight.sent.as_ref());
-            let Some(index) = sent.map(|sent| sent.server) else { continue };
-            let Some(peer) = self.peers.get_mut(index) else { continue };
+            let Some(index) = sent.map(|sent| sent.server) else {
+                continue;
+            };
+            let Some(peer) = self.peers.get_mut(index) else {
+                continue;
+            };
             if peer.is_at(server) {
                 peer.avoided_until = now.saturating_add(self.options.avoid);
                 self.next_try(now, flight, QueryError::Unreachable { server });
@@ -402,16 +438,11 @@ impl Engine {
             self.timers.clear(at, Due::Socket(socket));
         }
         for flight in self.sockets.remove(socket) {
-            if let Some((server, _)) = self.address_of(flight) {
+            if let Some((server, _)) = self.server_of(flight) {
                 self.next_try(now, flight, QueryError::Unreachable { server });
             }
         }
         self.settle(now);
-    }
-
-    fn address_of(&self, flight: u32) -> Option<(SocketAddr, usize)> {
-        let server = self.flights.get(flight)?.sent.as_ref()?.server;
-        Some((self.peers.get(server)?.server.address, server))
     }
 
     /// A connection is open.
@@ -429,16 +460,22 @@ impl Engine {
     pub fn on_stream_data(&mut self, now: Duration, connection: u32, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while let Some((head, after)) = rest.split_first_chunk::<2>() {
-            let Some((message, tail)) = after.split_at_checked(u16::from_be_bytes(*head).into()) else { break };
+            let Some((message, tail)) = after.split_at_checked(u16::from_be_bytes(*head).into()) else {
+                break;
+            };
             rest = tail;
-            let Some(open) = self.connections.get_mut(&connection) else { return bytes.len() };
-            let flight = message.first_chunk().and_then(|id| open.ids.get(&u16::from_be_bytes(*id)).copied());
+            let Some(open) = self.connections.get_mut(&connection) else {
+                return bytes.len();
+            };
+            let flight = message
+                .first_chunk()
+                .and_then(|id| open.ids.get(&u16::from_be_bytes(*id)).copied());
             match flight {
                 Some(flight) => {
                     if self.on_message(now, flight, message)
                         && let Some(open) = self.connections.get_mut(&connection)
                     {
-                        open.answered += 1;
+                        open.answered = Some(now);
                     }
                 }
                 None => self.stats.unexpected += 1,
@@ -451,9 +488,13 @@ impl Engine {
     /// A connection has failed or ended. Questions that waited are asked once more of the same server if it had answered others
     /// by this connection (RFC 7766 section 6.2.4: servers close when they like), else of the next one.
     pub fn on_disconnected(&mut self, now: Duration, connection: u32) {
-        let Some(gone) = self.forget_connection(connection) else { return };
-        let again = gone.answered > 0;
-        let Some(address) = self.peers.get(gone.server).map(|peer| peer.server.address) else { return };
+        let Some(gone) = self.forget_connection(connection) else {
+            return;
+        };
+        let again = gone.answered.is_some();
+        let Some(address) = self.peers.get(gone.server).map(|peer| peer.server.address) else {
+            return;
+        };
         let opened = gone.is_open;
         for flight in gone.flights() {
             if again {
@@ -511,10 +552,20 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("servers", &self.peers.iter().map(|peer| peer.server.address).collect::<Vec<_>>())
+            .field(
+                "servers",
+                &self
+                    .peers
+                    .iter()
+                    .map(|peer| peer.server.address)
+                    .collect::<Vec<_>>(),
+            )
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

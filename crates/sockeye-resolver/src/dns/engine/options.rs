@@ -26,7 +26,11 @@ impl Server {
     /// A server that is asked by datagrams, and by TCP where they are too short.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, carrier: Carrier::Udp, tls_name: None }
+        Self {
+            address,
+            carrier: Carrier::Udp,
+            tls_name: None,
+        }
     }
 
     /// The same server by another carrier.
@@ -66,6 +70,8 @@ pub struct DnsOptions {
     pub cookies: bool,
     /// Whether servers are asked to tell if they have checked signatures (AD; RFC 6840 section 5.7).
     pub trust_ad: bool,
+    /// Whether addresses are those of IPv4 alone.
+    pub no_aaaa: bool,
     /// How many lookups may be under way.
     pub max_lookups: usize,
     /// How many aliases may follow each other.
@@ -99,6 +105,7 @@ impl Default for DnsOptions {
             random_case: true,
             cookies: true,
             trust_ad: false,
+            no_aaaa: false,
             max_lookups: 65_536,
             max_aliases: 16,
             max_records: 1_024,
@@ -115,17 +122,26 @@ impl DnsOptions {
     /// What resolv.conf says, the rest as by default. Suffixes that are no names are left out.
     #[must_use]
     pub fn from_resolv_conf(conf: &ResolvConf) -> Self {
-        let carrier = if conf.options.use_vc { Carrier::Tcp } else { Carrier::Udp };
+        let carrier = if conf.options.use_vc {
+            Carrier::Tcp
+        } else {
+            Carrier::Udp
+        };
         // An empty text stands for the root: the name alone, which is tried anyway.
         let suffixes = conf.search.iter().filter(|suffix| !suffix.is_empty());
         Self {
-            servers: conf.servers.iter().map(|address| Server::new(*address).by(carrier)).collect(),
+            servers: conf
+                .servers
+                .iter()
+                .map(|address| Server::new(*address).by(carrier))
+                .collect(),
             search: suffixes.filter_map(|suffix| suffix.parse().ok()).collect(),
             ndots: conf.options.ndots.into(),
             timeout: conf.options.timeout,
             attempts: conf.options.attempts.into(),
             rotate: conf.options.rotate,
             trust_ad: conf.options.trust_ad,
+            no_aaaa: conf.options.no_aaaa,
             ..Self::default()
         }
     }
@@ -133,6 +149,9 @@ impl DnsOptions {
     /// The defaults with these servers.
     #[must_use]
     pub fn with_servers(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
-        Self { servers: servers.into_iter().map(Server::new).collect(), ..Self::default() }
+        Self {
+            servers: servers.into_iter().map(Server::new).collect(),
+            ..Self::default()
+        }
     }
 }

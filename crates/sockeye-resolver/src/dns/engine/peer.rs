@@ -77,7 +77,11 @@ impl Peer {
     /// Checks the cookie of an answer and learns the server's half (RFC 7873 section 5.3).
     pub(crate) fn check_cookie(&mut self, edns: Option<&Edns>) -> CookieCheck {
         let Some(cookie) = edns.and_then(|edns| edns.cookie.as_deref()) else {
-            return if self.server_cookie.is_some() { CookieCheck::Wrong } else { CookieCheck::Fine };
+            return if self.server_cookie.is_some() {
+                CookieCheck::Wrong
+            } else {
+                CookieCheck::Fine
+            };
         };
         match cookie.split_first_chunk::<8>() {
             Some((client, server)) if *client == self.client_cookie => {

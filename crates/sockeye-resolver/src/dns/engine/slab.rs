@@ -9,7 +9,10 @@ pub(crate) struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -51,9 +54,7 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn indices(&self) -> Vec<u32> {
-        let used = |(index, slot): (usize, &(u32, Option<T>))| {
-            slot.1.as_ref().and(u32::try_from(index).ok())
-        };
+        let used = |(index, slot): (usize, &(u32, Option<T>))| slot.1.as_ref().and(u32::try_from(index).ok());
         self.slots.iter().enumerate().filter_map(used).collect()
     }
 }

@@ -50,20 +50,30 @@ impl Sockets {
     ) -> Option<(u32, u16)> {
         let enough = options.sockets.max(1);
         let fresh = &mut self.fresh[usize::from(is_v6)];
-        if fresh.len() < enough && self.slots.len() < enough * 8 {
+        let chance = random();
+        let socket = if fresh.len() < enough && self.slots.len() < enough * 8 {
             let socket = self.next;
             self.next = self.next.wrapping_add(1);
             fresh.push(socket);
-            self.slots.insert(socket, Slot { is_v6, asked: 0, ids: HashMap::new(), idle_at: None });
-        }
-        let chance = random();
-        let pick = usize::try_from(chance >> 32).unwrap_or_default().checked_rem(fresh.len());
-        let socket = match pick.and_then(|place| fresh.get(place)) {
-            Some(&socket) => socket,
-            // All have asked what they may, and wait for answers: one of them asks more.
-            None => {
-                let all = self.slots.iter().filter(|(_, slot)| slot.is_v6 == is_v6);
-                *all.min_by_key(|(_, slot)| slot.ids.len())?.0
+            let slot = Slot {
+                is_v6,
+                asked: 0,
+                ids: HashMap::new(),
+                idle_at: None,
+            };
+            self.slots.insert(socket, slot);
+            socket
+        } else {
+            let pick = usize::try_from(chance >> 32)
+                .unwrap_or_default()
+                .checked_rem(fresh.len());
+            match pick.and_then(|place| fresh.get(place)) {
+                Some(&socket) => socket,
+                // All have asked what they may, and wait for answers: one of them asks more.
+                None => {
+                    let all = self.slots.iter().filter(|(_, slot)| slot.is_v6 == is_v6);
+                    *all.min_by_key(|(_, slot)| slot.ids.len())?.0
+                }
             }
         };
         let slot = self.slots.get_mut(&socket)?;
