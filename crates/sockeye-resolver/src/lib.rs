@@ -25,6 +25,8 @@
 //! | [`order`](mod@order) | RFC 6724 without I/O, and a replaceable policy table |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "dns")]
+pub mod dns;
 pub mod files;
 pub mod happy_eyeballs;
 mod lookup;

@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_socket::os;
@@ -79,7 +80,7 @@ pub struct SystemNames {
     /// resolv.conf and the environment.
     pub resolv_conf: ResolvConf,
     /// The hosts file.
-    pub hosts: Hosts,
+    pub hosts: Arc<Hosts>,
     /// nsswitch.conf.
     pub nsswitch: NsSwitch,
     /// The files that could not be read; their defaults hold, or what they said before. A missing file is no problem.
@@ -194,7 +195,7 @@ impl SystemFiles {
 
     fn read_hosts(&mut self) {
         if let Some(text) = self.hosts.read(&mut self.names.problems) {
-            self.names.hosts = Hosts::parse(&text, interface);
+            self.names.hosts = Arc::new(Hosts::parse(&text, interface));
         }
     }
 

@@ -1,0 +1,54 @@
+//! Connections to servers: opened when a question needs one, shared by all that do, closed when none has for a while.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// A connection that the engine wants to have.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Which server's.
+    pub(crate) server: usize,
+    pub(crate) is_open: bool,
+    /// Questions that wait for their answers, by their ids; until it is open, for being sent.
+    pub(crate) ids: HashMap<u16, u32>,
+    /// When an answer came by it last.
+    pub(crate) answered: Option<Duration>,
+    /// When it is closed if no question comes before.
+    pub(crate) idle_at: Option<Duration>,
+}
+
+impl Connection {
+    pub(crate) fn new(server: usize) -> Self {
+        Self {
+            server,
+            is_open: false,
+            ids: HashMap::new(),
+            answered: None,
+            idle_at: None,
+        }
+    }
+
+    /// An id that no question of this connection has.
+    pub(crate) fn take_id(&mut self, flight: u32, mut random: impl FnMut() -> u64) -> Option<u16> {
+        if self.ids.len() >= usize::from(u16::MAX) / 2 {
+            return None;
+        }
+        loop {
+            let id = u16::try_from(random() & 0xffff).unwrap_or_default();
+            if !self.ids.contains_key(&id) {
+                self.ids.insert(id, flight);
+                return Some(id);
+            }
+        }
+    }
+
+    /// Whether no question uses it.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// All questions that use it.
+    pub(crate) fn flights(self) -> impl Iterator<Item = u32> {
+        self.ids.into_values()
+    }
+}

@@ -1,0 +1,577 @@
+//! A question on its way: which server has it, which one is next, and what comes of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connections::Connection;
+use super::peer::CookieCheck;
+use super::timers::Due;
+use super::{Engine, Out, Waiter};
+use crate::dns::answer::{Carrier, Content, QueryError, Verdict, judge};
+use crate::dns::message::{Edns, Message, Question, ResponseCode};
+use crate::dns::name::Name;
+use crate::dns::record::{Record, RecordType};
+
+/// A question on its way. Everyone who asks the same waits for it.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) question: Arc<Question>,
+    /// The name that is asked for now: an alias of the question's.
+    name: Name,
+    /// The aliases so far.
+    records: Vec<Record>,
+    /// Who waits. Some may be gone.
+    waiters: Vec<Waiter>,
+    /// How many of them are not.
+    live: usize,
+    /// The servers in the order of this question.
+    order: Box<[u8]>,
+    /// How many servers have been asked; each counts as often as it was asked.
+    tries: u32,
+    /// Where the question is now.
+    pub(crate) sent: Option<Sent>,
+    with_edns: bool,
+    by_connection: bool,
+    /// Something came that was not from the server, so the rest is asked by a connection.
+    suspicious: bool,
+    /// The server gave another cookie and was asked again.
+    bad_cookies: u8,
+    timeout_at: Duration,
+    last: Option<QueryError>,
+}
+
+/// By what a question has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    Socket(u32),
+    Connection(u32),
+}
+
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) via: Via,
+    pub(crate) id: u16,
+    pub(crate) server: usize,
+    /// The name with its case by chance.
+    cased: Name,
+    at: Duration,
+}
+
+impl Engine {
+    /// Asks, or joins whoever asks the same.
+    pub(super) fn ask(&mut self, now: Duration, question: &Arc<Question>, waiter: Option<Waiter>) {
+        if let Some(&flight) = self.by_question.get(question) {
+            self.stats.shared += 1;
+            if let (Some(flight), Some(waiter)) = (self.flights.get_mut(flight), waiter) {
+                if flight.waiters.len() > 2 * flight.live + 16 {
+                    let lookups = &self.lookups;
+                    flight
+                        .waiters
+                        .retain(|waiter| lookups.generation(waiter.lookup) == waiter.generation);
+                }
+                flight.waiters.push(waiter);
+                flight.live += 1;
+            }
+            return;
+        }
+        let order = self.order(now);
+        if order.is_empty() {
+            if let Some(waiter) = waiter {
+                self.settled.push_back((waiter, Err(QueryError::NoServers)));
+            }
+            return;
+        }
+        let flight = self.flights.insert(Flight {
+            question: Arc::clone(question),
+            name: question.name.clone(),
+            records: Vec::new(),
+            live: usize::from(waiter.is_some()),
+            waiters: waiter.into_iter().collect(),
+            order,
+            tries: 0,
+            sent: None,
+            with_edns: true,
+            by_connection: false,
+            suspicious: false,
+            bad_cookies: 0,
+            timeout_at: Duration::ZERO,
+            last: None,
+        });
+        self.by_question.insert(Arc::clone(question), flight);
+        self.start_try(now, flight);
+    }
+
+    /// The servers in the order in which to ask them now: those that did not answer lately go last.
+    fn order(&mut self, now: Duration) -> Box<[u8]> {
+        let count = self.peers.len();
+        let first = if self.options.rotate { self.rotation } else { 0 };
+        self.rotation = (first + 1) % count.max(1);
+        let mut order: Vec<u8> = (0..count)
+            .filter_map(|n| u8::try_from((n + first) % count).ok())
+            .collect();
+        order.sort_by_key(|server| {
+            self.peers
+                .get(usize::from(*server))
+                .is_some_and(|peer| peer.avoided_until > now)
+        });
+        order.into()
+    }
+
+    /// Sends the question to the server whose turn it is.
+    fn start_try(&mut self, now: Duration, index: u32) {
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
+        let turn = (flight.tries as usize)
+            .checked_rem(flight.order.len())
+            .and_then(|turn| flight.order.get(turn));
+        let Some(server) = turn.map(|server| usize::from(*server)) else {
+            return;
+        };
+        let Some(peer) = self.peers.get(server) else {
+            return;
+        };
+        let by_connection = flight.by_connection || flight.suspicious || peer.server.carrier != Carrier::Udp;
+        let random = &mut self.random;
+        // By a connection nobody else can answer.
+        let cased = if self.options.random_case && !by_connection {
+            flight.name.with_case_by(&mut *random)
+        } else {
+            flight.name.clone()
+        };
+        flight.timeout_at = now.saturating_add(self.options.timeout);
+        self.timers.set(flight.timeout_at, Due::Flight(index));
+        let placed = if by_connection {
+            self.place_on_connection(server, index)
+        } else {
+            let is_v6 = peer.server.address.is_ipv6();
+            let placed = self.sockets.place(is_v6, index, &self.options, random);
+            placed.map(|(socket, id)| (Via::Socket(socket), id))
+        };
+        let Some((via, id)) = placed else {
+            // More questions under way than there are ids: the timeout tries again.
+            return;
+        };
+        if let Some(flight) = self.flights.get_mut(index) {
+            flight.sent = Some(Sent {
+                via,
+                id,
+                server,
+                cased,
+                at: now,
+            });
+        }
+        let waits = matches!(via, Via::Connection(connection)
+            if self.connections.get(&connection).is_some_and(|connection| !connection.is_open));
+        if !waits {
+            self.out.push_back(Out::Question(index));
+        }
+    }
+
+    /// Finds the server's connection, or wants one; the question waits until it is open.
+    fn place_on_connection(&mut self, server: usize, index: u32) -> Option<(Via, u16)> {
+        let peer = self.peers.get_mut(server)?;
+        let number = match peer.connection {
+            Some(number) => number,
+            None => {
+                let number = self.next_connection;
+                self.next_connection = number.wrapping_add(1);
+                peer.connection = Some(number);
+                self.connections.insert(number, Connection::new(server));
+                self.out.push_back(Out::Connect(number));
+                number
+            }
+        };
+        let connection = self.connections.get_mut(&number)?;
+        if let Some(at) = connection.idle_at.take() {
+            self.timers.clear(at, Due::Connection(number));
+        }
+        let id = connection.take_id(index, &mut self.random)?;
+        Some((Via::Connection(number), id))
+    }
+
+    /// Appends the message of a question that is to leave. Its server, and by what.
+    pub(super) fn write_question(&mut self, index: u32, out: &mut Vec<u8>) -> Option<(Via, SocketAddr)> {
+        let flight = self.flights.get(index)?;
+        let sent = flight.sent.as_ref()?;
+        let peer = self.peers.get(sent.server)?;
+        let question = Question::new(sent.cased.clone(), flight.question.record_type);
+        let mut message = Message::query(sent.id, question);
+        message.flags.authentic = self.options.trust_ad;
+        if flight.with_edns && !peer.without_edns && self.options.edns_size > 0 {
+            message.edns = Some(Edns {
+                udp_size: self.options.edns_size.max(512),
+                version: 0,
+                dnssec_ok: false,
+                cookie: self.options.cookies.then(|| peer.cookie()),
+            });
+        }
+        message.write(usize::from(u16::MAX), out);
+        Some((sent.via, peer.server.address))
+    }
+
+    /// Takes the question back from where it is.
+    pub(super) fn unsend(&mut self, now: Duration, index: u32) -> Option<Sent> {
+        let flight = self.flights.get_mut(index)?;
+        self.timers.clear(flight.timeout_at, Due::Flight(index));
+        let sent = flight.sent.take()?;
+        match sent.via {
+            Via::Socket(socket) => {
+                if self.sockets.give_back(socket, sent.id) {
+                    self.socket_is_unused(now, socket);
+                }
+            }
+            Via::Connection(number) => {
+                if let Some(connection) = self.connections.get_mut(&number) {
+                    connection.ids.remove(&sent.id);
+                    if connection.is_unused() && connection.idle_at.is_none() {
+                        let at = now.saturating_add(self.options.idle);
+                        connection.idle_at = Some(at);
+                        self.timers.set(at, Due::Connection(number));
+                    }
+                }
+            }
+        }
+        Some(sent)
+    }
+
+    /// Asks the next server, or gives up where every one was asked as often as it may be.
+    pub(super) fn next_try(&mut self, now: Duration, index: u32, why: QueryError) {
+        self.unsend(now, index);
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
+        flight.tries += 1;
+        flight.last = Some(worse(flight.last, why));
+        (flight.by_connection, flight.with_edns, flight.bad_cookies) = (false, true, 0);
+        let rounds = self.options.attempts.max(1);
+        // A server that has said what it has to say is not asked for it again.
+        let passing = matches!(why, QueryError::TimedOut { .. } | QueryError::Unreachable { .. });
+        let limit = if passing { rounds } else { rounds.min(2) };
+        if u64::from(flight.tries) >= u64::from(limit) * flight.order.len() as u64 {
+            let last = flight.last.unwrap_or(why);
+            self.end(now, index, Err(last));
+        } else {
+            self.stats.retries += 1;
+            self.start_try(now, index);
+        }
+    }
+
+    /// The server whose turn it is has taken too long.
+    pub(super) fn flight_timed_out(&mut self, now: Duration, index: u32) {
+        self.stats.timeouts += 1;
+        let sent = self.flights.get(index).and_then(|flight| flight.sent.as_ref());
+        let Some((server, via, at)) = sent.map(|sent| (sent.server, sent.via, sent.at)) else {
+            self.next_try(now, index, QueryError::TimedOut { last: None });
+            return;
+        };
+        let avoid = now.saturating_add(self.options.avoid);
+        let mut address = None;
+        if let Some(peer) = self.peers.get_mut(server) {
+            address = Some(peer.server.address);
+            if peer.answered.is_none_or(|answered| answered < at) {
+                peer.avoided_until = avoid;
+            }
+        }
+        self.unsend(now, index);
+        if let Via::Connection(number) = via {
+            // Nothing came since the question left: it may hang for ever, and what comes next opens another.
+            let silent = self
+                .connections
+                .get(&number)
+                .is_some_and(|connection| connection.answered.is_none_or(|answered| answered < at));
+            if silent {
+                self.abandon_connection(now, number);
+            }
+        }
+        self.next_try(now, index, QueryError::TimedOut { last: address });
+    }
+
+    /// Closes a connection; what waits for it is asked by another.
+    fn abandon_connection(&mut self, now: Duration, number: u32) {
+        let flights: Vec<u32> = self
+            .connections
+            .get(&number)
+            .map(|connection| connection.ids.values().copied().collect())
+            .unwrap_or_default();
+        self.close_connection(number);
+        for flight in flights {
+            self.ask_by_new_connection(now, flight);
+        }
+    }
+
+    /// Asks the same server again in another way.
+    fn ask_again(&mut self, now: Duration, index: u32, change: impl FnOnce(&mut Flight)) {
+        self.unsend(now, index);
+        if let Some(flight) = self.flights.get_mut(index) {
+            change(flight);
+            self.stats.retries += 1;
+            self.start_try(now, index);
+        }
+    }
+
+    /// The connection of a question has ended: the same server is asked by another.
+    pub(super) fn ask_by_new_connection(&mut self, now: Duration, index: u32) {
+        self.ask_again(now, index, |flight| flight.by_connection = true);
+    }
+
+    /// The servers are others now: questions under way are asked of them.
+    pub(super) fn begin_anew(&mut self, now: Duration, flights: Vec<u32>) {
+        for index in flights {
+            let order = self.order(now);
+            if order.is_empty() {
+                self.end(now, index, Err(QueryError::NoServers));
+            } else if let Some(flight) = self.flights.get_mut(index) {
+                flight.order = order;
+                flight.tries = 0;
+                self.start_try(now, index);
+            }
+        }
+    }
+
+    /// A message for a question, from its server. `false` if it is not the answer.
+    pub(super) fn on_message(&mut self, now: Duration, index: u32, bytes: &[u8]) -> bool {
+        let by_datagram = matches!(self.flights.get(index).and_then(|flight| flight.sent.as_ref()),
+            Some(sent) if matches!(sent.via, Via::Socket(_)));
+        let Some((address, server)) = self.server_of(index) else {
+            return false;
+        };
+        let response = match Message::parse(bytes) {
+            Ok(response) if response.flags.response => response,
+            Ok(_) => {
+                self.stats.unexpected += 1;
+                return false;
+            }
+            Err(_) => {
+                self.stats.malformed += 1;
+                self.next_try(now, index, QueryError::Unusable { server: address });
+                return false;
+            }
+        };
+        if !self.is_answer(index, server, &response, by_datagram) {
+            return false;
+        }
+        if let Some(peer) = self.peers.get_mut(server) {
+            peer.answered = Some(now);
+            peer.avoided_until = Duration::ZERO;
+        }
+        self.consider(now, index, address, &response, by_datagram);
+        true
+    }
+
+    pub(super) fn server_of(&self, index: u32) -> Option<(SocketAddr, usize)> {
+        let server = self.flights.get(index)?.sent.as_ref()?.server;
+        Some((self.peers.get(server)?.server.address, server))
+    }
+
+    /// Whether a message answers what was asked, and comes from who was asked as far as that can be told.
+    fn is_answer(&mut self, index: u32, server: usize, response: &Message, by_datagram: bool) -> bool {
+        let Some(flight) = self.flights.get_mut(index) else {
+            return false;
+        };
+        let Some(sent) = flight.sent.as_ref() else {
+            return false;
+        };
+        let Some(peer) = self.peers.get_mut(server) else {
+            return false;
+        };
+        let same_case = match &response.question {
+            Some(question)
+                if question.name == sent.cased && question.record_type == flight.question.record_type =>
+            {
+                question.name.has_case_of(&sent.cased)
+            }
+            // Servers that do not understand a question do not repeat it.
+            None if response.code != ResponseCode::NO_ERROR && response.answers.is_empty() => true,
+            _ => {
+                self.stats.wrong_question += 1;
+                flight.suspicious = true;
+                return false;
+            }
+        };
+        let cookie = peer.check_cookie(response.edns.as_ref());
+        if !by_datagram {
+            if response.question.is_some() && self.options.random_case && flight.suspicious {
+                peer.learn_case(same_case);
+            }
+            if cookie == CookieCheck::Wrong {
+                peer.forget_cookie();
+            }
+            return true;
+        }
+        // What fails without EDNS has no cookie either.
+        let could_have = response.edns.is_some() || response.code != ResponseCode::FORMAT_ERROR;
+        if self.options.cookies && !peer.without_edns && could_have && cookie == CookieCheck::Wrong {
+            self.stats.wrong_cookie += 1;
+            flight.suspicious = true;
+            return false;
+        }
+        if self.options.random_case && response.question.is_some() && !peer.check_case(same_case) {
+            self.stats.wrong_case += 1;
+            flight.suspicious = true;
+            return false;
+        }
+        true
+    }
+
+    /// What an answer means for its question.
+    fn consider(
+        &mut self,
+        now: Duration,
+        index: u32,
+        address: SocketAddr,
+        response: &Message,
+        by_datagram: bool,
+    ) {
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
+        let server = flight.sent.as_ref().map_or(0, |sent| sent.server);
+        let with_edns = flight.with_edns && self.peers.get(server).is_some_and(|peer| !peer.without_edns);
+        match response.code {
+            ResponseCode::NO_ERROR | ResponseCode::NAME_ERROR if response.flags.truncated && by_datagram => {
+                self.stats.truncated += 1;
+                self.ask_again(now, index, |flight| flight.by_connection = true);
+            }
+            ResponseCode::NO_ERROR | ResponseCode::NAME_ERROR => self.take_in(now, index, address, response),
+            ResponseCode::FORMAT_ERROR | ResponseCode::NOT_IMPLEMENTED | ResponseCode::BAD_VERSION
+                if with_edns && self.options.edns_size > 0 =>
+            {
+                // A server from before EDNS (RFC 6891 section 7): it is remembered once it answers without.
+                self.ask_again(now, index, |flight| flight.with_edns = false);
+            }
+            ResponseCode::BAD_COOKIE => {
+                flight.bad_cookies += 1;
+                // The first time with the cookie that has just been learned, then by a connection (RFC 7873 section 5.3).
+                match flight.bad_cookies {
+                    // It has the right half of this client, so it is the server's.
+                    1 => self.ask_again(now, index, |flight| flight.suspicious = false),
+                    2 if by_datagram => self.ask_again(now, index, |flight| flight.by_connection = true),
+                    _ => self.next_try(
+                        now,
+                        index,
+                        QueryError::Failed {
+                            code: response.code,
+                            server: address,
+                        },
+                    ),
+                }
+            }
+            code => {
+                self.stats.failures += 1;
+                self.next_try(
+                    now,
+                    index,
+                    QueryError::Failed {
+                        code,
+                        server: address,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Takes in a positive or negative answer: it is complete, or the aliases in it are followed.
+    fn take_in(&mut self, now: Duration, index: u32, address: SocketAddr, response: &Message) {
+        let max_aliases = self.options.max_aliases;
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
+        let Some(sent) = flight.sent.as_ref() else { return };
+        if !flight.with_edns
+            && let Some(peer) = self.peers.get_mut(sent.server)
+        {
+            peer.without_edns = true;
+        }
+        let carrier = match (
+            sent.via,
+            self.peers.get(sent.server).map(|peer| peer.server.carrier),
+        ) {
+            (Via::Socket(_), _) => Carrier::Udp,
+            (_, Some(Carrier::Tls)) => Carrier::Tls,
+            _ => Carrier::Tcp,
+        };
+        let before = flight.records.len();
+        match judge(
+            &flight.question,
+            &flight.name,
+            response,
+            max_aliases,
+            &mut flight.records,
+        ) {
+            Verdict::Complete => {
+                let mut records = std::mem::take(&mut flight.records);
+                records.truncate(self.options.max_records);
+                let is_soa = |record: &&Record| record.record_type() == RecordType::SOA;
+                let content = Arc::new(Content {
+                    code: response.code,
+                    records,
+                    authorities: response
+                        .authorities
+                        .iter()
+                        .filter(is_soa)
+                        .take(1)
+                        .cloned()
+                        .collect(),
+                    flags: response.flags,
+                    server: Some(address),
+                    carrier,
+                });
+                self.cache
+                    .put(&flight.question, &content, response.negative_ttl(), now);
+                self.end(now, index, Ok(content));
+            }
+            Verdict::Follow(name) => self.ask_again(now, index, |flight| flight.name = name),
+            Verdict::Circle => self.end(now, index, Err(QueryError::Aliases)),
+            Verdict::Lame => {
+                self.stats.failures += 1;
+                flight.records.truncate(before);
+                self.next_try(now, index, QueryError::Unusable { server: address });
+            }
+        }
+    }
+
+    /// The question is answered, or nobody answers it.
+    fn end(&mut self, now: Duration, index: u32, result: Result<Arc<Content>, QueryError>) {
+        self.unsend(now, index);
+        let Some(flight) = self.flights.remove(index) else {
+            return;
+        };
+        self.by_question.remove(&flight.question);
+        for waiter in flight.waiters {
+            self.settled.push_back((waiter, result.clone()));
+        }
+    }
+
+    /// Somebody does not wait any more; nobody asks what nobody waits for.
+    pub(super) fn leave(&mut self, now: Duration, question: &Arc<Question>) {
+        let Some(&index) = self.by_question.get(question) else {
+            return;
+        };
+        let Some(flight) = self.flights.get_mut(index) else {
+            return;
+        };
+        flight.live = flight.live.saturating_sub(1);
+        if flight.live == 0 {
+            self.unsend(now, index);
+            self.flights.remove(index);
+            self.by_question.remove(question);
+        }
+    }
+}
+
+/// The error that says more: what a server said is worth more than that one said nothing.
+fn worse(before: Option<QueryError>, now: QueryError) -> QueryError {
+    match (before, now) {
+        (
+            Some(said @ QueryError::Failed { .. }),
+            QueryError::TimedOut { .. } | QueryError::Unreachable { .. } | QueryError::Unusable { .. },
+        ) => said,
+        (
+            Some(said @ QueryError::Unusable { .. }),
+            QueryError::TimedOut { .. } | QueryError::Unreachable { .. },
+        ) => said,
+        _ => now,
+    }
+}
