@@ -44,6 +44,7 @@ use super::record::RecordType;
 
 mod connections;
 mod flight;
+mod ids;
 mod local;
 mod lookup;
 mod options;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::ids::{MAX_IDS, free_id};
 use super::options::DnsOptions;
 
 /// A socket that the engine wants to have.
@@ -77,13 +78,10 @@ impl Sockets {
             }
         };
         let slot = self.slots.get_mut(&socket)?;
-        if slot.ids.len() >= usize::from(u16::MAX) / 2 {
+        if slot.ids.len() >= MAX_IDS {
             return None;
         }
-        let mut id = u16::try_from(chance & 0xffff).unwrap_or_default();
-        while slot.ids.contains_key(&id) {
-            id = u16::try_from(random() & 0xffff).unwrap_or_default();
-        }
+        let id = free_id(&slot.ids, &mut random);
         slot.ids.insert(id, flight);
         slot.asked += 1;
         slot.idle_at = None;
