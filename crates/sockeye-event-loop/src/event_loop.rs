@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use sockeye_endpoint::{Endpoint, Transport, UnixName};
+#[cfg(feature = "resolver")]
+use sockeye_resolver::dns::Server;
 use sockeye_socket::{Op, OpError};
 
 use crate::backend::Backend;
@@ -18,6 +20,8 @@ use crate::core::scratch::Scratch;
 use crate::core::{Core, duty};
 use crate::driver::{ForDatagrams, ForPackets, Messages, Streams};
 use crate::host::Host;
+#[cfg(feature = "resolver")]
+use crate::id::StreamServiceId;
 use crate::id::{AnyId, DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
 #[cfg(feature = "resolver")]
@@ -168,18 +172,16 @@ impl<B: Backend> EventLoop<B> {
         way
     }
 
-    /// Asks servers of [`Carrier::Tls`](sockeye_resolver::dns::Carrier) by connections of this service, whose inner service is
-    /// [`dns_service`](Self::dns_service): the `TlsClient` of `sockeye-tls`. Without it such servers cannot be reached.
+    /// Says how servers of [`Carrier::Tls`](sockeye_resolver::dns::Carrier) are connected to: `connect` begins a connection
+    /// for the service that it is given, or says `None`. `TlsConnector::carry_names` of `sockeye-tls` does it; without any,
+    /// such servers cannot be reached.
     #[cfg(feature = "resolver")]
-    pub fn set_dns_tls<S: StreamService>(&mut self, service: ServiceHandle<S>) {
-        self.core.inner.names().borrow_mut().set_tls(service.index);
-    }
-
-    /// The service of the connections to name servers.
-    #[cfg(feature = "resolver")]
-    #[must_use]
-    pub fn dns_service(&self) -> ServiceHandle<names::DnsStreams> {
-        ServiceHandle::new(self.core.inner.names().borrow().streams())
+    pub fn set_dns_tls(
+        &mut self,
+        connect: impl FnMut(&mut Context<'_>, StreamServiceId, &Server, ConnectRequest) -> Option<ConnectId>
+        + 'static,
+    ) {
+        self.core.inner.names().borrow_mut().set_tls(Box::new(connect));
     }
 
     /// Looks a name up by the client of the DNS; the results are given by [`next_answer`](Self::next_answer).

@@ -7,14 +7,17 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_resolver::dns::{Carrier, DnsStats, Engine, Event, LookupId, Request, StartError, Transmit};
+use sockeye_resolver::dns::{
+    Carrier, DnsStats, Engine, Event, LookupId, Request, Server, StartError, Transmit,
+};
 use sockeye_resolver::files::{Environment, Paths, SystemFiles};
 use sockeye_socket::Outgoing;
 
-use super::{DnsConfig, HostNames, NameSource, NameWay};
+use super::{DnsConfig, DnsStreams, HostNames, NameSource, NameWay};
 use crate::connect::{ConnectId, ConnectRequest};
+use crate::context::Context;
 use crate::host::{Due, Host};
-use crate::id::{TimerId, Token};
+use crate::id::{ServiceHandle, StreamServiceId, TimerId, Token};
 use crate::options::DatagramOptions;
 use crate::time::Time;
 
@@ -44,6 +47,10 @@ enum Line {
     Open(Token),
 }
 
+/// Makes a connection under TLS to a server, for the service of connections.
+pub(crate) type TlsConnect =
+    Box<dyn FnMut(&mut Context<'_>, StreamServiceId, &Server, ConnectRequest) -> Option<ConnectId>>;
+
 /// The engine and what it stands on.
 pub(crate) struct Client {
     source: NameSource,
@@ -53,8 +60,8 @@ pub(crate) struct Client {
     /// The services that own the sockets and the connections.
     datagrams: u16,
     streams: u16,
-    /// The service whose connections are TLS, if there is one.
-    tls: Option<u16>,
+    /// Who makes connections under TLS, if anybody does.
+    tls: Option<TlsConnect>,
     sockets: HashMap<u32, Token>,
     numbers: HashMap<Token, u32>,
     lines: HashMap<u32, Line>,
@@ -106,12 +113,8 @@ impl Client {
         }
     }
 
-    pub(crate) fn set_tls(&mut self, service: u16) {
-        self.tls = Some(service);
-    }
-
-    pub(crate) fn streams(&self) -> u16 {
-        self.streams
+    pub(crate) fn set_tls(&mut self, connect: TlsConnect) {
+        self.tls = Some(connect);
     }
 
     /// Reads what says who is asked, where that has not been done or has changed.
@@ -330,19 +333,29 @@ impl Client {
     }
 
     fn connect(&mut self, host: &mut dyn Host, number: u32, to: SocketAddr, carrier: Carrier) {
-        let service = match carrier {
-            Carrier::Tls => self.tls,
-            _ => Some(self.streams),
-        };
-        let Some(service) = service else {
-            if let Some(engine) = &mut self.engine {
-                engine.on_disconnected(since_origin(host.now()), number);
-            }
-            return;
-        };
         let request = ConnectRequest::new(to).tag(number.into()).deadline(CONNECT);
-        let id = host.connect(service, request);
-        self.lines.insert(number, Line::Connecting(id));
+        let id = if carrier == Carrier::Tls {
+            let server = self
+                .engine
+                .as_ref()
+                .and_then(|engine| engine.server_of_connection(number));
+            let mut context = Context::new(host, self.streams);
+            let inner = StreamServiceId::from(ServiceHandle::<DnsStreams>::new(self.streams));
+            let tls = self.tls.as_mut().zip(server);
+            tls.and_then(|(connect, server)| connect(&mut context, inner, server, request))
+        } else {
+            Some(host.connect(self.streams, request))
+        };
+        match id {
+            Some(id) => {
+                self.lines.insert(number, Line::Connecting(id));
+            }
+            None => {
+                if let Some(engine) = &mut self.engine {
+                    engine.on_disconnected(since_origin(host.now()), number);
+                }
+            }
+        }
     }
 
     /// The next result, and whose it is.

@@ -22,8 +22,7 @@ use crate::host::Host;
 use crate::options::StreamOptions;
 
 pub(crate) use client::{Asker, Client, Shared, pump};
-pub(crate) use services::DnsDatagrams;
-pub use services::{DnsLine, DnsStreams};
+pub(crate) use services::{DnsDatagrams, DnsStreams};
 
 /// Gives a loop its client, and the services that drive it.
 pub(crate) fn install<B: Backend>(core: &mut Core<B>) {

@@ -66,14 +66,13 @@ impl DatagramService for DnsDatagrams {
     }
 }
 
-/// Questions and answers by connections: the inner service of [`TlsClient`](https://docs.rs/sockeye-tls) where they are to be
-/// encrypted.
+/// Questions and answers by connections; inside of TLS it is the inner service.
 #[derive(Debug)]
-pub struct DnsStreams(pub(crate) Shared);
+pub(crate) struct DnsStreams(Shared);
 
 /// A connection to a name server, by its number in the engine.
 #[derive(Debug)]
-pub struct DnsLine(Option<u32>);
+pub(crate) struct DnsLine(Option<u32>);
 
 impl StreamService for DnsStreams {
     type Conn = DnsLine;
