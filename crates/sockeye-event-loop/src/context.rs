@@ -64,6 +64,24 @@ impl<'a> Context<'a> {
         self.host.cancel_connect(id)
     }
 
+    /// Looks a name up, for this service: `on_answer` follows.
+    ///
+    /// # Errors
+    /// [`StartError`](sockeye_resolver::dns::StartError) where too many lookups are under way.
+    #[cfg(feature = "resolver")]
+    pub fn resolve(
+        &mut self,
+        request: sockeye_resolver::dns::Request,
+    ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
+        crate::names::resolve(self.host, request, crate::names::Asker::Service(self.service))
+    }
+
+    /// Gives a lookup up: no `on_answer` of it follows, unless it was on its way. `false` if it was over.
+    #[cfg(feature = "resolver")]
+    pub fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
+        crate::names::cancel(self.host, id)
+    }
+
     /// Listens, for this service.
     ///
     /// # Errors

@@ -139,6 +139,21 @@ pub(crate) trait Host {
     fn unix_addr(&mut self, token: Token, name: &UnixName) -> Option<SocketAddr>;
     fn must_flush(&self) -> bool;
     fn close_socket(&mut self, token: Token);
+    /// What this host knows of names.
+    #[cfg(feature = "resolver")]
+    fn host_names(&mut self) -> crate::names::HostNames;
+    /// Where ids and the case of letters come from: unpredictable on the kernel, from the seed in a simulation.
+    #[cfg(feature = "resolver")]
+    fn name_randomness(&mut self) -> Box<dyn FnMut() -> u64 + Send>;
+    /// A lookup of a connect has a result.
+    #[cfg(feature = "resolver")]
+    fn resolved(&mut self, connect: ConnectId, event: sockeye_resolver::dns::Event);
+    /// A lookup of a service has a result.
+    #[cfg(feature = "resolver")]
+    fn answered(&mut self, service: u16, event: sockeye_resolver::dns::Event);
+    /// The client of the DNS.
+    #[cfg(feature = "resolver")]
+    fn names(&self) -> crate::names::Shared;
     #[cfg(feature = "udp")]
     fn udp(&self, token: Token) -> Option<&sockeye_udp_datagram::UdpSocket>;
 }

@@ -76,6 +76,8 @@ mod gather;
 mod host;
 mod id;
 mod kernel;
+#[cfg(feature = "resolver")]
+pub mod names;
 mod options;
 mod outcome;
 mod pair;

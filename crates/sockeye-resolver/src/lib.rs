@@ -38,5 +38,7 @@ mod resolver;
 pub use lookup::{Lookup, LookupError, SystemLookup};
 pub use pool::ThreadCount;
 pub use query::{Answer, Progress, Query, Waker};
-pub use resolver::{Config, ResolveError, Resolved, Resolver, StartError, order, resolve, source_of};
+pub use resolver::{
+    Config, ResolveError, Resolved, Resolver, StartError, order, order_by, resolve, source_of,
+};
 pub use sockeye_socket::os::AddressFamily;

@@ -219,10 +219,20 @@ pub fn resolve(target: &Target, deadline: Duration) -> Result<Vec<SocketAddr>, R
 /// It asks the kernel: a UDP socket an address, connected (which sends nothing) and closed.
 #[must_use]
 pub fn order(addresses: &[SocketAddr], table: &PolicyTable) -> Vec<Resolved> {
+    order_by(addresses, table, source_of)
+}
+
+/// [`order`] with the source addresses that `source` gives: of a network of one's own.
+#[must_use]
+pub fn order_by(
+    addresses: &[SocketAddr],
+    table: &PolicyTable,
+    mut source: impl FnMut(SocketAddr) -> Option<IpAddr>,
+) -> Vec<Resolved> {
     let mut left: Vec<SocketAddr> = addresses.to_vec();
     let candidates: Vec<Candidate> = addresses
         .iter()
-        .map(|address| Candidate::new(address.ip(), source_of(*address)))
+        .map(|address| Candidate::new(address.ip(), source(*address)))
         .collect();
     let sorted = sort(&candidates, table);
     let place = |ordered: &crate::order::Ordered| {

@@ -451,6 +451,44 @@ impl<B: Backend> Host for Inner<B> {
         self.close_socket_now(token);
     }
 
+    #[cfg(feature = "resolver")]
+    fn host_names(&mut self) -> crate::names::HostNames {
+        self.backend.names()
+    }
+
+    #[cfg(feature = "resolver")]
+    fn name_randomness(&mut self) -> Box<dyn FnMut() -> u64 + Send> {
+        if self.backend.has_system() {
+            return Box::new(sockeye_resolver::dns::os_random());
+        }
+        let mut state = self.backend.random();
+        Box::new(move || {
+            // SplitMix64 (Steele, Lea, Flood 2014).
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        })
+    }
+
+    #[cfg(feature = "resolver")]
+    fn resolved(&mut self, connect: ConnectId, event: sockeye_resolver::dns::Event) {
+        self.resolved_now(connect, event);
+    }
+
+    #[cfg(feature = "resolver")]
+    fn answered(&mut self, service: u16, event: sockeye_resolver::dns::Event) {
+        self.shared
+            .pending
+            .push_back(Pending::Answered(service, Box::new(event)));
+    }
+
+    #[cfg(feature = "resolver")]
+    fn names(&self) -> crate::names::Shared {
+        Rc::clone(&self.names)
+    }
+
     #[cfg(feature = "udp")]
     fn udp(&self, token: Token) -> Option<&sockeye_udp_datagram::UdpSocket> {
         match self.table.get(token).map(|entry| &entry.socket) {

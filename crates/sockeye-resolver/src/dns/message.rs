@@ -291,6 +291,10 @@ impl Message {
             for record in section.by_ref() {
                 let record = record.map_err(|error| of(error, part))?;
                 if record.rtype() == Rtype::OPT {
+                    // One, and among what may help besides (RFC 6891 section 6.1.1).
+                    if part != Part::Additional || message.edns.is_some() {
+                        return Err(MessageError::Malformed(part));
+                    }
                     let (edns, high) = read_edns(&record).map_err(|error| of(error, part))?;
                     message.code.0 |= high << 4;
                     message.edns = Some(edns);
@@ -306,8 +310,8 @@ impl Message {
         Ok(message)
     }
 
-    /// Appends the wire format, at most `max_len` bytes of it: records that do not fit are left out, and the flag says so.
-    /// Whole sections go from the end, but for EDNS; the question is never left out.
+    /// Appends the wire format, at most `max_len` bytes of it: if the records do not fit, all of them are left out, and the
+    /// flag says so. The question and EDNS are never left out.
     pub fn write(&self, max_len: usize, out: &mut Vec<u8>) {
         if self.write_sections(max_len, false, out).is_err() {
             // With nothing but a question and EDNS it is at most 320 bytes.
@@ -319,7 +323,8 @@ impl Message {
         let start = out.len();
         let target = StaticCompressor::new(Vec::with_capacity(max_len.min(512)));
         let mut builder = MessageBuilder::from_target(target).map_err(|_| PushError::ShortBuf)?;
-        builder.set_push_limit(max_len.min(usize::from(u16::MAX)));
+        // The codec's limit is the first length that is too long.
+        builder.set_push_limit(max_len.min(usize::from(u16::MAX)) + 1);
         let header = builder.header_mut();
         header.set_id(self.id);
         header.set_qr(self.flags.response);
@@ -560,33 +565,4 @@ fn read_edns(record: &Raw<'_>) -> Result<(Edns, u16), ParseError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_and_its_answer_go_there_and_back() {
-        let question = Question::new("Example.test".parse().unwrap(), RecordType::MX);
-        let mut query = Message::query(0xbeef, question.clone());
-        query.edns = Some(Edns {
-            udp_size: 1_232,
-            version: 0,
-            dnssec_ok: false,
-            cookie: Some(Box::new([7; 8])),
-        });
-        let mut wire = Vec::new();
-        query.write(512, &mut wire);
-        assert_eq!(Message::parse(&wire).unwrap(), query);
-
-        let mut answer = Message::answer_to(&query);
-        answer.code = ResponseCode::BAD_COOKIE;
-        answer.edns = query.edns;
-        let mx = RecordData::Mx {
-            preference: 5,
-            exchange: "mx.example.test".parse().unwrap(),
-        };
-        answer.answers.push(Record::new(question.name, 60, mx));
-        let mut wire = Vec::new();
-        answer.write(512, &mut wire);
-        assert_eq!(Message::parse(&wire).unwrap(), answer);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ mod cache;
 pub mod engine;
 pub mod message;
 pub mod name;
+mod random;
 pub mod record;
 
 pub use answer::{Answer, Carrier, Content, Finding, Origin, QueryError};
@@ -13,4 +14,5 @@ pub use engine::{
 };
 pub use message::{Edns, Flags, Message, MessageError, Part, Question, ResponseCode};
 pub use name::{Name, NameError};
+pub use random::os_random;
 pub use record::{Binding, Record, RecordData, RecordType, RecordTypeError, Soa};

@@ -446,6 +446,13 @@ impl Engine {
         self.settle(now);
     }
 
+    /// The server of a connection.
+    #[must_use]
+    pub fn server_of_connection(&self, connection: u32) -> Option<&Server> {
+        let server = self.connections.get(&connection)?.server;
+        self.peers.get(server).map(|peer| &peer.server)
+    }
+
     /// A connection is open.
     pub fn on_connected(&mut self, now: Duration, connection: u32) {
         let _ = now;
