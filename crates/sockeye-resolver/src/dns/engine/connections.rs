@@ -45,8 +45,10 @@ impl Connection {
         self.ids.is_empty()
     }
 
-    /// All questions that use it.
-    pub(crate) fn flights(self) -> impl Iterator<Item = u32> {
-        self.ids.into_values()
+    /// All questions that use it, in order: what follows must not hang on the order of a hash table.
+    pub(crate) fn flights(&self) -> Vec<u32> {
+        let mut flights: Vec<u32> = self.ids.values().copied().collect();
+        flights.sort_unstable();
+        flights
     }
 }

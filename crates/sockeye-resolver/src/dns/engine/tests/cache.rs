@@ -155,3 +155,121 @@ fn prefetch_asks_before_the_time_is_over_if_wanted() {
         }
     }
 }
+
+/// An engine that gives stale answers.
+fn stale() -> World {
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    options.search = vec![name("one.test")];
+    options.cache.stale = Duration::from_secs(3_600);
+    World::new(options)
+}
+
+#[test]
+fn what_comes_after_a_stale_answer_is_no_second_answer() {
+    let mut world = stale();
+    world.ask("a.test", RecordType::AAAA);
+    let asked = world.only();
+    world.reply(&asked, &asked.no_name());
+    world.event();
+    world.pass(Duration::from_secs(100));
+    world.none();
+
+    let request = Request::addresses(name("a.test"));
+    world.engine.lookup(world.now, request).unwrap();
+    let asked = world.asked();
+    world.pass(ms(1_800));
+    let event = world.event();
+    assert_eq!((event.record_type, event.is_last), (RecordType::AAAA, false));
+    for asked in &asked {
+        world.reply(asked, &asked.with_a([192, 0, 2, 1]));
+    }
+    let event = world.event();
+    assert_eq!((event.record_type, event.is_last), (RecordType::A, true));
+    world.quiet();
+}
+
+#[test]
+fn an_answer_that_comes_after_the_stale_one_is_not_taken_for_the_next_names() {
+    let mut world = stale();
+    let ask = |world: &mut World| {
+        let request = Request::records(name("host"), RecordType::A).with_search();
+        world.engine.lookup(world.now, request).unwrap();
+    };
+    ask(&mut world);
+    for _ in 0..2 {
+        let asked = world.only();
+        world.reply(&asked, &asked.no_name());
+    }
+    world.event();
+    world.pass(Duration::from_secs(100));
+    world.none();
+
+    ask(&mut world);
+    let first = world.only();
+    assert_eq!(first.name(), name("host.one.test"));
+    world.pass(ms(1_800));
+    let second = world.only();
+    assert_eq!(second.name(), name("host"));
+    world.reply(&first, &first.with_a([192, 0, 2, 66]));
+    world.quiet();
+    world.reply(&second, &second.with_a([192, 0, 2, 1]));
+    let answer = world.event().result.unwrap();
+    assert_eq!(answer.question.name, name("host"));
+    assert_eq!(answer.addresses().next(), Some([192, 0, 2, 1].into()));
+    world.quiet();
+}
+
+#[test]
+fn who_wants_it_fresh_is_given_nothing_that_was_kept() {
+    let mut world = stale();
+    world.ask("a.test", RecordType::A);
+    let asked = world.only();
+    world.reply(&asked, &asked.with_a([192, 0, 2, 1]));
+    world.event();
+    let fresh = Request {
+        fresh: true,
+        ..Request::records(name("a.test"), RecordType::A)
+    };
+    for fails in [true, false] {
+        let request = fresh.clone().within(ms(3_000));
+        world.engine.lookup(world.now, request).unwrap();
+        while let Some(asked) = world.asked().pop_front().filter(|_| fails) {
+            world.reply(&asked, &asked.code(ResponseCode::REFUSED));
+        }
+        world.pass(ms(3_000));
+        assert!(world.event().result.is_err());
+        world.quiet();
+    }
+    assert_eq!(world.engine.stats().stale, 0);
+}
+
+#[test]
+fn questions_of_the_cache_are_not_counted_as_shared() {
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    options.cache.prefetch = true;
+    let mut world = World::new(options);
+    world.ask("a.test", RecordType::A);
+    let asked = world.only();
+    world.reply(&asked, &asked.with_a([192, 0, 2, 1]));
+    world.event();
+    world.pass(Duration::from_secs(280));
+    world.asked();
+    for _ in 0..3 {
+        world.ask("a.test", RecordType::A);
+        world.event();
+    }
+    world.only();
+    assert_eq!(world.engine.stats().shared, 0);
+}
+
+#[test]
+fn other_bounds_of_the_cache_apply_with_the_same_servers() {
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    let mut world = World::new(options.clone());
+    options.cache.max_entries = 0;
+    world.engine.reconfigure(world.now, options);
+    world.ask("a.test", RecordType::A);
+    let asked = world.only();
+    world.reply(&asked, &asked.with_a([192, 0, 2, 1]));
+    assert_eq!(world.engine.stats().kept, 0);
+}

@@ -110,3 +110,85 @@ fn a_connection_that_hangs_is_given_up_with_its_question() {
     assert!(world.closed.contains(&first));
     assert_eq!(world.connects.len(), 2);
 }
+
+#[test]
+fn all_questions_of_a_connection_that_hangs_are_asked_elsewhere_at_once() {
+    let mut options = DnsOptions::with_servers([]);
+    options.servers = vec![
+        Server::new(at(FIRST)).by(Carrier::Tcp),
+        Server::new(at(SECOND)).by(Carrier::Tcp),
+    ];
+    let mut world = World::new(options);
+    for number in 0..1_000 {
+        world.ask(&format!("n{number}.test"), RecordType::A);
+        world.pass(ms(1));
+    }
+    world.none();
+    world.engine.on_connected(world.now, world.connects[0].0);
+    assert_eq!(world.asked().len(), 1_000);
+    // The time of the first question is over, and nothing has come for any.
+    world.pass(ms(4_000));
+    world.none();
+    assert_eq!(world.connects[1..], [(1, at(SECOND), Carrier::Tcp)]);
+    world.engine.on_connected(world.now, 1);
+    let asked = world.asked();
+    assert_eq!(asked.len(), 1_000);
+    for asked in asked {
+        world.reply(&asked, &asked.with_a([192, 0, 2, 1]));
+        assert_eq!(world.ips(), ["192.0.2.1"]);
+    }
+    assert_eq!(world.engine.stats().under_way, 0);
+}
+
+#[test]
+fn a_server_that_closes_after_each_answer_is_not_asked_without_end() {
+    let mut options = DnsOptions::with_servers([]);
+    options.servers = vec![Server::new(at(FIRST)).by(Carrier::Tcp), Server::new(at(SECOND))];
+    let mut world = World::new(options);
+    for number in 0..1_000 {
+        world.ask(&format!("n{number}.test"), RecordType::A);
+    }
+    let (mut by_stream, mut by_datagram) = (0, 0);
+    loop {
+        let mut asked = world.asked();
+        if asked.is_empty() {
+            let Some(&(connection, ..)) = world.connects.last() else {
+                panic!()
+            };
+            world.engine.on_connected(world.now, connection);
+            asked = world.asked();
+        }
+        let Some(first) = asked.front() else { break };
+        match first.via {
+            Via::Connection(connection) => {
+                by_stream += asked.len();
+                world.reply(first, &first.with_a([192, 0, 2, 1]));
+                world.engine.on_disconnected(world.now, connection);
+            }
+            Via::Socket(_) => {
+                for asked in &asked {
+                    by_datagram += 1;
+                    world.reply(asked, &asked.with_a([192, 0, 2, 2]));
+                }
+            }
+        }
+    }
+    assert_eq!((by_datagram, world.engine.stats().under_way), (983, 0));
+    assert!(by_stream <= 17_000, "{by_stream}");
+}
+
+#[test]
+fn a_connection_that_ends_before_its_questions_are_written_has_them_written_once() {
+    let mut options = DnsOptions::with_servers([]);
+    options.servers = vec![Server::new(at(FIRST)).by(Carrier::Tcp)];
+    let mut world = World::new(options);
+    world.ask("a.test", RecordType::A);
+    world.none();
+    world.engine.on_connected(world.now, 0);
+    world.engine.on_disconnected(world.now, 0);
+    world.none();
+    world.engine.on_connected(world.now, 1);
+    world.engine.on_connected(world.now, 1);
+    assert_eq!(world.only().via, Via::Connection(1));
+    assert_eq!(world.engine.stats().streamed, 1);
+}

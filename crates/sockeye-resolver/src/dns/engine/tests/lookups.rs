@@ -174,3 +174,51 @@ fn too_many_lookups_are_refused() {
         .lookup(world.now, Request::records(name("a.test"), RecordType::A));
     assert_eq!(third, Err(StartError::Busy));
 }
+
+#[test]
+fn a_question_is_sent_once_whatever_had_its_place_before() {
+    let mut world = World::with(&[FIRST]);
+    for text in ["a.test", "b.test", "c.test"] {
+        let id = world.ask(text, RecordType::A);
+        world.engine.cancel(world.now, id);
+    }
+    world.ask("d.test", RecordType::A);
+    assert_eq!(world.only().name(), name("d.test"));
+    assert_eq!(world.engine.stats().datagrams, 1);
+}
+
+#[test]
+fn ten_thousand_lookups_that_come_and_go_leave_nothing_behind() {
+    let mut world = World::with(&[FIRST, SECOND]);
+    let ids: Vec<_> = (0..10_000)
+        .map(|number| world.addresses(&format!("n{number}.test")))
+        .collect();
+    assert_eq!(world.engine.stats().under_way, 20_000);
+    let asked = world.asked();
+    assert_eq!(asked.len(), 20_000);
+    // A third is answered, a third given up, and the rest never hears anything.
+    for (number, asked) in asked.iter().enumerate() {
+        if number % 6 < 2 {
+            world.reply(asked, &asked.with_a([192, 0, 2, 1]));
+        }
+    }
+    for (number, id) in ids.iter().enumerate() {
+        if number % 3 == 1 {
+            assert!(world.engine.cancel(world.now, *id));
+        }
+    }
+    world.pass(Duration::from_secs(60));
+    world.asked();
+    world.pass(Duration::from_secs(60));
+    world.asked();
+    let mut last = 0;
+    while let Some(event) = world.engine.poll_event() {
+        last += usize::from(event.is_last);
+    }
+    assert_eq!(last, 6_667);
+    let stats = world.engine.stats();
+    assert_eq!(
+        (stats.under_way, stats.sockets, world.engine.poll_timeout()),
+        (0, 0, None)
+    );
+}

@@ -17,6 +17,7 @@ mod connections;
 mod lookups;
 mod search;
 mod servers;
+mod sockets;
 mod trust;
 
 const FIRST: &str = "192.0.2.1:53";

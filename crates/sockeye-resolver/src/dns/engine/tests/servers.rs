@@ -156,3 +156,28 @@ fn other_servers_are_asked_for_what_is_under_way() {
     world.engine.reconfigure(world.now, DnsOptions::default());
     assert_eq!(world.event().result.unwrap_err(), QueryError::NoServers);
 }
+
+#[test]
+fn what_the_old_servers_said_does_not_count_of_the_new_ones() {
+    let mut world = World::with(&[FIRST]);
+    world.ask("a.test", RecordType::A);
+    // An alias, and then a server that does not know EDNS.
+    let asked = world.only();
+    let mut alias = asked.answer();
+    alias
+        .answers
+        .push(Record::new(asked.name(), 9, RecordData::Cname(name("b.test"))));
+    world.reply(&asked, &alias);
+    let asked = world.only();
+    world.reply(&asked, &asked.code(ResponseCode::FORMAT_ERROR));
+    assert_eq!(world.only().query.edns, None);
+    world
+        .engine
+        .reconfigure(world.now, DnsOptions::with_servers([at(SECOND)]));
+    let asked = world.only();
+    assert_eq!((asked.name(), asked.query.edns.is_some()), (name("a.test"), true));
+    world.reply(&asked, &asked.with_a([192, 0, 2, 1]));
+    assert_eq!(world.event().result.unwrap().content.records.len(), 1);
+    world.ask("c.test", RecordType::A);
+    assert!(world.only().query.edns.is_some());
+}
