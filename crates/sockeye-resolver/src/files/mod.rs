@@ -29,6 +29,7 @@
 //! | [`Hosts`] | hosts(5): names to addresses and back |
 //! | [`NsSwitch`], [`Source`], [`Actions`] | nsswitch.conf(5): which sources are asked in which order |
 //! | [`SystemFiles`], [`SystemNames`], [`Paths`] | the files of the machine, loaded and reloaded |
+//! | [`Way`] | whether hosts file and DNS are all that is asked |
 //! | [`Ignored`], [`IgnoredLines`] | what a parser has ignored, by line |
 
 mod hosts;
@@ -37,9 +38,11 @@ mod nsswitch;
 mod resolv_conf;
 mod system;
 mod text;
+mod way;
 
 pub use hosts::{Hosts, MAX_HOST_ENTRIES};
 pub use ignored::{Ignored, IgnoredLines, MAX_IGNORED};
 pub use nsswitch::{Action, Actions, Entry, NsSwitch, Source, Status};
 pub use resolv_conf::{Environment, MAX_SEARCH, MAX_SERVERS, ResolvConf, ResolvOptions};
 pub use system::{FileError, FileProblem, MAX_CONF_BYTES, MAX_HOSTS_BYTES, Paths, SystemFiles, SystemNames};
+pub use way::Way;

@@ -179,7 +179,7 @@ impl Actions {
     }
 
     /// Whether nothing leads to the next source.
-    fn ends(&self) -> bool {
+    pub(super) fn ends(&self) -> bool {
         *self
             == Self {
                 success: Action::Return,
