@@ -109,6 +109,16 @@ pub enum NameWay {
     },
 }
 
+impl NameWay {
+    /// The system's own resolver, and why.
+    #[must_use]
+    pub fn system(because: impl Into<String>) -> Self {
+        Self::System {
+            because: because.into(),
+        }
+    }
+}
+
 /// What a backend's host knows of names.
 #[derive(Debug)]
 #[non_exhaustive]
