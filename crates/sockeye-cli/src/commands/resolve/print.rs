@@ -229,7 +229,11 @@ pub(super) fn order_lines(resolved: &[Resolved]) -> Vec<String> {
             .rule
             .map(|rule| format!("before the next by rule {} ({rule})", rule.number()))
             .unwrap_or_default();
-        let line = format!("  {:>2}  {:<28} {source:<24} {why}", index + 1, resolved.address);
+        let address = match resolved.address.port() {
+            0 => resolved.address.ip().to_string(),
+            _ => resolved.address.to_string(),
+        };
+        let line = format!("  {:>2}  {address:<28} {source:<24} {why}", index + 1);
         line.trim_end().to_owned()
     };
     resolved.iter().enumerate().map(line).collect()
