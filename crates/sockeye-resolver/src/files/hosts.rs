@@ -165,6 +165,7 @@ impl Hosts {
         })
     }
 
+    /// `known` has the pairs so far, without the first of each name.
     fn add(&mut self, name: &str, address: SocketAddr, known: &mut HashSet<(u32, u32, u32)>) {
         let scope = match address {
             SocketAddr::V4(_) => 0,
@@ -175,7 +176,11 @@ impl Hosts {
         let (Some(name), Some(ip), Ok(at)) = (name, ip, u32::try_from(self.pairs.len())) else {
             return;
         };
-        if !known.insert((name, ip, scope)) {
+        // Most names have one address. Only further ones go into the set, which saves most of its time and memory.
+        let pair = (name, ip, scope);
+        let first = self.names.ends(name).and_then(|(first, _)| self.pair(first));
+        let is_first = first.is_some_and(|first| (first.name, first.ip, first.scope) == pair);
+        if is_first || first.is_some() && !known.insert(pair) {
             return;
         }
         self.pairs.push(Pair {
@@ -252,8 +257,12 @@ impl<K: Clone + Eq + Hash> Index<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let (_, ends) = self.keys.get(index(*self.by_key.get(key)?))?;
-        ends.map(|(first, _)| first)
+        let (first, _) = self.ends(*self.by_key.get(key)?)?;
+        Some(first)
+    }
+
+    fn ends(&self, key: u32) -> Option<(u32, u32)> {
+        self.keys.get(index(key))?.1
     }
 
     /// Makes the pair `at` the last of the key and returns the one before it.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::ids::{MAX_IDS, free_id};
+
 /// A connection that the engine wants to have.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -30,16 +32,12 @@ impl Connection {
 
     /// An id that no question of this connection has.
     pub(crate) fn take_id(&mut self, flight: u32, mut random: impl FnMut() -> u64) -> Option<u16> {
-        if self.ids.len() >= usize::from(u16::MAX) / 2 {
+        if self.ids.len() >= MAX_IDS {
             return None;
         }
-        loop {
-            let id = u16::try_from(random() & 0xffff).unwrap_or_default();
-            if !self.ids.contains_key(&id) {
-                self.ids.insert(id, flight);
-                return Some(id);
-            }
-        }
+        let id = free_id(&self.ids, &mut random);
+        self.ids.insert(id, flight);
+        Some(id)
     }
 
     /// Whether no question uses it.
@@ -47,8 +45,10 @@ impl Connection {
         self.ids.is_empty()
     }
 
-    /// All questions that use it.
-    pub(crate) fn flights(self) -> impl Iterator<Item = u32> {
-        self.ids.into_values()
+    /// All questions that use it, in order: what follows must not hang on the order of a hash table.
+    pub(crate) fn flights(&self) -> Vec<u32> {
+        let mut flights: Vec<u32> = self.ids.values().copied().collect();
+        flights.sort_unstable();
+        flights
     }
 }

@@ -7,11 +7,15 @@ use std::time::Duration;
 use super::connections::Connection;
 use super::peer::CookieCheck;
 use super::timers::Due;
-use super::{Engine, Out, Waiter};
+use super::{Engine, Out, Settled, Waiter};
 use crate::dns::answer::{Carrier, Content, QueryError, Verdict, judge};
 use crate::dns::message::{Edns, Message, Question, ResponseCode};
 use crate::dns::name::Name;
 use crate::dns::record::{Record, RecordType};
+
+/// Connections that a question may lose to one server before the next one is asked. Servers may close when they like (RFC
+/// 7766 section 6.2.4), and one that does so after each answer would have all others asked again and again.
+const MAX_MOVES: u8 = 16;
 
 /// A question on its way. Everyone who asks the same waits for it.
 #[derive(Debug)]
@@ -37,8 +41,18 @@ pub(crate) struct Flight {
     suspicious: bool,
     /// The server gave another cookie and was asked again.
     bad_cookies: u8,
+    /// How often the server has closed the connection by which it was asked.
+    moves: u8,
     timeout_at: Duration,
     last: Option<QueryError>,
+}
+
+impl Flight {
+    /// Forgets what concerns the server that was asked, for the next one.
+    fn forget_server(&mut self) {
+        (self.by_connection, self.with_edns) = (false, true);
+        (self.bad_cookies, self.moves) = (0, 0);
+    }
 }
 
 /// By what a question has left.
@@ -56,14 +70,16 @@ pub(crate) struct Sent {
     /// The name with its case by chance.
     cased: Name,
     at: Duration,
+    /// It is still to be written, by an entry of the engine's queue.
+    pub(crate) is_queued: bool,
 }
 
 impl Engine {
     /// Asks, or joins whoever asks the same.
     pub(super) fn ask(&mut self, now: Duration, question: &Arc<Question>, waiter: Option<Waiter>) {
         if let Some(&flight) = self.by_question.get(question) {
-            self.stats.shared += 1;
             if let (Some(flight), Some(waiter)) = (self.flights.get_mut(flight), waiter) {
+                self.stats.shared += 1;
                 if flight.waiters.len() > 2 * flight.live + 16 {
                     let lookups = &self.lookups;
                     flight
@@ -78,7 +94,11 @@ impl Engine {
         let order = self.order(now);
         if order.is_empty() {
             if let Some(waiter) = waiter {
-                self.settled.push_back((waiter, Err(QueryError::NoServers)));
+                self.settled.push_back(Settled {
+                    waiter,
+                    question: Arc::clone(question),
+                    result: Err(QueryError::NoServers),
+                });
             }
             return;
         }
@@ -95,6 +115,7 @@ impl Engine {
             by_connection: false,
             suspicious: false,
             bad_cookies: 0,
+            moves: 0,
             timeout_at: Duration::ZERO,
             last: None,
         });
@@ -147,6 +168,10 @@ impl Engine {
         } else {
             let is_v6 = peer.server.address.is_ipv6();
             let placed = self.sockets.place(is_v6, index, &self.options, random);
+            let slot = placed.and_then(|(socket, _)| Some((socket, self.sockets.slot(socket)?)));
+            if let Some((socket, at)) = slot.and_then(|(socket, slot)| Some((socket, slot.idle_at.take()?))) {
+                self.timers.clear(at, Due::Socket(socket));
+            }
             placed.map(|(socket, id)| (Via::Socket(socket), id))
         };
         let Some((via, id)) = placed else {
@@ -160,11 +185,24 @@ impl Engine {
                 server,
                 cased,
                 at: now,
+                is_queued: false,
             });
         }
         let waits = matches!(via, Via::Connection(connection)
             if self.connections.get(&connection).is_some_and(|connection| !connection.is_open));
         if !waits {
+            self.queue(index);
+        }
+    }
+
+    /// Has a question written as soon as the owner asks what to send.
+    pub(super) fn queue(&mut self, index: u32) {
+        let sent = self
+            .flights
+            .get_mut(index)
+            .and_then(|flight| flight.sent.as_mut());
+        if let Some(sent) = sent.filter(|sent| !sent.is_queued) {
+            sent.is_queued = true;
             self.out.push_back(Out::Question(index));
         }
     }
@@ -244,7 +282,7 @@ impl Engine {
         };
         flight.tries += 1;
         flight.last = Some(worse(flight.last, why));
-        (flight.by_connection, flight.with_edns, flight.bad_cookies) = (false, true, 0);
+        flight.forget_server();
         let rounds = self.options.attempts.max(1);
         // A server that has said what it has to say is not asked for it again.
         let passing = matches!(why, QueryError::TimedOut { .. } | QueryError::Unreachable { .. });
@@ -281,23 +319,25 @@ impl Engine {
                 .connections
                 .get(&number)
                 .is_some_and(|connection| connection.answered.is_none_or(|answered| answered < at));
-            if silent {
-                self.abandon_connection(now, number);
+            if let Some(address) = address.filter(|_| silent) {
+                self.abandon_connection(now, number, address);
             }
         }
         self.next_try(now, index, QueryError::TimedOut { last: address });
     }
 
-    /// Closes a connection; what waits for it is asked by another.
-    fn abandon_connection(&mut self, now: Duration, number: u32) {
-        let flights: Vec<u32> = self
+    /// Closes a connection by which nothing has come for the time that a server may take. Whatever waits for it asks the next
+    /// server: to have each question wait for its own timeout, and take the others along to a new connection meanwhile, would
+    /// bring no more than one of them to another server at a time.
+    fn abandon_connection(&mut self, now: Duration, number: u32, server: SocketAddr) {
+        let flights = self
             .connections
             .get(&number)
-            .map(|connection| connection.ids.values().copied().collect())
+            .map(Connection::flights)
             .unwrap_or_default();
         self.close_connection(number);
         for flight in flights {
-            self.ask_by_new_connection(now, flight);
+            self.next_try(now, flight, QueryError::TimedOut { last: Some(server) });
         }
     }
 
@@ -311,9 +351,17 @@ impl Engine {
         }
     }
 
-    /// The connection of a question has ended: the same server is asked by another.
-    pub(super) fn ask_by_new_connection(&mut self, now: Duration, index: u32) {
-        self.ask_again(now, index, |flight| flight.by_connection = true);
+    /// The connection of a question has ended: the same server is asked by another, unless that has been done often enough.
+    pub(super) fn ask_by_new_connection(&mut self, now: Duration, index: u32, server: SocketAddr) {
+        match self.flights.get(index) {
+            Some(flight) if flight.moves >= MAX_MOVES => {
+                self.next_try(now, index, QueryError::Unusable { server });
+            }
+            _ => self.ask_again(now, index, |flight| {
+                flight.moves += 1;
+                flight.by_connection = true;
+            }),
+        }
     }
 
     /// The servers are others now: questions under way are asked of them.
@@ -325,6 +373,11 @@ impl Engine {
             } else if let Some(flight) = self.flights.get_mut(index) {
                 flight.order = order;
                 flight.tries = 0;
+                flight.forget_server();
+                // Nor does anything count that the old servers said.
+                (flight.suspicious, flight.last) = (false, None);
+                flight.name = flight.question.name.clone();
+                flight.records.clear();
                 self.start_try(now, index);
             }
         }
@@ -540,7 +593,11 @@ impl Engine {
         };
         self.by_question.remove(&flight.question);
         for waiter in flight.waiters {
-            self.settled.push_back((waiter, result.clone()));
+            self.settled.push_back(Settled {
+                waiter,
+                question: Arc::clone(&flight.question),
+                result: result.clone(),
+            });
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::timers::Due;
-use super::{Engine, Event, Waiter};
-use crate::dns::answer::{Answer, Content, Finding, Origin, QueryError};
+use super::{Engine, Event, Settled, Waiter};
+use crate::dns::answer::{Answer, Finding, Origin, QueryError};
 use crate::dns::message::Question;
 use crate::dns::name::Name;
 use crate::dns::record::RecordType;
@@ -173,8 +173,15 @@ impl Engine {
         let known =
             self.lookups.generation(id.index) == id.generation && self.lookups.get(id.index).is_some();
         if known {
+            let told = |part: &Part| matches!(part.state, PartState::Told);
+            let has_events = self
+                .lookups
+                .get(id.index)
+                .is_some_and(|lookup| lookup.parts.iter().any(told));
             self.remove_lookup(now, id.index);
-            self.events.retain(|event| event.lookup != id);
+            if has_events {
+                self.events.retain(|event| event.lookup != id);
+            }
         }
         known
     }
@@ -273,53 +280,45 @@ impl Engine {
 
     /// Hands results of questions to the lookups that wait for them.
     pub(super) fn settle(&mut self, now: Duration) {
-        while let Some((waiter, result)) = self.settled.pop_front() {
+        while let Some(settled) = self.settled.pop_front() {
+            let waiter = settled.waiter;
             if self.lookups.generation(waiter.lookup) != waiter.generation {
                 continue;
             }
-            let result = self.answer_of(now, waiter, result);
-            self.take_result(now, waiter, result);
+            // A part that was given what is stale has its answer, or asks for another name by now.
+            if let Some(result) = self.answer_of(now, settled) {
+                self.take_result(now, waiter, result);
+            }
         }
     }
 
-    /// The answer for one who waits: the content, or what is stale in place of an error.
-    fn answer_of(
-        &mut self,
-        now: Duration,
-        waiter: Waiter,
-        result: Result<Arc<Content>, QueryError>,
-    ) -> Result<Answer, QueryError> {
-        let lookup = self.lookups.get(waiter.lookup);
-        let part =
-            lookup.and_then(|lookup| Some((lookup.parts.get(usize::from(waiter.part))?, lookup.started)));
-        let Some((
-            Part {
-                state: PartState::Asked(question),
-                ..
-            },
-            started,
-        )) = part
-        else {
-            return result.and(Err(QueryError::TimedOut { last: None }));
-        };
-        let (question, took) = (Arc::clone(question), now.saturating_sub(started));
+    /// The answer for one who waits: the content, or what is stale in place of an error. `None` for one who does not wait for
+    /// this question.
+    fn answer_of(&mut self, now: Duration, settled: Settled) -> Option<Result<Answer, QueryError>> {
+        let lookup = self.lookups.get(settled.waiter.lookup)?;
+        let part = lookup.parts.get(usize::from(settled.waiter.part))?;
+        if !matches!(&part.state, PartState::Asked(question) if *question == settled.question) {
+            return None;
+        }
+        let (fresh, took) = (lookup.fresh, now.saturating_sub(lookup.started));
         let answer = |content, origin, age| Answer {
-            question: Question::clone(&question),
+            question: Question::clone(&settled.question),
             content,
             origin,
             age,
             took,
         };
-        match result {
+        Some(match settled.result {
             Ok(content) => Ok(answer(content, Origin::Server, Duration::ZERO)),
-            Err(error) => match self.cache.get(&question, now) {
+            Err(error) if fresh => Err(error),
+            Err(error) => match self.cache.get(&settled.question, now) {
                 Some(hit) => {
                     self.stats.stale += 1;
                     Ok(answer(hit.content, Origin::Stale, hit.age))
                 }
                 None => Err(error),
             },
-        }
+        })
     }
 
     /// A part of a lookup has its result: it is told, kept back, or leads to the next name of the search list.
@@ -480,6 +479,9 @@ impl Engine {
             return;
         };
         lookup.stale_at = None;
+        if lookup.fresh {
+            return;
+        }
         let started = lookup.started;
         let asked = |(place, part): (usize, &Part)| match &part.state {
             PartState::Asked(question) => Some((place, Arc::clone(question))),

@@ -44,6 +44,7 @@ use super::record::RecordType;
 
 mod connections;
 mod flight;
+mod ids;
 mod local;
 mod lookup;
 mod options;
@@ -175,9 +176,18 @@ pub(crate) struct Waiter {
     part: u8,
 }
 
+/// The result of a question, for one who waits for it.
+#[derive(Debug)]
+struct Settled {
+    waiter: Waiter,
+    question: Arc<Question>,
+    result: Result<Arc<Content>, QueryError>,
+}
+
 /// What is to be done by the owner, in order.
 #[derive(Debug)]
 enum Out {
+    /// One that no longer waits to be sent is passed over.
     Question(u32),
     CloseSocket(u32),
     Connect(u32),
@@ -201,7 +211,7 @@ pub struct Engine {
     cache: Cache,
     out: VecDeque<Out>,
     /// Parts of lookups that have their results.
-    settled: VecDeque<(Waiter, Result<Arc<Content>, QueryError>)>,
+    settled: VecDeque<Settled>,
     events: VecDeque<Event>,
     stats: DnsStats,
 }
@@ -259,6 +269,9 @@ impl Engine {
                 .zip(&options.servers)
                 .all(|(peer, server)| peer.server == *server);
         if same {
+            if self.options.cache != options.cache {
+                self.cache = Cache::new(options.cache);
+            }
             self.options = DnsOptions {
                 servers: Vec::new(),
                 ..options
@@ -270,7 +283,9 @@ impl Engine {
         for &flight in &flights {
             self.unsend(now, flight);
         }
-        for number in self.connections.keys().copied().collect::<Vec<_>>() {
+        let mut connections: Vec<u32> = self.connections.keys().copied().collect();
+        connections.sort_unstable();
+        for number in connections {
             self.close_connection(number);
         }
         for socket in self.sockets.numbers() {
@@ -333,11 +348,16 @@ impl Engine {
                     });
                 }
                 Out::Question(flight) => {
-                    let via = self
+                    let sent = self
                         .flights
-                        .get(flight)
-                        .and_then(|flight| Some(flight.sent.as_ref()?.via));
-                    if let Some(Via::Connection(_)) = via {
+                        .get_mut(flight)
+                        .and_then(|flight| flight.sent.as_mut());
+                    // The question may have gone, or have been sent by an earlier entry.
+                    let Some(sent) = sent.filter(|sent| sent.is_queued) else {
+                        continue;
+                    };
+                    sent.is_queued = false;
+                    if let Via::Connection(_) = sent.via {
                         message.extend_from_slice(&[0, 0]);
                     }
                     match self.write_question(flight, message) {
@@ -411,12 +431,7 @@ impl Engine {
     /// A datagram could not be delivered, by what the network or the server's host says: whoever waits for that server asks the
     /// next one.
     pub fn on_unreachable(&mut self, now: Duration, socket: u32, server: SocketAddr) {
-        let flights: Vec<u32> = self
-            .sockets
-            .slot(socket)
-            .map(|slot| slot.ids.values().copied().collect())
-            .unwrap_or_default();
-        for flight in flights {
+        for flight in self.sockets.flights(socket) {
             let sent = self.flights.get(flight).and_then(|flight| flight.sent.as_ref());
             let Some(index) = sent.map(|sent| sent.server) else {
                 continue;
@@ -455,11 +470,13 @@ impl Engine {
     /// A connection is open.
     pub fn on_connected(&mut self, now: Duration, connection: u32) {
         let _ = now;
-        if let Some(open) = self.connections.get_mut(&connection) {
+        if let Some(open) = self.connections.get_mut(&connection)
+            && !open.is_open
+        {
             open.is_open = true;
-            let mut flights: Vec<u32> = open.ids.values().copied().collect();
-            flights.sort_unstable();
-            self.out.extend(flights.into_iter().map(Out::Question));
+            for flight in open.flights() {
+                self.queue(flight);
+            }
         }
     }
 
@@ -505,7 +522,7 @@ impl Engine {
         let opened = gone.is_open;
         for flight in gone.flights() {
             if again {
-                self.ask_by_new_connection(now, flight);
+                self.ask_by_new_connection(now, flight, address);
             } else if opened {
                 self.next_try(now, flight, QueryError::Unusable { server: address });
             } else {

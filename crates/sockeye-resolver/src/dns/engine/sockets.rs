@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::ids::{MAX_IDS, free_id};
 use super::options::DnsOptions;
 
 /// A socket that the engine wants to have.
@@ -23,6 +24,8 @@ pub(crate) struct Sockets {
     slots: HashMap<u32, Slot>,
     /// Sockets of each family that may ask further questions.
     fresh: [Vec<u32>; 2],
+    /// How many sockets there are of each family.
+    counts: [usize; 2],
     next: u32,
 }
 
@@ -35,12 +38,23 @@ impl Sockets {
         self.slots.len()
     }
 
+    /// All numbers, in order.
     pub(crate) fn numbers(&self) -> Vec<u32> {
-        self.slots.keys().copied().collect()
+        let mut numbers: Vec<u32> = self.slots.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// The questions that wait for answers by a socket, in order: what follows must not hang on the order of a hash table.
+    pub(crate) fn flights(&self, socket: u32) -> Vec<u32> {
+        let ids = self.slots.get(&socket).map(|slot| slot.ids.values().copied());
+        let mut flights: Vec<u32> = ids.into_iter().flatten().collect();
+        flights.sort_unstable();
+        flights
     }
 
     /// Takes a socket and an id for a question of `flight`: a new socket until there are enough, then any of them. `None`
-    /// where every id is taken.
+    /// where every id is taken. The socket may have a time to be closed at, which is the caller's to clear.
     pub(crate) fn place(
         &mut self,
         is_v6: bool,
@@ -51,7 +65,9 @@ impl Sockets {
         let enough = options.sockets.max(1);
         let fresh = &mut self.fresh[usize::from(is_v6)];
         let chance = random();
-        let socket = if fresh.len() < enough && self.slots.len() < enough * 8 {
+        let count = &mut self.counts[usize::from(is_v6)];
+        let socket = if fresh.len() < enough && *count < enough.saturating_mul(8) {
+            *count += 1;
             let socket = self.next;
             self.next = self.next.wrapping_add(1);
             fresh.push(socket);
@@ -72,21 +88,17 @@ impl Sockets {
                 // All have asked what they may, and wait for answers: one of them asks more.
                 None => {
                     let all = self.slots.iter().filter(|(_, slot)| slot.is_v6 == is_v6);
-                    *all.min_by_key(|(_, slot)| slot.ids.len())?.0
+                    *all.min_by_key(|(number, slot)| (slot.ids.len(), **number))?.0
                 }
             }
         };
         let slot = self.slots.get_mut(&socket)?;
-        if slot.ids.len() >= usize::from(u16::MAX) / 2 {
+        if slot.ids.len() >= MAX_IDS {
             return None;
         }
-        let mut id = u16::try_from(chance & 0xffff).unwrap_or_default();
-        while slot.ids.contains_key(&id) {
-            id = u16::try_from(random() & 0xffff).unwrap_or_default();
-        }
+        let id = free_id(&slot.ids, &mut random);
         slot.ids.insert(id, flight);
         slot.asked += 1;
-        slot.idle_at = None;
         if slot.asked >= options.queries_per_socket.max(1) {
             fresh.retain(|other| *other != socket);
         }
@@ -110,10 +122,12 @@ impl Sockets {
 
     /// Forgets a socket; the questions that waited for answers by it.
     pub(crate) fn remove(&mut self, socket: u32) -> Vec<u32> {
-        let Some(slot) = self.slots.remove(&socket) else {
-            return Vec::new();
-        };
-        self.fresh[usize::from(slot.is_v6)].retain(|other| *other != socket);
-        slot.ids.into_values().collect()
+        let flights = self.flights(socket);
+        if let Some(slot) = self.slots.remove(&socket) {
+            let family = usize::from(slot.is_v6);
+            self.fresh[family].retain(|other| *other != socket);
+            self.counts[family] -= 1;
+        }
+        flights
     }
 }

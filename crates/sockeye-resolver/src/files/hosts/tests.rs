@@ -186,45 +186,37 @@ fn line_ends_of_any_system_nuls_and_bytes_that_are_no_text() {
     assert_eq!(ignored(&hosts), [3, 4]);
 }
 
-/// Any of these takes minutes where the work for a line grows with the lines before it.
+/// Each of these takes minutes if the work for a line grows with the lines before it.
 #[test]
-fn three_hundred_thousand_lines_are_not_quadratic() {
-    const LINES: u32 = 300_000;
-    let file = |line: &dyn Fn(u32) -> (Ipv4Addr, String)| {
+fn hundreds_of_thousands_of_lines_are_not_quadratic() {
+    let file = |lines: u32, line: &dyn Fn(u32) -> (Ipv4Addr, String)| {
         let mut text = String::new();
-        for at in 0..LINES {
+        for at in 0..lines {
             let (address, name) = line(at);
             writeln!(text, "{address} {name}").unwrap();
         }
         parse(text)
     };
     let address = |at| Ipv4Addr::from_bits(0x0a00_0000 + at);
-    let all = usize::try_from(LINES).unwrap();
 
-    let different = file(&|at| (address(at), format!("host{at}.example")));
-    assert_eq!(different.len(), all);
+    let different = file(300_000, &|at| (address(at), format!("host{at}.example")));
+    assert_eq!(different.len(), 300_000);
     assert_eq!(v4(&different, "host299999.example"), ["10.4.147.223"]);
     assert_eq!(names(&different, "10.4.147.223"), ["host299999.example"]);
 
-    let one_name = file(&|at| (address(at), "same.example".to_owned()));
-    assert_eq!(one_name.addresses("same.example", AddressFamily::V4).count(), all);
-    assert_eq!(
-        one_name
-            .addresses("same.example", AddressFamily::V4)
-            .last()
-            .unwrap()
-            .ip(),
-        address(LINES - 1)
-    );
+    let one_name = file(100_000, &|at| (address(at), "same.example".to_owned()));
+    let mut addresses = one_name.addresses("same.example", AddressFamily::V4);
+    assert_eq!(addresses.nth(99_999).unwrap().ip(), address(99_999));
+    assert_eq!(addresses.next(), None);
 
-    let one_address = file(&|at| (address(0), format!("host{at}")));
-    assert_eq!(one_address.names(address(0).into()).count(), all);
+    let one_address = file(100_000, &|at| (address(0), format!("host{at}")));
+    assert_eq!(one_address.names(address(0).into()).count(), 100_000);
 
-    let one_pair = file(&|_| (address(0), "same".to_owned()));
+    let one_pair = file(100_000, &|_| (address(0), "same".to_owned()));
     assert_eq!(one_pair.len(), 1);
 
-    let rubbish = parse("no address\n".repeat(all));
-    assert_eq!((rubbish.len(), rubbish.ignored().total()), (0, all));
+    let rubbish = parse("no address\n".repeat(300_000));
+    assert_eq!((rubbish.len(), rubbish.ignored().total()), (0, 300_000));
 }
 
 #[test]
