@@ -27,12 +27,12 @@ pub(super) struct Asking<'a> {
     pub(super) mute: bool,
 }
 
-/// A message to send.
-#[derive(Debug)]
-pub(super) struct Reply {
+/// What is sent for a message: nothing, if it has no messages.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    /// All of it after this time, in order.
     pub(super) after: Duration,
-    pub(super) wire: Vec<u8>,
-    pub(super) from: From,
+    pub(super) messages: Vec<(Vec<u8>, From)>,
 }
 
 /// Where a message by UDP leaves from.
@@ -46,16 +46,16 @@ pub(super) enum From {
     Address(IpAddr),
 }
 
-/// What is sent for a message, in order.
-pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnMut() -> u64) -> Vec<Reply> {
+/// What is to be sent for a message.
+pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnMut() -> u64) -> Replies {
     let Some(&header) = asking.wire.first_chunk::<12>() else {
         state.counters.ignored += 1;
-        return Vec::new();
+        return Replies::default();
     };
     // An answer is never answered: two servers would go on for ever.
     if header[2] & 0x80 != 0 {
         state.counters.ignored += 1;
-        return Vec::new();
+        return Replies::default();
     }
     match asking.transport {
         Transport::Udp => state.counters.udp += 1,
@@ -68,7 +68,7 @@ pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnM
     let behaviour = behaviour_for(state, query.as_ref().ok());
     if asking.mute || state.down || behaviour.is_out(asking.now) || is_lost(&behaviour, asking, random) {
         state.counters.dropped += 1;
-        return Vec::new();
+        return Replies::default();
     }
     let after = delay(&behaviour, random);
     let is_query = (header[2] >> 3) & 15 == 0;
@@ -81,11 +81,10 @@ pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnM
                 ResponseCode::NOT_IMPLEMENTED
             };
             count(state, code, false);
-            return vec![Reply {
+            return Replies {
                 after,
-                wire: bare(header, code),
-                from: From::Asked,
-            }];
+                messages: vec![(bare(header, code), From::Asked)],
+            };
         }
     };
     let answer = answer(state, &behaviour, asking, &query, random);
@@ -94,7 +93,8 @@ pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnM
         Transport::Udp => udp_limit(&behaviour, &query),
     };
     let cut = asking.transport == Transport::Udp && behaviour.truncate;
-    send(state, &behaviour, asking.transport, &answer, limit, cut, after)
+    let messages = written(state, &behaviour, asking.transport, &answer, limit, cut);
+    Replies { after, messages }
 }
 
 /// A header with a code, and nothing behind it.
@@ -313,27 +313,25 @@ fn udp_limit(behaviour: &Behaviour, query: &Message) -> u16 {
 }
 
 /// The lies by UDP, the answer, and its copies.
-fn send(
+fn written(
     state: &mut State,
     behaviour: &Behaviour,
     transport: Transport,
     answer: &Message,
     limit: u16,
     cut: bool,
-    after: Duration,
-) -> Vec<Reply> {
-    let mut replies = Vec::new();
+) -> Vec<(Vec<u8>, From)> {
+    let mut messages = Vec::new();
     let lies = match transport {
         Transport::Udp => behaviour.lies.as_slice(),
         Transport::Tcp => &[],
     };
     for lie in lies {
-        let (wire, from) = lies::told(*lie, answer, limit);
         state.counters.lied += 1;
-        replies.push(Reply { after, wire, from });
+        messages.push(lies::told(*lie, answer, limit));
     }
     if !lies.is_empty() && !behaviour.honest_after {
-        return replies;
+        return messages;
     }
     let mut wire = Vec::new();
     if cut {
@@ -353,16 +351,8 @@ fn send(
         Transport::Tcp => 0,
     };
     for _ in 0..copies {
-        replies.push(Reply {
-            after,
-            wire: wire.clone(),
-            from: From::Asked,
-        });
+        messages.push((wire.clone(), From::Asked));
     }
-    replies.push(Reply {
-        after,
-        wire,
-        from: From::Asked,
-    });
-    replies
+    messages.push((wire, From::Asked));
+    messages
 }
