@@ -128,8 +128,13 @@ fn other_classes_and_transfers_are_refused() {
     let mut chaos = wire(&chaos);
     let class = chaos.len() - 1;
     chaos[class] = 3;
-    let heard = ground.send(ground.address(), vec![(Duration::ZERO, chaos)]);
+    let heard = ground.send(ground.address(), vec![(Duration::ZERO, chaos.clone())]);
     assert_eq!(heard[0].message().code, ResponseCode::REFUSED);
+    assert_eq!(
+        heard[0].wire[12..],
+        chaos[12..],
+        "the question is the same, its class too"
+    );
 }
 
 #[test]

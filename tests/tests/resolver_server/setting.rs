@@ -158,10 +158,7 @@ impl StreamService for StreamClient {
 
     fn on_close(&mut self, context: &mut Context<'_>, _: StreamId, (): (), reason: CloseReason) {
         let at = context.now() - Time::ZERO;
-        self.diary
-            .borrow_mut()
-            .closed
-            .push((at, reason.to_string()));
+        self.diary.borrow_mut().closed.push((at, reason.to_string()));
     }
 }
 

@@ -87,6 +87,17 @@ pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnM
             };
         }
     };
+    if let Some(question) = foreign_question(asking.wire) {
+        count(state, ResponseCode::REFUSED, false);
+        let mut wire = bare(header, ResponseCode::REFUSED);
+        wire.extend_from_slice(question);
+        // One question.
+        wire.iter_mut().skip(5).take(1).for_each(|count| *count = 1);
+        return Replies {
+            after,
+            messages: vec![(wire, From::Asked)],
+        };
+    }
     let answer = answer(state, &behaviour, asking, &query, random);
     let limit = match asking.transport {
         Transport::Tcp => u16::MAX,
@@ -187,7 +198,7 @@ fn answer(
         return answer;
     }
     if !behaviour.lame {
-        fill(state, behaviour, asking, query, &mut answer);
+        fill(state, behaviour, query, &mut answer);
     }
     answer
 }
@@ -243,17 +254,10 @@ fn server_cookie(secret: u64, client: [u8; 8], ip: IpAddr) -> [u8; 8] {
 }
 
 /// What the zones say.
-fn fill(
-    state: &mut State,
-    behaviour: &Behaviour,
-    asking: &Asking<'_>,
-    query: &Message,
-    answer: &mut Message,
-) {
-    let found = query.question.as_ref().filter(|question| {
-        // Transfers (251 to 254 are queries of other kinds) and other classes are nothing that is done here.
-        !(251..=254).contains(&question.record_type.0) && is_internet(asking.wire)
-    });
+fn fill(state: &mut State, behaviour: &Behaviour, query: &Message, answer: &mut Message) {
+    // 251 to 254 ask for transfers and the like, which are not done here.
+    let asked = query.question.as_ref();
+    let found = asked.filter(|question| !(251..=254).contains(&question.record_type.0));
     let Some(found) = found.and_then(|question| state.zones.find(question)) else {
         answer.code = ResponseCode::REFUSED;
         return;
@@ -287,20 +291,20 @@ pub(super) fn replace_addresses(records: &mut [Record], ip: IpAddr) {
     }
 }
 
-/// Whether the question, which has been read before, is one of class IN or ANY.
-fn is_internet(wire: &[u8]) -> bool {
-    let mut rest = wire.get(12..).unwrap_or_default();
-    while let Some((&len, after)) = rest.split_first() {
-        rest = match len {
-            0 => {
-                return matches!(after, [_, _, 0, 1 | 255, ..]);
-            }
-            // The first name of a message has nothing before it that it could point at but the header.
-            64.. => return false,
-            _ => after.get(usize::from(len)..).unwrap_or_default(),
-        };
+/// The bytes of a question, which has been read before, if its class is neither IN nor ANY: what reads messages does not say.
+fn foreign_question(wire: &[u8]) -> Option<&[u8]> {
+    let question = wire.get(12..)?;
+    let mut at = 0;
+    // No pointers: the first name of a message has nothing before it that it could point at.
+    while let Some(len @ 1..64) = question.get(at) {
+        at += usize::from(*len) + 1;
     }
-    false
+    let end = at + 5;
+    match question.get(at..end)? {
+        [0, _, _, 0, 1 | 255] => None,
+        [0, ..] => question.get(..end),
+        _ => None,
+    }
 }
 
 /// How long an answer by UDP may be.
