@@ -132,3 +132,14 @@ fn an_outage_holds_on_connections_too() {
     assert_eq!(ids(&notes), [0; 0]);
     assert_eq!(ground.server.counters().dropped, 2);
 }
+
+#[test]
+fn without_its_listener_connections_are_refused_and_udp_goes_on() {
+    let mut ground = Ground::new(NameServer::new(zones()));
+    let listener = ground.served.listener;
+    ground.sim.on(ground.host).close_listener(listener);
+    let notes = ground.stream(vec![asked(1)], false);
+    assert!(notes.closed[0].1.contains("refused"), "{:?}", notes.closed);
+    let heard = ground.one(&query(2, "www.example.test", RecordType::A));
+    assert_eq!(heard.addresses(), ["192.0.2.80"]);
+}

@@ -1,12 +1,13 @@
 //! From a query to what is sent for it. No I/O: who calls it sends, now or later.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sockeye_event_loop::Time;
-use sockeye_resolver::dns::{Edns, Message, Record, RecordData, ResponseCode};
+use sockeye_resolver::dns::{Edns, Message, Question, Record, RecordData, ResponseCode};
 
 use super::behaviour::{Behaviour, CookieSupport, EdnsSupport};
 use super::lies;
@@ -16,6 +17,9 @@ use super::server::{Asked, State, Transport};
 const OWN_UDP_SIZE: u16 = 1_232;
 /// The longest UDP message without EDNS, in bytes (RFC 1035 section 4.2.1).
 const PLAIN_UDP_SIZE: u16 = 512;
+
+/// Questions that are known again, at most; others are new each time.
+const MAX_SEEN: usize = 1 << 16;
 
 /// A message that came in.
 pub(super) struct Asking<'a> {
@@ -272,12 +276,20 @@ fn fill(state: &mut State, behaviour: &Behaviour, query: &Message, answer: &mut 
     }
     if let Some(question) = &query.question
         && !behaviour.rebind.is_empty()
-        && !state.seen.insert(question.clone())
+        && is_known(&mut state.seen, question)
     {
         for ip in &behaviour.rebind {
             replace_addresses(&mut answer.answers, *ip);
         }
     }
+}
+
+/// Whether a question has been asked before; from now on it has.
+fn is_known(seen: &mut HashSet<Question>, question: &Question) -> bool {
+    if seen.len() == MAX_SEEN {
+        return seen.contains(question);
+    }
+    !seen.insert(question.clone())
 }
 
 /// Puts an address in the place of those of its family.
