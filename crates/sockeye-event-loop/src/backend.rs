@@ -25,6 +25,8 @@ use sockeye_socket::unix::Credentials;
 use sockeye_socket::{Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
 pub use crate::id::Token;
+#[cfg(feature = "resolver")]
+use crate::names::HostNames;
 use crate::options::{
     ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption, UnixDatagramOptions,
     UnixListenOptions,
@@ -239,13 +241,11 @@ pub trait Backend: Sized + 'static {
 
     /// What this host knows of names: the machine's files, or what a simulated host was given.
     #[cfg(feature = "resolver")]
-    fn names(&mut self) -> crate::names::HostNames {
-        use crate::names::{DnsConfig, HostNames};
-
+    fn names(&mut self) -> HostNames {
         if self.has_system() {
             HostNames::Machine
         } else {
-            HostNames::Given(DnsConfig::default())
+            HostNames::Given(crate::names::DnsConfig::default())
         }
     }
 

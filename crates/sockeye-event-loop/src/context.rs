@@ -73,13 +73,13 @@ impl<'a> Context<'a> {
         &mut self,
         request: sockeye_resolver::dns::Request,
     ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
-        crate::names::resolve(self.host, request, crate::names::Asker::Service(self.service))
+        self.host.resolve(self.service, request)
     }
 
     /// Gives a lookup up: no `on_answer` of it follows, unless it was on its way. `false` if it was over.
     #[cfg(feature = "resolver")]
     pub fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
-        crate::names::cancel(self.host, id)
+        self.host.cancel_resolve(id)
     }
 
     /// Listens, for this service.

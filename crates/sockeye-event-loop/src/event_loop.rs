@@ -25,7 +25,7 @@ use crate::id::StreamServiceId;
 use crate::id::{AnyId, DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
 #[cfg(feature = "resolver")]
-use crate::names::{self, NameSource, NameWay};
+use crate::names::{Asker, NameSource, NameWay};
 use crate::options::{
     DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions,
     UnixDatagramOptions, UnixListenOptions,
@@ -152,24 +152,20 @@ impl<B: Backend> EventLoop<B> {
         )]
         let mut core = Core::new(backend, options);
         #[cfg(feature = "resolver")]
-        names::install(&mut core);
+        core.add_names();
         Self { events, core }
     }
 
     /// Chooses who answers for names from now on; lookups under way are asked anew. Before it is called: [`NameSource::Auto`].
     #[cfg(feature = "resolver")]
     pub fn set_names(&mut self, source: NameSource) {
-        let client = self.core.inner.names();
-        client.borrow_mut().set_source(&mut self.core.inner, source);
-        names::pump(&client, &mut self.core.inner);
+        self.core.set_names(source);
     }
 
     /// Who is asked for the addresses of a target now, and why.
     #[cfg(feature = "resolver")]
     pub fn name_way(&mut self) -> NameWay {
-        let client = self.core.inner.names();
-        let way = client.borrow_mut().way(&mut self.core.inner).clone();
-        way
+        self.core.name_way()
     }
 
     /// Says how servers of [`Carrier::Tls`](sockeye_resolver::dns::Carrier) are connected to: `connect` begins a connection
@@ -181,7 +177,7 @@ impl<B: Backend> EventLoop<B> {
         connect: impl FnMut(&mut Context<'_>, StreamServiceId, &Server, ConnectRequest) -> Option<ConnectId>
         + 'static,
     ) {
-        self.core.inner.names().borrow_mut().set_tls(Box::new(connect));
+        self.core.inner.names.borrow_mut().set_tls(Box::new(connect));
     }
 
     /// Looks a name up by the client of the DNS; the results are given by [`next_answer`](Self::next_answer).
@@ -193,32 +189,32 @@ impl<B: Backend> EventLoop<B> {
         &mut self,
         request: sockeye_resolver::dns::Request,
     ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
-        names::resolve(&mut self.core.inner, request, names::Asker::Owner)
+        self.core.inner.resolve_now(request, Asker::Owner)
     }
 
     /// Gives a lookup up: no result of it follows. `false` if it was over.
     #[cfg(feature = "resolver")]
     pub fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
-        names::cancel(&mut self.core.inner, id)
+        self.core.inner.cancel_resolve_now(id)
     }
 
     /// The next result of a lookup that was begun by [`resolve`](Self::resolve).
     #[cfg(feature = "resolver")]
     pub fn next_answer(&mut self) -> Option<sockeye_resolver::dns::Event> {
-        self.core.inner.names().borrow_mut().next_answer()
+        self.core.inner.names.borrow_mut().next_answer()
     }
 
     /// What the client of the DNS has done so far.
     #[cfg(feature = "resolver")]
     #[must_use]
     pub fn dns_stats(&self) -> sockeye_resolver::dns::DnsStats {
-        self.core.inner.names().borrow().stats()
+        self.core.inner.names.borrow().stats()
     }
 
     /// Forgets the answers that the client of the DNS has kept.
     #[cfg(feature = "resolver")]
     pub fn clear_dns_cache(&mut self) {
-        self.core.inner.names().borrow_mut().clear_cache();
+        self.core.inner.names.borrow_mut().clear_cache();
     }
 
     /// Adds a service for streams. Listeners and connects name it by the handle.

@@ -69,6 +69,8 @@ mod connect;
 mod context;
 mod core;
 mod datagrams;
+#[cfg(feature = "resolver")]
+mod dns;
 mod driver;
 mod event_loop;
 mod fault;

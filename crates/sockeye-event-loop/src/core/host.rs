@@ -17,6 +17,8 @@ use crate::backend::{Backend, ListenerIo, StreamIo};
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
 use crate::id::{ServiceKey, TimerId, Token};
+#[cfg(feature = "resolver")]
+use crate::names::{Asker, HostNames};
 use crate::options::{
     DatagramOptions, Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks,
 };
@@ -452,7 +454,7 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     #[cfg(feature = "resolver")]
-    fn host_names(&mut self) -> crate::names::HostNames {
+    fn host_names(&mut self) -> HostNames {
         self.backend.names()
     }
 
@@ -485,8 +487,17 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     #[cfg(feature = "resolver")]
-    fn names(&self) -> crate::names::Shared {
-        Rc::clone(&self.names)
+    fn resolve(
+        &mut self,
+        service: u16,
+        request: sockeye_resolver::dns::Request,
+    ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
+        self.resolve_now(request, Asker::Service(service))
+    }
+
+    #[cfg(feature = "resolver")]
+    fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
+        self.cancel_resolve_now(id)
     }
 
     #[cfg(feature = "udp")]

@@ -1,5 +1,6 @@
 //! Connects to names: the lookup's answers and the race of their addresses (RFC 8305) drive the attempts.
 
+use std::any::TypeId;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,15 +9,18 @@ use std::time::{Duration, Instant};
 
 use sockeye_endpoint::{Host, Target};
 use sockeye_resolver::Resolver;
-use sockeye_resolver::dns::{self, Name, Request};
+use sockeye_resolver::dns::{self, LookupId, Name, Request, StartError};
 use sockeye_resolver::happy_eyeballs::{Attempt, Config, Event, HappyEyeballs, Step};
 
-use super::Inner;
 use super::race::{Asked, Race};
+use super::{Core, Inner};
 use crate::backend::Backend;
 use crate::connect::{AddressFilter, ConnectId};
+use crate::dns::{self as client, DnsDatagrams, DnsStreams};
+use crate::driver::{ForDatagrams, Messages, Streams};
 use crate::id::Token;
-use crate::names::{self, Asker, NameWay};
+use crate::names::{Asker, NameSource, NameWay};
+use crate::options::StreamOptions;
 use crate::outcome::{ConnectFault, PeerName};
 use crate::remote::Command;
 use crate::time::Time;
@@ -57,8 +61,8 @@ impl<B: Backend> Inner<B> {
         self.drive_race(id);
         self.arm_connect(id);
         // What the client knows already comes at once.
-        let client = Rc::clone(&self.names);
-        names::pump(&client, self);
+        let names = Rc::clone(&self.names);
+        client::pump(&names, self);
     }
 
     /// Asks whoever is to be asked: the client of the DNS for names, unless it is the system's turn.
@@ -84,6 +88,16 @@ impl<B: Backend> Inner<B> {
         let waker = Arc::new(move || remote.force(Command::Resolved(id)));
         let query = Resolver::shared().start(target, Instant::now() + within, waker);
         query.map(Asked::System).map_err(io::Error::other)
+    }
+
+    pub(crate) fn resolve_now(&mut self, request: Request, asker: Asker) -> Result<LookupId, StartError> {
+        let names = Rc::clone(&self.names);
+        client::resolve(&names, self, request, asker)
+    }
+
+    pub(crate) fn cancel_resolve_now(&mut self, id: LookupId) -> bool {
+        let names = Rc::clone(&self.names);
+        client::cancel(&names, self, id)
     }
 
     /// The client of the DNS has a result for a connect.
@@ -181,5 +195,35 @@ impl<B: Backend> Inner<B> {
             race.eyeballs.on(now, Event::Failed(attempt));
         }
         self.drive_race(id)
+    }
+}
+
+impl<B: Backend> Core<B> {
+    /// Gives the loop's client of the DNS the services that drive it.
+    pub(crate) fn add_names(&mut self) {
+        let names = &self.inner.names;
+        let datagrams = Box::new(Messages(ForDatagrams(DnsDatagrams(Rc::clone(names)))));
+        let streams = Box::new(Streams::new(DnsStreams(Rc::clone(names))));
+        let datagrams = self.add_datagrams(datagrams, TypeId::of::<DnsDatagrams>());
+        let streams = self.add_streams(
+            streams,
+            StreamOptions::default(),
+            Some(TypeId::of::<DnsStreams>()),
+        );
+        self.inner.names.borrow_mut().set_services(datagrams, streams);
+    }
+
+    /// Chooses who answers for names.
+    pub(crate) fn set_names(&mut self, source: NameSource) {
+        let names = Rc::clone(&self.inner.names);
+        names.borrow_mut().set_source(&mut self.inner, source);
+        client::pump(&names, &mut self.inner);
+    }
+
+    /// Who answers for names.
+    pub(crate) fn name_way(&mut self) -> NameWay {
+        let names = Rc::clone(&self.inner.names);
+        let way = names.borrow_mut().way(&mut self.inner).clone();
+        way
     }
 }

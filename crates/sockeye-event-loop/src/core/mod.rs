@@ -187,7 +187,7 @@ pub(crate) struct Inner<B: Backend> {
     pub(crate) remote: std::sync::Arc<RemoteQueue>,
     /// The client of the DNS; two services of the loop drive it.
     #[cfg(feature = "resolver")]
-    pub(crate) names: crate::names::Shared,
+    pub(crate) names: crate::dns::Shared,
     /// For joined connections: pipes with nothing in them.
     pub(crate) pipes: pipes::Pipes,
     /// Scratch space for sending batches.
@@ -282,7 +282,7 @@ impl<B: Backend> Core<B> {
                 #[cfg(feature = "resolver")]
                 remote: std::sync::Arc::clone(&remote),
                 #[cfg(feature = "resolver")]
-                names: crate::names::unused(),
+                names: crate::dns::new_client(),
                 pipes: pipes::Pipes::default(),
                 sender: None,
                 max_lent: MAX_LENT,

@@ -1,12 +1,13 @@
 //! From a query to what is sent for it. No I/O: who calls it sends, now or later.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sockeye_event_loop::Time;
-use sockeye_resolver::dns::{Edns, Message, Record, RecordData, ResponseCode};
+use sockeye_resolver::dns::{Edns, Message, Question, Record, RecordData, ResponseCode};
 
 use super::behaviour::{Behaviour, CookieSupport, EdnsSupport};
 use super::lies;
@@ -16,6 +17,9 @@ use super::server::{Asked, State, Transport};
 const OWN_UDP_SIZE: u16 = 1_232;
 /// The longest UDP message without EDNS, in bytes (RFC 1035 section 4.2.1).
 const PLAIN_UDP_SIZE: u16 = 512;
+
+/// Questions that are known again, at most; others are new each time.
+const MAX_SEEN: usize = 1 << 16;
 
 /// A message that came in.
 pub(super) struct Asking<'a> {
@@ -27,12 +31,12 @@ pub(super) struct Asking<'a> {
     pub(super) mute: bool,
 }
 
-/// A message to send.
-#[derive(Debug)]
-pub(super) struct Reply {
+/// What is sent for a message: nothing, if it has no messages.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    /// All of it after this time, in order.
     pub(super) after: Duration,
-    pub(super) wire: Vec<u8>,
-    pub(super) from: From,
+    pub(super) messages: Vec<(Vec<u8>, From)>,
 }
 
 /// Where a message by UDP leaves from.
@@ -46,16 +50,16 @@ pub(super) enum From {
     Address(IpAddr),
 }
 
-/// What is sent for a message, in order.
-pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnMut() -> u64) -> Vec<Reply> {
+/// What is to be sent for a message.
+pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnMut() -> u64) -> Replies {
     let Some(&header) = asking.wire.first_chunk::<12>() else {
         state.counters.ignored += 1;
-        return Vec::new();
+        return Replies::default();
     };
     // An answer is never answered: two servers would go on for ever.
     if header[2] & 0x80 != 0 {
         state.counters.ignored += 1;
-        return Vec::new();
+        return Replies::default();
     }
     match asking.transport {
         Transport::Udp => state.counters.udp += 1,
@@ -68,7 +72,7 @@ pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnM
     let behaviour = behaviour_for(state, query.as_ref().ok());
     if asking.mute || state.down || behaviour.is_out(asking.now) || is_lost(&behaviour, asking, random) {
         state.counters.dropped += 1;
-        return Vec::new();
+        return Replies::default();
     }
     let after = delay(&behaviour, random);
     let is_query = (header[2] >> 3) & 15 == 0;
@@ -81,20 +85,31 @@ pub(super) fn reply(state: &mut State, asking: &Asking<'_>, random: &mut dyn FnM
                 ResponseCode::NOT_IMPLEMENTED
             };
             count(state, code, false);
-            return vec![Reply {
+            return Replies {
                 after,
-                wire: bare(header, code),
-                from: From::Asked,
-            }];
+                messages: vec![(bare(header, code), From::Asked)],
+            };
         }
     };
+    if let Some(question) = foreign_question(asking.wire) {
+        count(state, ResponseCode::REFUSED, false);
+        let mut wire = bare(header, ResponseCode::REFUSED);
+        wire.extend_from_slice(question);
+        // One question.
+        wire.iter_mut().skip(5).take(1).for_each(|count| *count = 1);
+        return Replies {
+            after,
+            messages: vec![(wire, From::Asked)],
+        };
+    }
     let answer = answer(state, &behaviour, asking, &query, random);
     let limit = match asking.transport {
         Transport::Tcp => u16::MAX,
         Transport::Udp => udp_limit(&behaviour, &query),
     };
     let cut = asking.transport == Transport::Udp && behaviour.truncate;
-    send(state, &behaviour, asking.transport, &answer, limit, cut, after)
+    let messages = written(state, &behaviour, asking.transport, &answer, limit, cut);
+    Replies { after, messages }
 }
 
 /// A header with a code, and nothing behind it.
@@ -187,7 +202,7 @@ fn answer(
         return answer;
     }
     if !behaviour.lame {
-        fill(state, behaviour, asking, query, &mut answer);
+        fill(state, behaviour, query, &mut answer);
     }
     answer
 }
@@ -243,17 +258,10 @@ fn server_cookie(secret: u64, client: [u8; 8], ip: IpAddr) -> [u8; 8] {
 }
 
 /// What the zones say.
-fn fill(
-    state: &mut State,
-    behaviour: &Behaviour,
-    asking: &Asking<'_>,
-    query: &Message,
-    answer: &mut Message,
-) {
-    let found = query.question.as_ref().filter(|question| {
-        // Transfers (251 to 254 are queries of other kinds) and other classes are nothing that is done here.
-        !(251..=254).contains(&question.record_type.0) && is_internet(asking.wire)
-    });
+fn fill(state: &mut State, behaviour: &Behaviour, query: &Message, answer: &mut Message) {
+    // 251 to 254 ask for transfers and the like, which are not done here.
+    let asked = query.question.as_ref();
+    let found = asked.filter(|question| !(251..=254).contains(&question.record_type.0));
     let Some(found) = found.and_then(|question| state.zones.find(question)) else {
         answer.code = ResponseCode::REFUSED;
         return;
@@ -268,12 +276,20 @@ fn fill(
     }
     if let Some(question) = &query.question
         && !behaviour.rebind.is_empty()
-        && !state.seen.insert(question.clone())
+        && is_known(&mut state.seen, question)
     {
         for ip in &behaviour.rebind {
             replace_addresses(&mut answer.answers, *ip);
         }
     }
+}
+
+/// Whether a question has been asked before; from now on it has.
+fn is_known(seen: &mut HashSet<Question>, question: &Question) -> bool {
+    if seen.len() == MAX_SEEN {
+        return seen.contains(question);
+    }
+    !seen.insert(question.clone())
 }
 
 /// Puts an address in the place of those of its family.
@@ -287,20 +303,20 @@ pub(super) fn replace_addresses(records: &mut [Record], ip: IpAddr) {
     }
 }
 
-/// Whether the question, which has been read before, is one of class IN or ANY.
-fn is_internet(wire: &[u8]) -> bool {
-    let mut rest = wire.get(12..).unwrap_or_default();
-    while let Some((&len, after)) = rest.split_first() {
-        rest = match len {
-            0 => {
-                return matches!(after, [_, _, 0, 1 | 255, ..]);
-            }
-            // The first name of a message has nothing before it that it could point at but the header.
-            64.. => return false,
-            _ => after.get(usize::from(len)..).unwrap_or_default(),
-        };
+/// The bytes of a question, which has been read before, if its class is neither IN nor ANY: what reads messages does not say.
+fn foreign_question(wire: &[u8]) -> Option<&[u8]> {
+    let question = wire.get(12..)?;
+    let mut at = 0;
+    // No pointers: the first name of a message has nothing before it that it could point at.
+    while let Some(len @ 1..64) = question.get(at) {
+        at += usize::from(*len) + 1;
     }
-    false
+    let end = at + 5;
+    match question.get(at..end)? {
+        [0, _, _, 0, 1 | 255] => None,
+        [0, ..] => question.get(..end),
+        _ => None,
+    }
 }
 
 /// How long an answer by UDP may be.
@@ -313,27 +329,25 @@ fn udp_limit(behaviour: &Behaviour, query: &Message) -> u16 {
 }
 
 /// The lies by UDP, the answer, and its copies.
-fn send(
+fn written(
     state: &mut State,
     behaviour: &Behaviour,
     transport: Transport,
     answer: &Message,
     limit: u16,
     cut: bool,
-    after: Duration,
-) -> Vec<Reply> {
-    let mut replies = Vec::new();
+) -> Vec<(Vec<u8>, From)> {
+    let mut messages = Vec::new();
     let lies = match transport {
         Transport::Udp => behaviour.lies.as_slice(),
         Transport::Tcp => &[],
     };
     for lie in lies {
-        let (wire, from) = lies::told(*lie, answer, limit);
         state.counters.lied += 1;
-        replies.push(Reply { after, wire, from });
+        messages.push(lies::told(*lie, answer, limit));
     }
     if !lies.is_empty() && !behaviour.honest_after {
-        return replies;
+        return messages;
     }
     let mut wire = Vec::new();
     if cut {
@@ -353,16 +367,8 @@ fn send(
         Transport::Tcp => 0,
     };
     for _ in 0..copies {
-        replies.push(Reply {
-            after,
-            wire: wire.clone(),
-            from: From::Asked,
-        });
+        messages.push((wire.clone(), From::Asked));
     }
-    replies.push(Reply {
-        after,
-        wire,
-        from: From::Asked,
-    });
-    replies
+    messages.push((wire, From::Asked));
+    messages
 }

@@ -157,6 +157,9 @@ pub enum CookieSupport {
 }
 
 /// What a server does by TCP.
+///
+/// One that does not listen at all, so that connections are refused, is made by `close_listener` of
+/// [`Served::listener`](super::Served::listener).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TcpSupport {
     /// It answers, in the order in which answers are ready.

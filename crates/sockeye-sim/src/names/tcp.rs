@@ -129,13 +129,13 @@ impl StreamService for NameServerTcp {
                 stream.close();
                 break;
             }
-            for reply in replies {
-                if reply.after.is_zero() {
-                    session.send(stream, &reply.wire);
+            for (wire, _) in replies.messages {
+                if replies.after.is_zero() {
+                    session.send(stream, &wire);
                 } else {
                     session.next += 1;
-                    session.waiting.insert(session.next, reply.wire);
-                    stream.set_timer(reply.after, session.next);
+                    session.waiting.insert(session.next, wire);
+                    stream.set_timer(replies.after, session.next);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use proptest::prelude::*;
 use sockeye_resolver::dns::{
     Binding, Name, NameError, Question, Record, RecordData, RecordType, ResponseCode,
 };
@@ -114,6 +115,20 @@ fn what_is_no_zone_says_where_and_why() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_quotation_mark_goes_on_a_key_and_begins_a_word_after_a_blank() {
+    let zones: Zones = "test. 1 SOA a b 1 1 1 1 1\ntest. 1 TXT a= \"b\" c=\"d e\" \"f\"\"g\""
+        .parse()
+        .unwrap();
+    let texts = find(&zones, "test", RecordType::TXT)
+        .unwrap()
+        .answers
+        .remove(0)
+        .data;
+    let expected: Vec<Box<[u8]>> = [&b"a="[..], b"b", b"c=d e", b"f", b"g"].map(Into::into).into();
+    assert_eq!(texts, RecordData::Txt(expected));
 }
 
 #[test]
@@ -292,5 +307,56 @@ fn each_of_many_names_is_found() {
     for number in (0..50_000_u32).step_by(7) {
         let found = find(&zones, &format!("HOST-{number}.test"), RecordType::A).unwrap();
         assert_eq!(found.answers[0].data, RecordData::A(number.into()));
+    }
+}
+
+/// Words that mean something in a zone file, often in a place where they should not be.
+fn zone_like() -> impl Strategy<Value = String> {
+    let words = [
+        "$ORIGIN",
+        "$TTL",
+        "@",
+        "a",
+        "a.test.",
+        "\\",
+        "\\256",
+        "\"",
+        "(",
+        ")",
+        ";",
+        "\n",
+        " ",
+        "\t",
+        "IN",
+        "60",
+        "1h",
+        "A",
+        "AAAA",
+        "SOA",
+        "TXT",
+        "CAA",
+        "HTTPS",
+        "TYPE1",
+        "\\#",
+        "2",
+        "c0",
+        "192.0.2.1",
+        "::1",
+        "alpn=",
+        "key9=\"",
+        ".",
+        "..",
+        "*",
+        "ü",
+    ];
+    prop::collection::vec(prop::sample::select(words.to_vec()), 0..40).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn prop_a_text_is_a_zone_or_says_on_which_line_it_is_none(text in prop_oneof![zone_like(), any::<String>()]) {
+        if let Err(error) = text.parse::<Zones>() {
+            prop_assert!((1..=text.matches('\n').count() + 1).contains(&error.line), "{error}");
+        }
     }
 }

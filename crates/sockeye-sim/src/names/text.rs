@@ -125,6 +125,8 @@ impl Scanner<'_> {
                 next,
                 None | Some('\n' | '\r' | ' ' | '\t' | '(' | ')' | ';' | '"')
             );
+            // `key="value"` is one word, as RFC 9460 section 2.1 has it.
+            let is_value = next == Some('"') && word.ends_with('=');
             if ends_word && !word.is_empty() {
                 line.words.push(Word {
                     text: std::mem::take(&mut word),
@@ -143,12 +145,8 @@ impl Scanner<'_> {
                 }
                 Some('"') => {
                     let text = self.quoted().ok_or(unbalanced)?;
-                    // `key="value"` is one word, as RFC 9460 section 2.1 has it.
                     match line.words.last_mut() {
-                        Some(last) if last.text.ends_with('=') && !last.quoted => {
-                            last.text.push_str(&text);
-                            last.quoted = true;
-                        }
+                        Some(key) if is_value => key.text.push_str(&text),
                         _ => line.words.push(Word { text, quoted: true }),
                     }
                 }

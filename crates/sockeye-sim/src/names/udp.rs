@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use sockeye_event_loop::{CloseReason, Context, Datagram, DatagramId, DatagramService, Datagrams, Meta};
 use sockeye_socket::Incoming;
 
-use super::answer::{Asking, From, Reply, reply};
+use super::answer::{Asking, From, reply};
 use super::server::{NameServer, Transport};
 
 /// Answers that may wait for their time. Queries beyond them are dropped.
@@ -21,11 +21,10 @@ pub struct NameServerUdp {
     next: u64,
 }
 
-/// An answer that waits for its time.
+/// What is sent for one query, when its time has come.
 #[derive(Debug)]
 struct Waiting {
-    wire: Vec<u8>,
-    from: From,
+    messages: Vec<(Vec<u8>, From)>,
     to: SocketAddr,
     meta: Meta,
 }
@@ -40,25 +39,29 @@ impl NameServerUdp {
         }
     }
 
-    /// Sends an answer from the address that was asked, or as its lie wants it.
+    /// Sends answers from the address that was asked, or as their lies want it.
     fn send(&self, socket: &mut Datagrams<'_>, waiting: &Waiting) {
         let mut asked = Incoming::new(&[], waiting.to);
         asked.meta = waiting.meta;
-        let message = asked.reply(&waiting.wire);
-        // What does not fit into the queue is lost, as it would be on the way.
-        let _ = match waiting.from {
-            From::Asked => socket.send(&message),
-            From::Address(ip) => socket.send(&message.source(ip)),
-            From::OtherPort => {
-                let own = self.sockets.iter().position(|id| *id == socket.id());
-                let next = own.map(|own| (own + 1) % self.sockets.len());
-                let other = next.and_then(|next| self.sockets.get(next));
-                match other.filter(|id| **id != socket.id()) {
-                    Some(other) => socket.other(*other).send(&message),
-                    None => return,
-                }
-            }
-        };
+        for (wire, from) in &waiting.messages {
+            let message = asked.reply(wire);
+            // What does not fit into the queue is lost, as it would be on the way.
+            let _ = match from {
+                From::Asked => socket.send(&message),
+                From::Address(ip) => socket.send(&message.source(*ip)),
+                From::OtherPort => match self.other_socket(socket.id()) {
+                    Some(other) => socket.other(other).send(&message),
+                    None => continue,
+                },
+            };
+        }
+    }
+
+    /// The socket after that one.
+    fn other_socket(&self, id: DatagramId) -> Option<DatagramId> {
+        let own = self.sockets.iter().position(|socket| *socket == id)?;
+        let other = self.sockets.iter().cycle().nth(own + 1)?;
+        (*other != id).then_some(*other)
     }
 }
 
@@ -77,22 +80,19 @@ impl DatagramService for NameServerUdp {
             mute: false,
         };
         let replies = reply(&mut self.server.state(), &asking, &mut || socket.random());
-        for Reply { after, wire, from } in replies {
-            let waiting = Waiting {
-                wire,
-                from,
-                to: datagram.source,
-                meta: datagram.meta,
-            };
-            if after.is_zero() {
-                self.send(socket, &waiting);
-            } else if self.waiting.len() < MAX_WAITING {
-                self.next += 1;
-                self.waiting.insert(self.next, waiting);
-                socket.set_timer(after, self.next);
-            } else {
-                self.server.state().counters.dropped += 1;
-            }
+        let waiting = Waiting {
+            messages: replies.messages,
+            to: datagram.source,
+            meta: datagram.meta,
+        };
+        if replies.after.is_zero() {
+            self.send(socket, &waiting);
+        } else if self.waiting.len() < MAX_WAITING {
+            self.next += 1;
+            self.waiting.insert(self.next, waiting);
+            socket.set_timer(replies.after, self.next);
+        } else {
+            self.server.state().counters.dropped += 1;
         }
     }
 

@@ -1,3 +1,5 @@
+//! Records as text.
+
 use std::net::Ipv6Addr;
 
 use super::{Binding, Record, RecordData, RecordType, RecordTypeError};

@@ -13,11 +13,12 @@ use sockeye_resolver::dns::{
 use sockeye_resolver::files::{Environment, Paths, SystemFiles};
 use sockeye_socket::Outgoing;
 
-use super::{DnsConfig, DnsStreams, HostNames, NameSource, NameWay};
+use super::DnsStreams;
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
 use crate::host::{Due, Host};
 use crate::id::{ServiceHandle, StreamServiceId, TimerId, Token};
+use crate::names::{Asker, DnsConfig, HostNames, NameSource, NameWay};
 use crate::options::DatagramOptions;
 use crate::time::Time;
 
@@ -25,17 +26,6 @@ use crate::time::Time;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a connection to a server may take to be established: the engine gives up before.
 const CONNECT: Duration = Duration::from_secs(30);
-
-/// Who waits for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asker {
-    /// A connect to a name.
-    Connect(ConnectId),
-    /// A service as a whole.
-    Service(u16),
-    /// Whoever owns the loop.
-    Owner,
-}
 
 /// The client as the loop's parts share it.
 pub(crate) type Shared = Rc<RefCell<Client>>;
@@ -76,14 +66,14 @@ fn since_origin(now: Time) -> Duration {
 }
 
 impl Client {
-    pub(crate) fn new(datagrams: u16, streams: u16) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             source: NameSource::Auto,
             files: None,
             engine: None,
             way: NameWay::Dns,
-            datagrams,
-            streams,
+            datagrams: u16::MAX,
+            streams: u16::MAX,
             tls: None,
             sockets: HashMap::new(),
             numbers: HashMap::new(),
@@ -95,12 +85,15 @@ impl Client {
         }
     }
 
+    /// Says which services own the sockets and the connections.
+    pub(crate) fn set_services(&mut self, datagrams: u16, streams: u16) {
+        (self.datagrams, self.streams) = (datagrams, streams);
+    }
+
     /// Chooses who is asked from now on. What is under way is asked anew.
     pub(crate) fn set_source(&mut self, host: &mut dyn Host, source: NameSource) {
         self.source = source;
         self.files = None;
-        let before = self.engine.take();
-        self.engine = before;
         let now = since_origin(host.now());
         let (way, config) = self.choose(host);
         self.way = way;

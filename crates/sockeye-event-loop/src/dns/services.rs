@@ -1,7 +1,6 @@
 //! The two services that own the sockets of the client.
 
 use std::io;
-use std::rc::Rc;
 
 use sockeye_socket::QueueEntry;
 
@@ -68,7 +67,7 @@ impl DatagramService for DnsDatagrams {
 
 /// Questions and answers by connections; inside of TLS it is the inner service.
 #[derive(Debug)]
-pub(crate) struct DnsStreams(Shared);
+pub(crate) struct DnsStreams(pub(crate) Shared);
 
 /// A connection to a name server, by its number in the engine.
 #[derive(Debug)]
@@ -120,11 +119,5 @@ impl StreamService for DnsStreams {
             self.0.borrow_mut().forget_line(now, number);
             pump(&self.0, context.host);
         }
-    }
-}
-
-impl DnsStreams {
-    pub(crate) fn of(client: &Shared) -> Self {
-        Self(Rc::clone(client))
     }
 }
