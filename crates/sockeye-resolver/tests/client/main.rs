@@ -252,8 +252,10 @@ fn a_server_at_an_ipv6_address() {
 #[test]
 fn a_server_under_tls_cannot_be_reached() {
     let address: SocketAddr = "127.0.0.1:853".parse().unwrap();
-    let mut options = DnsOptions::default();
-    options.servers = vec![sockeye_resolver::dns::Server::new(address).by(Carrier::Tls)];
+    let options = DnsOptions {
+        servers: vec![sockeye_resolver::dns::Server::new(address).by(Carrier::Tls)],
+        ..DnsOptions::default()
+    };
     let mut client = Client::new(options, LocalNames::default());
     assert_eq!(
         client.query(a("n1.test")),
