@@ -12,11 +12,11 @@
 //! use sockeye_sim::names::{Behaviour, NameServer, Rule, Zones};
 //!
 //! let zones: Zones = "
-//!     $ORIGIN example.test.
-//!     $TTL 1h
-//!     @    SOA   ns admin 1 2h 15m 14d 60
-//!     www  A     192.0.2.1
-//!          AAAA  2001:db8::1
+//! $ORIGIN example.test.
+//! $TTL 1h
+//! @    SOA   ns admin 1 2h 15m 14d 60
+//! www  A     192.0.2.1
+//!      AAAA  2001:db8::1
 //! ".parse()?;
 //! // 20 ms away, and AAAA fails.
 //! let broken = Rule::for_type(RecordType::AAAA, Behaviour::code(ResponseCode::SERVER_FAILURE));

@@ -19,9 +19,9 @@ const MAX_CHAIN: usize = 16;
 /// use sockeye_sim::names::Zones;
 ///
 /// let zones: Zones = "$ORIGIN example.test.
-///     @    3600 SOA ns admin 1 7200 900 1209600 60
-///     www  300  A   192.0.2.1
-///     *    300  TXT \"anyone\"".parse()?;
+/// @    3600 SOA ns admin 1 7200 900 1209600 60
+/// www  300  A   192.0.2.1
+/// *    300  TXT \"anyone\"".parse()?;
 /// let same = Zones::new().zone("example.test".parse()?);
 /// assert_eq!((zones.name_count(), same.name_count()), (3, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
