@@ -245,7 +245,7 @@ pub trait Backend: Sized + 'static {
         if self.has_system() {
             HostNames::Machine
         } else {
-            HostNames::Given(crate::names::DnsConfig::default())
+            HostNames::Given(Box::default())
         }
     }
 

@@ -25,7 +25,7 @@ use crate::id::StreamServiceId;
 use crate::id::{AnyId, DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
 #[cfg(feature = "resolver")]
-use crate::names::{Asker, NameSource, NameWay};
+use crate::names::{Asker, NameSource, Way};
 use crate::options::{
     DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions,
     UnixDatagramOptions, UnixListenOptions,
@@ -164,7 +164,7 @@ impl<B: Backend> EventLoop<B> {
 
     /// Who is asked for the addresses of a target now, and why.
     #[cfg(feature = "resolver")]
-    pub fn name_way(&mut self) -> NameWay {
+    pub fn name_way(&mut self) -> Way {
         self.core.name_way()
     }
 

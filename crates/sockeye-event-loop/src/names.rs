@@ -5,6 +5,8 @@ use std::sync::Arc;
 use sockeye_resolver::dns::{DnsOptions, LocalNames};
 use sockeye_resolver::files::SystemNames;
 
+pub use sockeye_resolver::files::Way;
+
 use crate::connect::ConnectId;
 
 /// Who waits for an answer.
@@ -29,7 +31,7 @@ pub enum NameSource {
     /// The system's own resolver (getaddrinfo(3)), on threads.
     System,
     /// These servers and this hosts file.
-    Dns(DnsConfig),
+    Dns(Box<DnsConfig>),
 }
 
 /// Whom to ask, and what is known without asking.
@@ -54,29 +56,6 @@ impl DnsConfig {
     }
 }
 
-/// Who is asked for names now, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NameWay {
-    /// The client of the DNS.
-    Dns,
-    /// The system's own resolver.
-    System {
-        /// Why: the source that nsswitch.conf asks for, or that it was chosen.
-        because: String,
-    },
-}
-
-impl NameWay {
-    /// The system's own resolver, and why.
-    #[must_use]
-    pub fn system(because: impl Into<String>) -> Self {
-        Self::System {
-            because: because.into(),
-        }
-    }
-}
-
 /// What a backend's host knows of names.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -84,5 +63,5 @@ pub enum HostNames {
     /// The files of this machine.
     Machine,
     /// What a simulated host was given.
-    Given(DnsConfig),
+    Given(Box<DnsConfig>),
 }

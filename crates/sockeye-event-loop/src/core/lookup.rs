@@ -19,7 +19,7 @@ use crate::connect::{AddressFilter, ConnectId};
 use crate::dns::{self as client, DnsDatagrams, DnsStreams};
 use crate::driver::{ForDatagrams, Messages, Streams};
 use crate::id::Token;
-use crate::names::{Asker, NameSource, NameWay};
+use crate::names::{Asker, NameSource, Way};
 use crate::options::StreamOptions;
 use crate::outcome::{ConnectFault, PeerName};
 use crate::remote::Command;
@@ -70,7 +70,7 @@ impl<B: Backend> Inner<B> {
         if let Host::Name(name) = target.host() {
             let client = Rc::clone(&self.names);
             let way = client.borrow_mut().way(self).clone();
-            if way == NameWay::Dns {
+            if way == Way::Dns {
                 let name = Name::try_from(name).map_err(io::Error::other)?;
                 let complete = matches!(target.host(), Host::Name(name) if name.as_str().ends_with('.'));
                 let request = Request::addresses(name).within(within);
@@ -221,9 +221,9 @@ impl<B: Backend> Core<B> {
     }
 
     /// Who answers for names.
-    pub(crate) fn name_way(&mut self) -> NameWay {
+    pub(crate) fn name_way(&mut self) -> Way {
         let names = Rc::clone(&self.inner.names);
-        let way = names.borrow_mut().way(&mut self.inner).clone();
-        way
+        let mut names = names.borrow_mut();
+        names.way(&mut self.inner).clone()
     }
 }

@@ -27,6 +27,9 @@ pub(super) enum Asked {
     },
 }
 
+/// What has come of a family.
+type Arrival = (AddressFamily, Result<Vec<SocketAddr>, Option<io::Error>>);
+
 /// A lookup and the race of its addresses.
 pub(crate) struct Race {
     pub(super) asked: Asked,
@@ -73,7 +76,7 @@ impl Race {
     }
 
     /// What has come, by family; an error of `None` says that there is nothing to wait for.
-    fn arrived(&mut self) -> Vec<(AddressFamily, Result<Vec<SocketAddr>, Option<io::Error>>)> {
+    fn arrived(&mut self) -> Vec<Arrival> {
         match &mut self.asked {
             Asked::System(query) => {
                 let mut all = Vec::new();
@@ -121,7 +124,7 @@ impl Race {
     }
 }
 
-fn by_family(event: dns::Event, port: u16) -> (AddressFamily, Result<Vec<SocketAddr>, Option<io::Error>>) {
+fn by_family(event: dns::Event, port: u16) -> Arrival {
     let family = match event.record_type {
         RecordType::AAAA => AddressFamily::V6,
         _ => AddressFamily::V4,

@@ -18,7 +18,7 @@ use crate::connect::{ConnectId, ConnectRequest};
 use crate::context::Context;
 use crate::host::{Due, Host};
 use crate::id::{ServiceHandle, StreamServiceId, TimerId, Token};
-use crate::names::{Asker, DnsConfig, HostNames, NameSource, NameWay};
+use crate::names::{Asker, DnsConfig, HostNames, NameSource, Way};
 use crate::options::DatagramOptions;
 use crate::time::Time;
 
@@ -46,7 +46,7 @@ pub(crate) struct Client {
     source: NameSource,
     files: Option<SystemFiles>,
     engine: Option<Engine>,
-    way: NameWay,
+    way: Way,
     /// The services that own the sockets and the connections.
     datagrams: u16,
     streams: u16,
@@ -71,7 +71,7 @@ impl Client {
             source: NameSource::Auto,
             files: None,
             engine: None,
-            way: NameWay::Dns,
+            way: Way::Dns,
             datagrams: u16::MAX,
             streams: u16::MAX,
             tls: None,
@@ -122,38 +122,38 @@ impl Client {
             && let Some(engine) = &mut self.engine
         {
             let config = DnsConfig::of(files.names());
-            self.way = way_of(files);
+            self.way = files.names().way();
             engine.set_local_names(config.local);
             engine.reconfigure(now, config.options);
         }
     }
 
-    fn choose(&mut self, host: &mut dyn Host) -> (NameWay, DnsConfig) {
+    fn choose(&mut self, host: &mut dyn Host) -> (Way, DnsConfig) {
         let from_files = |files: &mut Option<SystemFiles>| {
             let load = || SystemFiles::load(&Paths::default(), &Environment::from_process(), LOOK_AGAIN);
             let files = files.get_or_insert_with(load);
-            (way_of(files), DnsConfig::of(files.names()))
+            (files.names().way(), DnsConfig::of(files.names()))
         };
         match &self.source {
-            NameSource::Dns(config) => (NameWay::Dns, config.clone()),
+            NameSource::Dns(config) => (Way::Dns, DnsConfig::clone(config)),
             NameSource::System => {
                 let (_, config) = from_files(&mut self.files);
                 let because = "it was chosen".to_owned();
-                (NameWay::System { because }, config)
+                (Way::System { because }, config)
             }
             NameSource::Auto => match host.host_names() {
-                HostNames::Given(config) => (NameWay::Dns, config),
+                HostNames::Given(config) => (Way::Dns, *config),
                 HostNames::Machine => from_files(&mut self.files),
             },
         }
     }
 
     /// Who is asked for the addresses of a target.
-    pub(crate) fn way(&mut self, host: &mut dyn Host) -> &NameWay {
+    pub(crate) fn way(&mut self, host: &mut dyn Host) -> &Way {
         self.prepare(host);
         if matches!(self.source, NameSource::System) {
             // Files that have changed do not change what was chosen.
-            self.way = NameWay::System {
+            self.way = Way::System {
                 because: "it was chosen".to_owned(),
             };
         }
@@ -407,15 +407,6 @@ fn started(host: &mut dyn Host, config: DnsConfig) -> Engine {
     let mut engine = Engine::new(config.options, random);
     engine.set_local_names(config.local);
     engine
-}
-
-fn way_of(files: &SystemFiles) -> NameWay {
-    match files.names().nsswitch.needs_system() {
-        Some(source) => NameWay::System {
-            because: format!("nsswitch.conf asks for {source}"),
-        },
-        None => NameWay::Dns,
-    }
 }
 
 /// Sends what is to be sent, passes on what is answered, and sets the timer. Nobody may hold the client meanwhile.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sockeye::endpoint::{Host, Target};
-use sockeye::event_loop::names::{DnsConfig, NameSource, NameWay};
+use sockeye::event_loop::names::{DnsConfig, NameSource, Way};
 use sockeye::event_loop::{EventLoop, LoopOptions};
 use sockeye::resolver::dns::{Answer, Carrier, LookupId, Name, QueryError, RecordType, Request, Server};
 use sockeye::resolver::files::{Environment, Paths, SystemNames};
@@ -54,7 +54,9 @@ impl Client {
             _ => Carrier::Udp,
         };
         if !servers.is_empty() || carrier != Carrier::Udp {
-            events.set_names(NameSource::Dns(configured(arguments, servers, carrier, timeout)?));
+            events.set_names(NameSource::Dns(Box::new(configured(
+                arguments, servers, carrier, timeout,
+            )?)));
         }
         if carrier == Carrier::Tls {
             super::tls::carry(&mut events, arguments)?;
@@ -63,7 +65,7 @@ impl Client {
     }
 
     /// Who answers for the addresses of targets.
-    pub(super) fn way(&mut self) -> NameWay {
+    pub(super) fn way(&mut self) -> Way {
         self.events.name_way()
     }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sockeye::endpoint::{Target, TargetDefaults, Transport};
-use sockeye::event_loop::names::NameWay;
+use sockeye::event_loop::names::Way;
 use sockeye::resolver::dns::{Finding, Name, RecordType};
 use sockeye::resolver::order;
 use sockeye::resolver::order::PolicyTable;
@@ -186,7 +186,9 @@ fn targets(
     let mut exit = Exit::Success;
     let timeout = Duration::from_secs_f64(arguments.timeout);
     let way = if arguments.system {
-        NameWay::system("--system")
+        Way::System {
+            because: "--system".to_owned(),
+        }
     } else {
         client.way()
     };
@@ -218,17 +220,12 @@ fn failed(error: String) -> Resolution {
     }
 }
 
-fn resolve(
-    target: &Target,
-    client: &mut Client,
-    way: &NameWay,
-    timeout: Duration,
-) -> anyhow::Result<Resolution> {
+fn resolve(target: &Target, client: &mut Client, way: &Way, timeout: Duration) -> anyhow::Result<Resolution> {
     let start = Instant::now();
     let name = ask::name_of(target);
     let way = name.is_some().then(|| way.clone());
     let families: Vec<Family> = match (name, &way) {
-        (Some(name), Some(NameWay::Dns)) => {
+        (Some(name), Some(Way::Dns)) => {
             let (name, search) = name?;
             let outcomes = client.ask(vec![Question::Addresses(name, search)])?;
             outcomes

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sockeye::event_loop::names::NameWay;
+use sockeye::event_loop::names::Way;
 use sockeye::resolver::dns::{Answer, Finding, Flags, Origin, Record};
 use sockeye::resolver::{AddressFamily, Resolved};
 
@@ -158,7 +158,7 @@ pub(super) struct Resolution {
     pub(super) families: Vec<Family>,
     pub(super) took: Duration,
     pub(super) error: Option<String>,
-    pub(super) way: Option<NameWay>,
+    pub(super) way: Option<Way>,
 }
 
 fn record(family: AddressFamily) -> &'static str {
@@ -212,7 +212,7 @@ pub(super) fn target_object(text: &str, resolution: &Resolution) -> Value {
         "addresses": resolution.resolved.iter().map(address).collect::<Vec<_>>(),
         "answers": resolution.families.iter().map(answer).collect::<Vec<_>>(),
         "way": resolution.way.as_ref().map(|way| match way {
-            NameWay::Dns => "dns",
+            Way::Dns => "dns",
             _ => "system",
         }),
         "took_ms": ms(resolution.took),
@@ -255,8 +255,8 @@ pub(super) fn target_lines(text: &str, resolution: &Resolution, short: bool) -> 
     }
     let took = format!("  took {:.1} ms", ms(resolution.took));
     lines.push(match &resolution.way {
-        Some(NameWay::Dns) => format!("{took}, {}", answered_by(&resolution.families)),
-        Some(NameWay::System { because }) => format!("{took}, by the system's resolver ({because})"),
+        Some(Way::Dns) => format!("{took}, {}", answered_by(&resolution.families)),
+        Some(Way::System { because }) => format!("{took}, by the system's resolver ({because})"),
         _ => took,
     });
     lines
