@@ -61,6 +61,8 @@ impl Need {
             "unshare" | "nsenter" => "util-linux",
             "mtr" => "mtr-tiny",
             "ssh" => "openssh-client",
+            "dig" => "bind9-dnsutils",
+            "dnsmasq" => "dnsmasq-base",
             other => other,
         };
         Self::Program { name, package }

@@ -21,6 +21,7 @@ mod exit;
 mod names;
 mod output;
 mod probing;
+mod reverse;
 mod services;
 mod signals;
 

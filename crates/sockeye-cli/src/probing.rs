@@ -158,12 +158,12 @@ pub(crate) fn given_up(fault: Option<io::Error>) -> anyhow::Result<()> {
 pub(crate) fn run<T>(
     events: &mut EventLoop,
     inbox: &Inbox<T>,
-    mut print: impl FnMut(T) -> anyhow::Result<bool>,
+    mut print: impl FnMut(&mut EventLoop, T) -> anyhow::Result<bool>,
 ) -> anyhow::Result<bool> {
     loop {
         events.turn(None).context("run the event loop")?;
         while let Some(event) = inbox.take() {
-            if print(event)? {
+            if print(events, event)? {
                 return Ok(true);
             }
         }

@@ -14,7 +14,7 @@
 use std::fmt::Debug;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
@@ -25,6 +25,8 @@ use sockeye_socket::unix::Credentials;
 use sockeye_socket::{Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
 pub use crate::id::Token;
+#[cfg(feature = "resolver")]
+use crate::names::HostNames;
 use crate::options::{
     ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption, UnixDatagramOptions,
     UnixListenOptions,
@@ -230,6 +232,28 @@ pub trait Backend: Sized + 'static {
     fn spins(&mut self, how_long: std::time::Duration) -> bool {
         let _ = how_long;
         false
+    }
+
+    /// Whether this is the machine itself, whose files say who answers for names. `false` in a simulation.
+    fn has_system(&self) -> bool {
+        true
+    }
+
+    /// What this host knows of names: the machine's files, or what a simulated host was given.
+    #[cfg(feature = "resolver")]
+    fn names(&mut self) -> HostNames {
+        if self.has_system() {
+            HostNames::Machine
+        } else {
+            HostNames::Given(Box::default())
+        }
+    }
+
+    /// The address that packets to `destination` would leave from; `None` without a route. By it the addresses of a name are
+    /// put into their order (RFC 6724).
+    fn source_of(&mut self, destination: SocketAddr) -> Option<IpAddr> {
+        let _ = destination;
+        None
     }
 
     /// The next signal that came in, where the backend delivers signals.

@@ -73,8 +73,9 @@ impl ConnectRequest {
         }
     }
 
-    /// To a name or an address. Names are looked up off the loop, IPv6 and IPv4 apart, and their addresses are tried
-    /// by Happy Eyeballs (RFC 8305) as they come. In a simulation too it is the real system that is asked for names.
+    /// To a name or an address. IPv6 and IPv4 addresses are looked up apart and tried by Happy Eyeballs (RFC 8305) as they
+    /// come. Who is asked says [`EventLoop::set_names`](crate::EventLoop::set_names): by default the name servers of this
+    /// machine or of the simulated host.
     #[cfg(feature = "resolver")]
     #[must_use]
     pub fn to_target(target: sockeye_endpoint::Target) -> Self {

@@ -64,6 +64,24 @@ impl<'a> Context<'a> {
         self.host.cancel_connect(id)
     }
 
+    /// Looks a name up, for this service: `on_answer` follows.
+    ///
+    /// # Errors
+    /// [`StartError`](sockeye_resolver::dns::StartError) where too many lookups are under way.
+    #[cfg(feature = "resolver")]
+    pub fn resolve(
+        &mut self,
+        request: sockeye_resolver::dns::Request,
+    ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
+        self.host.resolve(self.service, request)
+    }
+
+    /// Gives a lookup up: no `on_answer` of it follows, unless it was on its way. `false` if it was over.
+    #[cfg(feature = "resolver")]
+    pub fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
+        self.host.cancel_resolve(id)
+    }
+
     /// Listens, for this service.
     ///
     /// # Errors

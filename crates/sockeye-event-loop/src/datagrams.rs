@@ -65,6 +65,12 @@ impl<'a> Datagrams<'a> {
         }
     }
 
+    /// The loop.
+    #[cfg(feature = "resolver")]
+    pub(crate) fn host(&mut self) -> &mut dyn Host {
+        &mut *self.host
+    }
+
     /// Whether it was closed through this very handle.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {

@@ -38,6 +38,8 @@ pub(crate) enum ServiceEvent {
     ConnectFailed(ConnectFailure),
     ListenerLost(ListenerId, io::Error),
     Timer(u64),
+    #[cfg(feature = "resolver")]
+    Answered(Box<sockeye_resolver::dns::Event>),
 }
 
 /// A service as the core holds it: one trait object for every kind, so that the fast path has nothing to tell
@@ -156,6 +158,8 @@ impl<S: StreamService> StreamDriver for Streams<S> {
                 self.service.on_listener_lost(context, listener, error);
             }
             ServiceEvent::Timer(key) => self.service.on_service_timer(context, key),
+            #[cfg(feature = "resolver")]
+            ServiceEvent::Answered(event) => self.service.on_answer(context, *event),
         }
     }
 }

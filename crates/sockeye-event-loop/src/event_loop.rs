@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use sockeye_endpoint::{Endpoint, Transport, UnixName};
+#[cfg(feature = "resolver")]
+use sockeye_resolver::dns::Server;
 use sockeye_socket::{Op, OpError};
 
 use crate::backend::Backend;
@@ -18,8 +20,12 @@ use crate::core::scratch::Scratch;
 use crate::core::{Core, duty};
 use crate::driver::{ForDatagrams, ForPackets, Messages, Streams};
 use crate::host::Host;
+#[cfg(feature = "resolver")]
+use crate::id::StreamServiceId;
 use crate::id::{AnyId, DatagramId, ListenerId, ServiceHandle, StreamId};
 use crate::kernel::Mio;
+#[cfg(feature = "resolver")]
+use crate::names::{Asker, NameSource, Way};
 use crate::options::{
     DatagramOptions, ListenOptions, LoopOptions, PacketOptions, PairOptions, StreamOptions,
     UnixDatagramOptions, UnixListenOptions,
@@ -140,10 +146,75 @@ impl<B: Backend> EventLoop<B> {
     #[must_use]
     pub fn with_backend(backend: B, options: LoopOptions) -> Self {
         let events = backend.events(options.events_per_turn);
-        Self {
-            events,
-            core: Core::new(backend, options),
-        }
+        #[cfg_attr(
+            not(feature = "resolver"),
+            expect(unused_mut, reason = "only names change it")
+        )]
+        let mut core = Core::new(backend, options);
+        #[cfg(feature = "resolver")]
+        core.add_names();
+        Self { events, core }
+    }
+
+    /// Chooses who answers for names from now on; lookups under way are asked anew. Before it is called: [`NameSource::Auto`].
+    #[cfg(feature = "resolver")]
+    pub fn set_names(&mut self, source: NameSource) {
+        self.core.set_names(source);
+    }
+
+    /// Who is asked for the addresses of a target now, and why.
+    #[cfg(feature = "resolver")]
+    pub fn name_way(&mut self) -> Way {
+        self.core.name_way()
+    }
+
+    /// Says how servers of [`Carrier::Tls`](sockeye_resolver::dns::Carrier) are connected to: `connect` begins a connection
+    /// for the service that it is given, or says `None`. `TlsConnector::carry_names` of `sockeye-tls` does it; without any,
+    /// such servers cannot be reached.
+    #[cfg(feature = "resolver")]
+    pub fn set_dns_tls(
+        &mut self,
+        connect: impl FnMut(&mut Context<'_>, StreamServiceId, &Server, ConnectRequest) -> Option<ConnectId>
+        + 'static,
+    ) {
+        self.core.inner.names.borrow_mut().set_tls(Box::new(connect));
+    }
+
+    /// Looks a name up by the client of the DNS; the results are given by [`next_answer`](Self::next_answer).
+    ///
+    /// # Errors
+    /// [`StartError`](sockeye_resolver::dns::StartError) where too many lookups are under way.
+    #[cfg(feature = "resolver")]
+    pub fn resolve(
+        &mut self,
+        request: sockeye_resolver::dns::Request,
+    ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
+        self.core.inner.resolve_now(request, Asker::Owner)
+    }
+
+    /// Gives a lookup up: no result of it follows. `false` if it was over.
+    #[cfg(feature = "resolver")]
+    pub fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
+        self.core.inner.cancel_resolve_now(id)
+    }
+
+    /// The next result of a lookup that was begun by [`resolve`](Self::resolve).
+    #[cfg(feature = "resolver")]
+    pub fn next_answer(&mut self) -> Option<sockeye_resolver::dns::Event> {
+        self.core.inner.names.borrow_mut().next_answer()
+    }
+
+    /// What the client of the DNS has done so far.
+    #[cfg(feature = "resolver")]
+    #[must_use]
+    pub fn dns_stats(&self) -> sockeye_resolver::dns::DnsStats {
+        self.core.inner.names.borrow().stats()
+    }
+
+    /// Forgets the answers that the client of the DNS has kept.
+    #[cfg(feature = "resolver")]
+    pub fn clear_dns_cache(&mut self) {
+        self.core.inner.names.borrow_mut().clear_cache();
     }
 
     /// Adds a service for streams. Listeners and connects name it by the handle.

@@ -13,6 +13,8 @@ use sockeye_socket::{OpError, Outgoing};
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::id::{ServiceKey, TimerId, Token};
+#[cfg(feature = "resolver")]
+use crate::names::HostNames;
 use crate::options::{
     DatagramOptions, Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks,
 };
@@ -140,6 +142,27 @@ pub(crate) trait Host {
     fn unix_addr(&mut self, token: Token, name: &UnixName) -> Option<SocketAddr>;
     fn must_flush(&self) -> bool;
     fn close_socket(&mut self, token: Token);
+    /// What this host knows of names.
+    #[cfg(feature = "resolver")]
+    fn host_names(&mut self) -> HostNames;
+    /// Where ids and the case of letters come from: unpredictable on the kernel, from the seed in a simulation.
+    #[cfg(feature = "resolver")]
+    fn name_randomness(&mut self) -> Box<dyn FnMut() -> u64 + Send>;
+    /// A lookup of a connect has a result.
+    #[cfg(feature = "resolver")]
+    fn resolved(&mut self, connect: ConnectId, event: sockeye_resolver::dns::Event);
+    /// A lookup of a service has a result.
+    #[cfg(feature = "resolver")]
+    fn answered(&mut self, service: u16, event: sockeye_resolver::dns::Event);
+    /// Looks a name up for a service.
+    #[cfg(feature = "resolver")]
+    fn resolve(
+        &mut self,
+        service: u16,
+        request: sockeye_resolver::dns::Request,
+    ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError>;
+    #[cfg(feature = "resolver")]
+    fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool;
     #[cfg(feature = "udp")]
     fn udp(&self, token: Token) -> Option<&sockeye_udp_datagram::UdpSocket>;
 }

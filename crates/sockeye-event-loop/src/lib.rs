@@ -69,6 +69,8 @@ mod connect;
 mod context;
 mod core;
 mod datagrams;
+#[cfg(feature = "resolver")]
+mod dns;
 mod driver;
 mod event_loop;
 mod fault;
@@ -76,6 +78,8 @@ mod gather;
 mod host;
 mod id;
 mod kernel;
+#[cfg(feature = "resolver")]
+pub mod names;
 mod options;
 mod outcome;
 mod pair;

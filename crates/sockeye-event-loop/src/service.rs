@@ -79,6 +79,12 @@ pub trait StreamService: 'static {
         let _ = (context, key);
     }
 
+    /// A lookup that was begun by [`Context::resolve`] has a result: the one, or the first of two for addresses.
+    #[cfg(feature = "resolver")]
+    fn on_answer(&mut self, context: &mut Context<'_>, event: sockeye_resolver::dns::Event) {
+        let _ = (context, event);
+    }
+
     /// The connection is [joined](Stream::join) and its peer has ended its side; the other one has been told. The
     /// other direction goes on: a service that does not want to wait for it as long as before sets other deadlines.
     fn on_relay_eof(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {

@@ -47,6 +47,13 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// The loop.
+    #[cfg(feature = "resolver")]
+    pub(crate) fn host(&mut self) -> &mut dyn Host {
+        self.settle();
+        &mut *self.host
+    }
+
     /// Writes what was gathered, before anything that has to come after it.
     fn settle(&mut self) {
         if let Some(out) = &mut self.out

@@ -10,6 +10,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! It asks the servers of resolv.conf itself, or the system: [`Resolver`](Resolver#which-way) says when, and how to choose.
+//!
 //! For a loop: [`Resolver::start`] gives a [`Query`] at once and calls a [`Waker`] whenever an answer has come; A and
 //! AAAA are asked apart and answered apart, and each [`Answer`] is an [`Event`](happy_eyeballs::Event) for
 //! [`HappyEyeballs`](happy_eyeballs::HappyEyeballs), which says which connection attempt to start when. A lookup that
@@ -18,12 +20,17 @@
 //! | module or type | what it is |
 //! |---|---|
 //! | [`resolve`], [`order`](order()) | blocking: addresses in the order to try them |
-//! | [`Resolver`], [`Query`], [`Answer`] | lookups on bounded threads with a deadline and a cancel each |
+//! | [`Resolver`], [`Query`], [`Answer`] | lookups with a deadline and a cancel each; which way they go ([`Way`]) |
 //! | [`Lookup`], [`SystemLookup`] | who answers |
+//! | `dns` (feature `dns`) | a client of the DNS: one that blocks, and the engine without I/O |
+//! | [`files`] | resolv.conf, hosts and nsswitch.conf: parsers, and the files of the machine |
 //! | [`happy_eyeballs`] | RFC 8305 as a state machine without I/O |
 //! | [`order`](mod@order) | RFC 6724 without I/O, and a replaceable policy table |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "dns")]
+pub mod dns;
+pub mod files;
 pub mod happy_eyeballs;
 mod lookup;
 pub mod order;
@@ -31,8 +38,11 @@ mod pool;
 mod query;
 mod resolver;
 
+pub use files::Way;
 pub use lookup::{Lookup, LookupError, SystemLookup};
 pub use pool::ThreadCount;
 pub use query::{Answer, Progress, Query, Waker};
-pub use resolver::{Config, ResolveError, Resolved, Resolver, StartError, order, resolve, source_of};
+pub use resolver::{
+    Config, ResolveError, Resolved, Resolver, StartError, order, order_by, resolve, source_of,
+};
 pub use sockeye_socket::os::AddressFamily;

@@ -74,6 +74,11 @@ impl Pool {
         }
     }
 
+    #[cfg(feature = "dns")]
+    pub(crate) fn max_addresses(&self) -> usize {
+        self.config.max_addresses
+    }
+
     pub(crate) fn threads(&self) -> ThreadCount {
         let inner = self.lock();
         ThreadCount {

@@ -9,6 +9,13 @@ use sockeye_endpoint::{Endpoint, Host, Target, UnresolvedZone};
 use sockeye_socket::os::{self, AddressFamily};
 use thiserror::Error;
 
+#[cfg(feature = "dns")]
+use crate::dns::clients::Clients;
+#[cfg(feature = "dns")]
+use crate::dns::{DnsOptions, LocalNames};
+#[cfg(feature = "dns")]
+use crate::files::SystemFiles;
+use crate::files::Way;
 use crate::lookup::{Lookup, LookupError, SystemLookup};
 use crate::order::{Candidate, PolicyTable, Rule, sort};
 use crate::pool::{Pool, ThreadCount};
@@ -43,13 +50,38 @@ impl Default for Config {
     }
 }
 
-/// Looks up targets on a bounded number of threads. Clones share them.
+/// Looks up targets. Clones share what it has.
 ///
+/// # Which way
+/// There are two: getaddrinfo(3), on threads, and the client of the DNS of this crate (`dns::Client`,
+/// feature `dns`), which needs none. [`way`](Self::way) tells which one is taken now.
+///
+/// | constructor | [`resolve`](Self::resolve) | [`start`](Self::start) |
+/// |---|---|---|
+/// | [`new`](Self::new), [`default`](Self::default) | getaddrinfo | getaddrinfo |
+/// | [`auto`](Self::auto), [`shared`](Self::shared) | the client, if nsswitch.conf asks for nothing but files and dns and the feature is there; else getaddrinfo | getaddrinfo |
+/// | `with_dns` (feature `dns`) | the client | getaddrinfo |
+/// | [`with_lookup`](Self::with_lookup) | the [`Lookup`] | the [`Lookup`] |
+///
+/// Loops that want the client have the feature `resolver` of `sockeye-event-loop`, which drives it.
+///
+/// # Threads
 /// There are no threads before the first name is looked up, and none soon after the last: at most `threads` that look
 /// up, `max_abandoned` that hang, and one that keeps the deadlines.
 #[derive(Clone)]
 pub struct Resolver {
     pool: Arc<Pool>,
+    choice: Choice,
+}
+
+/// Who answers a blocking [`Resolver::resolve`].
+#[derive(Clone)]
+enum Choice {
+    /// The lookups of the pool, and why.
+    Lookups(&'static str),
+    /// Clients of the DNS, if the files have it so.
+    #[cfg(feature = "dns")]
+    Clients(Arc<Clients>),
 }
 
 /// Why a query could not be started.
@@ -74,24 +106,70 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    /// A resolver that asks the system.
+    /// A resolver that asks the system, by getaddrinfo(3).
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self::with_lookup(config, Arc::new(SystemLookup))
+        Self::of(config, Arc::new(SystemLookup), Choice::Lookups("it was chosen"))
     }
 
     /// A resolver that asks `lookup`.
     #[must_use]
     pub fn with_lookup(config: Config, lookup: Arc<dyn Lookup>) -> Self {
+        Self::of(config, lookup, Choice::Lookups("it has a lookup of its own"))
+    }
+
+    /// A resolver whose [`resolve`](Self::resolve) asks the servers of resolv.conf without threads, if nsswitch.conf asks for
+    /// nothing but files and dns; else, and without the feature `dns`, it asks the system.
+    ///
+    /// The files are read when the first name is looked up, and again when they have changed.
+    #[must_use]
+    pub fn auto(config: Config) -> Self {
+        #[cfg(feature = "dns")]
+        let choice = Choice::Clients(Arc::new(Clients::of_machine()));
+        #[cfg(not(feature = "dns"))]
+        let choice = Choice::Lookups("the feature `dns` is not there");
+        Self::of(config, Arc::new(SystemLookup), choice)
+    }
+
+    /// [`auto`](Self::auto) with other files.
+    #[cfg(feature = "dns")]
+    #[must_use]
+    pub fn auto_with(config: Config, files: SystemFiles) -> Self {
+        let clients = Clients::of_files(files);
+        Self::of(config, Arc::new(SystemLookup), Choice::Clients(Arc::new(clients)))
+    }
+
+    /// A resolver whose [`resolve`](Self::resolve) asks these servers without threads, whatever the files of the machine say.
+    #[cfg(feature = "dns")]
+    #[must_use]
+    pub fn with_dns(config: Config, options: DnsOptions, local: LocalNames) -> Self {
+        let clients = Clients::of(options, local);
+        Self::of(config, Arc::new(SystemLookup), Choice::Clients(Arc::new(clients)))
+    }
+
+    fn of(config: Config, lookup: Arc<dyn Lookup>, choice: Choice) -> Self {
         Self {
             pool: Arc::new(Pool::new(config, lookup)),
+            choice,
         }
     }
 
-    /// The resolver that [`resolve`](crate::resolve) uses: one a process, with the default bounds.
+    /// The resolver that [`resolve`](crate::resolve) uses: one a process, [`auto`](Self::auto) with the default bounds.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Resolver> = OnceLock::new();
-        SHARED.get_or_init(Self::default)
+        SHARED.get_or_init(|| Self::auto(Config::default()))
+    }
+
+    /// Which way [`resolve`](Self::resolve) takes now. It may read files.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        match &self.choice {
+            Choice::Lookups(because) => Way::System {
+                because: (*because).to_owned(),
+            },
+            #[cfg(feature = "dns")]
+            Choice::Clients(clients) => clients.way(),
+        }
     }
 
     /// Starts a query that is answered by `deadline` at the latest.
@@ -124,6 +202,9 @@ impl Resolver {
 
     /// Resolves and waits, and puts the addresses into the order in which to try them (RFC 6724).
     ///
+    /// On the [way](Self::way) of the DNS this thread sends and receives itself: callers do not wait for each other, and
+    /// share what up to four of them have cached.
+    ///
     /// # Errors
     ///
     /// [`ResolveError`]. One family's failure is none while the other has addresses.
@@ -132,9 +213,25 @@ impl Resolver {
         let deadline = now
             .checked_add(deadline)
             .unwrap_or(now + Duration::from_secs(86_400));
-        let mut query = self.start(target, deadline, Arc::new(|| {}))?;
         let mut addresses = Vec::new();
         let (mut v4, mut v6) = (LookupError::NotFound, LookupError::NotFound);
+        #[cfg(feature = "dns")]
+        if let (Choice::Clients(clients), Host::Name(host)) = (&self.choice, target.host())
+            && let Some(found) = clients.addresses(host, deadline, self.pool.max_addresses())
+        {
+            let mut take = |result: Result<Vec<SocketAddr>, LookupError>| {
+                let found = result?;
+                addresses.extend(found.into_iter().map(|mut address| {
+                    address.set_port(target.port());
+                    address
+                }));
+                Ok(())
+            };
+            v6 = take(found.v6).err().unwrap_or(v6);
+            v4 = take(found.v4).err().unwrap_or(v4);
+            return ordered(&addresses, v4, v6);
+        }
+        let mut query = self.start(target, deadline, Arc::new(|| {}))?;
         while let Progress::Answer(answer) = query.wait() {
             match (answer.result, answer.family) {
                 (Ok(found), _) => addresses.extend(found),
@@ -142,10 +239,7 @@ impl Resolver {
                 (Err(error), AddressFamily::V6) => v6 = error,
             }
         }
-        if addresses.is_empty() {
-            return Err(ResolveError::NoAddress { v4, v6 });
-        }
-        Ok(order(&addresses, &PolicyTable::default()))
+        ordered(&addresses, v4, v6)
     }
 
     /// How many threads there are now.
@@ -159,7 +253,18 @@ impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver")
             .field("threads", &self.threads())
+            .field("choice", &self.choice)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lookups(because) => f.debug_tuple("Lookups").field(because).finish(),
+            #[cfg(feature = "dns")]
+            Self::Clients(_) => f.write_str("Clients"),
+        }
     }
 }
 
@@ -191,12 +296,26 @@ pub enum ResolveError {
     },
 }
 
+fn ordered(
+    addresses: &[SocketAddr],
+    v4: LookupError,
+    v6: LookupError,
+) -> Result<Vec<Resolved>, ResolveError> {
+    if addresses.is_empty() {
+        return Err(ResolveError::NoAddress { v4, v6 });
+    }
+    Ok(order(addresses, &PolicyTable::default()))
+}
+
 /// The error that says more: "no such name" of one family is no news.
 fn worse(v4: LookupError, v6: LookupError) -> LookupError {
     if v4 == LookupError::NotFound { v6 } else { v4 }
 }
 
-/// [`Resolver::resolve`] on the process's shared resolver: the addresses alone, in the order to try them.
+/// [`Resolver::resolve`] on the process's [shared](Resolver::shared) resolver: the addresses alone, in the order to try them.
+///
+/// `Resolver::shared().way()` tells who is asked; a resolver of your own can be told whom to ask
+/// ([`Resolver`](Resolver#which-way)).
 ///
 /// # Errors
 ///
@@ -219,10 +338,20 @@ pub fn resolve(target: &Target, deadline: Duration) -> Result<Vec<SocketAddr>, R
 /// It asks the kernel: a UDP socket an address, connected (which sends nothing) and closed.
 #[must_use]
 pub fn order(addresses: &[SocketAddr], table: &PolicyTable) -> Vec<Resolved> {
+    order_by(addresses, table, source_of)
+}
+
+/// [`order`] with the source addresses that `source` gives: of a network of one's own.
+#[must_use]
+pub fn order_by(
+    addresses: &[SocketAddr],
+    table: &PolicyTable,
+    mut source: impl FnMut(SocketAddr) -> Option<IpAddr>,
+) -> Vec<Resolved> {
     let mut left: Vec<SocketAddr> = addresses.to_vec();
     let candidates: Vec<Candidate> = addresses
         .iter()
-        .map(|address| Candidate::new(address.ip(), source_of(*address)))
+        .map(|address| Candidate::new(address.ip(), source(*address)))
         .collect();
     let sorted = sort(&candidates, table);
     let place = |ordered: &crate::order::Ordered| {

@@ -285,14 +285,20 @@ fn idle_threads_end() {
 }
 
 #[test]
-fn localhost_and_an_unknown_name_by_the_system() {
-    let found = sockeye_resolver::resolve(&target("localhost:http"), PATIENCE).unwrap();
-    assert!(!found.is_empty());
-    assert!(
-        found
-            .iter()
-            .all(|address| address.ip().is_loopback() && address.port() == 80)
+fn localhost_and_an_unknown_name_by_the_system_and_as_the_files_say() {
+    for resolver in [&Resolver::new(Config::default()), Resolver::shared()] {
+        let found = resolver.resolve(&target("localhost:http"), PATIENCE).unwrap();
+        assert!(!found.is_empty());
+        assert!(
+            found
+                .iter()
+                .all(|one| one.address.ip().is_loopback() && one.address.port() == 80)
+        );
+        let unknown = resolver.resolve(&target("no-such-name.invalid:80"), PATIENCE);
+        assert!(matches!(unknown, Err(ResolveError::NoAddress { .. })));
+    }
+    assert_eq!(
+        sockeye_resolver::resolve(&target("127.0.0.1:80"), PATIENCE).unwrap(),
+        ["127.0.0.1:80".parse().unwrap()]
     );
-    let unknown = sockeye_resolver::resolve(&target("no-such-name.invalid:80"), PATIENCE);
-    assert!(matches!(unknown, Err(ResolveError::NoAddress { .. })));
 }

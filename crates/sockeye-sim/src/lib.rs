@@ -63,6 +63,7 @@
 //! | `link` | what a packet meets on its way |
 //! | `plan` | what goes wrong, as data and as text |
 //! | `soak` | the workloads and invariants of `cargo xtask sim` (feature `soak`) |
+//! | `names` | name servers: zones as plain data, answered honestly or not (feature `names`) |
 //! | `mutant` | the simulator made wrong on purpose (feature `mutants`) |
 //! | `queue`, `ring`, `random`, `trace`, `errno`, `capture`, `pcapng` | what these are made of |
 #![forbid(unsafe_code)]
@@ -80,6 +81,8 @@ mod link;
     )
 )]
 mod mutant;
+#[cfg(feature = "names")]
+pub mod names;
 #[cfg(feature = "pcapng")]
 mod pcapng;
 mod plan;

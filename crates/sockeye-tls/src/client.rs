@@ -181,6 +181,21 @@ impl TlsConnector {
     }
 }
 
+#[cfg(feature = "resolver")]
+impl TlsConnector {
+    /// Carries the loop's questions to the name servers that are asked over TLS (RFC 7858), which are those with
+    /// `Carrier::Tls`. A server has to show a certificate for its `tls_name`, or for its address if it has none.
+    pub fn carry_names<B: Backend>(self, events: &mut EventLoop<B>) {
+        events.set_dns_tls(move |context, inner, server, request| {
+            let name = match &server.tls_name {
+                Some(name) => ServerName::try_from(name.as_str().trim_end_matches('.').to_owned()).ok()?,
+                None => ServerName::from(server.address.ip()),
+            };
+            self.connect(context, inner, name, request).ok()
+        });
+    }
+}
+
 impl std::fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TlsConnector")

@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-event-loop",
             "sockeye-endpoint",
             "sockeye-packet",
+            "sockeye-resolver",
             "sockeye-socket",
         ],
     ),

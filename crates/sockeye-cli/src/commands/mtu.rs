@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         .mode();
     begin(arguments, output, destination, method, mode)?;
     let mut end = MtuEnd::Stopped;
-    probing::run(&mut events, &inbox, |event| {
+    probing::run(&mut events, &inbox, |_, event| {
         if let MtuEvent::Done(how) = event {
             end = how;
             return Ok(true);

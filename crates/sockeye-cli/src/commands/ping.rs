@@ -16,6 +16,7 @@ use sockeye::probe::{
 use crate::exit::{Exit, Failure, classify, describe};
 use crate::output::{Format, Output, note};
 use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
+use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
 
 #[derive(Debug, clap::Args)]
@@ -56,6 +57,9 @@ pub(crate) struct Arguments {
     /// Only the summary
     #[arg(short, long)]
     quiet: bool,
+    /// Addresses only: no names of them
+    #[arg(short = 'n', long)]
+    numeric: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -81,15 +85,17 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let prober = events.service(service).context("the service has left the loop")?;
     let mode = prober.mode();
     let addresses: Vec<IpAddr> = prober.engine().targets().map(|(_, address)| address).collect();
-    let report = Report {
+    let mut report = Report {
         names,
         addresses,
         len: arguments.size,
+        reverse: ReverseNames::new(!arguments.numeric && !quiet),
     };
     report.begin(output, mode)?;
 
-    let finished = probing::run(&mut events, &inbox, |(event, last)| {
+    let finished = probing::run(&mut events, &inbox, |events, (event, last)| {
         if !quiet {
+            report.find_names(events, &event);
             report.outcome(output, event)?;
         }
         Ok(last)
@@ -187,6 +193,7 @@ struct Report {
     names: Vec<String>,
     addresses: Vec<IpAddr>,
     len: u16,
+    reverse: ReverseNames,
 }
 
 impl Report {
@@ -197,6 +204,21 @@ impl Report {
             .get(target.index())
             .map_or_else(String::new, IpAddr::to_string);
         (name, address)
+    }
+
+    /// Asks for the names of who takes part in an event; those that are known by now are shown.
+    fn find_names(&mut self, events: &mut EventLoop, event: &PingEvent) {
+        self.reverse.take(events);
+        if let Some(address) = self.addresses.get(event.target.index()) {
+            self.reverse.ask(events, *address);
+        }
+        if let PingOutcome::Failed {
+            offender: Some(offender),
+            ..
+        } = event.outcome
+        {
+            self.reverse.ask(events, offender);
+        }
     }
 
     fn begin(&self, output: &mut Output, mode: Mode) -> anyhow::Result<()> {
@@ -226,9 +248,13 @@ impl Report {
 
     fn outcome(&self, output: &mut Output, event: PingEvent) -> anyhow::Result<()> {
         let (name, address) = self.host(event.target);
+        let ip = self.addresses.get(event.target.index()).copied();
+        let reverse = ip.and_then(|ip| self.reverse.name(ip));
+        let shown = ip.map_or_else(String::new, |ip| self.reverse.shown(ip));
         let sequence = event.sequence;
         let fields = |extra: Value| {
-            let mut fields = json!({ "target": name, "address": address, "sequence": sequence });
+            let mut fields =
+                json!({ "target": name, "address": address, "name": reverse, "sequence": sequence });
             if let (Value::Object(fields), Value::Object(extra)) = (&mut fields, extra) {
                 fields.extend(extra);
             }
@@ -241,7 +267,7 @@ impl Report {
                     "reply",
                     json!({ "rtt_ns": nanoseconds(rtt), "bytes": len, "hop_limit": hop_limit }),
                     format!(
-                        "{len} bytes from {address}: seq={sequence}{ttl} time={}",
+                        "{len} bytes from {shown}: seq={sequence}{ttl} time={}",
                         milliseconds(rtt)
                     ),
                 )
@@ -250,7 +276,7 @@ impl Report {
                 "duplicate",
                 json!({ "rtt_ns": nanoseconds(rtt) }),
                 format!(
-                    "from {address}: seq={sequence} time={} (duplicate)",
+                    "from {shown}: seq={sequence} time={} (duplicate)",
                     milliseconds(rtt)
                 ),
             ),
@@ -258,17 +284,18 @@ impl Report {
                 "late",
                 json!({ "rtt_ns": rtt.map(nanoseconds) }),
                 format!(
-                    "from {address}: seq={sequence} time={} (late, counted as lost)",
+                    "from {shown}: seq={sequence} time={} (late, counted as lost)",
                     rtt.map_or_else(|| "unknown".to_owned(), milliseconds)
                 ),
             ),
             PingOutcome::Corrupt { at } => (
                 "corrupt",
                 json!({ "at": at }),
-                format!("from {address}: seq={sequence} payload changed at byte {at}"),
+                format!("from {shown}: seq={sequence} payload changed at byte {at}"),
             ),
             PingOutcome::Failed { offender, cause } => {
-                let who = offender.map_or_else(|| "this host".to_owned(), |offender| offender.to_string());
+                let who =
+                    offender.map_or_else(|| "this host".to_owned(), |offender| self.reverse.shown(offender));
                 (
                     "failed",
                     json!({ "offender": offender, "cause": cause.to_string() }),
@@ -278,7 +305,7 @@ impl Report {
             PingOutcome::Lost => (
                 "lost",
                 json!({}),
-                format!("no reply from {address}: seq={sequence}"),
+                format!("no reply from {shown}: seq={sequence}"),
             ),
             _ => return Ok(()),
         };

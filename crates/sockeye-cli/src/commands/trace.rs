@@ -1,6 +1,6 @@
 //! `sockeye trace HOST`: the routers on the way there.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,6 +15,7 @@ use sockeye::probe::{
 use crate::exit::{Exit, Failure, Unreachable};
 use crate::output::{Format, Output};
 use crate::probing::{self, Family, Inbox, TRACE_PORT, interval, milliseconds, nanoseconds};
+use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
 
 /// Source ports of TCP probes begin somewhere from here on, below the end by more than a trace needs.
@@ -67,6 +68,9 @@ pub(crate) struct Arguments {
     /// Probes in flight at once
     #[arg(short = 'N', long, default_value_t = 16, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=255))]
     in_flight: u16,
+    /// Addresses only: no names of them
+    #[arg(short = 'n', long)]
+    numeric: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -84,6 +88,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let inbox = Inbox::new();
     let sink = inbox.clone();
     let service = services::trace(&mut events, tracer, move |_, tracer, event| match event {
+        TraceEvent::Answer(Answer { from: Some(from), .. }) => sink.put(Told::From(from)),
         TraceEvent::Hop(hop) => sink.put(Told::Hop(hop, tracer.probes(hop).cloned().collect())),
         TraceEvent::Done(end) => sink.put(Told::Done(end)),
         _ => {}
@@ -99,12 +104,22 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         destination,
         hops: Vec::new(),
         answered: false,
+        names: ReverseNames::new(!arguments.numeric),
+        unnamed: Vec::new(),
     };
     report.begin(output, mode)?;
     let mut end = TraceEnd::Stopped;
-    probing::run(&mut events, &inbox, |told| match told {
-        Told::Hop(hop, probes) => report.hop(output, hop, &probes).map(|()| false),
+    probing::run(&mut events, &inbox, |events, told| match told {
+        Told::From(from) => {
+            report.names.ask(events, from);
+            Ok(false)
+        }
+        Told::Hop(hop, probes) => {
+            report.names.take(events);
+            report.hop(output, hop, &probes).map(|()| false)
+        }
         Told::Done(how) => {
+            report.names.take(events);
             end = how;
             Ok(true)
         }
@@ -116,6 +131,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
 
 /// What the loop tells the printer.
 enum Told {
+    From(IpAddr),
     Hop(u8, Vec<ProbeState>),
     Done(TraceEnd),
 }
@@ -199,6 +215,9 @@ struct Report<'a> {
     destination: SocketAddr,
     hops: Vec<Value>,
     answered: bool,
+    names: ReverseNames,
+    /// Addresses that were printed before their names were known.
+    unnamed: Vec<IpAddr>,
 }
 
 impl Report<'_> {
@@ -233,10 +252,20 @@ impl Report<'_> {
         self.answered |= probes
             .iter()
             .any(|probe| matches!(probe, ProbeState::Answered(_)));
-        let fields = json!({ "hop": hop, "probes": probes.iter().map(probe_json).collect::<Vec<_>>() });
+        let probe = |probe: &ProbeState| probe_json(probe, &self.names);
+        let fields = json!({ "hop": hop, "probes": probes.iter().map(probe).collect::<Vec<_>>() });
         output.event("hop", fields.clone())?;
         self.hops.push(fields);
-        output.line(hop_line(hop, probes))?;
+        output.line(hop_line(hop, probes, &self.names))?;
+        for probe in probes {
+            if let ProbeState::Answered(answer) = probe
+                && let Some(from) = answer.from
+                && self.names.name(from).is_none()
+                && !self.unnamed.contains(&from)
+            {
+                self.unnamed.push(from);
+            }
+        }
         for extensions in distinct_extensions(probes) {
             for line in extension_lines(extensions) {
                 output.line(format_args!("      {line}"))?;
@@ -253,10 +282,21 @@ impl Report<'_> {
             _ => ("interrupted", None, None),
         };
         let interrupted = end == TraceEnd::Stopped;
+        let late = self
+            .unnamed
+            .iter()
+            .filter_map(|ip| Some((ip.to_string(), self.names.name(*ip)?)));
+        let late: Vec<(String, &str)> = late.collect();
+        let names: serde_json::Map<String, Value> =
+            late.iter().map(|(ip, name)| (ip.clone(), json!(name))).collect();
         let fields = json!({
             "outcome": outcome, "hop": hop, "cause": cause, "interrupted": interrupted, "hops": self.hops,
+            "names": names,
         });
         output.event("end", fields)?;
+        for (ip, name) in &late {
+            output.line(format_args!("    {ip} is {name}"))?;
+        }
         let address = self.destination.ip();
         match (end, cause) {
             (TraceEnd::Reached { hop }, _) => {
@@ -282,7 +322,7 @@ impl Report<'_> {
     }
 }
 
-fn probe_json(probe: &ProbeState) -> Value {
+fn probe_json(probe: &ProbeState, names: &ReverseNames) -> Value {
     let ProbeState::Answered(answer) = probe else {
         return json!({ "kind": "lost" });
     };
@@ -293,7 +333,7 @@ fn probe_json(probe: &ProbeState) -> Value {
         _ => ("other", None),
     };
     json!({
-        "kind": kind, "from": answer.from, "rtt_ns": nanoseconds(answer.rtt), "hop_limit": answer.hop_limit,
+        "kind": kind, "from": answer.from, "name": answer.from.and_then(|from| names.name(from)), "rtt_ns": nanoseconds(answer.rtt), "hop_limit": answer.hop_limit,
         "cause": cause, "mpls": labels_json(&answer.extensions), "interfaces": interfaces_json(&answer.extensions),
     })
 }
@@ -314,7 +354,7 @@ fn interfaces_json(extensions: &Extensions) -> Value {
 }
 
 /// ` 2  192.0.2.1  0.123 ms  0.110 ms  *`: an address where it changes, a time or a star for each probe.
-fn hop_line(hop: u8, probes: &[ProbeState]) -> String {
+fn hop_line(hop: u8, probes: &[ProbeState], names: &ReverseNames) -> String {
     let mut line = format!("{hop:2} ");
     let mut last: Option<&Answer> = None;
     for probe in probes {
@@ -324,7 +364,7 @@ fn hop_line(hop: u8, probes: &[ProbeState]) -> String {
         };
         if last.is_none_or(|last| last.from != answer.from) {
             match answer.from {
-                Some(from) => line.push_str(&format!(" {from}")),
+                Some(from) => line.push_str(&format!(" {}", names.shown(from))),
                 None => line.push_str(" this host"),
             }
         }

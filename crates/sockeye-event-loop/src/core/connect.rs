@@ -224,6 +224,8 @@ impl<B: Backend> Inner<B> {
         let Some(attempts) = self.shared.connects.remove(id) else {
             return;
         };
+        #[cfg(feature = "resolver")]
+        self.end_race(attempts.race);
         if let Some(timer) = attempts.timer {
             self.shared.timers.cancel(timer);
         }
@@ -239,6 +241,8 @@ impl<B: Backend> Inner<B> {
         let Some(mut attempts) = self.shared.connects.remove(id) else {
             return;
         };
+        #[cfg(feature = "resolver")]
+        self.end_race(attempts.race.take());
         self.shared.stats.connect_errors += 1;
         if let Some(timer) = attempts.timer {
             self.shared.timers.cancel(timer);

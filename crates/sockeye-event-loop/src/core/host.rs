@@ -17,6 +17,8 @@ use crate::backend::{Backend, ListenerIo, StreamIo};
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
 use crate::id::{ServiceKey, TimerId, Token};
+#[cfg(feature = "resolver")]
+use crate::names::{Asker, HostNames};
 use crate::options::{
     DatagramOptions, Deadlines, ListenOptions, PairOptions, StreamOption, UnixListenOptions, Watermarks,
 };
@@ -454,6 +456,53 @@ impl<B: Backend> Host for Inner<B> {
 
     fn close_socket(&mut self, token: Token) {
         self.close_socket_now(token);
+    }
+
+    #[cfg(feature = "resolver")]
+    fn host_names(&mut self) -> HostNames {
+        self.backend.names()
+    }
+
+    #[cfg(feature = "resolver")]
+    fn name_randomness(&mut self) -> Box<dyn FnMut() -> u64 + Send> {
+        if self.backend.has_system() {
+            return Box::new(sockeye_resolver::dns::os_random());
+        }
+        let mut state = self.backend.random();
+        Box::new(move || {
+            // SplitMix64 (Steele, Lea, Flood 2014).
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        })
+    }
+
+    #[cfg(feature = "resolver")]
+    fn resolved(&mut self, connect: ConnectId, event: sockeye_resolver::dns::Event) {
+        self.resolved_now(connect, event);
+    }
+
+    #[cfg(feature = "resolver")]
+    fn answered(&mut self, service: u16, event: sockeye_resolver::dns::Event) {
+        self.shared
+            .pending
+            .push_back(Pending::Answered(service, Box::new(event)));
+    }
+
+    #[cfg(feature = "resolver")]
+    fn resolve(
+        &mut self,
+        service: u16,
+        request: sockeye_resolver::dns::Request,
+    ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
+        self.resolve_now(request, Asker::Service(service))
+    }
+
+    #[cfg(feature = "resolver")]
+    fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
+        self.cancel_resolve_now(id)
     }
 
     #[cfg(feature = "udp")]

@@ -1,19 +1,26 @@
 //! Connects to names: the lookup's answers and the race of their addresses (RFC 8305) drive the attempts.
 
+use std::any::TypeId;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sockeye_endpoint::Target;
+use sockeye_endpoint::{Host, Target};
 use sockeye_resolver::Resolver;
+use sockeye_resolver::dns::{self, LookupId, Name, Request, StartError};
 use sockeye_resolver::happy_eyeballs::{Attempt, Config, Event, HappyEyeballs, Step};
 
-use super::Inner;
-use super::race::Race;
+use super::race::{Asked, Race};
+use super::{Core, Inner};
 use crate::backend::Backend;
 use crate::connect::{AddressFilter, ConnectId};
+use crate::dns::{self as client, DnsDatagrams, DnsStreams};
+use crate::driver::{ForDatagrams, Messages, Streams};
 use crate::id::Token;
+use crate::names::{Asker, NameSource, Way};
+use crate::options::StreamOptions;
 use crate::outcome::{ConnectFault, PeerName};
 use crate::remote::Command;
 use crate::time::Time;
@@ -26,7 +33,7 @@ fn since_origin(now: Time) -> Duration {
 }
 
 impl<B: Backend> Inner<B> {
-    /// Asks for the target's addresses; the answers wake the loop.
+    /// Asks for the target's addresses; they are tried as they come.
     pub(super) fn start_race(&mut self, id: ConnectId, target: &Target, filter: Option<AddressFilter>) {
         let now = self.now();
         let Some(attempts) = self.shared.connects.entry(id) else {
@@ -37,24 +44,80 @@ impl<B: Backend> Inner<B> {
             attempt_delay: attempts.attempt_delay,
             ..Config::default()
         };
+        let asked = match self.ask(id, target, within) {
+            Ok(asked) => asked,
+            Err(error) => return self.connect_failed(id, Some(ConnectFault::Unresolved(error))),
+        };
+        let race = Race {
+            asked,
+            eyeballs: HappyEyeballs::new(config, since_origin(now)),
+            running: Vec::new(),
+            filter,
+            unresolved: None,
+        };
+        if let Some(attempts) = self.shared.connects.entry(id) {
+            attempts.race = Some(Box::new(race));
+        }
+        self.drive_race(id);
+        self.arm_connect(id);
+        // What the client knows already comes at once.
+        let names = Rc::clone(&self.names);
+        client::pump(&names, self);
+    }
+
+    /// Asks whoever is to be asked: the client of the DNS for names, unless it is the system's turn.
+    fn ask(&mut self, id: ConnectId, target: &Target, within: Duration) -> io::Result<Asked> {
+        if let Host::Name(name) = target.host() {
+            let client = Rc::clone(&self.names);
+            let way = client.borrow_mut().way(self).clone();
+            if way == Way::Dns {
+                let name = Name::try_from(name).map_err(io::Error::other)?;
+                let complete = matches!(target.host(), Host::Name(name) if name.as_str().ends_with('.'));
+                let request = Request::addresses(name).within(within);
+                let request = if complete { request } else { request.with_search() };
+                let lookup = client.borrow_mut().lookup(self, request, Asker::Connect(id));
+                return Ok(Asked::Dns {
+                    lookup: lookup.map_err(io::Error::other)?,
+                    port: target.port(),
+                    arrived: Vec::new(),
+                });
+            }
+        }
         let remote = Arc::clone(&self.remote);
         // Not refused by a full queue: two answers a lookup, and lookups are bounded.
         let waker = Arc::new(move || remote.force(Command::Resolved(id)));
-        match Resolver::shared().start(target, Instant::now() + within, waker) {
-            Ok(query) => {
-                let eyeballs = HappyEyeballs::new(config, since_origin(now));
-                let race = Race {
-                    query,
-                    eyeballs,
-                    running: Vec::new(),
-                    filter,
-                    unresolved: None,
-                };
-                attempts.race = Some(Box::new(race));
-                self.drive_race(id);
-                self.arm_connect(id);
-            }
-            Err(error) => self.connect_failed(id, Some(ConnectFault::Unresolved(io::Error::other(error)))),
+        let query = Resolver::shared().start(target, Instant::now() + within, waker);
+        query.map(Asked::System).map_err(io::Error::other)
+    }
+
+    pub(crate) fn resolve_now(&mut self, request: Request, asker: Asker) -> Result<LookupId, StartError> {
+        let names = Rc::clone(&self.names);
+        client::resolve(&names, self, request, asker)
+    }
+
+    pub(crate) fn cancel_resolve_now(&mut self, id: LookupId) -> bool {
+        let names = Rc::clone(&self.names);
+        client::cancel(&names, self, id)
+    }
+
+    /// The client of the DNS has a result for a connect.
+    pub(super) fn resolved_now(&mut self, id: ConnectId, event: dns::Event) {
+        let race = self
+            .shared
+            .connects
+            .entry(id)
+            .and_then(|attempts| attempts.race.as_mut());
+        if let Some(Asked::Dns { arrived, .. }) = race.map(|race| &mut race.asked) {
+            arrived.push(event);
+            self.drive_race(id);
+        }
+    }
+
+    /// A connect is decided: what was asked for it is of no use any more.
+    pub(super) fn end_race(&mut self, race: Option<Box<Race>>) {
+        if let Some(Asked::Dns { lookup, .. }) = race.map(|race| race.asked) {
+            let client = Rc::clone(&self.names);
+            client.borrow_mut().cancel(self, lookup);
         }
     }
 
@@ -69,7 +132,8 @@ impl<B: Backend> Inner<B> {
             return false;
         };
         let now = self.now();
-        race.take_answers(since_origin(now));
+        let backend = &mut self.backend;
+        race.take_answers(since_origin(now), |address| backend.source_of(address));
         let wait = loop {
             match race.eyeballs.poll(since_origin(now)) {
                 Step::Start(attempt, address) => self.start_in_race(id, &mut race, attempt, address),
@@ -82,7 +146,9 @@ impl<B: Backend> Inner<B> {
                 Step::WaitUntil(at) => break Some(Time::ZERO + at),
                 Step::Wait => break None,
                 Step::Done(outcome) => {
-                    self.connect_failed(id, race.fault(outcome));
+                    let fault = race.fault(outcome);
+                    self.end_race(Some(race));
+                    self.connect_failed(id, fault);
                     return true;
                 }
             }
@@ -129,5 +195,35 @@ impl<B: Backend> Inner<B> {
             race.eyeballs.on(now, Event::Failed(attempt));
         }
         self.drive_race(id)
+    }
+}
+
+impl<B: Backend> Core<B> {
+    /// Gives the loop's client of the DNS the services that drive it.
+    pub(crate) fn add_names(&mut self) {
+        let names = &self.inner.names;
+        let datagrams = Box::new(Messages(ForDatagrams(DnsDatagrams(Rc::clone(names)))));
+        let streams = Box::new(Streams::new(DnsStreams(Rc::clone(names))));
+        let datagrams = self.add_datagrams(datagrams, TypeId::of::<DnsDatagrams>());
+        let streams = self.add_streams(
+            streams,
+            StreamOptions::default(),
+            Some(TypeId::of::<DnsStreams>()),
+        );
+        self.inner.names.borrow_mut().set_services(datagrams, streams);
+    }
+
+    /// Chooses who answers for names.
+    pub(crate) fn set_names(&mut self, source: NameSource) {
+        let names = Rc::clone(&self.inner.names);
+        names.borrow_mut().set_source(&mut self.inner, source);
+        client::pump(&names, &mut self.inner);
+    }
+
+    /// Who answers for names.
+    pub(crate) fn name_way(&mut self) -> Way {
+        let names = Rc::clone(&self.inner.names);
+        let mut names = names.borrow_mut();
+        names.way(&mut self.inner).clone()
     }
 }

@@ -93,6 +93,9 @@ pub(crate) enum Pending {
     RelayEof(Token),
     /// A datagram socket was opened by a callback.
     SocketOpened(Token),
+    /// A lookup of a service has a result.
+    #[cfg(feature = "resolver")]
+    Answered(u16, Box<sockeye_resolver::dns::Event>),
 }
 
 /// Bits of `Shared::duties`: one test tells a turn that there is nothing but events.
@@ -182,6 +185,9 @@ pub(crate) struct Inner<B: Backend> {
     /// For lookups, whose answers come from other threads.
     #[cfg(feature = "resolver")]
     pub(crate) remote: std::sync::Arc<RemoteQueue>,
+    /// The client of the DNS; two services of the loop drive it.
+    #[cfg(feature = "resolver")]
+    pub(crate) names: crate::dns::Shared,
     /// For joined connections: pipes with nothing in them.
     pub(crate) pipes: pipes::Pipes,
     /// Scratch space for sending batches.
@@ -275,6 +281,8 @@ impl<B: Backend> Core<B> {
                 options,
                 #[cfg(feature = "resolver")]
                 remote: std::sync::Arc::clone(&remote),
+                #[cfg(feature = "resolver")]
+                names: crate::dns::new_client(),
                 pipes: pipes::Pipes::default(),
                 sender: None,
                 max_lent: MAX_LENT,

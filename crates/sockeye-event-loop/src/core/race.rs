@@ -1,8 +1,10 @@
 //! The lookup of a name and the race of its addresses (RFC 8305).
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use sockeye_resolver::dns::{self, LookupId, RecordType};
 use sockeye_resolver::happy_eyeballs::{Attempt, Event, HappyEyeballs, Outcome};
 use sockeye_resolver::order::PolicyTable;
 use sockeye_resolver::{AddressFamily, LookupError, Progress, Query};
@@ -11,14 +13,31 @@ use crate::connect::AddressFilter;
 use crate::id::Token;
 use crate::outcome::ConnectFault;
 
+/// Who was asked.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// The system, or nobody for an address.
+    System(Query),
+    /// The client of the DNS.
+    Dns {
+        lookup: LookupId,
+        port: u16,
+        /// Results that have come.
+        arrived: Vec<dns::Event>,
+    },
+}
+
+/// What has come of a family.
+type Arrival = (AddressFamily, Result<Vec<SocketAddr>, Option<io::Error>>);
+
 /// A lookup and the race of its addresses.
 pub(crate) struct Race {
-    pub(super) query: Query,
+    pub(super) asked: Asked,
     pub(super) eyeballs: HappyEyeballs,
     pub(super) running: Vec<(Attempt, Token)>,
     pub(super) filter: Option<AddressFilter>,
     /// Why the last family has no addresses.
-    pub(super) unresolved: Option<LookupError>,
+    pub(super) unresolved: Option<io::Error>,
 }
 
 impl std::fmt::Debug for Race {
@@ -31,28 +50,64 @@ impl std::fmt::Debug for Race {
 }
 
 impl Race {
-    pub(super) fn take_answers(&mut self, now: Duration) {
-        loop {
-            let mut answer = match self.query.poll() {
-                Progress::Answer(answer) => answer,
-                Progress::Pending => return,
-                Progress::Done => {
-                    // A numeric target has one family: of the other there is nothing to wait for.
-                    self.eyeballs.on(now, Event::NoAddresses(AddressFamily::V4));
-                    return self.eyeballs.on(now, Event::NoAddresses(AddressFamily::V6));
-                }
-            };
-            match &mut answer.result {
-                Ok(addresses) => {
+    /// Hands the answers that have come to the race. `source_of` gives the address that packets to another would leave from.
+    pub(super) fn take_answers(
+        &mut self,
+        now: Duration,
+        mut source_of: impl FnMut(SocketAddr) -> Option<IpAddr>,
+    ) {
+        for (family, result) in self.arrived() {
+            match result {
+                Ok(mut addresses) => {
                     if let Some(filter) = &self.filter {
                         addresses.retain(|address| filter(address.ip()));
                     }
-                    let ordered = sockeye_resolver::order(addresses, &PolicyTable::default());
-                    *addresses = ordered.into_iter().map(|resolved| resolved.address).collect();
+                    let ordered =
+                        sockeye_resolver::order_by(&addresses, &PolicyTable::default(), &mut source_of);
+                    let addresses = ordered.into_iter().map(|resolved| resolved.address).collect();
+                    self.eyeballs.on(now, Event::Addresses(family, addresses));
                 }
-                Err(error) => self.unresolved = Some(*error),
+                Err(error) => {
+                    self.unresolved = error.or(self.unresolved.take());
+                    self.eyeballs.on(now, Event::NoAddresses(family));
+                }
             }
-            self.eyeballs.on(now, answer.into());
+        }
+    }
+
+    /// What has come, by family; an error of `None` says that there is nothing to wait for.
+    fn arrived(&mut self) -> Vec<Arrival> {
+        match &mut self.asked {
+            Asked::System(query) => {
+                let mut all = Vec::new();
+                loop {
+                    match query.poll() {
+                        Progress::Answer(answer) => {
+                            let result = answer.result.map_err(|error| Some(io::Error::other(error)));
+                            all.push((answer.family, result));
+                        }
+                        Progress::Pending => return all,
+                        Progress::Done => {
+                            // A numeric target has one family: of the other there is nothing to wait for.
+                            all.push((AddressFamily::V4, Err(None)));
+                            all.push((AddressFamily::V6, Err(None)));
+                            return all;
+                        }
+                    }
+                }
+            }
+            Asked::Dns { port, arrived, .. } => {
+                let port = *port;
+                let events = std::mem::take(arrived);
+                let last = events.iter().any(|event| event.is_last);
+                let mut all: Vec<_> = events.into_iter().map(|event| by_family(event, port)).collect();
+                if last {
+                    // With `no-aaaa` one family is all there is.
+                    all.push((AddressFamily::V4, Err(None)));
+                    all.push((AddressFamily::V6, Err(None)));
+                }
+                all
+            }
         }
     }
 
@@ -61,10 +116,29 @@ impl Race {
         match outcome {
             Outcome::TimedOut => Some(ConnectFault::TimedOut),
             Outcome::NoAddresses => Some(match self.unresolved.take() {
-                Some(error) => ConnectFault::Unresolved(io::Error::other(error)),
+                Some(error) => ConnectFault::Unresolved(error),
                 None => ConnectFault::NoAddress,
             }),
             _ => None,
         }
     }
+}
+
+fn by_family(event: dns::Event, port: u16) -> Arrival {
+    let family = match event.record_type {
+        RecordType::AAAA => AddressFamily::V6,
+        _ => AddressFamily::V4,
+    };
+    let result = match event.result {
+        Ok(answer) => {
+            let addresses: Vec<_> = answer.addresses().map(|ip| SocketAddr::new(ip, port)).collect();
+            if addresses.is_empty() {
+                Err(Some(io::Error::other(LookupError::NotFound)))
+            } else {
+                Ok(addresses)
+            }
+        }
+        Err(error) => Err(Some(io::Error::other(error))),
+    };
+    (family, result)
 }

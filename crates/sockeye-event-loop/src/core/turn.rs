@@ -465,6 +465,10 @@ impl<B: Backend> Core<B> {
                 Pending::Relieve => self.inner.relieve(),
                 Pending::RelayEof(token) => self.call_joined(token, StreamEvent::RelayEof),
                 Pending::SocketOpened(token) => self.tell_socket(token, SocketEvent::Open),
+                #[cfg(feature = "resolver")]
+                Pending::Answered(service, event) => {
+                    self.call_service(service, ServiceEvent::Answered(event));
+                }
                 Pending::SocketClosed(token, reason) => self.socket_closed(token, reason),
                 Pending::SendFailed(token, failure) => {
                     self.tell_socket(token, SocketEvent::SendError(failure));

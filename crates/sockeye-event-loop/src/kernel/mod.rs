@@ -252,6 +252,11 @@ impl Backend for Mio {
         z ^ (z >> 31)
     }
 
+    #[cfg(feature = "resolver")]
+    fn source_of(&mut self, destination: SocketAddr) -> Option<std::net::IpAddr> {
+        sockeye_resolver::source_of(destination)
+    }
+
     #[inline]
     fn poll(&mut self, events: &mut mio::Events, block: bool) -> io::Result<()> {
         // The alarm bounds the wait: a poll timeout would be rounded to milliseconds.

@@ -5,7 +5,7 @@ mod stream;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -161,6 +161,14 @@ impl Backend for SimBackend {
 
     fn now(&self) -> Time {
         Time::from_nanos(self.world.borrow().clock(self.host))
+    }
+
+    fn has_system(&self) -> bool {
+        false
+    }
+
+    fn source_of(&mut self, destination: SocketAddr) -> Option<IpAddr> {
+        self.world.borrow().source_for(self.host, destination.ip())
     }
 
     fn random(&mut self) -> u64 {

@@ -1,0 +1,108 @@
+//! What the words of `sockeye resolve` mean: names, types of records, servers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sockeye::endpoint::{Target, TargetDefaults, Transport};
+use sockeye::resolver::dns::RecordType;
+
+use crate::exit::Failure;
+use crate::names;
+
+/// The words in order: `NAME... [TYPE...] [@SERVER...]`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) names: Vec<String>,
+    pub(super) types: Vec<RecordType>,
+    pub(super) servers: Vec<String>,
+}
+
+impl Words {
+    /// The first word is a name, whatever it is; after it the types of records are types, in upper or lower case.
+    pub(super) fn of(words: &[String]) -> Self {
+        let mut all = Self::default();
+        for word in words {
+            if let Some(server) = word.strip_prefix('@') {
+                all.servers.push(server.to_owned());
+            } else if let Some(record_type) = record_type(word).filter(|_| !all.names.is_empty()) {
+                if !all.types.contains(&record_type) {
+                    all.types.push(record_type);
+                }
+            } else {
+                all.names.push(word.clone());
+            }
+        }
+        all
+    }
+}
+
+/// A word that can only be a type: names of hosts are seldom `mx`.
+fn record_type(word: &str) -> Option<RecordType> {
+    word.parse()
+        .ok()
+        .filter(|record_type| *record_type != RecordType::OPT)
+}
+
+/// The addresses of a server: `192.0.2.53`, `[2001:db8::53]:5353`, `dns.example`.
+///
+/// # Errors
+/// When the text is no server, or its name has no address.
+pub(super) fn server(text: &str, port: u16, timeout: Duration) -> anyhow::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let defaults = TargetDefaults {
+        transport: Some(Transport::Udp),
+        port: Some(port),
+    };
+    let target = Target::parse_with(&names::bracketed(text), defaults).map_err(|error| {
+        Failure::usage(format!(
+            "@{text}: {error} (a server is an address or a name, with or without a port: @192.0.2.53:5353)"
+        ))
+    })?;
+    names::addresses(&target, timeout).with_context(|| format!("find the server @{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Words {
+        Words::of(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn words_are_told_apart_by_their_form_and_place() {
+        let all = words("a.test MX txt TYPE65 @::1 b.test @192.0.2.1:54");
+        assert_eq!(all.names, ["a.test", "b.test"]);
+        assert_eq!(all.types, [RecordType::MX, RecordType::TXT, RecordType::HTTPS]);
+        assert_eq!(all.servers, ["::1", "192.0.2.1:54"]);
+        assert_eq!(words("mx").names, ["mx"]);
+        assert_eq!(words("@1.1.1.1 a a aaaa A").names, ["a"]);
+        assert_eq!(
+            words("@1.1.1.1 a a aaaa A").types,
+            [RecordType::A, RecordType::AAAA]
+        );
+    }
+
+    #[test]
+    fn servers_are_addresses_with_or_without_a_port() {
+        let wait = Duration::from_secs(1);
+        for (text, address) in [
+            ("192.0.2.1", "192.0.2.1:53"),
+            ("::1", "[::1]:53"),
+            ("[::1]:54", "[::1]:54"),
+            ("192.0.2.1:54", "192.0.2.1:54"),
+        ] {
+            assert_eq!(
+                server(text, 53, wait).unwrap(),
+                [address.parse().unwrap()],
+                "{text}"
+            );
+        }
+        for text in ["", "192.0.2.1:x", "a b", "127.1"] {
+            assert!(server(text, 53, wait).is_err(), "{text}");
+        }
+    }
+}

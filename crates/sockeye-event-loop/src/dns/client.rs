@@ -1,0 +1,426 @@
+//! The engine, its sockets, and who waits for what.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye_resolver::dns::{
+    Carrier, DnsStats, Engine, Event, LookupId, Request, Server, StartError, Transmit,
+};
+use sockeye_resolver::files::{Environment, Paths, SystemFiles};
+use sockeye_socket::Outgoing;
+
+use super::DnsStreams;
+use crate::connect::{ConnectId, ConnectRequest};
+use crate::context::Context;
+use crate::host::{Due, Host};
+use crate::id::{ServiceHandle, StreamServiceId, TimerId, Token};
+use crate::names::{Asker, DnsConfig, HostNames, NameSource, Way};
+use crate::options::DatagramOptions;
+use crate::time::Time;
+
+/// How often the files are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a connection to a server may take to be established: the engine gives up before.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// The client as the loop's parts share it.
+pub(crate) type Shared = Rc<RefCell<Client>>;
+
+/// A connection to a server.
+#[derive(Debug)]
+enum Line {
+    Connecting(ConnectId),
+    Open(Token),
+}
+
+/// Makes a connection under TLS to a server, for the service of connections.
+pub(crate) type TlsConnect =
+    Box<dyn FnMut(&mut Context<'_>, StreamServiceId, &Server, ConnectRequest) -> Option<ConnectId>>;
+
+/// The engine and what it stands on.
+pub(crate) struct Client {
+    source: NameSource,
+    files: Option<SystemFiles>,
+    engine: Option<Engine>,
+    way: Way,
+    /// The services that own the sockets and the connections.
+    datagrams: u16,
+    streams: u16,
+    /// Who makes connections under TLS, if anybody does.
+    tls: Option<TlsConnect>,
+    sockets: HashMap<u32, Token>,
+    numbers: HashMap<Token, u32>,
+    lines: HashMap<u32, Line>,
+    askers: HashMap<LookupId, Asker>,
+    answers: VecDeque<Event>,
+    timer: Option<(Time, TimerId)>,
+    message: Vec<u8>,
+}
+
+fn since_origin(now: Time) -> Duration {
+    now.since(Time::ZERO)
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        Self {
+            source: NameSource::Auto,
+            files: None,
+            engine: None,
+            way: Way::Dns,
+            datagrams: u16::MAX,
+            streams: u16::MAX,
+            tls: None,
+            sockets: HashMap::new(),
+            numbers: HashMap::new(),
+            lines: HashMap::new(),
+            askers: HashMap::new(),
+            answers: VecDeque::new(),
+            timer: None,
+            message: Vec::new(),
+        }
+    }
+
+    /// Says which services own the sockets and the connections.
+    pub(crate) fn set_services(&mut self, datagrams: u16, streams: u16) {
+        (self.datagrams, self.streams) = (datagrams, streams);
+    }
+
+    /// Chooses who is asked from now on. What is under way is asked anew.
+    pub(crate) fn set_source(&mut self, host: &mut dyn Host, source: NameSource) {
+        self.source = source;
+        self.files = None;
+        let now = since_origin(host.now());
+        let (way, config) = self.choose(host);
+        self.way = way;
+        match (&mut self.engine, config) {
+            (Some(engine), config) => {
+                engine.set_local_names(config.local);
+                engine.reconfigure(now, config.options);
+            }
+            (None, config) => self.engine = Some(started(host, config)),
+        }
+    }
+
+    pub(crate) fn set_tls(&mut self, connect: TlsConnect) {
+        self.tls = Some(connect);
+    }
+
+    /// Reads what says who is asked, where that has not been done or has changed.
+    fn prepare(&mut self, host: &mut dyn Host) {
+        let now = since_origin(host.now());
+        if self.engine.is_none() {
+            let (way, config) = self.choose(host);
+            self.way = way;
+            self.engine = Some(started(host, config));
+        } else if let Some(files) = &mut self.files
+            && files.reload_if_changed(now)
+            && let Some(engine) = &mut self.engine
+        {
+            let config = DnsConfig::of(files.names());
+            self.way = files.names().way();
+            engine.set_local_names(config.local);
+            engine.reconfigure(now, config.options);
+        }
+    }
+
+    fn choose(&mut self, host: &mut dyn Host) -> (Way, DnsConfig) {
+        let from_files = |files: &mut Option<SystemFiles>| {
+            let load = || SystemFiles::load(&Paths::default(), &Environment::from_process(), LOOK_AGAIN);
+            let files = files.get_or_insert_with(load);
+            (files.names().way(), DnsConfig::of(files.names()))
+        };
+        match &self.source {
+            NameSource::Dns(config) => (Way::Dns, DnsConfig::clone(config)),
+            NameSource::System => {
+                let (_, config) = from_files(&mut self.files);
+                let because = "it was chosen".to_owned();
+                (Way::System { because }, config)
+            }
+            NameSource::Auto => match host.host_names() {
+                HostNames::Given(config) => (Way::Dns, *config),
+                HostNames::Machine => from_files(&mut self.files),
+            },
+        }
+    }
+
+    /// Who is asked for the addresses of a target.
+    pub(crate) fn way(&mut self, host: &mut dyn Host) -> &Way {
+        self.prepare(host);
+        if matches!(self.source, NameSource::System) {
+            // Files that have changed do not change what was chosen.
+            self.way = Way::System {
+                because: "it was chosen".to_owned(),
+            };
+        }
+        &self.way
+    }
+
+    pub(crate) fn lookup(
+        &mut self,
+        host: &mut dyn Host,
+        request: Request,
+        asker: Asker,
+    ) -> Result<LookupId, StartError> {
+        self.prepare(host);
+        let now = since_origin(host.now());
+        let Some(engine) = &mut self.engine else {
+            return Err(StartError::Busy);
+        };
+        let id = engine.lookup(now, request)?;
+        self.askers.insert(id, asker);
+        Ok(id)
+    }
+
+    pub(crate) fn cancel(&mut self, host: &mut dyn Host, id: LookupId) -> bool {
+        let now = since_origin(host.now());
+        self.answers.retain(|event| event.lookup != id);
+        self.askers.remove(&id).is_some() | self.engine.as_mut().is_some_and(|engine| engine.cancel(now, id))
+    }
+
+    pub(crate) fn next_answer(&mut self) -> Option<Event> {
+        self.answers.pop_front()
+    }
+
+    pub(crate) fn clear_cache(&mut self) {
+        if let Some(engine) = &mut self.engine {
+            engine.clear_cache();
+        }
+    }
+
+    pub(crate) fn stats(&self) -> DnsStats {
+        self.engine.as_ref().map(Engine::stats).unwrap_or_default()
+    }
+
+    /// Tells the engine something about the socket of a token.
+    pub(super) fn with_socket(&mut self, token: Token, tell: impl FnOnce(&mut Engine, u32)) {
+        if let (Some(engine), Some(&number)) = (&mut self.engine, self.numbers.get(&token)) {
+            tell(engine, number);
+        }
+    }
+
+    /// A socket of the loop is gone.
+    pub(super) fn forget_socket(&mut self, now: Time, token: Token) {
+        if let Some(number) = self.numbers.remove(&token) {
+            self.sockets.remove(&number);
+            if let Some(engine) = &mut self.engine {
+                engine.on_socket_lost(since_origin(now), number);
+            }
+        }
+    }
+
+    /// A connection is open.
+    pub(super) fn opened(&mut self, now: Time, number: u32, token: Token) -> bool {
+        let Some(line) = self.lines.get_mut(&number) else {
+            return false;
+        };
+        *line = Line::Open(token);
+        if let Some(engine) = &mut self.engine {
+            engine.on_connected(since_origin(now), number);
+        }
+        true
+    }
+
+    /// Bytes of a connection; how many of them are done with.
+    pub(super) fn received(&mut self, now: Time, number: u32, bytes: &[u8]) -> usize {
+        match &mut self.engine {
+            Some(engine) => engine.on_stream_data(since_origin(now), number, bytes),
+            None => bytes.len(),
+        }
+    }
+
+    /// A connection is gone, or was not established.
+    pub(super) fn forget_line(&mut self, now: Time, number: u32) {
+        if self.lines.remove(&number).is_some()
+            && let Some(engine) = &mut self.engine
+        {
+            engine.on_disconnected(since_origin(now), number);
+        }
+    }
+
+    /// The time of the engine has come.
+    pub(super) fn timer_fired(&mut self, now: Time) {
+        self.timer = None;
+        if let Some(engine) = &mut self.engine {
+            engine.handle_timeout(since_origin(now));
+        }
+    }
+
+    /// Does what the engine wants to have done.
+    fn transmit(&mut self, host: &mut dyn Host) {
+        let now = since_origin(host.now());
+        let mut message = std::mem::take(&mut self.message);
+        while let Some(transmit) = self
+            .engine
+            .as_mut()
+            .and_then(|engine| engine.poll_transmit(now, &mut message))
+        {
+            match transmit {
+                Transmit::Datagram { socket, to } => self.send(host, socket, to, &message),
+                Transmit::CloseSocket { socket } => {
+                    if let Some(token) = self.sockets.remove(&socket) {
+                        self.numbers.remove(&token);
+                        host.close_socket(token);
+                    }
+                }
+                Transmit::Connect {
+                    connection,
+                    to,
+                    carrier,
+                } => self.connect(host, connection, to, carrier),
+                Transmit::Stream { connection } => {
+                    if let Some(Line::Open(token)) = self.lines.get(&connection) {
+                        // What a full queue does not take is asked again when the server's time is over.
+                        let _ = host.send(*token, &message);
+                    }
+                }
+                Transmit::CloseConnection { connection } => match self.lines.remove(&connection) {
+                    Some(Line::Open(token)) => host.close(token),
+                    Some(Line::Connecting(id)) => {
+                        host.cancel_connect(id);
+                    }
+                    None => {}
+                },
+                _ => {}
+            }
+        }
+        self.message = message;
+    }
+
+    fn send(&mut self, host: &mut dyn Host, number: u32, to: SocketAddr, message: &[u8]) {
+        let now = since_origin(host.now());
+        let token = match self.sockets.get(&number) {
+            Some(token) => Ok(*token),
+            None => {
+                let at = match to {
+                    SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                    SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+                };
+                let options = DatagramOptions {
+                    v6_only: at.is_ipv6().then_some(true),
+                    gro: false,
+                    gso: false,
+                    error_queue: true,
+                    ..DatagramOptions::default()
+                };
+                host.bind(self.datagrams, at, &options)
+            }
+        };
+        match token {
+            Ok(token) => {
+                self.sockets.insert(number, token);
+                self.numbers.insert(token, number);
+                // What the kernel refuses comes back by `on_send_error`.
+                let _ = host.send_message(token, &Outgoing::to(to, message));
+            }
+            Err(_) => {
+                if let Some(engine) = &mut self.engine {
+                    engine.on_socket_lost(now, number);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, host: &mut dyn Host, number: u32, to: SocketAddr, carrier: Carrier) {
+        let request = ConnectRequest::new(to).tag(number.into()).deadline(CONNECT);
+        let id = if carrier == Carrier::Tls {
+            let server = self
+                .engine
+                .as_ref()
+                .and_then(|engine| engine.server_of_connection(number));
+            let mut context = Context::new(host, self.streams);
+            let inner = StreamServiceId::from(ServiceHandle::<DnsStreams>::new(self.streams));
+            let tls = self.tls.as_mut().zip(server);
+            tls.and_then(|(connect, server)| connect(&mut context, inner, server, request))
+        } else {
+            Some(host.connect(self.streams, request))
+        };
+        match id {
+            Some(id) => {
+                self.lines.insert(number, Line::Connecting(id));
+            }
+            None => {
+                if let Some(engine) = &mut self.engine {
+                    engine.on_disconnected(since_origin(host.now()), number);
+                }
+            }
+        }
+    }
+
+    /// The next result, and whose it is.
+    fn poll_event(&mut self) -> Option<(Asker, Event)> {
+        loop {
+            let event = self.engine.as_mut()?.poll_event()?;
+            let asker = if event.is_last {
+                self.askers.remove(&event.lookup)
+            } else {
+                self.askers.get(&event.lookup).copied()
+            };
+            if let Some(asker) = asker {
+                return Some((asker, event));
+            }
+        }
+    }
+
+    /// Sets the loop's timer to the engine's time.
+    fn arm(&mut self, host: &mut dyn Host) {
+        let wanted = self
+            .engine
+            .as_ref()
+            .and_then(Engine::poll_timeout)
+            .map(|at| Time::ZERO + at);
+        if self.timer.map(|(at, _)| at) == wanted {
+            return;
+        }
+        // One that fires too early does no harm: a later time is set then.
+        if let (Some((at, _)), Some(wanted)) = (self.timer, wanted)
+            && at < wanted
+        {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            host.cancel_timer(timer);
+        }
+        let due = Due::Service {
+            service: self.streams,
+            key: 0,
+        };
+        self.timer = wanted.map(|at| (at, host.set_timer(at, due)));
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("way", &self.way)
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
+    }
+}
+
+fn started(host: &mut dyn Host, config: DnsConfig) -> Engine {
+    let random = host.name_randomness();
+    let mut engine = Engine::new(config.options, random);
+    engine.set_local_names(config.local);
+    engine
+}
+
+/// Sends what is to be sent, passes on what is answered, and sets the timer. Nobody may hold the client meanwhile.
+pub(crate) fn pump(client: &Shared, host: &mut dyn Host) {
+    loop {
+        client.borrow_mut().transmit(host);
+        let Some((asker, event)) = client.borrow_mut().poll_event() else {
+            break;
+        };
+        match asker {
+            Asker::Connect(connect) => host.resolved(connect, event),
+            Asker::Service(service) => host.answered(service, event),
+            Asker::Owner => client.borrow_mut().answers.push_back(event),
+        }
+    }
+    client.borrow_mut().arm(host);
+}

@@ -1,0 +1,94 @@
+//! Search lists.
+
+use super::*;
+
+#[test]
+fn a_search_list_goes_by_the_dots_and_never_mixes_two_names() {
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    options.search = vec![name("one.test"), name("two.test")];
+    let mut world = World::new(options);
+    world.addresses("host");
+    let mut seen = Vec::new();
+    // Only the second suffix has an address, and only of IPv4.
+    for _ in 0..2 {
+        for asked in world.asked() {
+            let question = asked.query.question.clone().unwrap();
+            seen.push(question.name.to_string().to_lowercase());
+            let answer = match (question.name == name("host.two.test"), question.record_type) {
+                (true, RecordType::A) => asked.with_a([192, 0, 2, 1]),
+                (true, _) => asked.answer(),
+                _ => asked.no_name(),
+            };
+            world.reply(&asked, &answer);
+        }
+    }
+    assert_eq!(
+        seen,
+        ["host.one.test", "host.one.test", "host.two.test", "host.two.test"]
+    );
+    let events = [world.event(), world.event()];
+    for event in &events {
+        assert_eq!(
+            event.result.as_ref().unwrap().question.name,
+            name("host.two.test")
+        );
+    }
+    assert!(!events[0].is_last && events[1].is_last);
+
+    world.addresses("host.example");
+    assert!(
+        world
+            .asked()
+            .iter()
+            .all(|asked| asked.name() == name("host.example")),
+        "a dot: alone first"
+    );
+}
+
+#[test]
+fn a_search_that_finds_nothing_tells_the_best_of_what_was_said() {
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    options.search = vec![name("one.test")];
+    let mut world = World::new(options);
+    world
+        .engine
+        .lookup(
+            world.now,
+            Request::records(name("host"), RecordType::A).with_search(),
+        )
+        .unwrap();
+    let asked = world.only();
+    world.reply(
+        &asked,
+        &Message {
+            authorities: vec![soa()],
+            ..asked.answer()
+        },
+    );
+    let asked = world.only();
+    assert_eq!(asked.name(), name("host"));
+    world.reply(&asked, &asked.no_name());
+    let answer = world.event().result.unwrap();
+    assert_eq!(
+        (answer.finding(), answer.question.name),
+        (Finding::NoRecords, name("host.one.test"))
+    );
+    world.quiet();
+}
+
+#[test]
+fn the_longest_names_are_asked_for_and_longer_ones_are_not_made() {
+    let long = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    options.search = vec![name("example.test")];
+    options.ndots = 9;
+    let mut world = World::new(options);
+    world
+        .engine
+        .lookup(
+            world.now,
+            Request::records(name(&long), RecordType::A).with_search(),
+        )
+        .unwrap();
+    assert_eq!(world.only().name(), name(&long));
+}
