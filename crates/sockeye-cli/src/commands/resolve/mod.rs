@@ -115,7 +115,7 @@ fn records(
         asked.push((ip.to_string(), RecordType::PTR, Name::reverse(*ip)));
     }
     for text in &words.names {
-        let name: Result<Name, _> = text.parse();
+        let name = words::name(text);
         match name {
             Ok(name) => asked.extend(words.types.iter().map(|kind| (text.clone(), *kind, name.clone()))),
             Err(error) if words.types.is_empty() => {
