@@ -178,8 +178,12 @@ impl Client {
 
     pub(crate) fn cancel(&mut self, host: &mut dyn Host, id: LookupId) -> bool {
         let now = since_origin(host.now());
+        // One whose answers were not taken is not over yet for its owner.
+        let untaken = self.answers.len();
         self.answers.retain(|event| event.lookup != id);
-        self.askers.remove(&id).is_some() | self.engine.as_mut().is_some_and(|engine| engine.cancel(now, id))
+        let taken_back = self.answers.len() < untaken;
+        let asked = self.askers.remove(&id).is_some();
+        self.engine.as_mut().is_some_and(|engine| engine.cancel(now, id)) || asked || taken_back
     }
 
     pub(crate) fn next_answer(&mut self) -> Option<Event> {
