@@ -60,11 +60,27 @@ fn every_type_is_answered() {
         assert!(content.flags.authoritative && content.flags.recursion_available && !content.flags.truncated);
         assert_eq!(content.records[0].ttl, 300);
         assert_eq!(answer.finding(), Finding::Records);
+        // In the case in which it was asked for, whatever was on the wire.
+        assert!(content.records[0].name.has_case_of(&name(asked)), "{content:?}");
     }
     let stats = ground.stats();
     assert_eq!((stats.lookups, stats.datagrams, stats.kept), (14, 14, 14));
     assert_eq!((stats.retries, stats.unexpected, stats.failures), (0, 0, 0));
     ground.assert_idle();
+}
+
+#[test]
+fn the_case_that_was_drawn_is_not_shown() {
+    let mut ground = Ground::new(honest());
+    // The authority of the SOA record is compressed, as owners are.
+    for asked in ["nope.example.test", "NOPE2.Example.test"] {
+        let answer = ground.ask(asked, RecordType::A).1.unwrap();
+        let parent = name(asked).parent().unwrap();
+        assert!(
+            answer.content.authorities[0].name.has_case_of(&parent),
+            "{answer:?}"
+        );
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl Engine {
         let Some((address, server)) = self.server_of(index) else {
             return false;
         };
-        let response = match Message::parse(bytes) {
+        let mut response = match Message::parse(bytes) {
             Ok(response) if response.flags.response => response,
             Ok(_) => {
                 self.stats.unexpected += 1;
@@ -38,8 +38,27 @@ impl Engine {
             peer.answered = Some(now);
             peer.avoided_until = Duration::ZERO;
         }
+        self.undo_case(index, &mut response);
         self.consider(now, index, address, &response, by_datagram);
         true
+    }
+
+    /// Names that are compressed point into the question (RFC 1035 section 4.1.4), and come in the case that was drawn for
+    /// it: that is nothing to show to anybody.
+    fn undo_case(&self, index: u32, response: &mut Message) {
+        let Some(flight) = self.flights.get(index) else {
+            return;
+        };
+        let Some(sent) = flight.sent.as_ref() else { return };
+        if sent.cased.has_case_of(&flight.name) {
+            return;
+        }
+        for record in response.answers.iter_mut().chain(&mut response.authorities) {
+            record.name.undo_case(&sent.cased, &flight.name);
+            record
+                .data
+                .for_each_name(|name| name.undo_case(&sent.cased, &flight.name));
+        }
     }
 
     pub(super) fn server_of(&self, index: u32) -> Option<(SocketAddr, usize)> {
