@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sockeye_event_loop::ConnectFault;
-use sockeye_resolver::dns::{CacheOptions, RecordType, ResponseCode};
-use sockeye_sim::names::{Behaviour, Rule};
+use sockeye_resolver::dns::{CacheOptions, Record, RecordData, RecordType, Request, ResponseCode};
+use sockeye_sim::names::{Behaviour, Lie, Rule};
 
 use super::setting::{AT_ONCE, Ground, TIMEOUT, V4, V6, honest, ms, name, to, unresolved};
 
@@ -92,12 +92,8 @@ fn an_aaaa_that_comes_late_joins_the_race() {
     let mut ground = aaaa(Behaviour::latency(ms(400)));
     ground.servers[0].update(|zones| {
         zones.remove(&name("www.example.test"), Some(RecordType::A));
-        let black_hole = sockeye_resolver::dns::RecordData::A([10, 0, 0, 99].into());
-        zones.insert(sockeye_resolver::dns::Record::new(
-            name("www.example.test"),
-            60,
-            black_hole,
-        ));
+        let black_hole = RecordData::A([10, 0, 0, 99].into());
+        zones.insert(Record::new(name("www.example.test"), 60, black_hole));
     });
     let hole = ground.sim.host([10, 0, 0, 99]);
     ground.sim.partition(ground.client, hole);
@@ -333,4 +329,62 @@ fn addresses_are_in_the_order_of_the_sources_that_a_host_has() {
         "{failure}"
     );
     assert!(took < AT_ONCE, "{took:?}");
+}
+
+#[test]
+fn a_lie_that_leads_to_this_host_does_not_pass_the_filter() {
+    let mut ground = a(Behaviour::lie(Lie::Address([127, 0, 0, 1].into())));
+    ground.sim.listen(ground.client, 80, Nothing).unwrap();
+    let public = |ip: std::net::IpAddr| !ip.is_loopback();
+    let (_, result) = ground.connect(to("v4.example.test").filter(public));
+    assert!(matches!(result.unwrap_err().cause, ConnectFault::NoAddress));
+    // The other family told the truth.
+    let (_, result) = ground.connect(to("www.example.test").filter(public));
+    assert_eq!(result.unwrap(), V6);
+}
+
+#[test]
+fn who_asks_the_same_does_not_lose_it_with_the_connect() {
+    let mut ground = Ground::new(honest().with(Behaviour::latency(ms(100))));
+    let begun = ground.sim.now();
+    let connect = ground.start(to("www.example.test"));
+    ground.resolve(Request::records(name("www.example.test"), RecordType::A));
+    let id = ground.resolve(Request::records(name("www.example.test"), RecordType::A));
+    assert_eq!((ground.stats().under_way, ground.stats().shared), (2, 2));
+    let events = ground.sim.on(ground.client);
+    events.with(ground.asker, |_, context| {
+        assert!(context.cancel_connect(connect));
+        assert!(context.cancel_resolve(id));
+        assert!(!context.cancel_resolve(id));
+    });
+    let (_, result) = ground.decided(begun);
+    assert!(matches!(result.unwrap_err().cause, ConnectFault::Cancelled));
+    assert_eq!(ground.stats().under_way, 1);
+    ground.assert_idle();
+    let answers = std::mem::take(&mut ground.diary.borrow_mut().answers);
+    assert_eq!(answers.len(), 1);
+    assert!(answers[0].1.result.is_ok());
+}
+
+#[test]
+fn names_in_other_letters_are_asked_in_ascii() {
+    let mut ground = Ground::new(honest());
+    ground.servers[0].update(|zones| {
+        let owner = name("xn--bcher-kva.example.test");
+        zones.insert(Record::new(owner, 60, RecordData::A([192, 0, 2, 80].into())));
+    });
+    connects(&mut ground, "bücher.example.test", V4);
+}
+
+#[test]
+fn a_loop_may_end_in_the_middle_of_it() {
+    let mut ground = Ground::new(honest());
+    ground.cut_off(0);
+    ground.start(to("www.example.test"));
+    ground.resolve(Request::addresses(name("alias.example.test")));
+    ground.sim.run_for(ms(10)).unwrap();
+    assert_eq!(ground.stats().under_way, 4);
+    let diary = std::rc::Rc::clone(&ground.diary);
+    drop(ground);
+    assert_eq!((diary.borrow().open.len(), diary.borrow().answers.len()), (0, 0));
 }

@@ -361,24 +361,13 @@ fn servers_that_fail_are_passed_over() {
         lame: true,
         ..Behaviour::default()
     };
-    let unusable = |server| QueryError::Unusable { server };
-    let failed = |code| move |server| QueryError::Failed { code, server };
-    let cases: [(Behaviour, Box<dyn Fn(std::net::SocketAddr) -> QueryError>); 4] = [
-        (lame(), Box::new(unusable)),
-        (
-            Behaviour::code(ResponseCode::REFUSED),
-            Box::new(failed(ResponseCode::REFUSED)),
-        ),
-        (
-            Behaviour::code(ResponseCode::SERVER_FAILURE),
-            Box::new(failed(ResponseCode::SERVER_FAILURE)),
-        ),
-        (
-            Behaviour::code(ResponseCode(9)),
-            Box::new(failed(ResponseCode(9))),
-        ),
+    let codes = [
+        ResponseCode::REFUSED,
+        ResponseCode::SERVER_FAILURE,
+        ResponseCode(9),
     ];
-    for (behaviour, error) in cases {
+    let failing = codes.map(|code| (Behaviour::code(code), Some(code)));
+    for (behaviour, code) in failing.into_iter().chain([(lame(), None)]) {
         let mut ground = Ground::with(1, [honest().with(behaviour.clone()), honest()]);
         let (took, result) = ground.ask(WWW, RecordType::A);
         assert_true(&result, Carrier::Udp);
@@ -387,7 +376,12 @@ fn servers_that_fail_are_passed_over() {
 
         let mut ground = lying(behaviour);
         let (_, result) = ground.ask(WWW, RecordType::A);
-        assert_eq!(result, Err(error(Ground::server_at(0))));
+        let server = Ground::server_at(0);
+        let error = match code {
+            Some(code) => QueryError::Failed { code, server },
+            None => QueryError::Unusable { server },
+        };
+        assert_eq!(result, Err(error));
         assert_eq!(counted(ground.stats()), [("retries", 1), ("failures", 2)]);
         ground.assert_idle();
     }
@@ -435,6 +429,29 @@ fn what_is_truncated_is_asked_by_tcp() {
     assert_eq!((counters.udp, counters.tcp, counters.connections), (100, 100, 1));
     assert_eq!(counted(ground.stats()), [("retries", 100), ("truncated", 100)]);
     ground.assert_idle();
+}
+
+#[test]
+fn the_longest_message_is_read() {
+    let server = honest();
+    server.update(|zones| {
+        // Each takes 268 bytes: 65,392 of the 65,535 that a message may have.
+        for place in 0..244_u32 {
+            let text = format!("{place:03}").repeat(85).into_bytes();
+            zones.insert(Record::new(
+                name("long.example.test"),
+                60,
+                RecordData::Txt(vec![text.into()]),
+            ));
+        }
+    });
+    let mut ground = Ground::new(server);
+    let content = ground
+        .ask("long.example.test", RecordType::TXT)
+        .1
+        .unwrap()
+        .content;
+    assert_eq!((content.carrier, content.records.len()), (Carrier::Tcp, 244));
 }
 
 #[test]

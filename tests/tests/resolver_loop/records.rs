@@ -1,10 +1,14 @@
 //! Answers: every type, both ways to ask, and what is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_event_loop::names::{DnsConfig, NameSource};
 use sockeye_resolver::dns::{
-    Carrier, Finding, Name, Origin, QueryError, RecordType, Request, ResponseCode, StartError,
+    Carrier, DnsOptions, Finding, LocalNames, Name, Origin, QueryError, RecordType, Request, ResponseCode,
+    StartError,
 };
+use sockeye_resolver::files::Hosts;
 
 use super::setting::{AT_ONCE, Ground, LONG, addresses, honest, name};
 
@@ -276,4 +280,55 @@ fn other_servers_take_over_what_is_under_way() {
     let content = &answers[0].1.result.as_ref().unwrap().content;
     assert_eq!(content.server, Some(Ground::server_at(1)));
     ground.assert_idle();
+}
+
+#[test]
+fn the_hosts_file_is_asked_first() {
+    let mut ground = Ground::new(honest());
+    let hosts = Hosts::parse(
+        b"192.0.2.1 box box.example.test\n2001:db8::1 box\n192.0.2.2 WWW.example.test\n",
+        |_| None,
+    );
+    let config = DnsConfig {
+        options: DnsOptions::with_servers([Ground::server_at(0)]),
+        local: LocalNames {
+            hosts: Arc::new(hosts),
+        },
+    };
+    ground
+        .sim
+        .on(ground.client)
+        .set_names(NameSource::Dns(Box::new(config)));
+    for (asked, record_type, expected) in [
+        ("box", RecordType::A, &["192.0.2.1"][..]),
+        ("BOX", RecordType::AAAA, &["2001:db8::1"]),
+        // One family in the file is all that there is.
+        ("www.example.test", RecordType::A, &["192.0.2.2"]),
+        ("www.example.test", RecordType::AAAA, &[]),
+    ] {
+        let answer = ground.ask(asked, record_type).1.unwrap();
+        assert_eq!(
+            (answer.origin, addresses(&answer)),
+            (Origin::Hosts, expected.iter().map(|&ip| ip.into()).collect())
+        );
+    }
+    let reverse = Request::records(Name::reverse([192, 0, 2, 1].into()), RecordType::PTR);
+    let (_, events) = ground.ask_all(vec![reverse]);
+    let answer = events[0].result.as_ref().unwrap();
+    let names: Vec<_> = answer
+        .content
+        .records
+        .iter()
+        .map(|record| record.data.to_string())
+        .collect();
+    assert_eq!(
+        (answer.origin, names),
+        (Origin::Hosts, vec!["box.".into(), "box.example.test.".into()])
+    );
+    assert_eq!((ground.stats().local, ground.servers[0].counters().udp), (5, 0));
+    // Of other types it knows nothing.
+    assert_eq!(
+        ground.ask("www.example.test", RecordType::TXT).1.unwrap().origin,
+        Origin::Server
+    );
 }

@@ -192,3 +192,13 @@ fn a_server_that_is_cut_off_in_the_handshake() {
     assert_eq!(ground.servers[0].counters().tcp, 0);
     ground.assert_idle();
 }
+
+#[test]
+fn more_questions_than_a_queue_holds_wait_for_it() {
+    let mut ground = simulated("10.0.0.53", Behaviour::default());
+    let (_, events) = ground.ask_all(many(20_000));
+    assert_none_of_them_exists(&events);
+    let stats = ground.stats();
+    assert_eq!((stats.streamed, stats.retries, stats.timeouts), (20_000, 0, 0));
+    ground.assert_idle();
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye_event_loop::Time;
-use sockeye_resolver::dns::{QueryError, RecordType, Request};
+use sockeye_resolver::dns::{Carrier, QueryError, RecordType, Request, Server};
 use sockeye_sim::NoRoute;
 use sockeye_sim::names::{Behaviour, NameServer};
 
@@ -204,5 +204,60 @@ fn without_descriptors_lookups_fail_and_nothing_stays() {
     ground.sim.set_descriptor_limit(ground.client, 100);
     let (_, result) = ground.ask(WWW, RecordType::A);
     assert!(result.is_ok());
+    ground.assert_idle();
+}
+
+#[test]
+fn a_server_of_ipv6_is_asked_by_it() {
+    let mut ground = Ground::new(honest());
+    let (host, six) = (
+        ground.hosts[0],
+        "2001:db8::53".parse::<std::net::IpAddr>().unwrap(),
+    );
+    ground.sim.add_address(host, six);
+    let at = std::net::SocketAddr::new(six, 53);
+    ground.servers[0].clone().serve(ground.sim.on(host), at).unwrap();
+    for carrier in [Carrier::Udp, Carrier::Tcp] {
+        ground.configure(|options| options.servers = vec![Server::new(at).by(carrier)]);
+        let content = ground.ask(WWW, RecordType::A).1.unwrap().content;
+        assert_eq!((content.server, content.carrier), (Some(at), carrier));
+    }
+    ground.assert_idle();
+}
+
+#[test]
+fn a_connection_that_goes_silent_is_replaced() {
+    let mut ground = Ground::new(honest()).configured(|options| {
+        options.servers[0].carrier = Carrier::Tcp;
+        options.idle = Duration::from_secs(60);
+    });
+    assert!(ground.ask(WWW, RecordType::A).1.is_ok());
+    ground.cut_off(0);
+    let requests = (0..3).map(|n| Request::records(name(&format!("n{n}.example.test")), RecordType::A));
+    for request in requests {
+        ground.resolve(request);
+    }
+    ground.sim.run_for(TIMEOUT - ms(1)).unwrap();
+    ground.sim.heal(ground.client, ground.hosts[0]);
+    // The old connection's packets come too, but its questions have left it for another one.
+    ground.sim.run_for(ms(1) + AT_ONCE).unwrap();
+    let answers = std::mem::take(&mut ground.diary.borrow_mut().answers);
+    assert!(
+        answers.len() == 3 && answers.iter().all(|(_, event)| event.result.is_ok()),
+        "{answers:?}"
+    );
+    assert!(ground.servers[0].counters().connections <= 2);
+    ground.assert_idle();
+}
+
+#[test]
+fn twenty_thousand_questions_on_a_connection() {
+    let mut ground = Ground::new(honest()).configured(|options| options.servers[0].carrier = Carrier::Tcp);
+    let requests = (0..20_000).map(|n| Request::records(name(&format!("n{n}.example.test")), RecordType::A));
+    let (_, events) = ground.ask_all(requests.collect());
+    assert!(events.iter().all(|event| event.result.is_ok()));
+    let stats = ground.stats();
+    assert_eq!((stats.streamed, stats.retries, stats.timeouts), (20_000, 0, 0));
+    assert_eq!(ground.servers[0].counters().connections, 1);
     ground.assert_idle();
 }
