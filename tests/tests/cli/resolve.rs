@@ -9,7 +9,7 @@ use sockeye_tests::program::{self, Output};
 use sockeye_tests::wait::PATIENCE;
 
 use crate::certificates::Authority;
-use crate::serving::Serving;
+use crate::serving::{Refusing, Serving};
 
 fn zones() -> Zones {
     r#"
@@ -321,10 +321,8 @@ fn servers_that_do_not_answer_are_named() {
         output.text()
     );
     // Nobody there: the kernel says so at once.
-    let refused = std::net::UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let refusing = Refusing::new();
+    let refused = refusing.address();
     let output = resolve(&["example.test", "A", &format!("@{refused}")]);
     assert_eq!(output.status.code(), Some(3));
     let said = format!("name server {refused} cannot be reached");
@@ -334,10 +332,8 @@ fn servers_that_do_not_answer_are_named() {
 #[test]
 fn a_second_server_is_asked_where_the_first_is_not_there() {
     let serving = serving();
-    let refused = std::net::UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let refusing = Refusing::new();
+    let refused = refusing.address();
     let output = at(
         &serving,
         &["example.test", "MX", "--short", &format!("@{refused}")],

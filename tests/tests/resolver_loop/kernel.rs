@@ -1,6 +1,6 @@
 //! The same client on the kernel's loopback: a name server in a thread, or on the same loop.
 
-use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use sockeye_event_loop::EventLoop;
@@ -12,7 +12,7 @@ use sockeye_sim::names::{Behaviour, NameServer, TcpSupport};
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::PATIENCE;
 
-use super::serving::Serving;
+use super::serving::{Refusing, Serving};
 use super::setting::{addresses, honest, name, zones};
 
 /// A client that asks these servers.
@@ -150,8 +150,8 @@ fn a_thousand_lookups_at_once() {
     let serving = Serving::new(honest());
     // The server's receive buffer takes a few hundred at a time: the rest is asked again.
     let mut events = client_with(DnsOptions {
-        timeout: Duration::from_millis(500),
-        attempts: 20,
+        timeout: Duration::from_secs(1),
+        attempts: 25,
         ..DnsOptions::with_servers([serving.address])
     });
     let all = ask_all(
@@ -171,8 +171,8 @@ fn a_thousand_lookups_at_once() {
 #[test]
 fn a_port_that_refuses_is_passed_over() {
     let serving = Serving::new(honest());
-    // Bound and dropped: nobody listens there, and the kernel says so.
-    let refused = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refusing = Refusing::new();
+    let refused = refusing.address();
     let mut events = client_with(DnsOptions {
         // Longer than the test's patience.
         timeout: 10 * PATIENCE,

@@ -1,6 +1,6 @@
 //! A name server on the kernel, in a thread of its own.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -62,6 +62,21 @@ impl Drop for Serving {
         if !thread::panicking() {
             thread.unwrap().unwrap();
         }
+    }
+}
+
+/// A port of UDP at which the kernel refuses: its socket keeps it from others, and hears only a peer that there is not.
+pub struct Refusing(UdpSocket);
+
+impl Refusing {
+    pub fn new() -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.connect((Ipv4Addr::LOCALHOST, 9)).unwrap();
+        Self(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
     }
 }
 
