@@ -497,6 +497,7 @@ mod tests {
         refused("unix:", Kind::Empty, 5);
         refused("unix:@", Kind::Empty, 6);
         refused("unix://run/app.sock", Kind::SecondSlash, 6);
+        refused("unix:unix:/run/app.sock", Kind::UnixPrefix, 5);
         refused("unix:///run/app.sock", Kind::SecondSlash, 6);
         refused("unix:/a\u{1b}", Kind::ControlCharacter, 7);
         refused("tls://127.0.0.01:443", Kind::LeadingZero, 14);

@@ -168,6 +168,11 @@ pub enum ParseErrorKind {
     /// `//` at the beginning of a path, which others read as a host.
     #[error("a second slash (write unix:/path)")]
     SecondSlash,
+    /// `unix:` at the beginning of a name, as in an address. A path that begins so is written `./unix:`, or `\\x75nix:`.
+    #[error(
+        "`unix:` is no part of the name (leave it out, or parse an Address; a path that begins so is written ./unix:)"
+    )]
+    UnixPrefix,
     /// A character that cannot stand here.
     #[error("unexpected character")]
     UnexpectedCharacter,

@@ -46,6 +46,8 @@ enum Form {
 
 /// How an unnamed socket is written.
 const UNNAMED: &str = "(unnamed)";
+/// How an address begins that has the name of a Unix socket behind it.
+const PREFIX: &str = "unix:";
 
 impl UnixName {
     /// The name of a socket that has none: one that was neither bound nor given a name by the kernel.
@@ -173,8 +175,9 @@ impl UnixName {
     /// # Errors
     ///
     /// [`Kind::Empty`], [`Kind::UnixNameTooLong`], [`Kind::Nul`] for a NUL in a path, [`Kind::ControlCharacter`] where one
-    /// stands that is written as `\xHH`, [`Kind::BadEscape`] for any other use of `\`, and [`Kind::SecondSlash`] for a path
-    /// that begins with `//`, which others read as a host.
+    /// stands that is written as `\xHH`, [`Kind::BadEscape`] for any other use of `\`, [`Kind::SecondSlash`] for a path
+    /// that begins with `//`, which others read as a host, and [`Kind::UnixPrefix`] for one that begins with `unix:`, which is how
+    /// an [`Address`](crate::Address) begins.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         if text == UNNAMED {
             return Ok(Self::UNNAMED);
@@ -188,6 +191,9 @@ pub(crate) fn parse_from(text: &str, from: usize) -> Result<UnixName, ParseError
     let rest = text.get(from..).unwrap_or_default();
     if rest.starts_with("//") {
         return fail(Kind::SecondSlash, from + 1);
+    }
+    if rest.starts_with(PREFIX) {
+        return fail(Kind::UnixPrefix, from);
     }
     let (form, start) = match rest.strip_prefix('@') {
         Some(_) => (Form::Abstract, from + 1),
@@ -267,11 +273,11 @@ impl fmt::Display for UnixName {
                 write_escaped(f, name)
             }
             Form::Path => {
-                // One byte that would make it something else: `@` in front, `//`, the word for no name.
+                // One byte that would make it something else: `@` or `unix:` in front, `//`, the word for no name.
                 let ambiguous = match name {
                     [b'@', ..] => Some(0),
                     [b'/', b'/', ..] => Some(1),
-                    _ if name == UNNAMED.as_bytes() => Some(0),
+                    _ if name == UNNAMED.as_bytes() || name.starts_with(PREFIX.as_bytes()) => Some(0),
                     _ => None,
                 };
                 let Some(at) = ambiguous else {
@@ -329,6 +335,15 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_begins_as_an_address_is_told_apart() {
+        let name = UnixName::from_path(b"unix:/run/app.sock").unwrap();
+        assert_eq!(name.to_string(), "\\x75nix:/run/app.sock");
+        assert_eq!(name.to_string().parse(), Ok(name));
+        let below = UnixName::parse("./unix:app").unwrap();
+        assert_eq!(below.as_path_bytes(), Some(&b"./unix:app"[..]));
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_place() {
         refused("", Kind::Empty, 0);
         refused("@", Kind::Empty, 1);
@@ -340,6 +355,8 @@ mod tests {
         refused("/a\\x+1", Kind::BadEscape, 2);
         refused("/a\\", Kind::BadEscape, 2);
         refused("//host/path", Kind::SecondSlash, 1);
+        refused("unix:/run/app.sock", Kind::UnixPrefix, 0);
+        refused("unix:@app", Kind::UnixPrefix, 0);
         refused(&"a".repeat(108), Kind::UnixNameTooLong, 107);
         refused(&["@", &"a".repeat(108)].concat(), Kind::UnixNameTooLong, 108);
         refused(&"\u{e4}".repeat(54), Kind::UnixNameTooLong, 106);
@@ -430,9 +447,11 @@ mod tests {
             any::<u8>(),
             proptest::sample::select(b"/@\\(\n\x1b.a \xc2\x85".to_vec())
         ];
-        (any::<bool>(), proptest::collection::vec(byte, 1..108)).prop_filter_map(
+        let front = proptest::sample::select(vec![&b""[..], b"unix:", b"unix", b"@", b"//"]);
+        (any::<bool>(), front, proptest::collection::vec(byte, 1..103)).prop_filter_map(
             "a NUL in a path",
-            |(path, bytes)| {
+            |(path, front, bytes)| {
+                let bytes = [front, &bytes].concat();
                 if path {
                     UnixName::from_path(&bytes).ok()
                 } else {
@@ -452,7 +471,7 @@ mod tests {
 
         #[test]
         fn prop_any_text_is_refused_in_its_bounds_or_reads_back(text in prop_oneof![
-            any::<String>(), "[@/.]{0,3}[a-z\\\\x0-9\u{0}\u{7f}\u{e4}]{0,120}"
+            any::<String>(), "(unix:)?[@/.]{0,3}[a-z\\\\x0-9\u{0}\u{7f}\u{e4}]{0,120}"
         ]) {
             match text.parse::<UnixName>() {
                 Ok(name) => prop_assert_eq!(name.to_string().parse(), Ok(name)),

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use sockeye_event_loop::{
@@ -87,7 +88,15 @@ impl StreamService for Pass {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let outcome = run();
+    if let Err(error) = &outcome {
+        let _ = writeln!(std::io::stderr(), "mux: {error}");
+    }
+    ExitCode::from(u8::from(outcome.is_err()))
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(at), Some(to)) = (arguments.next(), arguments.next()) else {
         return Err("usage: mux LISTEN BACKEND, as in mux [::1]:7000 127.0.0.1:443".into());

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use sockeye_event_loop::EventLoop;
 use sockeye_relay::{Balance, Config, Hooks, ListenerConfig, PoolConfig, Relay, SessionRecord};
@@ -20,7 +21,15 @@ impl Hooks for Log {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let outcome = run();
+    if let Err(error) = &outcome {
+        let _ = writeln!(std::io::stderr(), "relay: {error}");
+    }
+    ExitCode::from(u8::from(outcome.is_err()))
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let at = arguments.next().ok_or("usage: relay LISTEN BACKEND...")?;
     let backends = arguments

@@ -53,11 +53,17 @@ pub enum StartError {
         /// What failed, on which address, and why.
         source: OpError,
     },
-    /// Backends have names, and nobody could look them up.
+    /// A backend has a name, and nobody could look it up.
     #[error(
-        "backends have names: give the relay something that knows them (Relay::names, or the feature `resolver`)"
+        "backend {backend} of pool {pool} has a name, and nobody looks it up: build sockeye-relay with the feature `resolver`, or \
+         give the relay something that knows it (Relay::names)"
     )]
-    NoNames,
+    NoNames {
+        /// Its pool.
+        pool: String,
+        /// Its address.
+        backend: String,
+    },
     /// A `tls://` listener or backend has settings that the program has not given it.
     #[error("no TLS settings for a {what} under the name `{name}`: call Relay::tls_{what} with it")]
     NoTls {
@@ -164,8 +170,15 @@ impl Relay {
     pub fn start<B: Backend>(self, events: &mut EventLoop<B>) -> Result<Running, StartError> {
         let names = match self.names {
             Some(names) => names,
-            None if self.config.has_names() => return Err(StartError::NoNames),
-            None => Box::new(NoNames),
+            None => match self.config.first_name() {
+                Some((pool, backend)) => {
+                    return Err(StartError::NoNames {
+                        pool: pool.name.clone(),
+                        backend: backend.at.to_string(),
+                    });
+                }
+                None => Box::new(NoNames),
+            },
         };
         let shared = Rc::new(RefCell::new(Shared::new(self.hooks)));
         let udp = Rc::new(RefCell::new(Udp::default()));
@@ -174,6 +187,8 @@ impl Relay {
             udp: Rc::clone(&udp),
         };
         udp.borrow_mut().own = Some(events.add_datagram_service(datagrams));
+        #[cfg(feature = "tls")]
+        let told = Rc::clone(&shared);
         let service = RelayService {
             shared,
             udp,
@@ -189,9 +204,11 @@ impl Relay {
         {
             let mut tls = Tls::default();
             for (name, config) in self.tls.servers {
+                let told = Rc::clone(&told);
                 let server = sockeye_tls::TlsServer::new(config, service)
                     .limits(self.tls.limits.clone())
-                    .counters(&self.tls.counters);
+                    .counters(&self.tls.counters)
+                    .on_failure(move |_, failure| handshake_failed(&mut told.borrow_mut(), failure));
                 let server = events.add_stream_service(server, StreamOptions::default());
                 tls.servers.insert(name, server.into());
             }
@@ -490,6 +507,16 @@ fn open(
             };
             socket.map(Opened::Streams)
         }
+    }
+}
+
+/// Of a listener that was closed meanwhile nothing is told.
+#[cfg(feature = "tls")]
+fn handshake_failed(shared: &mut Shared, failure: &sockeye_tls::HandshakeFailure<'_>) {
+    let listener = failure.listener.and_then(|id| shared.listener_at(id));
+    if let Some(listener) = listener {
+        let cause = crate::record::Cause::Handshake(failure.error.clone());
+        shared.turned_away(listener, failure.client, &cause);
     }
 }
 

@@ -10,6 +10,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -42,15 +43,26 @@ impl StreamService for Page {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let outcome = run();
+    if let Err(error) = &outcome {
+        let _ = writeln!(std::io::stderr(), "https: {error}");
+    }
+    ExitCode::from(u8::from(outcome.is_err()))
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [at, certificate, key] = &arguments[..] else {
         return Err("usage: https LISTEN CERTIFICATE KEY, as in https [::1]:8443 cert.pem key.pem".into());
     };
-    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| format!("{certificate}: {error}"))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{key}: {error}"))?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+        .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
 
     let mut events = EventLoop::new()?;

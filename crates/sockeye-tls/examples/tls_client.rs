@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -46,7 +47,15 @@ impl StreamService for Asks {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let outcome = run();
+    if let Err(error) = &outcome {
+        let _ = writeln!(std::io::stderr(), "tls_client: {error}");
+    }
+    ExitCode::from(u8::from(outcome.is_err()))
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [at, name, roots] = &arguments[..] else {
         return Err(
@@ -54,8 +63,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     };
     let mut store = RootCertStore::empty();
-    for root in CertificateDer::pem_file_iter(roots)? {
-        store.add(root?)?;
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(roots)
+        .and_then(Iterator::collect)
+        .map_err(|error| format!("{roots}: {error}"))?;
+    for root in certificates {
+        store.add(root)?;
     }
     let config = ClientConfig::builder()
         .with_root_certificates(store)

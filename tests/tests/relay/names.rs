@@ -167,7 +167,14 @@ fn names_take_somebody_who_knows_them<W: World>() {
     )];
     let relay = Relay::new(config).unwrap();
     match relay.start(ground.world.server()) {
-        Err(StartError::NoNames) => {}
+        Err(error @ StartError::NoNames { .. }) => {
+            let told = error.to_string();
+            assert!(
+                told.starts_with("backend tcp://backend.example:80 of pool out "),
+                "{told}"
+            );
+            assert!(told.contains("feature `resolver`"), "{told}");
+        }
         // With the feature `resolver` the system knows names.
         started => assert!(started.is_ok(), "{started:?}"),
     }

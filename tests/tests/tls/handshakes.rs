@@ -155,6 +155,37 @@ fn a_session_is_resumed<W: World>() {
     assert_eq!(setting.counters.read().resumed, 1);
 }
 
+/// A client whose configuration has early data, with a server that would take it: none is sent, and all else goes on.
+fn a_client_sends_no_early_data<W: World>() {
+    let mut world = W::new();
+    let authority = Authority::new();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let note = Rc::clone(&seen);
+    let inside = echo().open(move |stream| {
+        let tls = stream.tls().unwrap();
+        note.borrow_mut().push((tls.handshake.unwrap(), tls.early_bytes));
+    });
+    let (mut server, mut client) = (authority.server(), authority.client());
+    server.max_early_data_size = 1_000;
+    client.enable_early_data = true;
+    let setting = setting(&mut world, server, client, inside);
+    for _ in 0..2 {
+        let client = Probe::new()
+            .open(|stream| assert!(stream.write(b"hello").is_taken()))
+            .data(|stream, data| {
+                stream.close();
+                data.len()
+            });
+        let client = connect(&mut world, &setting, client);
+        assert_eq!(ended(&mut world, &client), "closed");
+        assert_eq!(client.received(0), b"hello");
+    }
+    assert_eq!(
+        *seen.borrow(),
+        [(HandshakeKind::Full, 0), (HandshakeKind::Resumed, 0)]
+    );
+}
+
 /// By name: another certificate; by protocol: another service.
 fn names_and_protocols_choose<W: World>() {
     let mut world = W::new();
@@ -445,6 +476,7 @@ in_both_worlds!(
     a_connect_that_is_refused_is_told_by_its_tag,
     a_client_shows_its_certificate,
     a_session_is_resumed,
+    a_client_sends_no_early_data,
     names_and_protocols_choose,
     certificates_are_renewed_without_an_end,
     a_handshake_that_stands_still_is_ended,

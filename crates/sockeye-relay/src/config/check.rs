@@ -160,11 +160,14 @@ impl Config {
         Err(ConfigErrors { faults: faults.0 })
     }
 
-    /// Names of backends that have to be looked up.
-    pub(crate) fn has_names(&self) -> bool {
-        self.pools.iter().flat_map(|pool| &pool.backends).any(
-            |backend| matches!(&backend.at, Address::Ip { endpoint, .. } if endpoint.endpoint().is_none()),
-        )
+    /// The first backend whose name has to be looked up, with its pool.
+    pub(crate) fn first_name(&self) -> Option<(&PoolConfig, &BackendConfig)> {
+        let all = self
+            .pools
+            .iter()
+            .flat_map(|pool| pool.backends.iter().map(move |backend| (pool, backend)));
+        let has_name = |(_, backend): &(&PoolConfig, &BackendConfig)| matches!(&backend.at, Address::Ip { endpoint, .. } if endpoint.endpoint().is_none());
+        all.into_iter().find(has_name)
     }
 }
 
@@ -292,8 +295,6 @@ impl Faults {
         let what = "the PROXY protocol";
         if scheme == Scheme::Udp {
             self.add(place, Fault::NotFor { what, scheme });
-        } else if scheme == Scheme::Tls {
-            self.add(place, not_yet("a PROXY header in front of TLS"));
         }
     }
 
@@ -407,11 +408,6 @@ impl Faults {
         let (what, scheme) = ("a check of kind TLS", backend.at.scheme());
         if scheme == Scheme::Unix {
             self.add(format!("{place}.at"), Fault::NotFor { what, scheme });
-        } else if scheme == Scheme::Tcp && backend.proxy.is_some() {
-            self.add(
-                format!("{place}.proxy"),
-                not_yet("a PROXY header in front of TLS"),
-            );
         }
     }
 
@@ -429,11 +425,6 @@ impl Faults {
             }
         }
     }
-}
-
-const fn not_yet(what: &'static str) -> Fault {
-    let why = "this build has no such part";
-    Fault::NotBuilt { what, why }
 }
 
 fn is_server_name(name: &str) -> bool {
