@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,13 @@ pub(crate) trait Host {
         service: u16,
         at: &UnixName,
         options: &UnixListenOptions,
+    ) -> Result<Token, OpError>;
+    fn adopt_listener(&mut self, service: u16, socket: OwnedFd, max: usize) -> Result<Token, OpError>;
+    fn adopt_datagram(
+        &mut self,
+        service: u16,
+        socket: OwnedFd,
+        options: &DatagramOptions,
     ) -> Result<Token, OpError>;
     fn close_listener(&mut self, token: Token);
     fn listener_of(&self, token: Token) -> Option<Token>;

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -385,6 +386,19 @@ impl<B: Backend> Host for Inner<B> {
         options: &UnixListenOptions,
     ) -> Result<Token, OpError> {
         self.listen_unix_now(service, at, options)
+    }
+
+    fn adopt_listener(&mut self, service: u16, socket: OwnedFd, max: usize) -> Result<Token, OpError> {
+        self.adopt_listener_now(service, socket, max)
+    }
+
+    fn adopt_datagram(
+        &mut self,
+        service: u16,
+        socket: OwnedFd,
+        options: &DatagramOptions,
+    ) -> Result<Token, OpError> {
+        self.adopt_datagram_now(service, socket, options)
     }
 
     fn close_listener(&mut self, token: Token) {
