@@ -64,6 +64,7 @@
 //! | `shared`, `streams`, `udp` | the accounts of a session or a flow; sessions of streams; flows of datagrams |
 //! | `checks`, `lookups`, `names` | active checks; names and who knows them |
 //! | `record`, `stats` | what the program is told |
+//! | `opening` | the sockets of listeners: opened, or taken over |
 //! | `greeting`, `tls` | PROXY headers and server names; TLS of listeners and backends |
 //! | [`proxy`], [`mux`] | the PROXY protocol; many protocols on one port |
 #![forbid(unsafe_code)]
@@ -76,6 +77,7 @@ mod greeting;
 mod health;
 mod lookups;
 mod names;
+mod opening;
 mod pool;
 mod record;
 mod relay;
@@ -102,5 +104,7 @@ pub use service::RelayService;
 pub use stats::{
     BackendCounters, BackendStats, ListenerCounters, ListenerStats, PoolCounters, PoolStats, RelayStats,
 };
+#[cfg(feature = "tls")]
+pub use tls::TlsSettings;
 pub mod mux;
 pub mod proxy;
