@@ -60,6 +60,15 @@ impl Output {
         }
     }
 
+    /// For what nobody reads.
+    #[cfg(feature = "relay")]
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            to: Box::new(io::sink()),
+            format: Format::default(),
+        }
+    }
+
     /// Any other place.
     #[cfg(test)]
     pub(crate) fn to(to: impl Write + 'static, format: Format) -> Self {
