@@ -60,22 +60,19 @@ impl Output {
         }
     }
 
-    /// For what nobody reads.
-    #[cfg(feature = "relay")]
-    pub(crate) fn nowhere() -> Self {
-        Self {
-            to: Box::new(io::sink()),
-            format: Format::default(),
-        }
-    }
-
     /// Any other place.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "relay"))]
     pub(crate) fn to(to: impl Write + 'static, format: Format) -> Self {
         Self {
             to: Box::new(to),
             format,
         }
+    }
+
+    /// What it was made with.
+    #[cfg(feature = "relay")]
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// Whether events are wanted, not lines.

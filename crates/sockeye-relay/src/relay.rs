@@ -377,15 +377,18 @@ impl RelayService {
                 leaving: false,
             });
             opened.push(key);
-            let open = Open {
-                udp: &mut self.udp.borrow_mut(),
-                tls: &shared.tls,
-                key,
-                listener,
-            };
-            let socket = match inherited.remove(&listener.label()) {
-                Some(socket) => open.adopt(cx, socket),
-                None => open.open(cx),
+            let socket = {
+                let udp = &mut *self.udp.borrow_mut();
+                let open = Open {
+                    udp,
+                    tls: &shared.tls,
+                    key,
+                    listener,
+                };
+                match inherited.remove(&listener.label()) {
+                    Some(socket) => open.adopt(cx, socket),
+                    None => open.open(cx),
+                }
             };
             match socket {
                 Ok(socket) => {

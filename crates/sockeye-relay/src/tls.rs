@@ -50,7 +50,8 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn add(&mut self, settings: TlsSettings) {
         let servers = settings.servers.into_iter();
-        self.servers.extend(servers.map(|(name, config)| (name, config.into())));
+        self.servers
+            .extend(servers.map(|(name, config)| (name, config.into())));
         self.clients.extend(settings.clients);
     }
 }

@@ -4,10 +4,14 @@ mod arguments;
 mod certificates;
 mod files;
 mod inherited;
+mod log;
 mod plan;
 mod running;
 mod told;
 
+use std::time::Duration;
+
+use anyhow::Context as _;
 use serde_json::json;
 
 use crate::exit::Exit;
@@ -16,6 +20,9 @@ pub(crate) use arguments::Arguments;
 use files::Files;
 use plan::Plan;
 use running::Program;
+
+/// How long the last lines of the log, and the sockets of sessions that were cut, may take.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Relays until a signal ends it.
 ///
@@ -31,5 +38,11 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         output.event("checked", json!({ "listeners": listeners, "pools": pools }))?;
         return Ok(Exit::Success);
     }
-    Program::start(arguments, plan, passed)?.run(&config, output)
+    let (log, writer) = log::start(std::io::stdout()).context("begin the log")?;
+    let mut log = Output::to(log, output.format());
+    let outcome = Program::start(arguments, plan, passed)
+        .and_then(|mut program| program.run(&config, &mut log, &writer));
+    drop(log);
+    writer.finish(LAST);
+    outcome
 }

@@ -13,23 +13,23 @@ use sockeye::event_loop::EventLoop;
 use sockeye::relay::{Condition, Config, ListenerConfig, Relay, Running};
 use sockeye::unix::ServiceManager;
 
+use super::LAST;
 use super::arguments::Arguments;
 use super::files::{Files, is_stdin};
 use super::inherited::Passed;
+use super::log::Writer;
 use super::plan::Plan;
 use super::told::{Journal, Seen};
 use crate::exit::{Exit, Failure, describe, words};
-use crate::output::{Output, is_closed, note};
+use crate::output::{Format, Output, is_closed, note};
 
 /// The signals (signal(7); the numbers are the same on every Unix).
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
-/// The pause after a line about descriptors before another one.
+/// The pause after a line about descriptors, or the log, before another one.
 const QUIET: Duration = Duration::from_secs(10);
-/// How long the sockets of sessions that were cut may take to close.
-const LAST: Duration = Duration::from_secs(1);
 
 /// A relay that runs.
 pub(super) struct Program<'a> {
@@ -44,6 +44,11 @@ pub(super) struct Program<'a> {
     unread: bool,
     back_offs: u64,
     told_descriptors: Option<Instant>,
+    /// Lines of the log that were dropped, as far as it was said, and when.
+    dropped: u64,
+    told_dropped: Option<Instant>,
+    /// The listeners that there are, by their names or addresses.
+    current: Vec<String>,
     next_stats: Option<Instant>,
     /// When a drain is over at the latest.
     ends_by: Option<Instant>,
@@ -96,6 +101,9 @@ impl<'a> Program<'a> {
             unread: false,
             back_offs: 0,
             told_descriptors: None,
+            dropped: 0,
+            told_dropped: None,
+            current: Vec::new(),
             next_stats: arguments.stats.map(after),
             ends_by: None,
         };
@@ -107,7 +115,7 @@ impl<'a> Program<'a> {
     ///
     /// # Errors
     /// When stdout or the poller fails.
-    pub(super) fn run(&mut self, config: &Config, output: &mut Output) -> anyhow::Result<Exit> {
+    pub(super) fn run(&mut self, config: &Config, output: &mut Output, log: &Writer) -> anyhow::Result<Exit> {
         self.say_listeners(config, &[], output)?;
         self.tell_manager(|manager, status| manager.ready(status));
         loop {
@@ -117,6 +125,7 @@ impl<'a> Program<'a> {
             self.events.turn(timeout).context("run the event loop")?;
             let seen = self.print(output)?;
             self.look_at_descriptors(seen);
+            self.look_at_log(log);
             self.say_stats();
             loop {
                 let signal = self.signals.borrow_mut().pop_front();
@@ -141,7 +150,7 @@ impl<'a> Program<'a> {
 
     fn print(&mut self, output: &mut Output) -> anyhow::Result<Seen> {
         if self.unread {
-            let mut nowhere = Output::nowhere();
+            let mut nowhere = Output::to(std::io::sink(), Format::default());
             return Ok(self.journal.print(&mut nowhere)?);
         }
         let printed = self.journal.print(output);
@@ -161,6 +170,7 @@ impl<'a> Program<'a> {
 
     /// Listeners are called by their names in a file, else by where they really are.
     fn call_listeners(&mut self, config: &Config) {
+        self.current = config.listeners.iter().map(ListenerConfig::label).collect();
         for listener in &config.listeners {
             let label = listener.label();
             let name = match &listener.name {
@@ -218,11 +228,10 @@ impl<'a> Program<'a> {
         if let Some(manager) = &self.manager {
             tolerate(manager.reloading());
         }
-        let before: Vec<String> = self.journal.listeners.keys().cloned().collect();
+        let before = self.current.clone();
         let outcome = self.take_over();
         match &outcome {
             Ok(config) => {
-                self.journal.listeners.retain(|label, _| before.contains(label));
                 self.call_listeners(config);
                 note("sockeye: relay: reloaded");
                 let said = output.event("reloaded", json!({}));
@@ -333,17 +342,32 @@ impl<'a> Program<'a> {
         }
     }
 
+    /// Says that lines of the log were dropped, once in a while.
+    fn look_at_log(&mut self, log: &Writer) {
+        let dropped = log.dropped();
+        if dropped > self.dropped && is_due(self.told_dropped) {
+            let lines = dropped - self.dropped;
+            note(format_args!(
+                "sockeye: relay: {lines} lines of the log were dropped: whoever reads stdout is too slow (-q: no lines)"
+            ));
+            (self.dropped, self.told_dropped) = (dropped, Some(Instant::now()));
+        }
+    }
+
     /// Says that descriptors have run out, once in a while.
     fn look_at_descriptors(&mut self, seen: Seen) {
         let back_offs = self.events.stats().accept_back_offs;
         let is_short = seen.no_room || back_offs > self.back_offs;
         self.back_offs = back_offs;
-        let is_due = self.told_descriptors.is_none_or(|at| at.elapsed() >= QUIET);
-        if is_short && is_due {
+        if is_short && is_due(self.told_descriptors) {
             self.told_descriptors = Some(Instant::now());
             note(no_descriptor());
         }
     }
+}
+
+fn is_due(told: Option<Instant>) -> bool {
+    told.is_none_or(|at| at.elapsed() >= QUIET)
 }
 
 fn after(seconds: f64) -> Instant {
