@@ -53,6 +53,9 @@
 //! name, `Relay::new(config)?.tls_server("", tls_config)` is all. A handshake that fails is no session and has no
 //! record; [`Hooks::on_turned_away`] hears of it, and `Relay::tls_handshakes` counts it.
 //!
+//! `Running::reload_with` renews certificates and brings new settings together with a configuration. Sockets that a service manager has
+//! opened are given to their listeners by [`Relay::inherited`].
+//!
 //! A PROXY header comes in front of TLS, in clear: that of a client before its handshake, that for a backend before the one
 //! that the relay begins.
 //!
