@@ -146,6 +146,24 @@ impl Context<'_> {
         self.host.listen(service.index, at, options).map(ListenerId)
     }
 
+    /// Connections that come through a listener from now on, and its loss, are for another stream service of the loop. Those
+    /// that wait in its backlog are not lost, as they would be by a new listener.
+    ///
+    /// # Errors
+    /// [`PairError::NoSuchService`] for a handle of another loop.
+    pub fn set_acceptor(
+        &mut self,
+        listener: ListenerId,
+        service: impl Into<StreamServiceId>,
+    ) -> Result<(), PairError> {
+        let StreamServiceId(service) = service.into();
+        if !self.host.has_streams(service) {
+            return Err(PairError::NoSuchService);
+        }
+        self.host.set_acceptor(listener.0, service.index);
+        Ok(())
+    }
+
     /// Listens at the name of a Unix socket, for another stream service of the loop.
     ///
     /// # Errors

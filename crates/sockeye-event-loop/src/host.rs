@@ -136,6 +136,7 @@ pub(crate) trait Host {
         socket: OwnedFd,
         options: &DatagramOptions,
     ) -> Result<Token, OpError>;
+    fn set_acceptor(&mut self, listener: Token, service: u16);
     fn close_listener(&mut self, token: Token);
     fn listener_of(&self, token: Token) -> Option<Token>;
     fn set_max_connections(&mut self, listener: Token, max: usize);

@@ -8,7 +8,8 @@ use sockeye_endpoint::{Address, Scheme};
 use sockeye_event_loop::{Context, ListenOptions, Op, OpError, StreamServiceId, UnixListenOptions};
 
 use crate::config::ListenerConfig;
-use crate::shared::Opened;
+use crate::service::RelayService;
+use crate::shared::{Listener, Opened};
 use crate::tls::Tls;
 use crate::udp::Udp;
 
@@ -78,10 +79,36 @@ impl Open<'_> {
         self.listener.max_sessions.unwrap_or(usize::MAX)
     }
 
-    /// The service that accepts, if it is not the relay itself: a header in front of TLS is the relay's to read.
     fn carrier(&self) -> Option<StreamServiceId> {
-        let is_tls = self.listener.at.scheme() == Scheme::Tls && self.listener.proxy.is_none();
-        is_tls.then(|| self.tls.server(self.listener.tls.as_deref()))?
+        carrier(self.tls, self.listener)
+    }
+}
+
+/// The service that accepts, if it is not the relay itself: a header in front of TLS is the relay's to read.
+fn carrier(tls: &Tls, listener: &ListenerConfig) -> Option<StreamServiceId> {
+    let is_tls = listener.at.scheme() == Scheme::Tls && listener.proxy.is_none();
+    is_tls.then(|| tls.server(listener.tls.as_deref()))?
+}
+
+/// A listener that stays may be another one in all but its address.
+pub(crate) fn change(cx: &mut Context<'_>, tls: &Tls, socket: Opened, new: &ListenerConfig) {
+    let Opened::Streams(id) = socket else { return };
+    cx.set_max_connections(id, new.max_sessions.unwrap_or(usize::MAX));
+    let own = cx.handle::<RelayService>().map(Into::into);
+    if let Some(service) = carrier(tls, new).or(own) {
+        // Both are services of this loop.
+        let _ = cx.set_acceptor(id, service);
+    }
+}
+
+/// Whether a listener has the same socket before and after a reload. At port 0, by its name.
+pub(crate) fn is_kept(old: &Listener, new: &ListenerConfig) -> bool {
+    match (&old.config.at, &new.at) {
+        (Address::Ip { endpoint: before, .. }, Address::Ip { endpoint: now, .. }) => {
+            // Under TLS or not: what is listened at is of TCP.
+            before == now && (now.port() != 0 || *old.label == *new.label())
+        }
+        (before, now) => before == now,
     }
 }
 

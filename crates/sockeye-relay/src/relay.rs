@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_endpoint::Address;
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{Context, EventLoop, OpError, ServiceHandle, StreamOptions};
 use thiserror::Error;
@@ -17,7 +16,7 @@ use crate::checks::Checks;
 use crate::config::{Config, ConfigErrors, ListenerConfig};
 use crate::lookups::Lookups;
 use crate::names::Names;
-use crate::opening::{Open, close};
+use crate::opening::{Open, change, close, is_kept};
 use crate::pool::Pool;
 use crate::record::{Hooks, NoHooks};
 use crate::service::{Leaving, RelayService};
@@ -412,9 +411,7 @@ impl RelayService {
         }
         for (key, config) in changes {
             if let Some(listener) = shared.listeners.get_mut(key) {
-                if let Opened::Streams(id) = listener.socket {
-                    cx.set_max_connections(id, config.max_sessions.unwrap_or(usize::MAX));
-                }
+                change(cx, &shared.tls, listener.socket, &config);
                 listener.label = config.label().into();
                 listener.config = config;
             }
@@ -505,12 +502,6 @@ impl RelayService {
             }
         }
     }
-}
-
-/// Whether a listener is the same before and after a reload. At port 0, by its name.
-fn is_kept(old: &Listener, new: &ListenerConfig) -> bool {
-    let any_port = matches!(&new.at, Address::Ip { endpoint, .. } if endpoint.port() == 0);
-    old.config.at == new.at && (!any_port || *old.label == *new.label())
 }
 
 /// Nobody knows a name; there are none.

@@ -401,6 +401,16 @@ impl<B: Backend> Host for Inner<B> {
         self.adopt_datagram_now(service, socket, options)
     }
 
+    fn set_acceptor(&mut self, listener: Token, service: u16) {
+        if let Some(Entry {
+            link,
+            socket: Socket::Listener(_),
+        }) = self.table.get_mut(listener)
+        {
+            link.service = service;
+        }
+    }
+
     fn close_listener(&mut self, token: Token) {
         self.close_listener_now(token);
     }

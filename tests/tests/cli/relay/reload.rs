@@ -67,6 +67,30 @@ fn a_reload_may_bring_a_listener_with_a_certificate_of_its_own() {
 }
 
 #[test]
+fn a_listener_may_begin_to_speak_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (authority, backend) = (Authority::new(), Backend::start("one"));
+    let text = config("in", &backend, "");
+    let path = file(&folder, "relay.toml", &text);
+    let mut relay = Relay::start(&["--config", &path], 1);
+    let [cert, key] = authority.sign();
+    file(&folder, "cert.pem", &cert);
+    file(&folder, "key.pem", &key);
+    let tls = "[tls.server.default]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let text = format!(
+        "{}{tls}",
+        text.replace("at = \"tcp://127.0.0.1:0\"", "at = \"tls://127.0.0.1:0\"")
+    );
+    file(&folder, "relay.toml", &text);
+    relay.running.signal(libc::SIGHUP);
+    relay.says("reloaded");
+    let mut client = authority.connects(relay.client());
+    let mut name = [0; 4];
+    std::io::Read::read_exact(&mut client, &mut name).expect("a name");
+    assert_eq!(&name, b"one\n");
+}
+
+#[test]
 fn what_is_wrong_with_the_new_file_leaves_the_old_running() {
     let folder = tempfile::tempdir().expect("a folder");
     let backend = Backend::start("one");
