@@ -50,3 +50,5 @@ mod names;
 mod reload;
 #[path = "relay/sessions.rs"]
 mod sessions;
+#[path = "relay/taken_over.rs"]
+mod taken_over;

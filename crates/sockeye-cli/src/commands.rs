@@ -10,6 +10,8 @@ mod dump;
 mod explain;
 mod mtu;
 mod ping;
+#[cfg(feature = "relay")]
+mod relay;
 mod resolve;
 mod serve;
 mod trace;
@@ -24,6 +26,9 @@ use crate::output::{Format, Output};
 pub(crate) enum Command {
     /// Run a small service: echo, discard or chargen
     Serve(serve::Arguments),
+    /// Relay streams and datagrams to backends
+    #[cfg(feature = "relay")]
+    Relay(relay::Arguments),
     /// Connect: stdin to the peer, the peer to stdout
     Connect(connect::Arguments),
     /// Ask hosts whether they are there, and measure how far away
@@ -47,6 +52,8 @@ impl Command {
     pub(crate) fn format(&self) -> Format {
         match self {
             Self::Serve(arguments) => arguments.format,
+            #[cfg(feature = "relay")]
+            Self::Relay(arguments) => arguments.format,
             Self::Connect(_) => Format::default(),
             Self::Ping(arguments) => arguments.format,
             Self::Trace(arguments) => arguments.format,
@@ -65,6 +72,8 @@ impl Command {
     pub(crate) fn run(self, output: &mut Output) -> anyhow::Result<Exit> {
         match self {
             Self::Serve(arguments) => serve::run(&arguments, output),
+            #[cfg(feature = "relay")]
+            Self::Relay(arguments) => relay::run(&arguments, output),
             Self::Connect(arguments) => connect::run(&arguments, output),
             Self::Ping(arguments) => ping::run(&arguments, output),
             Self::Trace(arguments) => trace::run(&arguments, output),

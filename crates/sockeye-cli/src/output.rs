@@ -61,12 +61,18 @@ impl Output {
     }
 
     /// Any other place.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "relay"))]
     pub(crate) fn to(to: impl Write + 'static, format: Format) -> Self {
         Self {
             to: Box::new(to),
             format,
         }
+    }
+
+    /// What it was made with.
+    #[cfg(feature = "relay")]
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// Whether events are wanted, not lines.

@@ -16,11 +16,11 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use sockeye_endpoint::UnixName;
+use sockeye_endpoint::{Transport, UnixName};
 use sockeye_socket::unix::Credentials;
 use sockeye_socket::{Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
@@ -194,6 +194,37 @@ pub trait Backend: Sized + 'static {
     fn listen_unix(&mut self, at: &UnixName, options: &UnixListenOptions) -> Result<Self::Listener, OpError> {
         let _ = options;
         Err(without_unix(Op::Open).with_local_name(*at))
+    }
+
+    /// Takes over a socket that listens already: of TCP, or a Unix socket of streams.
+    ///
+    /// # Errors
+    /// `InvalidInput` for any other; `Unsupported` where the backend has no sockets of others.
+    fn adopt_listener(&mut self, socket: OwnedFd) -> Result<Self::Listener, OpError> {
+        drop(socket);
+        Err(OpError::new(
+            Op::Adopt,
+            Transport::Tcp,
+            io::ErrorKind::Unsupported.into(),
+        ))
+    }
+
+    /// Takes over a UDP socket that is bound already. Of the options those hold that are not of its address.
+    ///
+    /// # Errors
+    /// `InvalidInput` for any other; `Unsupported` where the backend has no sockets of others.
+    fn adopt_datagram(
+        &mut self,
+        socket: OwnedFd,
+        options: &DatagramOptions,
+    ) -> Result<Self::Datagram, OpError> {
+        let _ = options;
+        drop(socket);
+        Err(OpError::new(
+            Op::Adopt,
+            Transport::Udp,
+            io::ErrorKind::Unsupported.into(),
+        ))
     }
 
     /// Connects to a Unix socket. It is decided as a connect by IP is, at the first writable event.

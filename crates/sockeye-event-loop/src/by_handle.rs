@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use sockeye_endpoint::{Endpoint, Transport, UnixName};
 use sockeye_socket::{Op, OpError};
@@ -145,6 +146,24 @@ impl Context<'_> {
         self.host.listen(service.index, at, options).map(ListenerId)
     }
 
+    /// Connections that come through a listener from now on, and its loss, are for another stream service of the loop. Those
+    /// that wait in its backlog are not lost, as they would be by a new listener.
+    ///
+    /// # Errors
+    /// [`PairError::NoSuchService`] for a handle of another loop.
+    pub fn set_acceptor(
+        &mut self,
+        listener: ListenerId,
+        service: impl Into<StreamServiceId>,
+    ) -> Result<(), PairError> {
+        let StreamServiceId(service) = service.into();
+        if !self.host.has_streams(service) {
+            return Err(PairError::NoSuchService);
+        }
+        self.host.set_acceptor(listener.0, service.index);
+        Ok(())
+    }
+
     /// Listens at the name of a Unix socket, for another stream service of the loop.
     ///
     /// # Errors
@@ -161,6 +180,63 @@ impl Context<'_> {
             return Err(OpError::unix(Op::Listen, error).with_local_name(*at));
         }
         self.host.listen_unix(service.index, at, options).map(ListenerId)
+    }
+}
+
+/// Sockets that something else has opened, such as those of systemd's socket activation.
+impl Context<'_> {
+    /// Takes over a socket that listens already, of TCP or a Unix socket of streams, for this service. What it has been told
+    /// by whoever opened it stays, its backlog too; a path is the other's to remove.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the socket is another kind, or does not listen; `Unsupported` in a simulation.
+    #[doc(alias = "LISTEN_FDS")]
+    pub fn adopt_listener(&mut self, socket: OwnedFd, max_connections: usize) -> Result<ListenerId, OpError> {
+        self.host
+            .adopt_listener(self.service, socket, max_connections)
+            .map(ListenerId)
+    }
+
+    /// The same for another stream service of the loop.
+    ///
+    /// # Errors
+    /// As [`adopt_listener`](Self::adopt_listener); `InvalidInput` for a handle of another loop.
+    pub fn adopt_listener_for(
+        &mut self,
+        service: impl Into<StreamServiceId>,
+        socket: OwnedFd,
+        max_connections: usize,
+    ) -> Result<ListenerId, OpError> {
+        let StreamServiceId(service) = service.into();
+        if !self.host.has_streams(service) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, PairError::NoSuchService);
+            return Err(OpError::new(Op::Adopt, Transport::Tcp, error));
+        }
+        self.host
+            .adopt_listener(service.index, socket, max_connections)
+            .map(ListenerId)
+    }
+
+    /// Takes over a UDP socket that is bound already, for a service of the loop: its `on_open` follows once this callback has
+    /// returned. Of the options those hold that can be set on a bound socket: what is to be known of datagrams, GRO and
+    /// GSO, the queue.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it is no UDP socket, and for a handle of another loop; `Unsupported` in a simulation.
+    #[doc(alias = "LISTEN_FDS")]
+    pub fn adopt_datagrams_for<S: DatagramService>(
+        &mut self,
+        service: ServiceHandle<S>,
+        socket: OwnedFd,
+        options: &DatagramOptions,
+    ) -> Result<DatagramId, OpError> {
+        if !self.host.has_datagrams(service.key()) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, NO_DATAGRAM_SERVICE);
+            return Err(OpError::new(Op::Adopt, Transport::Udp, error));
+        }
+        self.host
+            .adopt_datagram(service.index, socket, options)
+            .map(DatagramId)
     }
 }
 

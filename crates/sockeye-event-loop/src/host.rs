@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,6 +129,14 @@ pub(crate) trait Host {
         at: &UnixName,
         options: &UnixListenOptions,
     ) -> Result<Token, OpError>;
+    fn adopt_listener(&mut self, service: u16, socket: OwnedFd, max: usize) -> Result<Token, OpError>;
+    fn adopt_datagram(
+        &mut self,
+        service: u16,
+        socket: OwnedFd,
+        options: &DatagramOptions,
+    ) -> Result<Token, OpError>;
+    fn set_acceptor(&mut self, listener: Token, service: u16);
     fn close_listener(&mut self, token: Token);
     fn listener_of(&self, token: Token) -> Option<Token>;
     fn set_max_connections(&mut self, listener: Token, max: usize);

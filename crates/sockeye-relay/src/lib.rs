@@ -53,6 +53,9 @@
 //! name, `Relay::new(config)?.tls_server("", tls_config)` is all. A handshake that fails is no session and has no
 //! record; [`Hooks::on_turned_away`] hears of it, and `Relay::tls_handshakes` counts it.
 //!
+//! `Running::reload_with` renews certificates and brings new settings together with a configuration. Sockets that a service manager has
+//! opened are given to their listeners by [`Relay::inherited`].
+//!
 //! A PROXY header comes in front of TLS, in clear: that of a client before its handshake, that for a backend before the one
 //! that the relay begins.
 //!
@@ -64,6 +67,7 @@
 //! | `shared`, `streams`, `udp` | the accounts of a session or a flow; sessions of streams; flows of datagrams |
 //! | `checks`, `lookups`, `names` | active checks; names and who knows them |
 //! | `record`, `stats` | what the program is told |
+//! | `opening` | the sockets of listeners: opened, or taken over |
 //! | `greeting`, `tls` | PROXY headers and server names; TLS of listeners and backends |
 //! | [`proxy`], [`mux`] | the PROXY protocol; many protocols on one port |
 #![forbid(unsafe_code)]
@@ -76,6 +80,7 @@ mod greeting;
 mod health;
 mod lookups;
 mod names;
+mod opening;
 mod pool;
 mod record;
 mod relay;
@@ -102,5 +107,7 @@ pub use service::RelayService;
 pub use stats::{
     BackendCounters, BackendStats, ListenerCounters, ListenerStats, PoolCounters, PoolStats, RelayStats,
 };
+#[cfg(feature = "tls")]
+pub use tls::TlsSettings;
 pub mod mux;
 pub mod proxy;

@@ -2,28 +2,27 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_endpoint::{Address, Scheme};
 use sockeye_event_loop::backend::Backend;
-use sockeye_event_loop::{
-    Context, EventLoop, ListenOptions, OpError, ServiceHandle, StreamOptions, UnixListenOptions,
-};
+use sockeye_event_loop::{Context, EventLoop, OpError, ServiceHandle, StreamOptions};
 use thiserror::Error;
 
 use crate::checks::Checks;
 use crate::config::{Config, ConfigErrors, ListenerConfig};
 use crate::lookups::Lookups;
 use crate::names::Names;
+use crate::opening::{Open, change, close, is_kept};
 use crate::pool::Pool;
 use crate::record::{Hooks, NoHooks};
 use crate::service::{Leaving, RelayService};
 use crate::shared::{Listener, Opened, Shared};
 use crate::stats::{ListenerCounters, RelayStats};
 use crate::streams::Streams;
-use crate::tls::Tls;
 use crate::udp::{Udp, UdpService};
 
 /// A relay that is not on a loop yet.
@@ -31,9 +30,13 @@ pub struct Relay {
     config: Config,
     hooks: Box<dyn Hooks>,
     names: Option<Box<dyn Names>>,
+    inherited: Inherited,
     #[cfg(feature = "tls")]
     tls: crate::tls::Settings,
 }
+
+/// Sockets that are open already, by the names of their listeners.
+type Inherited = BTreeMap<String, OwnedFd>;
 
 /// A relay on a loop. A copy of it is the same relay.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +106,7 @@ impl Relay {
             config,
             hooks: Box::new(NoHooks),
             names: default_names(),
+            inherited: Inherited::new(),
             #[cfg(feature = "tls")]
             tls: crate::tls::Settings::default(),
         })
@@ -119,6 +123,15 @@ impl Relay {
     #[must_use]
     pub fn names(mut self, names: impl Names) -> Self {
         self.names = Some(Box::new(names));
+        self
+    }
+
+    /// The listener of this name (or address) takes this socket, which is bound and listens already, and opens none: that of
+    /// systemd's socket activation, for example. Its [`ListenerConfig::at`] is to be the socket's own address, so that a
+    /// reload finds it again. Sockets that no listener of the configuration has are closed.
+    #[must_use]
+    pub fn inherited(mut self, listener: impl Into<String>, socket: OwnedFd) -> Self {
+        self.inherited.insert(listener.into(), socket);
         self
     }
 
@@ -146,6 +159,14 @@ impl Relay {
         config: impl Into<Arc<sockeye_tls::rustls::ClientConfig>>,
     ) -> Self {
         self.tls.clients.insert(name.into(), config.into());
+        self
+    }
+
+    /// Many TLS settings at once, as a reload takes them ([`Running::reload_with`]).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, settings: crate::tls::TlsSettings) -> Self {
+        self.tls.add(settings);
         self
     }
 
@@ -201,29 +222,12 @@ impl Relay {
         };
         let service = events.add_stream_service(service, StreamOptions::default());
         #[cfg(feature = "tls")]
-        {
-            let mut tls = Tls::default();
-            for (name, config) in self.tls.servers {
-                let told = Rc::clone(&told);
-                let server = sockeye_tls::TlsServer::new(config, service)
-                    .limits(self.tls.limits.clone())
-                    .counters(&self.tls.counters)
-                    .on_failure(move |_, failure| handshake_failed(&mut told.borrow_mut(), failure));
-                let server = events.add_stream_service(server, StreamOptions::default());
-                tls.servers.insert(name, server.into());
-            }
-            for (name, config) in self.tls.clients {
-                let options = sockeye_tls::ConnectorOptions::default();
-                let client = sockeye_tls::TlsConnector::new(events, config, options);
-                tls.clients.insert(name, client);
-            }
-            events.with(service, |relay: &mut RelayService, _| {
-                relay.shared.borrow_mut().tls = tls
-            });
-        }
-        let config = self.config;
+        crate::tls::carry(events, service, &told, self.tls);
+        let (config, inherited) = (self.config, self.inherited);
         events
-            .with(service, |relay, context| relay.take_over(context, config))
+            .with(service, |relay, context| {
+                relay.take_over(context, config, inherited)
+            })
             .ok_or(StartError::NoRelay)??;
         Ok(Running { service })
     }
@@ -244,6 +248,28 @@ impl Running {
         events
             .with(self.service, |relay, context| relay.reload(context, config))
             .unwrap_or(Err(ReloadError::Start(StartError::NoRelay)))
+    }
+
+    /// Takes over a new configuration together with TLS settings: those of a name that there is are replaced, others are
+    /// added. Connections that are established keep theirs. If the configuration cannot be taken over, the TLS settings
+    /// in use stay too.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    #[cfg(feature = "tls")]
+    pub fn reload_with<B: Backend>(
+        &self,
+        events: &mut EventLoop<B>,
+        config: Config,
+        tls: crate::tls::TlsSettings,
+    ) -> Result<(), ReloadError> {
+        config.check()?;
+        let no_relay = || ReloadError::Start(StartError::NoRelay);
+        let shared = Rc::clone(&events.service(self.service).ok_or_else(no_relay)?.shared);
+        crate::tls::add_new(events, self.service, &shared, &tls);
+        self.reload(events, config)?;
+        shared.borrow_mut().tls.replace(tls);
+        Ok(())
     }
 
     /// Takes nobody any more and lets what there is end: see [`RelayService::drain`].
@@ -267,11 +293,7 @@ impl Running {
     }
 
     /// Where a listener listens, by its name or else its address: for those at port 0.
-    pub fn local_addr<B: Backend>(
-        &self,
-        events: &mut EventLoop<B>,
-        listener: &str,
-    ) -> Option<std::net::SocketAddr> {
+    pub fn local_addr<B: Backend>(&self, events: &mut EventLoop<B>, listener: &str) -> Option<SocketAddr> {
         let socket = events.service(self.service)?.socket_of(listener)?;
         match socket {
             Opened::Streams(id) => events.local_addr(id).ok(),
@@ -290,7 +312,7 @@ impl RelayService {
     /// What is wrong with the configuration, or could not be opened.
     pub fn reload(&mut self, context: &mut Context<'_>, config: Config) -> Result<(), ReloadError> {
         config.check()?;
-        Ok(self.take_over(context, config)?)
+        Ok(self.take_over(context, config, Inherited::new())?)
     }
 
     fn socket_of(&self, label: &str) -> Option<Opened> {
@@ -302,12 +324,17 @@ impl RelayService {
     }
 
     /// Opens what is new, and then, as nothing can fail any more, changes over.
-    pub(crate) fn take_over(&mut self, cx: &mut Context<'_>, config: Config) -> Result<(), StartError> {
+    fn take_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        config: Config,
+        inherited: Inherited,
+    ) -> Result<(), StartError> {
         if self.shared.borrow().draining {
             return Err(StartError::Draining);
         }
         self.shared.borrow().tls.suffices(&config)?;
-        let kept = self.open_new(cx, &config)?;
+        let kept = self.open_new(cx, &config, inherited)?;
         self.close_gone(cx, &kept);
         self.change_pools(cx, &config);
         {
@@ -321,7 +348,12 @@ impl RelayService {
     }
 
     /// Opens listeners that are not open, and says which there are to be.
-    fn open_new(&mut self, cx: &mut Context<'_>, config: &Config) -> Result<Vec<usize>, StartError> {
+    fn open_new(
+        &mut self,
+        cx: &mut Context<'_>,
+        config: &Config,
+        mut inherited: Inherited,
+    ) -> Result<Vec<usize>, StartError> {
         let shared = &mut *self.shared.borrow_mut();
         let mut kept: Vec<usize> = Vec::new();
         let mut changes: Vec<(usize, ListenerConfig)> = Vec::new();
@@ -344,7 +376,19 @@ impl RelayService {
                 leaving: false,
             });
             opened.push(key);
-            let socket = open(&mut self.udp.borrow_mut(), &shared.tls, cx, key, listener);
+            let socket = {
+                let udp = &mut *self.udp.borrow_mut();
+                let open = Open {
+                    udp,
+                    tls: &shared.tls,
+                    key,
+                    listener,
+                };
+                match inherited.remove(&listener.label()) {
+                    Some(socket) => open.adopt(cx, socket),
+                    None => open.open(cx),
+                }
+            };
             match socket {
                 Ok(socket) => {
                     if let Some(new) = shared.listeners.get_mut(key) {
@@ -367,9 +411,7 @@ impl RelayService {
         }
         for (key, config) in changes {
             if let Some(listener) = shared.listeners.get_mut(key) {
-                if let Opened::Streams(id) = listener.socket {
-                    cx.set_max_connections(id, config.max_sessions.unwrap_or(usize::MAX));
-                }
+                change(cx, &shared.tls, listener.socket, &config);
                 listener.label = config.label().into();
                 listener.config = config;
             }
@@ -462,79 +504,13 @@ impl RelayService {
     }
 }
 
-/// Whether a listener is the same before and after a reload. At port 0, by its name.
-fn is_kept(old: &Listener, new: &ListenerConfig) -> bool {
-    let any_port = matches!(&new.at, Address::Ip { endpoint, .. } if endpoint.port() == 0);
-    old.config.at == new.at && (!any_port || *old.label == *new.label())
-}
-
-fn open(
-    udp: &mut Udp,
-    tls: &Tls,
-    cx: &mut Context<'_>,
-    key: usize,
-    listener: &ListenerConfig,
-) -> Result<Opened, OpError> {
-    let most = listener.max_sessions.unwrap_or(usize::MAX);
-    match &listener.at {
-        Address::Unix(name) => {
-            let mut options = UnixListenOptions {
-                max_connections: most,
-                ..UnixListenOptions::default()
-            };
-            options.backlog = listener.backlog.unwrap_or(options.backlog);
-            cx.listen_unix(name, &options).map(Opened::Streams)
-        }
-        Address::Ip { endpoint, .. } => {
-            let at = endpoint.socket_addr().map_err(|error| {
-                let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
-                OpError::new(sockeye_event_loop::Op::Bind, endpoint.transport(), error)
-            })?;
-            if endpoint.transport() == sockeye_endpoint::Transport::Udp {
-                return udp.listen(cx, key, at).map(Opened::Datagrams);
-            }
-            let mut options = ListenOptions {
-                max_connections: most,
-                ..ListenOptions::default()
-            };
-            options.backlog = listener.backlog.unwrap_or(options.backlog);
-            let socket = match tls.server(listener.tls.as_deref()) {
-                // A header in front of TLS is the relay's to read.
-                Some(service) if listener.at.scheme() == Scheme::Tls && listener.proxy.is_none() => {
-                    cx.listen_for(service, at, &options)
-                }
-                _ => cx.listen(at, &options),
-            };
-            socket.map(Opened::Streams)
-        }
-    }
-}
-
-/// Of a listener that was closed meanwhile nothing is told.
-#[cfg(feature = "tls")]
-fn handshake_failed(shared: &mut Shared, failure: &sockeye_tls::HandshakeFailure<'_>) {
-    let listener = failure.listener.and_then(|id| shared.listener_at(id));
-    if let Some(listener) = listener {
-        let cause = crate::record::Cause::Handshake(failure.error.clone());
-        shared.turned_away(listener, failure.client, &cause);
-    }
-}
-
-fn close(cx: &mut Context<'_>, socket: Opened) {
-    match socket {
-        Opened::Streams(id) => cx.close_listener(id),
-        Opened::Datagrams(id) => cx.close_datagrams(id),
-        Opened::Closed => {}
-    }
-}
-
 /// Nobody knows a name; there are none.
 struct NoNames;
 
 impl Names for NoNames {
     fn start(&mut self, _: &sockeye_endpoint::Target, _: Duration) {}
 
-    fn poll(&mut self, _: &sockeye_endpoint::Target) -> Option<std::io::Result<Vec<std::net::SocketAddr>>> {
+    fn poll(&mut self, _: &sockeye_endpoint::Target) -> Option<std::io::Result<Vec<SocketAddr>>> {
         Some(Err(std::io::ErrorKind::NotFound.into()))
     }
 }

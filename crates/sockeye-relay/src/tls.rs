@@ -1,7 +1,11 @@
 //! TLS of listeners and backends: what the program has for them, by name, and the services that carry it.
 
 #[cfg(feature = "tls")]
+use std::cell::RefCell;
+#[cfg(feature = "tls")]
 use std::collections::BTreeMap;
+#[cfg(feature = "tls")]
+use std::rc::Rc;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
@@ -13,28 +17,166 @@ use sockeye_event_loop::{
 };
 
 #[cfg(feature = "tls")]
+use sockeye_event_loop::backend::Backend;
+#[cfg(feature = "tls")]
+use sockeye_event_loop::{EventLoop, ServiceHandle, StreamOptions};
+#[cfg(feature = "tls")]
 use sockeye_tls::rustls::pki_types::ServerName;
+#[cfg(feature = "tls")]
+use sockeye_tls::rustls::{ClientConfig, ServerConfig};
+#[cfg(feature = "tls")]
+use sockeye_tls::{ConnectorOptions, HandshakeFailure, ReloadableConfig, TlsConnector, TlsServer};
 
 use crate::config::{BackendConfig, CheckKind, Config, ProxyVersion};
+#[cfg(feature = "tls")]
+use crate::record::Cause;
 use crate::relay::StartError;
+#[cfg(feature = "tls")]
+use crate::service::RelayService;
+#[cfg(feature = "tls")]
+use crate::shared::Shared;
 
 /// What the program has for `tls://` listeners and backends, each under the name that the configuration calls it by.
 #[cfg(feature = "tls")]
 #[derive(Default)]
 pub(crate) struct Settings {
-    pub(crate) servers: BTreeMap<String, sockeye_tls::ReloadableConfig>,
-    pub(crate) clients: BTreeMap<String, Arc<sockeye_tls::rustls::ClientConfig>>,
+    pub(crate) servers: BTreeMap<String, ReloadableConfig>,
+    pub(crate) clients: BTreeMap<String, Arc<ClientConfig>>,
     pub(crate) limits: sockeye_tls::HandshakeLimits,
     pub(crate) counters: sockeye_tls::TlsCounters,
+}
+
+#[cfg(feature = "tls")]
+impl Settings {
+    pub(crate) fn add(&mut self, settings: TlsSettings) {
+        let servers = settings.servers.into_iter();
+        self.servers
+            .extend(servers.map(|(name, config)| (name, config.into())));
+        self.clients.extend(settings.clients);
+    }
+}
+
+/// TLS for a reload ([`Running::reload_with`](crate::Running::reload_with)): of `tls://` listeners and of `tls://` backends,
+/// each under the name that the configuration calls it by; empty for those that call it by none.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    servers: BTreeMap<String, Arc<ServerConfig>>,
+    clients: BTreeMap<String, Arc<ClientConfig>>,
+}
+
+#[cfg(feature = "tls")]
+impl TlsSettings {
+    /// Adds one for listeners.
+    #[must_use]
+    pub fn server(mut self, name: impl Into<String>, config: impl Into<Arc<ServerConfig>>) -> Self {
+        self.servers.insert(name.into(), config.into());
+        self
+    }
+
+    /// Adds one for backends.
+    #[must_use]
+    pub fn client(mut self, name: impl Into<String>, config: impl Into<Arc<ClientConfig>>) -> Self {
+        self.clients.insert(name.into(), config.into());
+        self
+    }
 }
 
 /// The services that carry TLS for a relay.
 #[derive(Debug, Default)]
 pub(crate) struct Tls {
     #[cfg(feature = "tls")]
-    pub(crate) servers: BTreeMap<String, StreamServiceId>,
+    servers: BTreeMap<String, (StreamServiceId, ReloadableConfig)>,
     #[cfg(feature = "tls")]
-    pub(crate) clients: BTreeMap<String, sockeye_tls::TlsConnector>,
+    clients: BTreeMap<String, TlsConnector>,
+    #[cfg(feature = "tls")]
+    limits: sockeye_tls::HandshakeLimits,
+    #[cfg(feature = "tls")]
+    counters: sockeye_tls::TlsCounters,
+}
+
+/// Puts the services that carry TLS on the loop of a relay.
+#[cfg(feature = "tls")]
+pub(crate) fn carry<B: Backend>(
+    events: &mut EventLoop<B>,
+    relay: ServiceHandle<RelayService>,
+    shared: &Rc<RefCell<Shared>>,
+    settings: Settings,
+) {
+    {
+        let tls = &mut shared.borrow_mut().tls;
+        tls.limits = settings.limits;
+        tls.counters = settings.counters;
+    }
+    for (name, config) in settings.servers {
+        add_server(events, relay, shared, name, config);
+    }
+    for (name, config) in settings.clients {
+        add_client(events, shared, name, config);
+    }
+}
+
+/// Adds what is not there yet, before a configuration asks for it.
+#[cfg(feature = "tls")]
+pub(crate) fn add_new<B: Backend>(
+    events: &mut EventLoop<B>,
+    relay: ServiceHandle<RelayService>,
+    shared: &Rc<RefCell<Shared>>,
+    settings: &TlsSettings,
+) {
+    for (name, config) in &settings.servers {
+        if !shared.borrow().tls.servers.contains_key(name) {
+            let config = ReloadableConfig::new(Arc::clone(config));
+            add_server(events, relay, shared, name.clone(), config);
+        }
+    }
+    for (name, config) in &settings.clients {
+        if !shared.borrow().tls.clients.contains_key(name) {
+            add_client(events, shared, name.clone(), Arc::clone(config));
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn add_server<B: Backend>(
+    events: &mut EventLoop<B>,
+    relay: ServiceHandle<RelayService>,
+    shared: &Rc<RefCell<Shared>>,
+    name: String,
+    config: ReloadableConfig,
+) {
+    let told = Rc::clone(shared);
+    let server = {
+        let tls = &shared.borrow().tls;
+        TlsServer::new(config.clone(), relay)
+            .limits(tls.limits.clone())
+            .counters(&tls.counters)
+            .on_failure(move |_, failure| handshake_failed(&mut told.borrow_mut(), failure))
+    };
+    let server = events.add_stream_service(server, StreamOptions::default());
+    let servers = &mut shared.borrow_mut().tls.servers;
+    servers.insert(name, (server.into(), config));
+}
+
+#[cfg(feature = "tls")]
+fn add_client<B: Backend>(
+    events: &mut EventLoop<B>,
+    shared: &Rc<RefCell<Shared>>,
+    name: String,
+    config: Arc<ClientConfig>,
+) {
+    let client = TlsConnector::new(events, config, ConnectorOptions::default());
+    shared.borrow_mut().tls.clients.insert(name, client);
+}
+
+/// Of a listener that was closed meanwhile nothing is told.
+#[cfg(feature = "tls")]
+fn handshake_failed(shared: &mut Shared, failure: &HandshakeFailure<'_>) {
+    let listener = failure.listener.and_then(|id| shared.listener_at(id));
+    if let Some(listener) = listener {
+        let cause = Cause::Handshake(failure.error.clone());
+        shared.turned_away(listener, failure.client, &cause);
+    }
 }
 
 /// Settings that have no name are called so.
@@ -45,7 +187,22 @@ const UNNAMED: &str = "";
 impl Tls {
     /// The service that accepts for a `tls://` listener.
     pub(crate) fn server(&self, name: Option<&str>) -> Option<StreamServiceId> {
-        self.servers.get(name.unwrap_or(UNNAMED)).copied()
+        let (service, _) = self.servers.get(name.unwrap_or(UNNAMED))?;
+        Some(*service)
+    }
+
+    /// New connections get these from now on.
+    pub(crate) fn replace(&mut self, settings: TlsSettings) {
+        for (name, config) in settings.servers {
+            if let Some((_, current)) = self.servers.get(&name) {
+                current.replace(config);
+            }
+        }
+        for (name, config) in settings.clients {
+            if let Some(client) = self.clients.get_mut(&name) {
+                *client = client.with_config(config);
+            }
+        }
     }
 
     fn has_client(&self, name: Option<&str>) -> bool {
@@ -68,7 +225,7 @@ impl Tls {
             // A dot at the end is no part of the name that a certificate has.
             Host::Name(name) => ServerName::try_from(name.as_str().trim_end_matches('.').to_owned()).ok()?,
         };
-        let own = cx.handle::<crate::service::RelayService>()?;
+        let own = cx.handle::<RelayService>()?;
         let connector = self.clients.get(settings.unwrap_or(UNNAMED))?;
         connector
             .with_preamble(header)

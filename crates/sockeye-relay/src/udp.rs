@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -77,12 +78,13 @@ impl Udp {
         self.flows.is_empty()
     }
 
-    /// Opens a listener's socket.
+    /// Opens a listener's socket, or takes one that is open already.
     pub(crate) fn listen(
         &mut self,
         cx: &mut Context<'_>,
         listener: usize,
         at: SocketAddr,
+        inherited: Option<OwnedFd>,
     ) -> Result<DatagramId, sockeye_event_loop::OpError> {
         let options = DatagramOptions {
             // Otherwise there is only one address that replies could leave from.
@@ -97,7 +99,10 @@ impl Udp {
                 error,
             ));
         };
-        let id = cx.bind_for(own, at, &options)?;
+        let id = match inherited {
+            Some(socket) => cx.adopt_datagrams_for(own, socket, &options),
+            None => cx.bind_for(own, at, &options),
+        }?;
         let port = Port {
             listener,
             recency: Recency::default(),

@@ -40,6 +40,7 @@
 //! | `datagram` | [`UnixDatagram`], [`UnixRecvBatch`], [`UnixSendBatch`] |
 //! | `seqpacket` | [`UnixSeqpacketListener`], [`UnixSeqpacket`] |
 //! | `options`, `path` | [`ListenOptions`], [`DatagramOptions`]; how a path is taken, kept and given back |
+//! | `notify` | [`ServiceManager`]: what a service tells systemd of itself |
 //! | `error` | [`BindError`], [`BindCause`], [`ConnectError`], [`ConnectCause`] |
 //! | `name`, `common` | conversions of names; what all the sockets share |
 //!
@@ -55,6 +56,7 @@ mod datagram;
 mod error;
 mod listener;
 mod name;
+mod notify;
 mod options;
 mod path;
 mod seqpacket;
@@ -68,6 +70,7 @@ pub use datagram::UnixDatagram;
 pub use error::{BindCause, BindError, ConnectCause, ConnectError};
 pub use listener::UnixListener;
 pub use name::{name_of_addr, name_of_path};
+pub use notify::ServiceManager;
 pub use options::{DatagramOptions, ListenOptions};
 pub use seqpacket::{UnixSeqpacket, UnixSeqpacketListener};
 pub use sockeye_socket::unix::{

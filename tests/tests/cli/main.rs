@@ -1,5 +1,5 @@
 //! The `sockeye` program under conditions that nobody wishes for: streams that fail, limits, forged datagrams, routes that
-//! refuse, text that a terminal would obey.
+//! refuse, text that a terminal would obey; and `sockeye relay` with real clients and backends.
 
 #![expect(
     clippy::expect_used,
@@ -13,6 +13,7 @@ mod certificates;
 mod escape;
 mod limits;
 mod reflect;
+mod relay;
 mod resolve;
 mod routes;
 mod server;

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use sockeye_endpoint::{Endpoint, Transport, UnixName};
 use sockeye_socket::{Op, OpError};
@@ -166,6 +167,17 @@ impl<B: Backend> Inner<B> {
         let io = self.backend.listen_unix(at, options)?;
         self.add_listener(service, io, options.max_connections)
             .map_err(|error| OpError::unix(READINESS, error).with_local_name(*at))
+    }
+
+    pub(super) fn adopt_listener_now(
+        &mut self,
+        service: u16,
+        socket: OwnedFd,
+        max: usize,
+    ) -> Result<Token, OpError> {
+        let io = self.backend.adopt_listener(socket)?;
+        self.add_listener(service, io, max)
+            .map_err(|error| OpError::new(READINESS, Transport::Tcp, error))
     }
 
     fn add_listener(&mut self, service: u16, io: B::Listener, max: usize) -> io::Result<Token> {

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -385,6 +386,29 @@ impl<B: Backend> Host for Inner<B> {
         options: &UnixListenOptions,
     ) -> Result<Token, OpError> {
         self.listen_unix_now(service, at, options)
+    }
+
+    fn adopt_listener(&mut self, service: u16, socket: OwnedFd, max: usize) -> Result<Token, OpError> {
+        self.adopt_listener_now(service, socket, max)
+    }
+
+    fn adopt_datagram(
+        &mut self,
+        service: u16,
+        socket: OwnedFd,
+        options: &DatagramOptions,
+    ) -> Result<Token, OpError> {
+        self.adopt_datagram_now(service, socket, options)
+    }
+
+    fn set_acceptor(&mut self, listener: Token, service: u16) {
+        if let Some(Entry {
+            link,
+            socket: Socket::Listener(_),
+        }) = self.table.get_mut(listener)
+        {
+            link.service = service;
+        }
     }
 
     fn close_listener(&mut self, token: Token) {

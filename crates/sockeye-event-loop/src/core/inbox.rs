@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::errno::{EBADF, ENOTSOCK};
@@ -76,6 +77,22 @@ impl<B: Backend> Inner<B> {
         let token = self.admit_socket(socket, service).map_err(|error| {
             OpError::new(Op::Set("readiness"), Transport::Udp, error).with_local(Endpoint::udp(at))
         })?;
+        self.shared.pending.push_back(Pending::SocketOpened(token));
+        Ok(token)
+    }
+
+    /// Takes over a socket that is bound already, as [`bind_now`](Self::bind_now) opens one.
+    pub(super) fn adopt_datagram_now(
+        &mut self,
+        service: u16,
+        socket: OwnedFd,
+        options: &DatagramOptions,
+    ) -> Result<Token, OpError> {
+        let io = self.backend.adopt_datagram(socket, options)?;
+        let socket = MessageSocket::new(MessageWire::Datagram(io), options.max_queue);
+        let token = self
+            .admit_socket(socket, service)
+            .map_err(|error| OpError::new(Op::Set("readiness"), Transport::Udp, error))?;
         self.shared.pending.push_back(Pending::SocketOpened(token));
         Ok(token)
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+#[cfg(feature = "udp")]
+use std::os::fd::OwnedFd;
 
 use mio::event::Source;
 use mio::{Interest, Registry};
@@ -41,22 +43,12 @@ pub enum KernelDatagram {
 #[cfg(feature = "udp")]
 pub(super) fn bind(at: SocketAddr, options: &DatagramOptions) -> Result<KernelDatagram, OpError> {
     let bytes = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-    let mut metadata = Metadata::NONE;
-    let wanted = [
-        (options.packet_info, Metadata::DESTINATION),
-        (options.traffic_class, Metadata::TRAFFIC_CLASS),
-        (options.hop_limit, Metadata::HOP_LIMIT),
-        (options.timestamps, Metadata::TIMESTAMP),
-    ];
-    for (_, which) in wanted.iter().filter(|(on, _)| *on) {
-        metadata |= *which;
-    }
     let mut how = UdpOptions::new()
         .reuse_address(options.reuse_address)
         .reuse_port(options.reuse_port)
         .broadcast(options.broadcast)
         .gro(options.gro)
-        .metadata(metadata)
+        .metadata(metadata_of(options))
         .error_queue(options.error_queue);
     if let (Some(only), true) = (options.v6_only, at.is_ipv6()) {
         how = how.v6_only(only);
@@ -85,6 +77,44 @@ pub(super) fn bind(at: SocketAddr, options: &DatagramOptions) -> Result<KernelDa
         socket,
         gso: options.gso,
     })
+}
+
+/// Takes over a UDP socket that something else has bound.
+#[cfg(feature = "udp")]
+pub(super) fn adopt(socket: OwnedFd, options: &DatagramOptions) -> Result<KernelDatagram, OpError> {
+    let socket = UdpSocket::from(sockeye_socket::Socket::from(socket));
+    let prepared = || -> io::Result<()> {
+        if socket.socket().get(sockeye_socket::options::SO_PROTOCOL)?
+            != i32::from(sockeye_socket::Protocol::UDP)
+        {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no UDP socket"));
+        }
+        socket.set_nonblocking(true)?;
+        // A kernel without the option gives datagrams one by one.
+        let _ = socket.set_gro(options.gro);
+        socket.set_metadata(metadata_of(options))
+    };
+    prepared().map_err(|error| OpError::new(Op::Adopt, Transport::Udp, error))?;
+    Ok(KernelDatagram::Udp {
+        socket,
+        gso: options.gso,
+    })
+}
+
+/// What is to be known of each datagram.
+#[cfg(feature = "udp")]
+fn metadata_of(options: &DatagramOptions) -> Metadata {
+    let mut metadata = Metadata::NONE;
+    let wanted = [
+        (options.packet_info, Metadata::DESTINATION),
+        (options.traffic_class, Metadata::TRAFFIC_CLASS),
+        (options.hop_limit, Metadata::HOP_LIMIT),
+        (options.timestamps, Metadata::TIMESTAMP),
+    ];
+    for (_, which) in wanted.iter().filter(|(on, _)| *on) {
+        metadata |= *which;
+    }
+    metadata
 }
 
 impl MessageIo for KernelDatagram {

@@ -7,6 +7,8 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+#[cfg(any(feature = "tcp", feature = "udp", feature = "unix"))]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -330,6 +332,20 @@ impl Backend for Mio {
     #[cfg(feature = "unix")]
     fn listen_unix(&mut self, at: &UnixName, options: &UnixListenOptions) -> Result<Self::Listener, OpError> {
         unix::listen(at, options).map(stream::KernelListener::Unix)
+    }
+
+    #[cfg(any(feature = "tcp", feature = "unix"))]
+    fn adopt_listener(&mut self, socket: OwnedFd) -> Result<Self::Listener, OpError> {
+        stream::adopt_listener(socket)
+    }
+
+    #[cfg(feature = "udp")]
+    fn adopt_datagram(
+        &mut self,
+        socket: OwnedFd,
+        options: &DatagramOptions,
+    ) -> Result<Self::Datagram, OpError> {
+        datagram::adopt(socket, options)
     }
 
     #[cfg(feature = "unix")]

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 #[cfg(feature = "tcp")]
 use std::time::Duration;
@@ -13,9 +13,9 @@ use mio::{Interest, Registry};
 #[cfg(feature = "unix")]
 use sockeye_endpoint::UnixName;
 use sockeye_socket::errno::{EBADF, EINVAL};
-use sockeye_socket::os;
 #[cfg(feature = "unix")]
 use sockeye_socket::unix::Credentials;
+use sockeye_socket::{OpError, os};
 #[cfg(feature = "tcp")]
 use sockeye_tcp_stream::{TcpListener, TcpStream};
 #[cfg(feature = "unix")]
@@ -61,6 +61,23 @@ macro_rules! either {
             $type::Unix($socket) => $call,
         }
     };
+}
+
+/// Takes over a listener that something else has opened.
+pub(super) fn adopt_listener(socket: OwnedFd) -> Result<KernelListener, OpError> {
+    #[cfg(all(feature = "tcp", feature = "unix"))]
+    {
+        let socket = sockeye_socket::Socket::from(socket);
+        // Only a Unix socket has such a name.
+        if socket.local_unix().is_ok() {
+            return UnixListener::adopt(socket.into()).map(KernelListener::Unix);
+        }
+        tcp::adopt(socket.into()).map(KernelListener::Tcp)
+    }
+    #[cfg(all(feature = "tcp", not(feature = "unix")))]
+    return tcp::adopt(socket).map(KernelListener::Tcp);
+    #[cfg(not(feature = "tcp"))]
+    return UnixListener::adopt(socket).map(KernelListener::Unix);
 }
 
 impl ListenerIo for KernelListener {

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use sockeye_socket::OpError;
+use sockeye_endpoint::Transport;
+use sockeye_socket::{Op, OpError};
 use sockeye_tcp_stream::{Keepalive, StreamOptions as SocketOptions, TcpListener, TcpStream};
 
 use crate::backend::ConnectProgress;
@@ -29,6 +31,16 @@ pub(super) fn listen(at: SocketAddr, options: &ListenOptions) -> Result<TcpListe
         how = how.device(device);
     }
     how.bind(at)
+}
+
+/// What it has been told by whoever opened it stays.
+pub(super) fn adopt(socket: OwnedFd) -> Result<TcpListener, OpError> {
+    let listener = TcpListener::adopt(socket)?;
+    listener
+        .socket()
+        .set(sockeye_socket::options::SO_OOBINLINE, true)
+        .map_err(|error| OpError::new(Op::Set("SO_OOBINLINE"), Transport::Tcp, error))?;
+    Ok(listener)
 }
 
 pub(super) fn connect(to: SocketAddr, options: &ConnectOptions) -> Result<TcpStream, OpError> {

@@ -1,0 +1,199 @@
+//! What a relay tells: sessions, who was turned away, backends that go down and come back.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use sockeye::relay::{Condition, Hooks, SessionEnd, SessionRecord, TurnedAway};
+
+use crate::exit::words;
+use crate::output::{Output, note};
+
+/// Something that happened during a turn of the loop.
+#[derive(Debug)]
+enum Notice {
+    Session(SessionRecord),
+    TurnedAway {
+        listener: String,
+        client: Option<SocketAddr>,
+        why: String,
+    },
+    Backend {
+        pool: String,
+        backend: String,
+        condition: Condition,
+    },
+    Lost {
+        listener: String,
+        why: String,
+    },
+}
+
+/// Hears what happens; it is printed between two turns, so that no callback waits for whoever reads it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(Rc<RefCell<Vec<Notice>>>);
+
+impl Told {
+    fn push(&self, notice: Notice) {
+        self.0.borrow_mut().push(notice);
+    }
+}
+
+impl Hooks for Told {
+    fn on_session(&mut self, record: &SessionRecord) {
+        self.push(Notice::Session(record.clone()));
+    }
+
+    fn on_turned_away(&mut self, connection: &TurnedAway<'_>) {
+        self.push(Notice::TurnedAway {
+            listener: connection.listener.to_owned(),
+            client: connection.client,
+            why: connection.cause.to_string(),
+        });
+    }
+
+    fn on_listener_lost(&mut self, listener: &str, error: &io::Error) {
+        self.push(Notice::Lost {
+            listener: listener.to_owned(),
+            why: words(error),
+        });
+    }
+
+    fn on_backend(&mut self, pool: &str, backend: &str, condition: Condition) {
+        self.push(Notice::Backend {
+            pool: pool.to_owned(),
+            backend: backend.to_owned(),
+            condition,
+        });
+    }
+}
+
+/// Prints it.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    pub(super) told: Told,
+    quiet: bool,
+    /// How listeners are called: by their names, or where they really are.
+    pub(super) listeners: BTreeMap<String, String>,
+}
+
+/// What a turn has brought.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// A session found no room: no descriptor, or no memory.
+    pub(super) no_room: bool,
+}
+
+impl Journal {
+    pub(super) fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            ..Self::default()
+        }
+    }
+
+    /// Prints what has happened since the last time.
+    ///
+    /// # Errors
+    /// When stdout cannot be written; what is left is dropped then.
+    pub(super) fn print(&self, output: &mut Output) -> io::Result<Seen> {
+        let notices = std::mem::take(&mut *self.told.0.borrow_mut());
+        let mut seen = Seen::default();
+        for notice in &notices {
+            if let Notice::Session(record) = notice {
+                seen.no_room |= record.end == SessionEnd::NoRoom;
+            }
+            self.print_one(notice, output)?;
+        }
+        Ok(seen)
+    }
+
+    fn name<'a>(&'a self, listener: &'a str) -> &'a str {
+        self.listeners.get(listener).map_or(listener, String::as_str)
+    }
+
+    fn print_one(&self, notice: &Notice, output: &mut Output) -> io::Result<()> {
+        match notice {
+            Notice::Session(_) | Notice::TurnedAway { .. } if self.quiet => Ok(()),
+            Notice::Session(record) => self.session(record, output),
+            Notice::TurnedAway {
+                listener,
+                client,
+                why,
+            } => {
+                let listener = self.name(listener);
+                output.line(format_args!("{listener} {} turned away: {why}", who(*client)))?;
+                output.event(
+                    "turned-away",
+                    json!({ "listener": listener, "client": client.map(|at| at.to_string()), "why": why }),
+                )
+            }
+            Notice::Backend {
+                pool,
+                backend,
+                condition,
+            } => {
+                let (word, means) = match condition {
+                    Condition::Up => ("up", "it gets sessions again"),
+                    _ => ("down", "it gets no sessions until it answers again"),
+                };
+                note(format_args!(
+                    "sockeye: relay: backend {backend} of {pool} is {word}: {means}"
+                ));
+                output.event(
+                    "backend",
+                    json!({ "pool": pool, "backend": backend, "condition": word }),
+                )
+            }
+            Notice::Lost { listener, why } => {
+                let listener = self.name(listener);
+                note(format_args!(
+                    "sockeye: relay: {listener} is lost: its socket failed ({why}); sessions go on, and SIGHUP opens it again"
+                ));
+                output.event("lost", json!({ "listener": listener, "why": why }))
+            }
+        }
+    }
+
+    fn session(&self, record: &SessionRecord, output: &mut Output) -> io::Result<()> {
+        let listener = self.name(&record.listener);
+        output.line(format_args!(
+            "{listener} {} -> {}: {} bytes in, {} out, {:.3} s, {}",
+            who(record.client),
+            record.backend.as_deref().unwrap_or("nobody"),
+            record.from_client,
+            record.from_backend,
+            record.lasted.as_secs_f64(),
+            record.end
+        ))?;
+        output.event(
+            "session",
+            json!({
+                "unix_ms": unix_ms(),
+                "listener": listener,
+                "client": record.client.map(|at| at.to_string()),
+                "pool": *record.pool,
+                "backend": record.backend.as_deref(),
+                "attempts": record.attempts,
+                "bytes_in": record.from_client,
+                "bytes_out": record.from_backend,
+                "waited_ms": record.waited.as_secs_f64() * 1e3,
+                "lasted_ms": record.lasted.as_secs_f64() * 1e3,
+                "end": record.end.name(),
+            }),
+        )
+    }
+}
+
+fn who(client: Option<SocketAddr>) -> String {
+    client.map_or_else(|| "local".to_owned(), |at| at.to_string())
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
