@@ -210,7 +210,7 @@ impl<'a> Datagrams<'a> {
     /// What belongs to the loop and not to one socket. Connects and listeners made through it belong to this
     /// service, which has no connections: use it for the clock, statistics and `stop`.
     pub fn context(&mut self) -> Context<'_> {
-        Context::new(&mut *self.host, u16::MAX)
+        Context::of_socket(&mut *self.host, self.token)
     }
 }
 
