@@ -57,9 +57,9 @@ pub struct DnsOptions {
     pub ndots: usize,
     /// Whether a name of one label that may be completed is looked up with the suffixes only, never alone.
     pub no_tld_query: bool,
-    /// How long a server may take before the next one is asked.
+    /// How long a server may take before the next one is asked; 1 ms at least.
     pub timeout: Duration,
-    /// How often each server is asked.
+    /// How often each server is asked; from 1 to 100.
     pub attempts: u32,
     /// Whether each question begins at another server.
     pub rotate: bool,
