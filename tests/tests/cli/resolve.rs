@@ -109,8 +109,16 @@ fn a_script_never_takes_an_error_for_data() {
         &["a.test:80", "MX", "--short"],
     ] {
         let output = resolve(words);
-        assert_eq!((output.status.code(), output.text()), (Some(3), String::new()), "{words:?}");
-        assert!(output.stderr.starts_with(words[0]), "{words:?}: {}", output.stderr);
+        assert_eq!(
+            (output.status.code(), output.text()),
+            (Some(3), String::new()),
+            "{words:?}"
+        );
+        assert!(
+            output.stderr.starts_with(words[0]),
+            "{words:?}: {}",
+            output.stderr
+        );
     }
     let output = resolve(&["MX", "localhost"]);
     assert!(output.stderr.contains("`localhost MX`"), "{}", output.stderr);
