@@ -18,6 +18,8 @@ mod hostile;
 mod kernel;
 #[path = "resolver_loop/records.rs"]
 mod records;
+#[path = "resolver_loop/reentry.rs"]
+mod reentry;
 #[path = "resolver_loop/tls.rs"]
 mod tls;
 #[path = "resolver_loop/weather.rs"]

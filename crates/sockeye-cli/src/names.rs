@@ -28,7 +28,7 @@ pub(crate) fn addresses(target: &Target, timeout: Duration) -> anyhow::Result<Ve
     if let Some(endpoint) = target.endpoint() {
         return Ok(vec![socket_addr(&endpoint)?]);
     }
-    sockeye::resolver::resolve(target, timeout).with_context(|| format!("resolve {target}"))
+    sockeye::resolver::resolve(target, timeout).with_context(|| format!("resolve {}", target.host()))
 }
 
 /// The address of an endpoint, its zone looked up among the interfaces of this host.

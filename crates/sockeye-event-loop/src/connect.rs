@@ -74,8 +74,16 @@ impl ConnectRequest {
     }
 
     /// To a name or an address. IPv6 and IPv4 addresses are looked up apart and tried by Happy Eyeballs (RFC 8305) as they
-    /// come. Who is asked says [`EventLoop::set_names`](crate::EventLoop::set_names): by default the name servers of this
-    /// machine or of the simulated host.
+    /// come. By default the name servers of this machine are asked; [`EventLoop::set_names`](crate::EventLoop::set_names)
+    /// chooses others, and is needed in a simulation, whose hosts have none.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use sockeye_event_loop::ConnectRequest;
+    ///
+    /// let request = ConnectRequest::to_target("tcp://example.com:443".parse()?).deadline(Duration::from_secs(10));
+    /// # Ok::<(), sockeye_endpoint::ParseError>(())
+    /// ```
     #[cfg(feature = "resolver")]
     #[must_use]
     pub fn to_target(target: sockeye_endpoint::Target) -> Self {

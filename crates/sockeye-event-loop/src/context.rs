@@ -10,7 +10,7 @@ use sockeye_socket::OpError;
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
-use crate::id::{AnyId, ListenerId, StreamId, TimerId};
+use crate::id::{AnyId, ListenerId, StreamId, TimerId, Token};
 use crate::options::{ListenOptions, UnixListenOptions};
 use crate::outcome::{Message, Sent};
 use crate::stats::Stats;
@@ -20,11 +20,33 @@ use crate::time::Time;
 pub struct Context<'a> {
     pub(crate) host: &'a mut dyn Host,
     pub(crate) service: u16,
+    /// The service that answers for names go to.
+    #[cfg(feature = "resolver")]
+    asker: u16,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(host: &'a mut dyn Host, service: u16) -> Self {
-        Self { host, service }
+        Self {
+            host,
+            service,
+            #[cfg(feature = "resolver")]
+            asker: service,
+        }
+    }
+
+    /// The loop, for a callback of a socket of datagrams: its service has no connections, but asks for names.
+    pub(crate) fn of_socket(host: &'a mut dyn Host, token: Token) -> Self {
+        #[cfg(feature = "resolver")]
+        let asker = host.service_of(token).unwrap_or(u16::MAX);
+        #[cfg(not(feature = "resolver"))]
+        let _ = token;
+        Self {
+            host,
+            service: u16::MAX,
+            #[cfg(feature = "resolver")]
+            asker,
+        }
     }
 
     /// The clock.
@@ -64,19 +86,23 @@ impl<'a> Context<'a> {
         self.host.cancel_connect(id)
     }
 
-    /// Looks a name up, for this service: `on_answer` follows.
+    /// Looks a name up, for this service: `on_answer` follows once this callback has returned, once for records and twice for
+    /// addresses. What is in the cache is answered without a query.
+    ///
+    /// The loop's own client of the DNS is asked, also where [`NameSource::System`](crate::names::NameSource::System) sends
+    /// connects to the system. The page of [`names`](crate::names) has an example.
     ///
     /// # Errors
-    /// [`StartError`](sockeye_resolver::dns::StartError) where too many lookups are under way.
+    /// [`StartError`](sockeye_resolver::dns::StartError) if too many lookups are under way.
     #[cfg(feature = "resolver")]
     pub fn resolve(
         &mut self,
         request: sockeye_resolver::dns::Request,
     ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
-        self.host.resolve(self.service, request)
+        self.host.resolve(self.asker, request)
     }
 
-    /// Gives a lookup up: no `on_answer` of it follows, unless it was on its way. `false` if it was over.
+    /// Cancels a lookup: no `on_answer` follows, except for a result that is queued already. `false` if it was over.
     #[cfg(feature = "resolver")]
     pub fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
         self.host.cancel_resolve(id)

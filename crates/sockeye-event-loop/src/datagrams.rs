@@ -208,9 +208,10 @@ impl<'a> Datagrams<'a> {
     }
 
     /// What belongs to the loop and not to one socket. Connects and listeners made through it belong to this
-    /// service, which has no connections: use it for the clock, statistics and `stop`.
+    /// service, which has no connections: use it for the clock, statistics, `stop`, and to look up names
+    /// (`on_answer` of the service is given the results).
     pub fn context(&mut self) -> Context<'_> {
-        Context::new(&mut *self.host, u16::MAX)
+        Context::of_socket(&mut *self.host, self.token)
     }
 }
 

@@ -215,6 +215,8 @@ pub(crate) trait Receiver: 'static {
     fn complete(&mut self, socket: &mut Datagrams<'_>);
     fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent);
     fn closed(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason);
+    #[cfg(feature = "resolver")]
+    fn answered(&mut self, context: &mut Context<'_>, event: sockeye_resolver::dns::Event);
 }
 
 pub(crate) struct ForDatagrams<S>(pub(crate) S);
@@ -232,6 +234,11 @@ impl<S: DatagramService> Receiver for ForDatagrams<S> {
 
     fn closed(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
         self.0.on_close(context, id, reason);
+    }
+
+    #[cfg(feature = "resolver")]
+    fn answered(&mut self, context: &mut Context<'_>, event: sockeye_resolver::dns::Event) {
+        self.0.on_answer(context, event);
     }
 
     fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent) {
@@ -259,6 +266,11 @@ impl<S: PacketService> Receiver for ForPackets<S> {
 
     fn closed(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
         self.0.on_close(context, id, reason);
+    }
+
+    #[cfg(feature = "resolver")]
+    fn answered(&mut self, context: &mut Context<'_>, event: sockeye_resolver::dns::Event) {
+        self.0.on_answer(context, event);
     }
 
     fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent) {
@@ -333,7 +345,7 @@ impl<R: Receiver + ServiceOf> Driver for Messages<R> {
 }
 
 /// Streams never name a message service: their handles have its type.
-impl<R> StreamDriver for Messages<R> {
+impl<R: Receiver> StreamDriver for Messages<R> {
     fn open(&mut self, _: &mut dyn Host, _: &mut Gather, _: Token) -> u32 {
         NO_CONN
     }
@@ -357,7 +369,14 @@ impl<R> StreamDriver for Messages<R> {
 
     fn close(&mut self, _: &mut dyn Host, _: Token, _: u32, _: CloseReason) {}
 
-    fn service_event(&mut self, _: &mut dyn Host, _: u16, _: ServiceEvent) {}
+    fn service_event(&mut self, host: &mut dyn Host, index: u16, event: ServiceEvent) {
+        #[cfg(feature = "resolver")]
+        if let ServiceEvent::Answered(event) = event {
+            self.0.answered(&mut Context::new(host, index), *event);
+        }
+        #[cfg(not(feature = "resolver"))]
+        let _ = (host, index, event);
+    }
 }
 
 /// Access to the user's service behind its receiver.

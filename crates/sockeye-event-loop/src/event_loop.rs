@@ -156,7 +156,8 @@ impl<B: Backend> EventLoop<B> {
         Self { events, core }
     }
 
-    /// Chooses who answers for names from now on; lookups under way are asked anew. Before it is called: [`NameSource::Auto`].
+    /// Chooses who answers for names from now on; lookups under way are asked anew. Before it is called: [`NameSource::Auto`],
+    /// which in a simulation has no name server. The page of [`names`](crate::names) has an example.
     #[cfg(feature = "resolver")]
     pub fn set_names(&mut self, source: NameSource) {
         self.core.set_names(source);
@@ -180,10 +181,11 @@ impl<B: Backend> EventLoop<B> {
         self.core.inner.names.borrow_mut().set_tls(Box::new(connect));
     }
 
-    /// Looks a name up by the client of the DNS; the results are given by [`next_answer`](Self::next_answer).
+    /// Looks a name up by the client of the DNS, for the owner of the loop: [`next_answer`](Self::next_answer) returns the
+    /// results. A service uses [`Context::resolve`].
     ///
     /// # Errors
-    /// [`StartError`](sockeye_resolver::dns::StartError) where too many lookups are under way.
+    /// [`StartError`](sockeye_resolver::dns::StartError) if too many lookups are under way, or 65,536 results were not taken.
     #[cfg(feature = "resolver")]
     pub fn resolve(
         &mut self,

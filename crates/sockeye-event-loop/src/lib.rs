@@ -46,6 +46,9 @@
 //! - [`Stream::join`] relays two connections, [`Stream::switch_to`] gives one to another service. TLS around any service is
 //!   the crate `sockeye-tls`, a whole relay `sockeye-relay`.
 //!
+//! Names (feature `resolver`): [`ConnectRequest::to_target`] connects to a name by Happy Eyeballs, [`Context::resolve`] looks up
+//! records of any type for a service; the module [`names`] has an example, and says how to choose the name servers.
+//!
 //! What the loop does for a service: it reads into one shared buffer and keeps only what was not consumed; gathers
 //! small writes, queues what the kernel does not take, and stops reading from a peer that does not read; accepts
 //! within limits and backs off when descriptors run out; holds deadlines; closes in order; and goes on when a
@@ -57,6 +60,7 @@
 //! | `backend`, `kernel` | what a backend supplies; the kernel as one |
 //! | `context`, `stream`, `datagrams`, `remote` | the handles that callbacks and other threads act through |
 //! | `service`, `by_handle` | the traits; what a callback does with another service |
+//! | `names` | who answers for names (feature `resolver`) |
 //! | `codec`, `reflect` | lines, length-prefixed and fixed frames; which datagrams a service may answer |
 //! | `event_loop`, `shards` | the loop as its owner sees it; one a core |
 //! | `core` and the rest | how it works inside: `docs/ARCHITECTURE.md` draws the floors |

@@ -79,7 +79,10 @@ pub trait StreamService: 'static {
         let _ = (context, key);
     }
 
-    /// A lookup that was begun by [`Context::resolve`] has a result: the one, or the first of two for addresses.
+    /// A lookup that was begun by [`Context::resolve`] has a result.
+    ///
+    /// A lookup of records has one. A lookup of addresses has one for AAAA and one for A, in the order in which they come;
+    /// [`is_last`](sockeye_resolver::dns::Event::is_last) marks the second. `event.lookup` says which lookup it is.
     #[cfg(feature = "resolver")]
     fn on_answer(&mut self, context: &mut Context<'_>, event: sockeye_resolver::dns::Event) {
         let _ = (context, event);
@@ -149,6 +152,13 @@ pub trait DatagramService: 'static {
         let _ = (socket, message);
     }
 
+    /// A lookup of this service, begun by `socket.context().resolve(...)`, has a result: see
+    /// [`StreamService::on_answer`]. [`Context::datagrams`] gives a socket to act on it.
+    #[cfg(feature = "resolver")]
+    fn on_answer(&mut self, context: &mut Context<'_>, event: sockeye_resolver::dns::Event) {
+        let _ = (context, event);
+    }
+
     /// The socket is gone, and this is its last callback: closed by its service, of no use any more, or the loop ended.
     fn on_close(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
         let _ = (context, id, reason);
@@ -199,6 +209,13 @@ pub trait PacketService: 'static {
     /// A message for the service.
     fn on_message(&mut self, socket: &mut Packets<'_>, message: Message) {
         let _ = (socket, message);
+    }
+
+    /// A lookup of this service, begun by `socket.context().resolve(...)`, has a result: see
+    /// [`StreamService::on_answer`]. [`Context::datagrams`] gives a socket to act on it.
+    #[cfg(feature = "resolver")]
+    fn on_answer(&mut self, context: &mut Context<'_>, event: sockeye_resolver::dns::Event) {
+        let _ = (context, event);
     }
 
     /// The socket is gone, and this is its last callback: closed by its service, of no use any more, or the loop ended.

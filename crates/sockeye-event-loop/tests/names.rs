@@ -7,9 +7,11 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use sockeye_event_loop::names::{DnsConfig, NameSource};
 use sockeye_event_loop::{
     ConnectFailure, ConnectFault, ConnectRequest, Context, EventLoop, Stream, StreamOptions, StreamService,
 };
+use sockeye_resolver::dns::{Carrier, Event, QueryError, RecordType, Request, Server};
 
 #[derive(Debug)]
 enum Seen {
@@ -116,4 +118,85 @@ fn an_unknown_name_is_unresolved() {
         }) => {}
         other => panic!("{other:?}"),
     }
+}
+
+/// A service of datagrams that looks a name up when its socket opens.
+struct Looker(Rc<RefCell<Vec<std::net::IpAddr>>>);
+
+impl sockeye_event_loop::DatagramService for Looker {
+    fn on_open(&mut self, socket: &mut sockeye_event_loop::Datagrams<'_>) {
+        let request = Request::addresses("localhost".parse().expect("a name"));
+        socket.context().resolve(request).expect("a lookup");
+    }
+
+    fn on_datagram(
+        &mut self,
+        _: &mut sockeye_event_loop::Datagrams<'_>,
+        _: sockeye_event_loop::Datagram<'_>,
+    ) {
+    }
+
+    fn on_answer(&mut self, _: &mut Context<'_>, event: Event) {
+        let answer = event.result.expect("an answer");
+        self.0.borrow_mut().extend(answer.addresses());
+    }
+}
+
+#[test]
+fn a_service_of_datagrams_is_given_its_answers() {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let mut events = EventLoop::new().expect("a loop");
+    let looker = events.add_datagram_service(Looker(Rc::clone(&seen)));
+    let at = "127.0.0.1:0".parse().expect("an address");
+    events.bind(looker, at, &Default::default()).expect("a socket");
+    for _ in 0..100 {
+        events.turn(Some(Duration::from_millis(20))).expect("a turn");
+        if seen.borrow().len() >= 2 {
+            break;
+        }
+    }
+    assert!(seen.borrow().len() >= 2 && seen.borrow().iter().all(|ip| ip.is_loopback()));
+}
+
+#[test]
+fn who_connects_by_tls_may_look_names_up() {
+    let mut events = EventLoop::new().expect("a loop");
+    let mut config = DnsConfig::default();
+    let server = "127.0.0.1:853".parse().expect("an address");
+    config.options.servers = vec![Server::new(server).by(Carrier::Tls)];
+    events.set_names(NameSource::Dns(Box::new(config)));
+    events.set_dns_tls(|context, _, _, _| {
+        let request = Request::addresses("localhost".parse().expect("a name"));
+        context.resolve(request).expect("a lookup");
+        None
+    });
+    let request = Request::records("a.test".parse().expect("a name"), RecordType::MX);
+    let id = events.resolve(request).expect("a lookup");
+    let late = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(event) = events.next_answer() {
+            assert_eq!((event.lookup, event.is_last), (id, true));
+            assert_eq!(event.result, Err(QueryError::Unreachable { server }));
+            break;
+        }
+        assert!(Instant::now() < late, "no answer within 20 s");
+        events.turn(Some(Duration::from_millis(20))).expect("a turn");
+    }
+}
+
+#[test]
+fn results_that_the_owner_does_not_take_are_bounded() {
+    let mut events = EventLoop::new().expect("a loop");
+    events.set_names(NameSource::Dns(Box::default()));
+    let request = Request::records("localhost".parse().expect("a name"), RecordType::A);
+    let mut begun = 0;
+    while events.resolve(request.clone()).is_ok() {
+        begun += 1;
+        assert!(begun <= 1 << 16, "the results pile up");
+    }
+    assert!(events.next_answer().is_some());
+    assert!(
+        events.resolve(request).is_ok(),
+        "one was taken: there is room again"
+    );
 }

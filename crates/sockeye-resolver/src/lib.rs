@@ -12,7 +12,11 @@
 //!
 //! It asks the servers of resolv.conf itself, or the system: [`Resolver`](Resolver#which-way) says when, and how to choose.
 //!
-//! For a loop: [`Resolver::start`] gives a [`Query`] at once and calls a [`Waker`] whenever an answer has come; A and
+//! Other records (MX, TXT, SRV, HTTPS, PTR, any type by number) are looked up by `dns::Client`, which blocks, with the feature
+//! `dns`; its page has an example. Services of `sockeye-event-loop` look names up on their loop, by `Context::resolve` and
+//! `on_answer`, and need nothing from here but the types.
+//!
+//! For another loop: [`Resolver::start`] gives a [`Query`] at once and calls a [`Waker`] whenever an answer has come; A and
 //! AAAA are asked apart and answered apart, and each [`Answer`] is an [`Event`](happy_eyeballs::Event) for
 //! [`HappyEyeballs`](happy_eyeballs::HappyEyeballs), which says which connection attempt to start when. A lookup that
 //! hangs costs its own query its deadline; threads, queue and answers are bounded ([`Config`]).

@@ -155,7 +155,7 @@ fn a_name_without_an_address_is_reported_and_the_others_are_pinged() {
         output.text()
     );
     assert!(
-        output.stderr.contains("resolve icmp://nope.invalid"),
+        output.stderr.contains("resolve nope.invalid"),
         "{}",
         output.stderr
     );

@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     /// Only the summary
     #[arg(short, long)]
     quiet: bool,
-    /// Addresses only: no names of them
+    /// Do not look up the names of addresses
     #[arg(short = 'n', long)]
     numeric: bool,
     #[command(flatten)]

@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
     /// Probes in flight at once
     #[arg(short = 'N', long, default_value_t = 16, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=255))]
     in_flight: u16,
-    /// Addresses only: no names of them
+    /// Do not look up the names of addresses
     #[arg(short = 'n', long)]
     numeric: bool,
     #[command(flatten)]

@@ -117,8 +117,8 @@ impl<B: Backend> Inner<B> {
     /// A connect is decided: what was asked for it is of no use any more.
     pub(super) fn end_race(&mut self, race: Option<Box<Race>>) {
         if let Some(Asked::Dns { lookup, .. }) = race.map(|race| race.asked) {
-            let client = Rc::clone(&self.names);
-            client.borrow_mut().cancel(self, lookup);
+            let (client, now) = (Rc::clone(&self.names), self.now());
+            client.borrow_mut().forget(now, lookup);
         }
     }
 
@@ -224,7 +224,9 @@ impl<B: Backend> Core<B> {
     /// Who answers for names.
     pub(crate) fn name_way(&mut self) -> Way {
         let names = Rc::clone(&self.inner.names);
-        let mut names = names.borrow_mut();
-        names.way(&mut self.inner).clone()
+        let way = names.borrow_mut().way(&mut self.inner).clone();
+        // Files that have changed may have had questions under way asked anew.
+        client::pump(&names, &mut self.inner);
+        way
     }
 }

@@ -28,6 +28,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a connection to a server may take to be established: the engine gives up before.
 const CONNECT: Duration = Duration::from_secs(30);
 
+/// Results that the owner of the loop may leave untaken; beyond them its lookups are refused.
+const MAX_UNTAKEN: usize = 1 << 16;
+
 /// The client as the loop's parts share it.
 pub(crate) type Shared = Rc<RefCell<Client>>;
 
@@ -43,6 +46,9 @@ enum Line {
 /// Makes a connection under TLS to a server, for the service of connections.
 pub(crate) type TlsConnect =
     Box<dyn FnMut(&mut Context<'_>, StreamServiceId, &Server, ConnectRequest) -> Option<ConnectId>>;
+
+/// A connection under TLS that the engine wants to have: its number, its server, and the request.
+type TlsWanted = (u32, Server, ConnectRequest);
 
 /// The engine and what it stands on.
 pub(crate) struct Client {
@@ -171,7 +177,8 @@ impl Client {
     ) -> Result<LookupId, StartError> {
         self.prepare(host);
         let now = since_origin(host.now());
-        let Some(engine) = &mut self.engine else {
+        let has_room = asker != Asker::Owner || self.answers.len() < MAX_UNTAKEN;
+        let Some(engine) = self.engine.as_mut().filter(|_| has_room) else {
             return Err(StartError::Busy);
         };
         let id = engine.lookup(now, request)?;
@@ -185,8 +192,17 @@ impl Client {
         let untaken = self.answers.len();
         self.answers.retain(|event| event.lookup != id);
         let taken_back = self.answers.len() < untaken;
+        self.end(now, id) || taken_back
+    }
+
+    /// Gives up a lookup that has nothing among the owner's results.
+    pub(crate) fn forget(&mut self, now: Time, id: LookupId) {
+        self.end(since_origin(now), id);
+    }
+
+    fn end(&mut self, now: Duration, id: LookupId) -> bool {
         let asked = self.askers.remove(&id).is_some();
-        self.engine.as_mut().is_some_and(|engine| engine.cancel(now, id)) || asked || taken_back
+        self.engine.as_mut().is_some_and(|engine| engine.cancel(now, id)) || asked
     }
 
     pub(crate) fn next_answer(&mut self) -> Option<Event> {
@@ -269,10 +285,11 @@ impl Client {
         }
     }
 
-    /// Does what the engine wants to have done.
-    fn transmit(&mut self, host: &mut dyn Host) {
+    /// Does what the engine wants to have done, up to a connection under TLS: whoever makes that one must find the client free.
+    fn transmit(&mut self, host: &mut dyn Host) -> Option<TlsWanted> {
         let now = since_origin(host.now());
         let mut message = std::mem::take(&mut self.message);
+        let mut wanted = None;
         while let Some(transmit) = self
             .engine
             .as_mut()
@@ -290,7 +307,17 @@ impl Client {
                     connection,
                     to,
                     carrier,
-                } => self.connect(host, connection, to, carrier),
+                } => {
+                    let request = ConnectRequest::new(to).tag(connection.into()).deadline(CONNECT);
+                    if carrier == Carrier::Tls {
+                        let engine = self.engine.as_ref();
+                        let server = engine.and_then(|engine| engine.server_of_connection(connection));
+                        wanted = server.map(|server| (connection, server.clone(), request));
+                        break;
+                    }
+                    let id = host.connect(self.streams, request);
+                    self.lines.insert(connection, Line::Connecting(id));
+                }
                 Transmit::Stream { connection } => {
                     if let Some(Line::Open(token, waiting)) = self.lines.get_mut(&connection)
                         && (!waiting.is_empty() || host.send(*token, &message) == Sent::Full)
@@ -309,12 +336,13 @@ impl Client {
             }
         }
         self.message = message;
+        wanted
     }
 
     fn send(&mut self, host: &mut dyn Host, number: u32, to: SocketAddr, message: &[u8]) {
         let now = since_origin(host.now());
         let token = match self.sockets.get(&number) {
-            Some(token) => Ok(*token),
+            Some(token) => Some(*token),
             None => {
                 let at = match to {
                     SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -327,17 +355,20 @@ impl Client {
                     error_queue: true,
                     ..DatagramOptions::default()
                 };
-                host.bind(self.datagrams, at, &options)
+                let token = host.bind(self.datagrams, at, &options).ok();
+                if let Some(token) = token {
+                    self.sockets.insert(number, token);
+                    self.numbers.insert(token, number);
+                }
+                token
             }
         };
         match token {
-            Ok(token) => {
-                self.sockets.insert(number, token);
-                self.numbers.insert(token, number);
+            Some(token) => {
                 // What the kernel refuses comes back by `on_send_error`.
                 let _ = host.send_message(token, &Outgoing::to(to, message));
             }
-            Err(_) => {
+            None => {
                 if let Some(engine) = &mut self.engine {
                     engine.on_socket_lost(now, number);
                 }
@@ -345,29 +376,18 @@ impl Client {
         }
     }
 
-    fn connect(&mut self, host: &mut dyn Host, number: u32, to: SocketAddr, carrier: Carrier) {
-        let request = ConnectRequest::new(to).tag(number.into()).deadline(CONNECT);
-        let id = if carrier == Carrier::Tls {
-            let server = self
-                .engine
-                .as_ref()
-                .and_then(|engine| engine.server_of_connection(number));
-            let mut context = Context::new(host, self.streams);
-            let inner = StreamServiceId::from(ServiceHandle::<DnsStreams>::new(self.streams));
-            let tls = self.tls.as_mut().zip(server);
-            tls.and_then(|(connect, server)| connect(&mut context, inner, server, request))
-        } else {
-            Some(host.connect(self.streams, request))
-        };
+    /// A connection under TLS has begun, or none could be.
+    fn connecting(&mut self, host: &mut dyn Host, number: u32, id: Option<ConnectId>) {
+        let Some(engine) = &mut self.engine else { return };
         match id {
+            // It may have been given up meanwhile.
+            Some(id) if engine.server_of_connection(number).is_none() => {
+                host.cancel_connect(id);
+            }
             Some(id) => {
                 self.lines.insert(number, Line::Connecting(id));
             }
-            None => {
-                if let Some(engine) = &mut self.engine {
-                    engine.on_disconnected(since_origin(host.now()), number);
-                }
-            }
+            None => engine.on_disconnected(since_origin(host.now()), number),
         }
     }
 
@@ -429,10 +449,29 @@ fn started(host: &mut dyn Host, config: DnsConfig) -> Engine {
     engine
 }
 
+/// Has a connection under TLS made. Who makes it is called while nobody holds the client: it may look names up itself.
+fn connect_by_tls(client: &Shared, host: &mut dyn Host, (number, server, request): TlsWanted) {
+    let (tls, streams) = {
+        let mut client = client.borrow_mut();
+        (client.tls.take(), client.streams)
+    };
+    let id = tls.and_then(|mut connect| {
+        let inner = StreamServiceId::from(ServiceHandle::<DnsStreams>::new(streams));
+        let id = connect(&mut Context::new(host, streams), inner, &server, request);
+        client.borrow_mut().tls.get_or_insert(connect);
+        id
+    });
+    client.borrow_mut().connecting(host, number, id);
+}
+
 /// Sends what is to be sent, passes on what is answered, and sets the timer. Nobody may hold the client meanwhile.
 pub(crate) fn pump(client: &Shared, host: &mut dyn Host) {
     loop {
-        client.borrow_mut().transmit(host);
+        let wanted = client.borrow_mut().transmit(host);
+        if let Some(wanted) = wanted {
+            connect_by_tls(client, host, wanted);
+            continue;
+        }
         let Some((asker, event)) = client.borrow_mut().poll_event() else {
             break;
         };

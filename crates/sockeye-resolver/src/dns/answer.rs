@@ -161,6 +161,12 @@ pub enum QueryError {
     /// The aliases lead in a circle, or there are too many of them.
     #[error("the aliases (CNAME) of the name lead in a circle or are too many")]
     Aliases,
+    /// The name has one label and may not be asked for alone ([`DnsOptions::no_tld_query`](super::DnsOptions::no_tld_query)),
+    /// and there is no search list to complete it.
+    #[error(
+        "a name without dots is not looked up alone (`no-tld-query` in resolv.conf), and there is no search list"
+    )]
+    SingleLabel,
     /// The name with a suffix of the search list is too long, and there is no other to ask for.
     #[error("the name is too long")]
     LongName,

@@ -7,7 +7,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use sockeye_resolver::dns::{RecordType, ResponseCode};
+//! use sockeye_event_loop::names::{DnsConfig, NameSource};
+//! use sockeye_resolver::dns::{RecordType, Request, ResponseCode};
 //! use sockeye_sim::Sim;
 //! use sockeye_sim::names::{Behaviour, NameServer, Rule, Zones};
 //!
@@ -25,10 +26,23 @@
 //!     .with_rule(broken);
 //!
 //! let mut sim = Sim::new(7);
-//! let host = sim.host([10, 0, 0, 53]);
-//! server.serve(sim.on(host), ([10, 0, 0, 53], 53).into())?;
+//! let (host, client) = (sim.host([10, 0, 0, 53]), sim.host([10, 0, 0, 1]));
+//! let served = server.serve(sim.on(host), ([10, 0, 0, 53], 53).into())?;
+//!
+//! // A simulated host has no resolv.conf: it is told whom to ask.
+//! let config = DnsConfig::with_servers([served.address]);
+//! sim.on(client).set_names(NameSource::Dns(Box::new(config)));
+//! let request = Request::records("www.example.test".parse()?, RecordType::A);
+//! sim.on(client).resolve(request)?;
+//! sim.run_for(Duration::from_secs(1))?;
+//! let answer = sim.on(client).next_answer().expect("it has answered").result?;
+//! assert_eq!(answer.addresses().next(), Some([192, 0, 2, 1].into()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! With such a client, `ConnectRequest::to_target` connects by Happy Eyeballs as on the kernel. To cut a server off:
+//! [`Sim::partition`](crate::Sim::partition) for the network between, [`NameServer::set_down`] or
+//! [`Behaviour::outages`](Behaviour) for the server alone.
 //!
 //! | type | what it is |
 //! |---|---|

@@ -20,17 +20,21 @@ use self::print::Resolution;
 use self::words::Words;
 use crate::exit::{Exit, Failure};
 use crate::names;
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, note};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without a TYPE: the addresses of each target in the order in which a connection would try them (RFC 6724), and the rule\n\
-that decided. With one: the records, their TTLs, who answered, how long it took, and the flags of the answer.\n\
-The first word is a name whatever it is; types after it are A, AAAA, CAA, CNAME, HTTPS, MX, NS, PTR, SOA, SRV, SVCB,\n\
-TXT, and others by name or as TYPE and a number.\n\
+Without a TYPE: the addresses of each target in the order in which a connection would try them\n\
+(RFC 6724), and the rule that decided; the search list of resolv.conf completes short names.\n\
+With a TYPE: the records of exactly this name, their TTLs, who answered, how long it took, and the\n\
+flags of the answer.\n\
 \n\
-Without @SERVER the files of this machine say who is asked: the servers of resolv.conf and the hosts file, or the\n\
-system's own resolver where nsswitch.conf asks for more than these; --system always asks the latter.\n\
+The first word is always a name. Types follow it: A, AAAA, CAA, CNAME, HTTPS, MX, NS, PTR, SOA, SRV,\n\
+SVCB, TXT, ANY, or any other by its number, as in TYPE65. Any other word is a further name.\n\
+\n\
+Without @SERVER the files of this machine decide who is asked: the servers of resolv.conf and the\n\
+hosts file, or the system's own resolver if nsswitch.conf names other sources than these. --system\n\
+always asks the system's own.\n\
 \n\
 Examples:\n\
 \x20 sockeye resolve localhost example.com:https\n\
@@ -39,28 +43,28 @@ Examples:\n\
 \x20 sockeye resolve example.com HTTPS --tls @1.1.1.1 --short\n\
 \x20 sockeye resolve udp://[::1]:53 --json")]
 pub(crate) struct Arguments {
-    /// Hosts with or without transport and port, types of records, servers: example.com MX @192.0.2.53:5353
+    /// Names to look up, record types, name servers to ask: example.com MX @192.0.2.53:5353
     #[arg(value_name = "NAME|TYPE|@SERVER", required_unless_present = "reverse")]
     words: Vec<String>,
-    /// Find the names of an address
+    /// Look up the names of an address (PTR)
     #[arg(short = 'x', long, value_name = "ADDRESS")]
     reverse: Vec<IpAddr>,
-    /// Ask by TCP from the beginning
+    /// Ask by TCP only
     #[arg(long, conflicts_with = "tls")]
     tcp: bool,
-    /// Ask over TLS (RFC 7858), on port 853 where none is given
+    /// Ask over TLS (RFC 7858), on port 853 unless @SERVER has another
     #[arg(long)]
     tls: bool,
-    /// The name that the certificate of the servers has to show; without it their address
+    /// Name that the servers' certificate must be for [default: their address]
     #[arg(long, value_name = "NAME", requires = "tls")]
     tls_name: Option<String>,
-    /// Certificates to trust in place of those of this machine, as PEM
+    /// PEM file of certificates to trust in place of those of this machine
     #[arg(long, value_name = "FILE", requires = "tls")]
     ca: Option<PathBuf>,
-    /// Print the data of the records alone
+    /// Print only the data of the records, one a line
     #[arg(long)]
     short: bool,
-    /// Ask the system's own resolver (getaddrinfo), for addresses
+    /// Ask the system's own resolver (getaddrinfo); addresses only
     #[arg(long, conflicts_with_all = ["tcp", "tls", "reverse"])]
     system: bool,
     /// Seconds that each answer may take
@@ -86,6 +90,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         return Err(Failure::usage(
             "there is no name to look up: sockeye resolve example.com A @192.0.2.53",
         ));
+    }
+    if let Some(advice) = words.advice() {
+        note(advice);
     }
     let mut exit = Exit::Success;
     let mut client = Client::new(arguments, &words.servers)?;
@@ -123,7 +130,11 @@ fn records(
                     exit = Exit::Resolution;
                     let error = error.to_string();
                     output.event("answer", print::no_name_object(text, *kind, &error))?;
-                    output.line(format!("{text} {kind}: error: {error}"))?;
+                    if arguments.short {
+                        short(arguments, output, Err(format!("{text} {kind}: {error}")))?;
+                    } else {
+                        output.line(format!("{text} {kind}: error: {error}"))?;
+                    }
                 }
             }
         }
@@ -139,7 +150,11 @@ fn records(
             exit = Exit::Resolution;
         }
         output.event("answer", print::answer_object(text, &outcome))?;
-        output.lines(print::answer_lines(text, &outcome, arguments.short))?;
+        if arguments.short {
+            short(arguments, output, print::short_lines(text, &outcome))?;
+        } else {
+            output.lines(print::answer_lines(text, &outcome))?;
+        }
         collect(&mut addresses, text, &outcome);
     }
     for (text, addresses) in addresses {
@@ -161,6 +176,20 @@ fn records(
         }
     }
     Ok(exit)
+}
+
+/// Prints data to stdout, for a script; why there is none goes to stderr, where no script takes it for data.
+fn short(
+    arguments: &Arguments,
+    output: &mut Output,
+    lines: Result<Vec<String>, String>,
+) -> anyhow::Result<()> {
+    match lines {
+        Ok(lines) => output.lines(lines)?,
+        Err(_) if arguments.format.json => {}
+        Err(error) => note(error),
+    }
+    Ok(())
 }
 
 /// The addresses of an answer, to those of its name.
@@ -205,7 +234,11 @@ fn targets(
             exit = Exit::Resolution;
         }
         output.event("resolve", print::target_object(text, &resolution))?;
-        output.lines(print::target_lines(text, &resolution, arguments.short))?;
+        if arguments.short {
+            short(arguments, output, print::short_target_lines(text, &resolution))?;
+        } else {
+            output.lines(print::target_lines(text, &resolution))?;
+        }
     }
     Ok(exit)
 }

@@ -10,8 +10,9 @@ use sockeye::resolver::{AddressFamily, Resolved};
 
 use super::ask::{Family, Outcome};
 
+/// Milliseconds, to the microsecond.
 pub(super) fn ms(took: Duration) -> f64 {
-    took.as_secs_f64() * 1e3
+    (took.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Why an answer has no records.
@@ -60,11 +61,26 @@ fn flags(flags: Flags) -> Vec<&'static str> {
     .collect()
 }
 
+/// The data of the records, a line each: what a script takes.
+///
+/// # Errors
+/// Why there are none, for stderr; nothing of a server's "no".
+pub(super) fn short_lines(name: &str, outcome: &Outcome) -> Result<Vec<String>, String> {
+    match &outcome.result {
+        Ok(answer) => Ok(answer
+            .content
+            .records
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect()),
+        Err(error) => Err(format!("{name} {}: {error}", outcome.record_type)),
+    }
+}
+
 /// A question and its answer, a line each record.
-pub(super) fn answer_lines(name: &str, outcome: &Outcome, short: bool) -> Vec<String> {
+pub(super) fn answer_lines(name: &str, outcome: &Outcome) -> Vec<String> {
     let answer = match &outcome.result {
         Ok(answer) => answer,
-        Err(error) if short => return vec![format!("{name} {}: {error}", outcome.record_type)],
         Err(error) => {
             return vec![format!(
                 "{name} {}: error: {error} ({:.1} ms)",
@@ -74,9 +90,6 @@ pub(super) fn answer_lines(name: &str, outcome: &Outcome, short: bool) -> Vec<St
         }
     };
     let records = &answer.content.records;
-    if short {
-        return records.iter().map(|record| record.data.to_string()).collect();
-    }
     let found = match answer.finding() {
         Finding::Records => match records.len() {
             1 => "1 record".to_owned(),
@@ -270,9 +283,12 @@ pub(super) fn order_lines(resolved: &[Resolved]) -> Vec<String> {
             .rule
             .map(|rule| format!("before the next by rule {} ({rule})", rule.number()))
             .unwrap_or_default();
-        let address = match resolved.address.port() {
-            0 => resolved.address.ip().to_string(),
-            _ => resolved.address.to_string(),
+        let address = match resolved.address {
+            SocketAddr::V6(v6) if v6.port() == 0 && v6.scope_id() != 0 => {
+                format!("{}%{}", v6.ip(), v6.scope_id())
+            }
+            at if at.port() == 0 => at.ip().to_string(),
+            at => at.to_string(),
         };
         let line = format!("  {:>2}  {address:<28} {source:<24} {why}", index + 1);
         line.trim_end().to_owned()
@@ -280,15 +296,22 @@ pub(super) fn order_lines(resolved: &[Resolved]) -> Vec<String> {
     resolved.iter().enumerate().map(line).collect()
 }
 
-pub(super) fn target_lines(text: &str, resolution: &Resolution, short: bool) -> Vec<String> {
-    if short {
-        let failed = resolution.error.as_ref().map(|error| format!("{text}: {error}"));
-        let addresses = resolution
+/// The addresses of a target in their order, a line each.
+///
+/// # Errors
+/// Why there are none, for stderr.
+pub(super) fn short_target_lines(text: &str, resolution: &Resolution) -> Result<Vec<String>, String> {
+    match &resolution.error {
+        Some(error) => Err(format!("{text}: {error}")),
+        None => Ok(resolution
             .resolved
             .iter()
-            .map(|resolved| resolved.address.ip().to_string());
-        return addresses.chain(failed).collect();
+            .map(|resolved| resolved.address.ip().to_string())
+            .collect()),
     }
+}
+
+pub(super) fn target_lines(text: &str, resolution: &Resolution) -> Vec<String> {
     let mut lines = vec![text.to_owned()];
     lines.extend(order_lines(&resolution.resolved));
     if let Some(error) = &resolution.error {

@@ -35,6 +35,24 @@ impl Words {
         }
         all
     }
+
+    /// What to tell somebody who has most likely meant a name for a type: `dig` takes types in any place.
+    pub(super) fn advice(&self) -> Option<String> {
+        let (first, others) = self.names.split_first()?;
+        if let (Some(kind), Some(name)) = (record_type(first), others.first()) {
+            return Some(format!(
+                "{first} is looked up as a name: a type follows the name, as in `{name} {kind}`"
+            ));
+        }
+        let is_upper = |name: &&String| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        };
+        let unknown = others.iter().find(is_upper)?;
+        Some(format!(
+            "{unknown} is looked up as a name: there is no record type of this name (others are written TYPE and their number)"
+        ))
+    }
 }
 
 /// A word that can only be a type: names of hosts are seldom `mx`.
@@ -49,6 +67,13 @@ fn record_type(word: &str) -> Option<RecordType> {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn name(text: &str) -> anyhow::Result<Name> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        anyhow::bail!("an address, not a name: sockeye resolve -x {ip} looks up its names");
+    }
+    anyhow::ensure!(
+        !text.contains(':'),
+        "records belong to a name alone, without transport and port (a colon in a name is written \\058)"
+    );
     if text.is_ascii() {
         return Ok(text.parse()?);
     }
@@ -99,6 +124,23 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_like_a_type_and_is_none_is_told() {
+        let advice = |text| words(text).advice().unwrap_or_default();
+        assert!(advice("MX a.test").contains("`a.test MX`"));
+        assert!(advice("a.test FOO").starts_with("FOO is looked up as a name"));
+        for text in [
+            "mx",
+            "MX",
+            "a.test MX",
+            "a.test b.test TYPE65",
+            "LOCALHOST",
+            "@::1 a.test",
+        ] {
+            assert_eq!(advice(text), "", "{text}");
+        }
+    }
+
+    #[test]
     fn names_of_other_scripts_are_put_into_ascii() {
         assert_eq!(
             name("Bücher.example").unwrap().to_string(),
@@ -106,6 +148,9 @@ mod tests {
         );
         assert_eq!(name("_sip._udp.a.test").unwrap().to_string(), "_sip._udp.a.test");
         assert!(name("a..b").is_err() && name("\u{200b}.test").is_err());
+        for text in ["192.0.2.1", "2001:db8::1", "a.test:80", "udp://a.test"] {
+            assert!(name(text).is_err(), "{text}");
+        }
     }
 
     #[test]

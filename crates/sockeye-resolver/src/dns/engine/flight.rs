@@ -16,6 +16,12 @@ use crate::dns::record::Record;
 /// 7766 section 6.2.4), and one that does so after each answer would have all others asked again and again.
 const MAX_MOVES: u8 = 16;
 
+/// How often each server is asked at most: servers that cannot be reached are passed over at once, and time does not pass.
+const MAX_ROUNDS: u32 = 100;
+
+/// What a server is given at least: with no time at all every round would be over at once.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
 /// A question on its way. Everyone who asks the same waits for it.
 #[derive(Debug)]
 pub(crate) struct Flight {
@@ -160,7 +166,7 @@ impl Engine {
         } else {
             flight.name.clone()
         };
-        flight.timeout_at = now.saturating_add(self.options.timeout);
+        flight.timeout_at = now.saturating_add(self.options.timeout.max(MIN_TIMEOUT));
         self.timers.set(flight.timeout_at, Due::Flight(index));
         let placed = if by_connection {
             self.place_on_connection(server, index)
@@ -282,7 +288,7 @@ impl Engine {
         flight.tries += 1;
         flight.last = Some(worse(flight.last, why));
         flight.forget_server();
-        let rounds = self.options.attempts.max(1);
+        let rounds = self.options.attempts.clamp(1, MAX_ROUNDS);
         // A server that has said what it has to say is not asked for it again.
         let passing = matches!(why, QueryError::TimedOut { .. } | QueryError::Unreachable { .. });
         let limit = if passing { rounds } else { rounds.min(2) };

@@ -21,12 +21,17 @@ pub struct LocalNames {
 impl LocalNames {
     /// What this host knows of a name. Addresses are all of the hosts file's, or those of `localhost` and the names below it;
     /// below `invalid` there is nothing.
+    ///
+    /// `localhost` has addresses of both families (RFC 6761 section 6.3), also where the hosts file has one of them only, as
+    /// many do.
     pub(crate) fn answer(&self, name: &Name, record_type: RecordType) -> Option<(Arc<Content>, Origin)> {
-        if let Some(found) = self.in_hosts(name, record_type) {
+        let last = name.labels().last();
+        let is_localhost = last.is_some_and(|label| label.eq_ignore_ascii_case(b"localhost"));
+        let in_hosts = self.in_hosts(name, record_type);
+        if let Some(found) = in_hosts.filter(|found| !found.is_empty() || !is_localhost) {
             return Some((content(ResponseCode::NO_ERROR, found), Origin::Hosts));
         }
-        let last = name.labels().last()?;
-        if last.eq_ignore_ascii_case(b"localhost") {
+        if is_localhost {
             let data = match record_type {
                 RecordType::A => Some(RecordData::A(Ipv4Addr::LOCALHOST)),
                 RecordType::AAAA => Some(RecordData::Aaaa(Ipv6Addr::LOCALHOST)),
@@ -38,13 +43,13 @@ impl LocalNames {
                 .collect();
             return Some((content(ResponseCode::NO_ERROR, records), Origin::SpecialUse));
         }
-        if last.eq_ignore_ascii_case(b"invalid") {
+        if last?.eq_ignore_ascii_case(b"invalid") {
             return Some((content(ResponseCode::NAME_ERROR, Vec::new()), Origin::SpecialUse));
         }
         None
     }
 
-    /// `None` of a name that the file does not have: one that it has in one family has no addresses of the other.
+    /// `None` of a name that the file does not have. One that it has in one family only has an empty list in the other.
     fn in_hosts(&self, name: &Name, record_type: RecordType) -> Option<Vec<Record>> {
         if self.hosts.is_empty() {
             return None;

@@ -162,7 +162,7 @@ impl Engine {
         self.timers.set(deadline, Due::Lookup(index));
         match first {
             Some(name) => self.ask_for(now, index, &request.name, name),
-            None => self.give_all(now, index, QueryError::LongName),
+            None => self.give_local(now, index, &request.name),
         }
         self.settle(now);
         Ok(id)
@@ -189,18 +189,20 @@ impl Engine {
     /// The names to ask for, in their order (resolv.conf(5), `ndots` and `search`).
     fn candidates(&self, request: &Request) -> Vec<Name> {
         let alone = || request.name.clone();
-        if !request.search || self.options.search.is_empty() {
+        if !request.search {
             return vec![alone()];
         }
+        let with_alone = !self.options.no_tld_query || request.name.label_count() != 1;
         let completed = self
             .options
             .search
             .iter()
             .filter_map(|suffix| request.name.below(suffix).ok());
+        let alone = with_alone.then(alone);
         if request.name.label_count() > self.options.ndots {
-            std::iter::once(alone()).chain(completed).collect()
+            alone.into_iter().chain(completed).collect()
         } else {
-            completed.chain(std::iter::once(alone())).collect()
+            completed.chain(alone).collect()
         }
     }
 
@@ -424,6 +426,31 @@ impl Engine {
         }
     }
 
+    /// There is no name to ask a server for: the result is what this host knows of the name itself, or an error.
+    fn give_local(&mut self, now: Duration, index: u32, given: &Name) {
+        let error = if self.options.search.is_empty() {
+            QueryError::SingleLabel
+        } else {
+            QueryError::LongName
+        };
+        let Some(lookup) = self.lookups.get_mut(index) else {
+            return;
+        };
+        for part in &mut lookup.parts {
+            let known = self.local.answer(given, part.record_type);
+            let result = known.filter(|_| !lookup.fresh).map(|(content, origin)| Answer {
+                question: Question::new(given.clone(), part.record_type),
+                content,
+                origin,
+                age: Duration::ZERO,
+                took: Duration::ZERO,
+            });
+            self.stats.local += u64::from(result.is_some());
+            part.state = PartState::Kept(result.ok_or(error));
+        }
+        self.give(now, index);
+    }
+
     /// Ends every part that is not told with an error.
     fn give_all(&mut self, now: Duration, index: u32, error: QueryError) {
         let mut asked = Vec::new();
@@ -433,12 +460,6 @@ impl Engine {
                     asked.push(Arc::clone(question));
                     part.state = PartState::Kept(Err(error));
                 }
-            }
-            if asked.is_empty() && matches!(error, QueryError::LongName) {
-                lookup
-                    .parts
-                    .iter_mut()
-                    .for_each(|part| part.state = PartState::Kept(Err(error)));
             }
         }
         for question in asked {

@@ -55,9 +55,11 @@ pub struct DnsOptions {
     pub search: Vec<Name>,
     /// How many dots a name has to have to be tried alone before the suffixes.
     pub ndots: usize,
-    /// How long a server may take before the next one is asked.
+    /// Whether a name of one label that may be completed is looked up with the suffixes only, never alone.
+    pub no_tld_query: bool,
+    /// How long a server may take before the next one is asked; 1 ms at least.
     pub timeout: Duration,
-    /// How often each server is asked.
+    /// How often each server is asked; from 1 to 100.
     pub attempts: u32,
     /// Whether each question begins at another server.
     pub rotate: bool,
@@ -98,6 +100,7 @@ impl Default for DnsOptions {
             servers: Vec::new(),
             search: Vec::new(),
             ndots: 1,
+            no_tld_query: false,
             timeout: Duration::from_secs(5),
             attempts: 2,
             rotate: false,
@@ -127,7 +130,8 @@ impl DnsOptions {
         } else {
             Carrier::Udp
         };
-        // An empty text stands for the root: the name alone, which is tried anyway.
+        // An empty text stands for the root: the name alone, which is tried anyway, but for `no-tld-query`.
+        let has_root = conf.search.iter().any(|suffix| suffix.is_empty());
         let suffixes = conf.search.iter().filter(|suffix| !suffix.is_empty());
         Self {
             servers: conf
@@ -137,6 +141,7 @@ impl DnsOptions {
                 .collect(),
             search: suffixes.filter_map(|suffix| suffix.parse().ok()).collect(),
             ndots: conf.options.ndots.into(),
+            no_tld_query: conf.options.no_tld_query && !has_root,
             timeout: conf.options.timeout,
             attempts: conf.options.attempts.into(),
             rotate: conf.options.rotate,

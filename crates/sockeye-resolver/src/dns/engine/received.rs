@@ -25,6 +25,13 @@ impl Engine {
                 self.stats.unexpected += 1;
                 return false;
             }
+            // Some servers cut within a record (RFC 2181 section 9: what is there is of no use). Whoever sent it, the next
+            // answer comes by a connection.
+            Err(_) if by_datagram && is_truncated(bytes) => {
+                self.stats.truncated += 1;
+                self.ask_again(now, index, |flight| flight.by_connection = true);
+                return false;
+            }
             Err(_) => {
                 self.stats.malformed += 1;
                 self.next_try(now, index, QueryError::Unusable { server: address });
@@ -241,4 +248,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether the header is that of an answer (QR) that was cut (TC).
+fn is_truncated(bytes: &[u8]) -> bool {
+    bytes.len() >= 12 && bytes.get(2).is_some_and(|flags| flags & 0x82 == 0x82)
 }

@@ -3,6 +3,23 @@
 use super::*;
 
 #[test]
+fn what_is_truncated_within_a_record_leads_over_to_a_connection() {
+    let mut world = World::with(&[FIRST, SECOND]);
+    world.ask("one.test", RecordType::A);
+    let asked = world.only();
+    let mut answer = asked.with_a([192, 0, 2, 1]);
+    answer.flags.truncated = true;
+    let mut wire = Vec::new();
+    answer.write(512, &mut wire);
+    wire.truncate(wire.len() - 3);
+    world.raw(asked.server, asked.via, &wire);
+    world.none();
+    assert_eq!(world.engine.stats().truncated, 1);
+    assert_eq!(world.connects.len(), 1, "the same server is asked by TCP");
+    assert_eq!(world.connects[0].1, at(FIRST));
+}
+
+#[test]
 fn truncation_leads_over_to_a_connection_that_pipelines() {
     let mut world = World::with(&[FIRST]);
     for text in ["one.test", "two.test"] {

@@ -163,6 +163,33 @@ fn names_of_this_host_are_answered_without_a_server() {
 }
 
 #[test]
+fn localhost_has_both_families_whatever_the_hosts_file_has() {
+    let mut world = World::with(&[]);
+    let hosts = Hosts::parse(b"127.0.0.1 localhost box\n::7 a.localhost\n", |_| None);
+    world.engine.set_local_names(LocalNames {
+        hosts: Arc::new(hosts),
+    });
+    for (text, found) in [
+        (
+            "localhost",
+            [("::1", Origin::SpecialUse), ("127.0.0.1", Origin::Hosts)],
+        ),
+        (
+            "A.LOCALHOST",
+            [("::7", Origin::Hosts), ("127.0.0.1", Origin::SpecialUse)],
+        ),
+        ("box", [("", Origin::Hosts), ("127.0.0.1", Origin::Hosts)]),
+    ] {
+        world.addresses(text);
+        for (ip, origin) in found {
+            let answer = world.event().result.unwrap();
+            let addresses: String = answer.addresses().map(|ip| ip.to_string()).collect();
+            assert_eq!((addresses.as_str(), answer.origin), (ip, origin), "{text}");
+        }
+    }
+}
+
+#[test]
 fn too_many_lookups_are_refused() {
     let mut options = DnsOptions::with_servers([at(FIRST)]);
     options.max_lookups = 2;

@@ -92,3 +92,36 @@ fn the_longest_names_are_asked_for_and_longer_ones_are_not_made() {
         .unwrap();
     assert_eq!(world.only().name(), name(&long));
 }
+
+#[test]
+fn a_single_label_is_not_asked_alone_where_that_is_forbidden() {
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    options.search = vec![name("one.test")];
+    options.no_tld_query = true;
+    let mut world = World::new(options.clone());
+    let search = |text: &str| Request::records(name(text), RecordType::A).with_search();
+    world.engine.lookup(world.now, search("host")).unwrap();
+    let asked = world.only();
+    assert_eq!(asked.name(), name("host.one.test"));
+    let answer = asked.no_name();
+    world.reply(&asked, &answer);
+    assert!(world.asked().is_empty(), "the name is not tried alone");
+    assert_eq!(world.event().result.unwrap().finding(), Finding::NoName);
+    // Others are: names with a dot, and complete ones.
+    world.engine.lookup(world.now, search("host.example")).unwrap();
+    assert_eq!(world.only().name(), name("host.example"));
+    world.ask("host", RecordType::A);
+    assert_eq!(world.only().name(), name("host"));
+
+    options.search.clear();
+    let mut world = World::new(options);
+    let hosts = Hosts::parse(b"192.0.2.7 box\n", |_| None);
+    world.engine.set_local_names(LocalNames {
+        hosts: Arc::new(hosts),
+    });
+    world.engine.lookup(world.now, search("host")).unwrap();
+    assert_eq!(world.event().result.unwrap_err(), QueryError::SingleLabel);
+    world.engine.lookup(world.now, search("box")).unwrap();
+    assert_eq!(world.event().result.unwrap().origin, Origin::Hosts);
+    world.none();
+}

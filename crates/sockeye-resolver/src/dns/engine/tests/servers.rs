@@ -181,3 +181,24 @@ fn what_the_old_servers_said_does_not_count_of_the_new_ones() {
     world.ask("c.test", RecordType::A);
     assert!(world.only().query.edns.is_some());
 }
+
+#[test]
+fn rounds_without_end_end() {
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    (options.attempts, options.timeout) = (u32::MAX, Duration::ZERO);
+    let mut world = World::new(options);
+    world.ask("a.test", RecordType::A);
+    let begun = std::time::Instant::now();
+    while let Some(asked) = world.asked().pop_front() {
+        let Via::Socket(socket) = asked.via else {
+            panic!("by datagrams")
+        };
+        world.engine.on_socket_lost(world.now, socket);
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "it is asked again and again"
+        );
+    }
+    let server = at(FIRST);
+    assert_eq!(world.event().result, Err(QueryError::Unreachable { server }));
+}
