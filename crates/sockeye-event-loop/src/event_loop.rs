@@ -160,12 +160,14 @@ impl<B: Backend> EventLoop<B> {
     /// which in a simulation has no name server. The page of [`names`](crate::names) has an example.
     #[cfg(feature = "resolver")]
     pub fn set_names(&mut self, source: NameSource) {
+        self.between_turns();
         self.core.set_names(source);
     }
 
     /// Who is asked for the addresses of a target now, and why.
     #[cfg(feature = "resolver")]
     pub fn name_way(&mut self) -> Way {
+        self.between_turns();
         self.core.name_way()
     }
 
@@ -191,12 +193,14 @@ impl<B: Backend> EventLoop<B> {
         &mut self,
         request: sockeye_resolver::dns::Request,
     ) -> Result<sockeye_resolver::dns::LookupId, sockeye_resolver::dns::StartError> {
+        self.between_turns();
         self.core.inner.resolve_now(request, Asker::Owner)
     }
 
     /// Gives a lookup up: no result of it follows. `false` if it was over.
     #[cfg(feature = "resolver")]
     pub fn cancel_resolve(&mut self, id: sockeye_resolver::dns::LookupId) -> bool {
+        self.between_turns();
         self.core.inner.cancel_resolve_now(id)
     }
 

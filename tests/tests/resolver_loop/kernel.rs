@@ -241,3 +241,24 @@ fn a_name_leads_to_a_connection() {
     }
     assert_eq!(events.service(note).unwrap().0, [serving.address]);
 }
+
+/// A loop that its owner left alone for a while: the time of its last turn is old, and no deadline may begin with it.
+#[test]
+fn a_deadline_begins_with_the_call_and_not_with_the_last_turn() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut events = client([Server::new(silent.local_addr().unwrap())]);
+    events.turn(Some(Duration::ZERO)).unwrap();
+    let _ = events.name_way();
+    // Not a race: however late this thread goes on, the deadline may only come later.
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    let deadline = Duration::from_millis(200);
+    let request = Request::records(name("silent.test"), RecordType::A).within(deadline);
+    let answers = ask_all(&mut events, [request]);
+    assert!(matches!(answers[0].result, Err(QueryError::TimedOut { .. })));
+    assert!(
+        begun.elapsed() >= deadline,
+        "{:?} of {deadline:?}",
+        begun.elapsed()
+    );
+}
