@@ -109,9 +109,11 @@ fn echo(criterion: &mut Criterion) {
                             connections,
                             size,
                             messages,
+                            watched: None,
                         },
                     )
                     .expect("the server answers")
+                    .time
                 });
             });
         }

@@ -1,6 +1,11 @@
-//! A closed loop under TLS: `tls_load PORT CONNECTIONS SIZE MESSAGES` sends that many messages to an echo on the loopback, one
-//! under way on each connection; `tls_load PORT handshakes COUNT [resumed]` makes so many connections, one after another, and
-//! sends a byte through each. It checks every byte that comes back, and prints how long it took.
+//! A closed loop under TLS, against an echo on the loopback:
+//!
+//! - `tls_load PORT CONNECTIONS SIZE MESSAGES [PID]` sends that many messages, one under way on each connection;
+//! - `tls_load PORT handshakes|resumed COUNT [PID]` makes so many connections, one after another, and sends a byte through each;
+//! - `tls_load PORT idle COUNT PID` has so many at once.
+//!
+//! It checks every byte that comes back, and that what is to be resumed is, and prints how long it took; of the process PID
+//! besides what CPU time it spent meanwhile, or how much more memory it has.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -9,12 +14,33 @@ use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
+use sockeye_benches::meter::{cpu_ns, resident_bytes};
 
 type Error = Box<dyn std::error::Error>;
 type Connection = StreamOwned<ClientConnection, TcpStream>;
 
-const USAGE: &str = "tls_load PORT CONNECTIONS SIZE MESSAGES, or tls_load PORT handshakes COUNT [resumed]";
+const USAGE: &str = "tls_load PORT CONNECTIONS SIZE MESSAGES [PID], tls_load PORT handshakes|resumed COUNT [PID], \
+or tls_load PORT idle COUNT PID";
+
+/// Messages of each connection before those that count, where CPU time is measured.
+const WARM: usize = 8;
+
+/// The command line after the port.
+struct Words(Vec<String>);
+
+impl Words {
+    fn number<T: std::str::FromStr>(&self, place: usize) -> Result<T, Error>
+    where
+        T::Err: std::error::Error + 'static,
+    {
+        Ok(self.0.get(place).ok_or(USAGE)?.parse()?)
+    }
+
+    fn pid(&self, place: usize) -> Result<Option<u32>, Error> {
+        self.0.get(place).map(|_| self.number(place)).transpose()
+    }
+}
 
 fn connect(port: u16, config: &Arc<ClientConfig>) -> Result<Connection, Error> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
@@ -23,64 +49,108 @@ fn connect(port: u16, config: &Arc<ClientConfig>) -> Result<Connection, Error> {
     let tls = ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost")?)?;
     let mut connection = StreamOwned::new(tls, stream);
     // The handshake, and the tickets with the answer.
-    exchange(&mut connection, &[7], &mut [0])?;
+    connection.write_all(&[7])?;
+    connection.flush()?;
+    let mut answer = [0];
+    connection.read_exact(&mut answer)?;
+    if answer != [7] {
+        return Err("other bytes came back".into());
+    }
     Ok(connection)
 }
 
-fn exchange(connection: &mut Connection, message: &[u8], answer: &mut [u8]) -> Result<(), Error> {
-    connection.write_all(message)?;
-    connection.flush()?;
-    connection.read_exact(answer)?;
-    if answer != message {
-        return Err("other bytes came back".into());
+/// Sends so many messages in all, one at a time on each connection.
+fn exchange(all: &mut [Connection], message: &[u8], messages: usize) -> Result<(), Error> {
+    let mut answer = vec![0; message.len()];
+    let mut left = messages;
+    while left > 0 {
+        let now = left.min(all.len());
+        for connection in &mut all[..now] {
+            connection.write_all(message)?;
+            connection.flush()?;
+        }
+        for connection in &mut all[..now] {
+            connection.read_exact(&mut answer)?;
+            if answer != message {
+                return Err("other bytes came back".into());
+            }
+        }
+        left -= now;
     }
     Ok(())
 }
 
-fn main() -> Result<(), Error> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let port = words.first().ok_or(USAGE)?.parse()?;
-    let mut config = Arc::unwrap_or_clone(sockeye_benches::tls::client_config()?);
-    let begun;
-    if words.get(1).is_some_and(|word| word == "handshakes") {
-        let count: u64 = words.get(2).ok_or(USAGE)?.parse()?;
-        if words.get(3).is_none() {
-            config.resumption = Resumption::disabled();
-        }
-        let config = Arc::new(config);
-        connect(port, &config)?;
-        begun = Instant::now();
+/// Does it, and prints what it took.
+fn measured(pid: Option<u32>, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    let before = pid.map(cpu_ns).transpose()?;
+    let begun = Instant::now();
+    work()?;
+    let time = begun.elapsed();
+    let after = pid.map(cpu_ns).transpose()?;
+    writeln!(std::io::stdout(), "{} ns", time.as_nanos())?;
+    if let Some((after, before)) = after.zip(before) {
+        writeln!(std::io::stdout(), "cpu {}", after - before)?;
+    }
+    Ok(())
+}
+
+fn handshakes(port: u16, mut config: ClientConfig, words: &Words, resumed: bool) -> Result<(), Error> {
+    let (count, pid) = (words.number::<u64>(2)?, words.pid(3)?);
+    if !resumed {
+        config.resumption = Resumption::disabled();
+    }
+    let wanted = if resumed {
+        HandshakeKind::Resumed
+    } else {
+        HandshakeKind::Full
+    };
+    let config = Arc::new(config);
+    connect(port, &config)?;
+    measured(pid, || {
         for _ in 0..count {
             let mut connection = connect(port, &config)?;
+            if connection.conn.handshake_kind() != Some(wanted) {
+                return Err(format!("not {wanted:?}: {:?}", connection.conn.handshake_kind()).into());
+            }
             connection.conn.send_close_notify();
             connection.flush()?;
         }
-    } else {
-        let number = |place: usize| -> Result<usize, Error> { Ok(words.get(place).ok_or(USAGE)?.parse()?) };
-        let (connections, size, messages) = (number(1)?, number(2)?, number(3)?);
-        let config = Arc::new(config);
-        let mut all = (0..connections)
-            .map(|_| connect(port, &config))
-            .collect::<Result<Vec<_>, _>>()?;
-        let message = vec![7; size];
-        let mut answer = vec![0; size];
-        begun = Instant::now();
-        let mut left = messages;
-        while left > 0 {
-            let now = left.min(connections);
-            for connection in &mut all[..now] {
-                connection.write_all(&message)?;
-                connection.flush()?;
+        Ok(())
+    })
+}
+
+fn main() -> Result<(), Error> {
+    let words = Words(std::env::args().skip(1).collect());
+    let port = words.number(0)?;
+    let config = Arc::unwrap_or_clone(sockeye_benches::tls::client_config()?);
+    match words.0.get(1).map(String::as_str) {
+        Some("handshakes") => handshakes(port, config, &words, false),
+        Some("resumed") => handshakes(port, config, &words, true),
+        Some("idle") => {
+            let (count, pid) = (words.number::<usize>(2)?, words.number(3)?);
+            let config = Arc::new(config);
+            // The first brings what there is only once.
+            let mut all = vec![connect(port, &config)?];
+            let before = resident_bytes(pid)?;
+            for _ in 0..count {
+                all.push(connect(port, &config)?);
             }
-            for connection in &mut all[..now] {
-                connection.read_exact(&mut answer)?;
-                if answer != message {
-                    return Err("other bytes came back".into());
-                }
+            let more = resident_bytes(pid)?.saturating_sub(before);
+            writeln!(std::io::stdout(), "memory {more}")?;
+            Ok(())
+        }
+        _ => {
+            let (connections, size): (usize, usize) = (words.number(1)?, words.number(2)?);
+            let (messages, pid) = (words.number(3)?, words.pid(4)?);
+            let config = Arc::new(config);
+            let mut all = (0..connections)
+                .map(|_| connect(port, &config))
+                .collect::<Result<Vec<_>, _>>()?;
+            let message = vec![7; size];
+            if pid.is_some() {
+                exchange(&mut all, &message, WARM * connections)?;
             }
-            left -= now;
+            measured(pid, || exchange(&mut all, &message, messages))
         }
     }
-    writeln!(std::io::stdout(), "{} ns", begun.elapsed().as_nanos())?;
-    Ok(())
 }

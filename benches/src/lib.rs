@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod load;
+pub mod meter;
 pub mod mio_echo;
 pub mod streams;
 pub mod tls;

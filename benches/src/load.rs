@@ -9,6 +9,8 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::meter::cpu_ns;
+
 /// What to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
@@ -18,7 +20,22 @@ pub struct Shape {
     pub size: usize,
     /// Messages in all.
     pub messages: u64,
+    /// The process whose CPU time is measured meanwhile. With one, each connection sends a few messages before that count for
+    /// nothing: by then it is accepted, and what its server makes for it is made.
+    pub watched: Option<u32>,
 }
+
+/// What it took.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// From the first byte to the last.
+    pub time: Duration,
+    /// CPU time of the process that was watched, in nanoseconds.
+    pub cpu_ns: Option<u64>,
+}
+
+/// Messages of each connection before those that count.
+const WARM: u64 = 4;
 
 /// Without an answer for so long the server is taken for stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,13 +48,12 @@ struct Connection<S> {
     awaited: usize,
 }
 
-/// Sends exactly `shape.messages` messages to an echo server and returns how long it took from the first byte
-/// to the last.
+/// Sends exactly `shape.messages` messages to an echo server, and says what that took.
 ///
 /// # Errors
 /// When a connection fails or ends, when a byte comes back that was not sent, or `TimedOut` when nothing
 /// comes for half a minute.
-pub fn closed_loop(server: SocketAddr, shape: Shape) -> io::Result<Duration> {
+pub fn closed_loop(server: SocketAddr, shape: Shape) -> io::Result<Measured> {
     run(shape, || {
         // Connected before it is made nonblocking, so that the measurement holds no handshake.
         let stream = std::net::TcpStream::connect(server)?;
@@ -51,7 +67,7 @@ pub fn closed_loop(server: SocketAddr, shape: Shape) -> io::Result<Duration> {
 ///
 /// # Errors
 /// As [`closed_loop`].
-pub fn closed_loop_unix(name: &str, shape: Shape) -> io::Result<Duration> {
+pub fn closed_loop_unix(name: &str, shape: Shape) -> io::Result<Measured> {
     use std::os::linux::net::SocketAddrExt as _;
     let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
     run(shape, || {
@@ -64,18 +80,37 @@ pub fn closed_loop_unix(name: &str, shape: Shape) -> io::Result<Duration> {
 fn run<S: Read + Write + Source>(
     shape: Shape,
     connect: impl FnMut() -> io::Result<S>,
-) -> io::Result<Duration> {
+) -> io::Result<Measured> {
     let mut poll = Poll::new()?;
     let mut connections = open(shape, &poll, connect)?;
     let payload = vec![b'x'; shape.size];
+    if shape.watched.is_some() {
+        let warm = WARM * shape.connections as u64;
+        exchange(&mut poll, &mut connections, &payload, warm)?;
+    }
+    let cpu_ns = || shape.watched.map(cpu_ns).transpose();
+    let (begun, before) = (Instant::now(), cpu_ns()?);
+    exchange(&mut poll, &mut connections, &payload, shape.messages)?;
+    Ok(Measured {
+        time: begun.elapsed(),
+        cpu_ns: cpu_ns()?.zip(before).map(|(after, before)| after - before),
+    })
+}
+
+/// Sends so many messages in all, and waits for their answers.
+fn exchange<S: Read + Write>(
+    poll: &mut Poll,
+    connections: &mut [Connection<S>],
+    payload: &[u8],
+    messages: u64,
+) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     let mut events = Events::with_capacity(1024);
     let (mut started, mut finished) = (0, 0);
-    let begun = Instant::now();
-    for connection in &mut connections {
-        connection.start(&payload, &mut started, shape.messages)?;
+    for connection in &mut *connections {
+        connection.start(payload, &mut started, messages)?;
     }
-    while finished < shape.messages {
+    while finished < messages {
         poll.poll(&mut events, Some(PATIENCE))?;
         if events.is_empty() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -83,17 +118,17 @@ fn run<S: Read + Write + Source>(
         for event in &events {
             let connection = &mut connections[event.token().0];
             if event.is_writable() {
-                connection.write(&payload)?;
+                connection.write(payload)?;
             }
             if event.is_readable() {
                 while connection.read(&mut buffer)? {
                     finished += 1;
-                    connection.start(&payload, &mut started, shape.messages)?;
+                    connection.start(payload, &mut started, messages)?;
                 }
             }
         }
     }
-    Ok(begun.elapsed())
+    Ok(())
 }
 
 fn open<S: Source>(
@@ -192,11 +227,27 @@ mod tests {
                     connections,
                     size,
                     messages,
+                    watched: None,
                 },
             )
             .unwrap();
             assert_eq!(echoed.join().unwrap(), messages * size as u64);
         }
+    }
+
+    #[test]
+    fn those_that_warm_up_come_on_top() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let echoed = echo(listener, 3);
+        let shape = Shape {
+            connections: 3,
+            size: 64,
+            messages: 10,
+            watched: Some(std::process::id()),
+        };
+        assert!(closed_loop(server, shape).unwrap().cpu_ns.is_some());
+        assert_eq!(echoed.join().unwrap(), (10 + 3 * WARM) * 64);
     }
 
     #[test]
@@ -210,6 +261,7 @@ mod tests {
                 connections: 1,
                 size: 64,
                 messages: 10,
+                watched: None,
             },
         );
         assert!(result.is_err());

@@ -34,6 +34,8 @@ mod encrypted;
 mod encrypted_ends;
 #[path = "relay/encrypted_faults.rs"]
 mod encrypted_faults;
+#[path = "relay/encrypted_headers.rs"]
+mod encrypted_headers;
 #[path = "relay/faults.rs"]
 mod faults;
 #[path = "relay/flows.rs"]

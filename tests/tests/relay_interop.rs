@@ -457,6 +457,56 @@ fn haproxy_tells_the_relay_and_the_relay_tells_nginx_who_asks() {
     }
 }
 
+/// An haproxy that wants a header, then TLS, and answers who asks.
+fn haproxy_who(folder: &Path, at: SocketAddr) -> Running {
+    let text = format!(
+        "defaults\n    mode http\n    timeout connect 10s\n    timeout client 10s\n    timeout server 10s\n\
+         frontend f\n    bind {at} accept-proxy ssl crt {}\n    \
+         http-request return status 200 content-type text/plain lf-string \"%[src] %[src_port]\"\n",
+        folder.join("both.pem").display()
+    );
+    let both = ["certificate.pem", "key.pem"].map(|name| fs::read(folder.join(name)).expect("a file"));
+    fs::write(folder.join("both.pem"), both.concat()).expect("a file");
+    let file = folder.join("who.cfg");
+    fs::write(&file, text).expect("a file");
+    let mut command = Command::new(program::find("haproxy").expect("it was asked for"));
+    Running::start(command.args(["-db", "-f"]).arg(file))
+}
+
+/// The header is in clear, and behind it they end the TLS that begins at the relay.
+#[test]
+fn the_relay_tells_nginx_and_haproxy_in_front_of_tls_who_asks() {
+    if !skip::require(&[Need::program("nginx"), Need::program("haproxy")]) {
+        return;
+    }
+    let (folder, _) = folder();
+    let certificates = certificates(folder.path());
+    let (one, other) = (free_port(), free_port());
+    let server = format!(
+        "listen {one} ssl proxy_protocol;\n{}\nlocation /who {{ return 200 \"$proxy_protocol_addr $proxy_protocol_port\"; }}",
+        certificates.nginx
+    );
+    let _nginx = Nginx::start(folder.path(), "who", &server);
+    let _haproxy = haproxy_who(folder.path(), other);
+    for at in [one, other] {
+        until_listening("they listen", || TcpStream::connect(at).is_ok());
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            let mut pool = pool("who", &[format!("tls://{at}")]);
+            pool.backends[0].proxy = Some(version);
+            let config = Config {
+                listeners: vec![listener("tcp://127.0.0.1:0", "who")],
+                pools: vec![pool],
+                ..Config::default()
+            };
+            let client = certificates.client.clone();
+            let relay = OnThread::with(config, |relay| relay.tls_client("", client));
+            let (answer, asked) = who(relay.at);
+            assert_eq!(answer, format!("{} {}", asked.ip(), asked.port()), "{version:?}");
+            assert_eq!(relay.record().end, SessionEnd::Done);
+        }
+    }
+}
+
 /// Who serves a client that asks for this name.
 fn served_by(at: SocketAddr, name: Option<&str>) -> String {
     let mut command = Command::new("openssl");

@@ -23,5 +23,9 @@ mod ends;
 mod handshakes;
 #[path = "tls/hostile.rs"]
 mod hostile;
+#[path = "tls/repeats.rs"]
+mod repeats;
 #[path = "tls/streams.rs"]
 mod streams;
+#[path = "tls/told.rs"]
+mod told;

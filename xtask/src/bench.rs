@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::process::Process;
 use crate::step::Step;
-use crate::workspace;
+use crate::{cpu, instructions, workspace};
 
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
@@ -14,23 +14,36 @@ Examples:\n\
 \x20 cargo xtask bench growth timers")]
 pub(crate) struct Arguments {
     /// One of endpoint, packet, tcp, udp, unix, raw, event_loop, pair, sim, spin; all of them when left out; or relay or tls:
-    /// instructions and system calls of relays beside one by hand; or growth: what a unit costs
-    /// while things become large
+    /// instructions and system calls beside programs by hand, then CPU time beside them and other programs; or growth: what a
+    /// unit costs while things become large
     pub(crate) name: Option<String>,
     /// Of growth: one of its subjects, such as connections
     pub(crate) subject: Option<String>,
     /// Run everything once, in the profile of the tests, and measure nothing
     #[arg(long)]
-    smoke: bool,
+    pub(crate) smoke: bool,
     /// Count user instructions a message under callgrind, against their bounds (needs: apt-get install valgrind)
     #[arg(long, conflicts_with = "smoke")]
     pub(crate) instructions: bool,
+    /// Of relay and tls: CPU time alone, nothing is counted
+    #[arg(long, conflicts_with = "instructions")]
+    pub(crate) cpu: bool,
+    /// Of relay and tls: how often each CPU time is measured; the median counts
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: u32,
+    /// Of relay and tls: the core on which everything runs whose CPU time is measured, and its load
+    #[arg(long, default_value_t = 0)]
+    pub(crate) core: u32,
 }
 
 impl Arguments {
-    /// Relays and pairs have no criterion target of their own kind of gate: they are counted.
+    /// Relays and TLS have no criterion target: they are counted, and measured beside peers.
     pub(crate) fn is_counted(&self) -> bool {
-        self.instructions || matches!(self.name.as_deref(), Some("relay" | "tls"))
+        self.instructions || self.has_peers()
+    }
+
+    fn has_peers(&self) -> bool {
+        matches!(self.name.as_deref(), Some("relay" | "tls"))
     }
 
     pub(crate) fn is_growth(&self) -> bool {
@@ -46,11 +59,34 @@ impl Arguments {
     }
 }
 
+/// Counts instructions and system calls, and measures CPU time where there are peers for it. The second is done also after a
+/// bound of the first was broken.
+///
+/// # Errors
+/// What of the two was wrong.
+pub(crate) fn counted(arguments: &Arguments) -> Result<()> {
+    let counted = if arguments.smoke || arguments.cpu {
+        Ok(())
+    } else {
+        instructions::run(arguments)
+    };
+    if arguments.instructions || !arguments.has_peers() {
+        return counted;
+    }
+    match (counted, cpu::run(arguments)) {
+        (Err(counts), Err(times)) => bail!("{counts:#}; {times:#}"),
+        (counted, measured) => counted.and(measured),
+    }
+}
+
 /// The benchmarks of that name, or all.
 ///
 /// # Errors
 /// When there is no such benchmark; the message lists those that there are.
 pub(crate) fn bench(arguments: &Arguments) -> Result<Vec<Step>> {
+    if arguments.cpu {
+        bail!("CPU time beside peers is measured of relay and tls");
+    }
     if let Some(subject) = &arguments.subject {
         bail!("{subject}: only growth has subjects");
     }

@@ -6,17 +6,15 @@
 
 mod rows;
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use rows::{BACKEND, Bound, Load, MEASUREMENTS, Measurement, PROGRAM};
+use rows::{BACKEND, Bound, Load, MEASUREMENTS, Measurement};
 
 use crate::bench::Arguments;
 use crate::process::Process;
-use crate::workspace::target_folder;
+use crate::running::{PROGRAM, Running, executable};
 
 /// glibc copies long pieces by one instruction, `rep movsb`, which callgrind counts as one for each byte: beside ciphers, whose
 /// instructions each do 16 bytes or more, a copy would seem to be most of the work. It then copies by vectors, in all programs
@@ -184,84 +182,6 @@ fn observed(row: &Measurement, times: u64, observer: &[&str]) -> Result<String> 
     );
     server.end()?;
     server.finish()
-}
-
-fn executable(example: &str) -> PathBuf {
-    let release = target_folder().join("release");
-    match example {
-        PROGRAM => release.join(PROGRAM),
-        example => release.join("examples").join(example),
-    }
-}
-
-/// A program, under an observer or alone; killed when dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(observer: &[&str], program: &Path, arguments: &[String]) -> Result<Self> {
-        let mut command = match observer {
-            [] => Command::new(program),
-            [name, words @ ..] => {
-                let mut command = Command::new(name);
-                command.args(words).arg(program);
-                command
-            }
-        };
-        let child = command
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
-        Ok(Self(child))
-    }
-
-    /// Ends it: by the signal that it would get from a terminal, which its observer passes on or shares.
-    fn end(&self) -> Result<()> {
-        // strace detaches at a signal and leaves its program running: that is the one to end.
-        let own = self.0.id();
-        let children =
-            std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-        let pid = children
-            .split_whitespace()
-            .next()
-            .map_or_else(|| own.to_string(), str::to_owned);
-        Process::new("kill").argument(pid).run()
-    }
-
-    /// The port of the line with which a server program begins.
-    fn port(&mut self) -> Result<String> {
-        let stdout = self.0.stdout.as_mut().context("the line is read once")?;
-        let mut line = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .context("read the server's first line")?;
-        let port = line
-            .trim_end()
-            .rsplit(':')
-            .next()
-            .filter(|port| port.starts_with('@') || port.parse::<u16>().is_ok());
-        port.map(str::to_owned)
-            .with_context(|| format!("the server began with {line:?}"))
-    }
-
-    /// Waits for its end and returns what the observer said.
-    fn finish(mut self) -> Result<String> {
-        let mut report = String::new();
-        if let Some(mut stderr) = self.0.stderr.take() {
-            stderr
-                .read_to_string(&mut report)
-                .context("read the observer's report")?;
-        }
-        Ok(report)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The number in `==123== Collected : 456`.

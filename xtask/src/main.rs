@@ -8,6 +8,8 @@
 //! | [`flaky`], [`explore`] | the tests many times, the properties with new seeds |
 //! | [`growth`] | what a unit costs while a user makes things large |
 //! | [`instructions`] | instructions a message, counted under callgrind |
+//! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
+//! | [`running`] | programs that are measured |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
 //! | [`binaries`] | the test binaries, built once and run directly |
@@ -18,12 +20,14 @@ mod bench;
 mod binaries;
 mod build;
 mod ci;
+mod cpu;
 mod explore;
 mod flaky;
 mod growth;
 mod iana;
 mod instructions;
 mod process;
+mod running;
 mod sim;
 mod step;
 mod test;
@@ -95,7 +99,7 @@ fn run(command: Command) -> Result<()> {
     let steps: Vec<Step> = match command {
         Command::Ci(arguments) => return ci::run(&arguments, &workspace),
         Command::Tidy(arguments) => return tidy::run(&arguments),
-        Command::Bench(arguments) if arguments.is_counted() => return instructions::run(&arguments),
+        Command::Bench(arguments) if arguments.is_counted() => return bench::counted(&arguments),
         Command::Bench(arguments) if arguments.is_growth() => return growth::run(&arguments),
         Command::Prop(arguments) => return test::run_prop(&arguments, &workspace),
         Command::Flaky(arguments) => return flaky::run(&arguments),

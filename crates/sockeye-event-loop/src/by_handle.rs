@@ -61,6 +61,25 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// Tells another stream service of the loop that a listener is of no use any more, for who accepts on behalf of others: its
+    /// `on_listener_lost` follows once this callback has returned.
+    ///
+    /// # Errors
+    /// [`PairError::NoSuchService`] for a handle of another loop.
+    pub fn lose_listener_for(
+        &mut self,
+        service: impl Into<StreamServiceId>,
+        listener: ListenerId,
+        error: io::Error,
+    ) -> Result<(), PairError> {
+        let StreamServiceId(service) = service.into();
+        if !self.host.has_streams(service) {
+            return Err(PairError::NoSuchService);
+        }
+        self.host.lose_listener(service.index, listener.0, error);
+        Ok(())
+    }
+
     /// Makes a pair: two ends inside the loop, without a socket. What `first` writes to its end is `second`'s
     /// `on_data`, and the other way round; each end is a connection like any other. `on_open` of both follows once
     /// this callback has returned; they can be written to and messaged at once.

@@ -115,6 +115,7 @@ pub(crate) trait Host {
     fn switch(&mut self, token: Token, to: ServiceKey) -> Result<(), SwitchError>;
     fn has_streams(&self, service: ServiceKey) -> bool;
     fn fail_connect(&mut self, service: u16, failure: ConnectFailure);
+    fn lose_listener(&mut self, service: u16, listener: Token, error: io::Error);
 
     fn connect(&mut self, service: u16, request: ConnectRequest) -> ConnectId;
     fn cancel_connect(&mut self, id: ConnectId) -> bool;

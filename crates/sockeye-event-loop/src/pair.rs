@@ -164,6 +164,19 @@ impl PairEnd {
         }
     }
 
+    /// Takes the buffer of an end that has no bytes for the spare one. As most ends are idle, none keeps a buffer.
+    #[inline]
+    pub(crate) fn give_back(&self, spare: &mut Vec<u8>) {
+        let both = &mut *self.both.borrow_mut();
+        let way = &mut both.ways[self.side & 1];
+        if way.bytes.is_empty() {
+            let own = std::mem::take(&mut way.bytes);
+            if spare.capacity() == 0 {
+                *spare = own;
+            }
+        }
+    }
+
     fn put(&self, buf: &[u8]) -> io::Result<usize> {
         let both = &mut *self.both.borrow_mut();
         both.may_write(self.side)?;
@@ -191,7 +204,9 @@ impl PairEnd {
         Ok(room)
     }
 
-    fn get(&self, buf: &mut [u8]) -> io::Result<usize> {
+    /// Reads as [`StreamIo::read`] does, but keeps the buffer of an end that has no bytes by that: see
+    /// [`give_back`](Self::give_back).
+    pub(crate) fn get(&self, buf: &mut [u8]) -> io::Result<usize> {
         let both = &mut *self.both.borrow_mut();
         let way = &mut both.ways[self.side];
         let len = way.len().min(buf.len());
@@ -248,7 +263,9 @@ impl Both {
 
 impl StreamIo for PairEnd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.get(buf)
+        let outcome = self.get(buf);
+        self.give_back(&mut Vec::new());
+        outcome
     }
 
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {

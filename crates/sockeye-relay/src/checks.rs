@@ -6,7 +6,7 @@ use std::time::Duration;
 use sockeye_endpoint::{Address, Scheme};
 use sockeye_event_loop::{ConnectRequest, Context, Sent, Stream};
 
-use crate::config::{CheckKind, CheckRules};
+use crate::config::{CheckKind, CheckRules, ProxyVersion};
 use crate::greeting;
 use crate::pool::{Backend, Place};
 use crate::shared::Shared;
@@ -73,11 +73,13 @@ impl Checks {
         };
         match request(rules, backend) {
             Some(request) => {
-                let at = &backend.config.at;
-                let under_tls = rules.kind == CheckKind::Tls || at.scheme() == Scheme::Tls;
+                let under_tls = is_under_tls(rules, backend);
                 let request = request.tag(CHECK | serial).deadline(rules.deadline);
-                let settings = backend.config.tls.as_deref();
-                if shared.tls.connect(cx, at, settings, under_tls, request).is_none() {
+                let header = |_: &mut Context<'_>, version| own_header(version);
+                let begun = shared
+                    .tls
+                    .connect(cx, &backend.config, under_tls, request, header);
+                if begun.is_none() {
                     // Settings that were there are not any more: as a name that is not known yet.
                     cx.set_timer(rules.interval, CHECK | serial);
                 }
@@ -97,9 +99,9 @@ impl Checks {
         serial: u64,
     ) -> Option<Box<Check>> {
         let asked = backend_of(shared, serial);
-        if let Some(version) = asked.and_then(|(_, backend)| backend.config.proxy) {
-            // It waits for a header whoever comes. This one says that the relay asks for itself.
-            let _ = stream.write(&greeting::proxy_header(version, None, None));
+        let plain = asked.filter(|(rules, backend)| !is_under_tls(rules, backend));
+        if let Some(version) = plain.and_then(|(_, backend)| backend.config.proxy) {
+            let _ = stream.write(&own_header(version));
         }
         let asked = asked.map(|(rules, _)| (rules.kind.clone(), rules.deadline));
         let Some((CheckKind::Line { send, expect }, within)) = asked else {
@@ -180,6 +182,15 @@ fn backend_of(shared: &Shared, serial: u64) -> Option<(&CheckRules, &Backend)> {
     let (pool, key) = shared.by_serial.get(&serial)?;
     let pool = shared.pools.get(*pool)?;
     Some((pool.config.health.check.as_ref()?, pool.backend(*key)?))
+}
+
+fn is_under_tls(rules: &CheckRules, backend: &Backend) -> bool {
+    rules.kind == CheckKind::Tls || backend.config.at.scheme() == Scheme::Tls
+}
+
+/// A backend of the PROXY protocol waits for a header whoever comes. This one says that the relay asks for itself.
+fn own_header(version: ProxyVersion) -> Vec<u8> {
+    greeting::proxy_header(version, None, None)
 }
 
 fn request(rules: &CheckRules, backend: &Backend) -> Option<ConnectRequest> {

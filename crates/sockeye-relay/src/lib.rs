@@ -50,10 +50,11 @@
 //!   (SNI), or ends here and begins again (`tls://` listeners and backends, by the feature `tls`; with `ring` it brings rustls's provider of that name).
 //!
 //! A `tls://` listener takes the settings that the program gives under the name in [`ListenerConfig::tls`]; with one setting and no
-//! name, `Relay::new(config)?.tls_server("", tls_config)` is all. A handshake that fails is no session and has no record; `Relay::tls_handshakes` counts it.
+//! name, `Relay::new(config)?.tls_server("", tls_config)` is all. A handshake that fails is no session and has no
+//! record; [`Hooks::on_turned_away`] hears of it, and `Relay::tls_handshakes` counts it.
 //!
-//! A PROXY header of a client comes in front of its TLS. What is not there yet: one for a backend in front of TLS that begins
-//! here. The configuration has it, its check refuses it.
+//! A PROXY header comes in front of TLS, in clear: that of a client before its handshake, that for a backend before the one
+//! that the relay begins.
 //!
 //! | module of the source | what it holds |
 //! |---|---|
@@ -95,7 +96,7 @@ pub use health::Condition;
 pub use names::Names;
 #[cfg(feature = "resolver")]
 pub use names::SystemNames;
-pub use record::{Arrival, Hooks, SessionEnd, SessionRecord};
+pub use record::{Arrival, Cause, Hooks, SessionEnd, SessionRecord, TurnedAway};
 pub use relay::{Relay, ReloadError, Running, StartError};
 pub use service::RelayService;
 pub use stats::{

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::health::Condition;
+use crate::proxy::Invalid;
 
 /// One session that is over: a connection of a client, or a flow of datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +117,41 @@ pub struct Arrival<'a> {
     pub client: Option<SocketAddr>,
 }
 
+/// A connection that was turned away before it was a session: it is in no record of sessions, and in none of the counters of
+/// sessions.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TurnedAway<'a> {
+    /// The listener's name, or else its address.
+    pub listener: &'a str,
+    /// Who it was: whom a PROXY header named, if there was one. `None` of a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// Why.
+    pub cause: &'a Cause,
+}
+
+/// Why a connection was turned away.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Who is not trusted to tell by a PROXY header whom it relays.
+    #[error("PROXY header: not from a trusted source")]
+    HeaderNotTrusted,
+    /// No whole PROXY header came in time.
+    #[error("PROXY header: not complete in time")]
+    HeaderTimedOut,
+    /// The connection ended before its PROXY header was whole.
+    #[error("PROXY header: the connection ended before it was complete")]
+    HeaderCut,
+    /// What came is no PROXY header.
+    #[error(transparent)]
+    HeaderInvalid(Invalid),
+    /// The handshake of a `tls://` listener came to nothing.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Handshake(sockeye_tls::TlsError),
+}
+
 /// What the program hears and decides. Every method has a default that does nothing. They are called while the relay
 /// works: they must not block.
 pub trait Hooks: 'static {
@@ -128,6 +164,13 @@ pub trait Hooks: 'static {
     /// A session is over.
     fn on_session(&mut self, record: &SessionRecord) {
         let _ = record;
+    }
+
+    /// A connection was turned away before it was a session, for want of a PROXY header or of a TLS handshake. The listener's
+    /// counter ([`ListenerCounters::no_header`](crate::ListenerCounters::no_header)), or those of `Relay::tls_handshakes`, have
+    /// it already.
+    fn on_turned_away(&mut self, connection: &TurnedAway<'_>) {
+        let _ = connection;
     }
 
     /// A listener is of no use any more: somebody else has closed its descriptor or shut it down. Its sessions go on; a reload

@@ -174,6 +174,8 @@ impl Relay {
             udp: Rc::clone(&udp),
         };
         udp.borrow_mut().own = Some(events.add_datagram_service(datagrams));
+        #[cfg(feature = "tls")]
+        let told = Rc::clone(&shared);
         let service = RelayService {
             shared,
             udp,
@@ -189,9 +191,11 @@ impl Relay {
         {
             let mut tls = Tls::default();
             for (name, config) in self.tls.servers {
+                let told = Rc::clone(&told);
                 let server = sockeye_tls::TlsServer::new(config, service)
                     .limits(self.tls.limits.clone())
-                    .counters(&self.tls.counters);
+                    .counters(&self.tls.counters)
+                    .on_failure(move |_, failure| handshake_failed(&mut told.borrow_mut(), failure));
                 let server = events.add_stream_service(server, StreamOptions::default());
                 tls.servers.insert(name, server.into());
             }
@@ -490,6 +494,16 @@ fn open(
             };
             socket.map(Opened::Streams)
         }
+    }
+}
+
+/// Of a listener that was closed meanwhile nothing is told.
+#[cfg(feature = "tls")]
+fn handshake_failed(shared: &mut Shared, failure: &sockeye_tls::HandshakeFailure<'_>) {
+    let listener = failure.listener.and_then(|id| shared.listener_at(id));
+    if let Some(listener) = listener {
+        let cause = crate::record::Cause::Handshake(failure.error.clone());
+        shared.turned_away(listener, failure.client, &cause);
     }
 }
 

@@ -12,6 +12,7 @@ use sockeye_event_loop::{
 use crate::checks::{ANSWER, CHECK, Check, Checks};
 use crate::lookups::Lookups;
 use crate::proxy::{self, ParseOptions, Parsed};
+use crate::record::Cause;
 use crate::shared::{Opened, Shared};
 use crate::stats::RelayStats;
 use crate::streams::{Streams, listener_of, session_of};
@@ -141,8 +142,8 @@ impl RelayService {
                 stream.want(needed);
                 None
             }
-            Parsed::Invalid(_) => {
-                no_header(shared, stream, listener);
+            Parsed::Invalid(invalid) => {
+                no_header(shared, stream, listener, Cause::HeaderInvalid(invalid));
                 Some((data.len(), Role::Nothing))
             }
             Parsed::Header { consumed, header } => {
@@ -274,16 +275,17 @@ fn awaits_header(shared: &mut Shared, stream: &mut Stream<'_>, listener: usize) 
         None => true,
     };
     if !trusted {
-        no_header(shared, stream, listener);
+        no_header(shared, stream, listener, Cause::HeaderNotTrusted);
         return Some(Role::Nothing);
     }
     let timer = stream.set_timer(rules.deadline, HEADER);
     Some(Role::Header { listener, timer })
 }
 
-fn no_header(shared: &mut Shared, stream: &mut Stream<'_>, listener: usize) {
-    if let Some(listener) = shared.listeners.get_mut(listener) {
-        listener.counters.no_header += 1;
+fn no_header(shared: &mut Shared, stream: &mut Stream<'_>, listener: usize, cause: Cause) {
+    if let Some(known) = shared.listeners.get_mut(listener) {
+        known.counters.no_header += 1;
+        shared.turned_away(listener, stream.peer_addr(), &cause);
     }
     stream.abort();
 }
@@ -327,7 +329,9 @@ impl StreamService for RelayService {
     fn on_eof(&mut self, stream: &mut Stream<'_>, end: &mut End) {
         match &mut end.0 {
             Role::Check(check) => self.checks.judge(&mut self.shared.borrow_mut(), stream, check),
-            Role::Header { listener, .. } => no_header(&mut self.shared.borrow_mut(), stream, *listener),
+            Role::Header { listener, .. } => {
+                no_header(&mut self.shared.borrow_mut(), stream, *listener, Cause::HeaderCut)
+            }
             _ => stream.close(),
         }
     }
@@ -338,7 +342,12 @@ impl StreamService for RelayService {
                 self.streams
                     .timer(&mut self.shared.borrow_mut(), &mut stream.context(), *key, timer);
             }
-            Role::Header { listener, .. } => no_header(&mut self.shared.borrow_mut(), stream, *listener),
+            Role::Header { listener, .. } => no_header(
+                &mut self.shared.borrow_mut(),
+                stream,
+                *listener,
+                Cause::HeaderTimedOut,
+            ),
             Role::Check(check) if timer == ANSWER => {
                 self.checks.judge(&mut self.shared.borrow_mut(), stream, check);
                 self.arm(&mut stream.context());

@@ -10,7 +10,7 @@ use sockeye_event_loop::{DatagramId, ListenerId, Time};
 use crate::config::ListenerConfig;
 use crate::health::Evidence;
 use crate::pool::Pool;
-use crate::record::{Arrival, Hooks, SessionEnd, SessionRecord};
+use crate::record::{Arrival, Cause, Hooks, SessionEnd, SessionRecord, TurnedAway};
 use crate::sources::{Source, Sources, hash_of};
 use crate::stats::{ListenerCounters, ListenerStats, RelayStats};
 use crate::tls::Tls;
@@ -156,6 +156,27 @@ impl Shared {
             }
         }
         Some(visit)
+    }
+
+    /// Tells the program of a connection that is to be no session.
+    pub(crate) fn turned_away(&mut self, listener: usize, client: Option<SocketAddr>, cause: &Cause) {
+        if let Some(listener) = self.listeners.get(listener) {
+            let listener = &listener.label;
+            self.hooks.on_turned_away(&TurnedAway {
+                listener,
+                client,
+                cause,
+            });
+        }
+    }
+
+    /// Which listener has that socket.
+    pub(crate) fn listener_at(&self, id: ListenerId) -> Option<usize> {
+        // There are few listeners.
+        let mut listeners = self.listeners.iter();
+        listeners
+            .find(|(_, listener)| listener.socket == Opened::Streams(id))
+            .map(|(key, _)| key)
     }
 
     /// The visit has a backend that is to be tried.

@@ -11,7 +11,7 @@ use crate::greeting::{self, ServerName};
 use crate::mux::HelloReader;
 use crate::pool::{Nobody, Place};
 use crate::record::SessionEnd;
-use crate::shared::{Opened, Shared, Visit};
+use crate::shared::{Shared, Visit};
 use crate::tls;
 
 /// The timer of a connection that waits in a queue.
@@ -197,9 +197,16 @@ impl Streams {
             Place::Ip(addresses) => ConnectRequest::any_of(addresses.iter().copied()),
         };
         let request = request.tag(tag_of(key)).deadline(pool.config.connect.deadline);
-        let at = &backend.config.at;
-        let (settings, under_tls) = (backend.config.tls.as_deref(), at.scheme() == Scheme::Tls);
-        match shared.tls.connect(cx, at, settings, under_tls, request) {
+        let under_tls = backend.config.at.scheme() == Scheme::Tls;
+        let (front, client) = (session.front, session.visit.client);
+        let header = |cx: &mut Context<'_>, version| {
+            let asked = front.and_then(|front| cx.stream(front)?.local_addr().ok());
+            greeting::proxy_header(version, client, asked)
+        };
+        match shared
+            .tls
+            .connect(cx, &backend.config, under_tls, request, header)
+        {
             Some(id) => session.phase = Phase::Connecting(id),
             // The configuration was checked: there is no such backend.
             None => self.end(shared, cx, key, SessionEnd::ConnectFailed),
@@ -467,19 +474,15 @@ impl Streams {
 
 /// Which listener of the relay a connection came through.
 pub(crate) fn listener_of(shared: &Shared, stream: &mut Stream<'_>) -> Option<usize> {
-    let id = tls::listener_of(stream)?;
-    // There are few listeners.
-    let mut listeners = shared.listeners.iter();
-    listeners
-        .find(|(_, listener)| listener.socket == Opened::Streams(id))
-        .map(|(key, _)| key)
+    shared.listener_at(tls::listener_of(stream)?)
 }
 
-/// Tells the backend who the client is, and whom it had asked, if it wants to know.
+/// Tells the backend who the client is, and whom it had asked, if it wants to know. Under TLS it was told before the handshake.
 fn greet(shared: &Shared, visit: &Visit, stream: &mut Stream<'_>, front: Option<StreamId>) {
     let pool = shared.pools.get(visit.pool);
     let backend = pool.zip(visit.backend).and_then(|(pool, key)| pool.backend(key));
-    let Some(version) = backend.and_then(|backend| backend.config.proxy) else {
+    let plain = backend.filter(|backend| backend.config.at.scheme() != Scheme::Tls);
+    let Some(version) = plain.and_then(|backend| backend.config.proxy) else {
         return;
     };
     let asked = front.and_then(|front| stream.other(front)?.local_addr().ok());

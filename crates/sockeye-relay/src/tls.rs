@@ -15,7 +15,7 @@ use sockeye_event_loop::{
 #[cfg(feature = "tls")]
 use sockeye_tls::rustls::pki_types::ServerName;
 
-use crate::config::{CheckKind, Config};
+use crate::config::{BackendConfig, CheckKind, Config, ProxyVersion};
 use crate::relay::StartError;
 
 /// What the program has for `tls://` listeners and backends, each under the name that the configuration calls it by.
@@ -58,6 +58,7 @@ impl Tls {
         to: &Address<Target>,
         settings: Option<&str>,
         request: ConnectRequest,
+        header: Vec<u8>,
     ) -> Option<ConnectId> {
         let Address::Ip { endpoint, .. } = to else {
             return None;
@@ -69,7 +70,10 @@ impl Tls {
         };
         let own = cx.handle::<crate::service::RelayService>()?;
         let connector = self.clients.get(settings.unwrap_or(UNNAMED))?;
-        connector.connect(cx, own, name, request).ok()
+        connector
+            .with_preamble(header)
+            .connect(cx, own, name, request)
+            .ok()
     }
 }
 
@@ -91,6 +95,7 @@ impl Tls {
         _: &Address<Target>,
         _: Option<&str>,
         _: ConnectRequest,
+        _: Vec<u8>,
     ) -> Option<ConnectId> {
         None
     }
@@ -121,20 +126,21 @@ impl Tls {
         Ok(())
     }
 
-    /// Connects, under TLS or without. `None`: not even begun.
+    /// Connects, under TLS with this PROXY header in front of it, or without, when whoever is told of the connection writes
+    /// one first. `None`: not even begun.
     pub(crate) fn connect(
         &self,
         cx: &mut Context<'_>,
-        to: &Address<Target>,
-        settings: Option<&str>,
+        to: &BackendConfig,
         under_tls: bool,
         request: ConnectRequest,
+        header: impl FnOnce(&mut Context<'_>, ProxyVersion) -> Vec<u8>,
     ) -> Option<ConnectId> {
-        if under_tls {
-            self.connect_under_tls(cx, to, settings, request)
-        } else {
-            Some(cx.connect(request))
+        if !under_tls {
+            return Some(cx.connect(request));
         }
+        let header = to.proxy.map(|version| header(cx, version)).unwrap_or_default();
+        self.connect_under_tls(cx, &to.at, to.tls.as_deref(), request, header)
     }
 }
 

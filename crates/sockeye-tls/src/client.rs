@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, Error};
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
     ConnectFailure, ConnectFault, ConnectId, ConnectRequest, Context, EventLoop, PairError, Peer, PeerName,
@@ -42,6 +42,7 @@ use crate::stats::TlsCounters;
 #[derive(Clone)]
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
+    preamble: Arc<[u8]>,
     jobs: Rc<RefCell<Jobs>>,
     handle: ServiceHandle<Carrier<Client>>,
 }
@@ -59,6 +60,8 @@ struct Jobs {
 #[derive(Clone)]
 struct Job {
     config: Arc<ClientConfig>,
+    /// Bytes in clear before the handshake.
+    preamble: Arc<[u8]>,
     name: ServerName<'static>,
     inner: StreamServiceId,
     /// What the service inside called it.
@@ -91,6 +94,7 @@ impl TlsConnector {
         carrier.counters = options.counters;
         Self {
             config: config.into(),
+            preamble: Arc::default(),
             jobs,
             handle: events.add_stream_service(carrier, options.stream),
         }
@@ -101,6 +105,20 @@ impl TlsConnector {
     pub fn with_config(&self, config: impl Into<Arc<ClientConfig>>) -> Self {
         Self {
             config: config.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same connector, which sends these bytes in clear before the handshake of each connection that it makes, such as a
+    /// PROXY header. Empty bytes are none. They have no part in [`start`](Self::start): who has a connection writes to it
+    /// before.
+    ///
+    /// They are written at once, so that there can be no more of them than the connection queues ([`ConnectorOptions::stream`]); a
+    /// connect with more fails.
+    #[must_use]
+    pub fn with_preamble(&self, bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            preamble: bytes.into(),
             ..self.clone()
         }
     }
@@ -119,6 +137,7 @@ impl TlsConnector {
     ) -> Result<ConnectId, PairError> {
         let job = Job {
             config: Arc::clone(&self.config),
+            preamble: Arc::clone(&self.preamble),
             name,
             inner: inner.into(),
             tag: request.tagged(),
@@ -146,6 +165,7 @@ impl TlsConnector {
     ) -> Result<(), SwitchError> {
         let job = Job {
             config: Arc::clone(&self.config),
+            preamble: Arc::default(),
             name,
             inner: inner.into(),
             tag: stream.tag(),
@@ -205,7 +225,6 @@ impl Side for Client {
         let job = handed.or_else(|| jobs.connects.remove(&stream.tag()));
         let job = job.ok_or(TlsError::Refused)?;
         let name = job.name.to_str().into_owned();
-        let connection = UnbufferedClientConnection::new(job.config, job.name)?;
         let kept = Kept {
             inner: job.inner,
             tag: job.tag,
@@ -217,7 +236,24 @@ impl Side for Client {
             name,
             by: job.by,
         };
-        Ok((Some(Box::new(Engine::new(Connection::Client(connection)))), kept))
+        drop(jobs);
+        let begun = UnbufferedClientConnection::new(job.config, job.name).map_err(TlsError::from);
+        let begun = begun.and_then(|connection| {
+            if job.preamble.is_empty() || stream.write(&job.preamble).is_taken() {
+                Ok(connection)
+            } else {
+                let why = "more bytes before the handshake than a connection queues";
+                Err(Error::General(why.to_owned()).into())
+            }
+        });
+        match begun {
+            Ok(connection) => Ok((Some(Box::new(Engine::new(Connection::Client(connection)))), kept)),
+            Err(error) => {
+                let id = stream.id();
+                self.failed(&mut stream.context(), &kept, id, &error);
+                Err(error)
+            }
+        }
     }
 
     fn hello(&mut self, _: &mut Kept, _: &[u8], _: &mut Outgoing) -> Result<Option<Box<Engine>>, TlsError> {

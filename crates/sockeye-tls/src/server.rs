@@ -1,11 +1,14 @@
 //! [`TlsServer`]: TLS for connections that come.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::server::{Acceptor, ClientHello, UnbufferedServerConnection};
 use rustls::{Error, ServerConfig};
 use sockeye_event_loop::{
-    CloseReason, ConnectFailure, Context, Message, Stream, StreamId, StreamService, StreamServiceId,
+    CloseReason, ConnectFailure, Context, ListenerId, Message, Stream, StreamId, StreamService,
+    StreamServiceId,
 };
 
 use crate::carrier::{Carrier, HandshakeLimits, Place, Side};
@@ -71,6 +74,23 @@ impl From<ServerConfig> for ReloadableConfig {
 
 type ForHello = Box<dyn FnMut(&ClientHello<'_>) -> Option<Arc<ServerConfig>>>;
 type ForInfo = Box<dyn FnMut(&TlsInfo) -> Option<StreamServiceId>>;
+type OnFailure = Box<dyn FnMut(&mut Context<'_>, &HandshakeFailure<'_>)>;
+
+/// A handshake of a client that came to nothing: nobody inside hears of it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct HandshakeFailure<'a> {
+    /// The connection, which ends.
+    pub stream: StreamId,
+    /// The listener that it came through. `None` of a connection that was handed over, and has none.
+    pub listener: Option<ListenerId>,
+    /// The client, as [`Stream::peer_addr`] called it. `None` of a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// The server that it asked for, if it came to that.
+    pub server_name: Option<&'a str>,
+    /// Why.
+    pub error: &'a TlsError,
+}
 
 /// TLS for connections that come: a service around another one, which does not know.
 ///
@@ -80,7 +100,8 @@ type ForInfo = Box<dyn FnMut(&TlsInfo) -> Option<StreamServiceId>>;
 /// `close_notify`, an end without it is an error ([`TlsError::Truncated`]).
 ///
 /// Its own [`StreamOptions`](sockeye_event_loop::StreamOptions) are of the connection: deadlines, socket options. What may be
-/// queued is decided by the marks of the service inside; `max_tail` has to have room for a record, as by default.
+/// queued is decided by the marks of the service inside; `max_tail` has to have room for a record, as by default. A listener
+/// that is lost ([`StreamService::on_listener_lost`]) is told to the service inside that it was made with.
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -129,6 +150,7 @@ struct Server {
     inner: StreamServiceId,
     for_hello: Option<ForHello>,
     for_info: Option<ForInfo>,
+    on_failure: Option<OnFailure>,
 }
 
 /// What is kept of a connection.
@@ -139,6 +161,9 @@ struct Kept {
     /// Bytes that it has had.
     fed: usize,
     server_name: Option<String>,
+    /// Whom a failure is told of.
+    listener: Option<ListenerId>,
+    client: Option<SocketAddr>,
 }
 
 impl TlsServer {
@@ -150,6 +175,7 @@ impl TlsServer {
             inner: inner.into(),
             for_hello: None,
             for_info: None,
+            on_failure: None,
         }))
     }
 
@@ -175,6 +201,14 @@ impl TlsServer {
         choose: impl FnMut(&TlsInfo) -> Option<StreamServiceId> + 'static,
     ) -> Self {
         self.0.side.for_info = Some(Box::new(choose));
+        self
+    }
+
+    /// Tells `tell` of each handshake that came to nothing, for a log: the service inside does not hear of it, and
+    /// [`counters`](Self::counters) only count it.
+    #[must_use]
+    pub fn on_failure(mut self, tell: impl FnMut(&mut Context<'_>, &HandshakeFailure<'_>) + 'static) -> Self {
+        self.0.side.on_failure = Some(Box::new(tell));
         self
     }
 
@@ -208,8 +242,13 @@ impl Side for Server {
         context.handle::<TlsServer>().map(Into::into)
     }
 
-    fn open(&mut self, _: &mut Stream<'_>) -> Result<(Option<Box<Engine>>, Kept), TlsError> {
-        Ok((None, Kept::default()))
+    fn open(&mut self, stream: &mut Stream<'_>) -> Result<(Option<Box<Engine>>, Kept), TlsError> {
+        let kept = Kept {
+            listener: stream.listener(),
+            client: stream.peer_addr(),
+            ..Kept::default()
+        };
+        Ok((None, kept))
     }
 
     fn hello(
@@ -253,7 +292,18 @@ impl Side for Server {
         Some((inner, None))
     }
 
-    fn failed(&mut self, _: &mut Context<'_>, _: &Kept, _: StreamId, _: &TlsError) {}
+    fn failed(&mut self, context: &mut Context<'_>, kept: &Kept, id: StreamId, error: &TlsError) {
+        if let Some(tell) = &mut self.on_failure {
+            let failure = HandshakeFailure {
+                stream: id,
+                listener: kept.listener,
+                client: kept.client,
+                server_name: kept.server_name.as_deref(),
+                error,
+            };
+            tell(context, &failure);
+        }
+    }
 
     fn connect_failed(&mut self, _: &mut Context<'_>, _: ConnectFailure) {}
 }
@@ -332,6 +382,11 @@ impl StreamService for TlsServer {
 
     fn on_drain(&mut self, stream: &mut Stream<'_>, conn: &mut TlsConn) {
         self.0.on_drain(stream, &mut conn.0);
+    }
+
+    fn on_listener_lost(&mut self, context: &mut Context<'_>, listener: ListenerId, error: io::Error) {
+        // The service that it was made with: whom a closure would have chosen nobody knows.
+        let _ = context.lose_listener_for(self.0.side.inner, listener, error);
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: StreamId, conn: TlsConn, reason: CloseReason) {

@@ -309,6 +309,19 @@ fn what_is_not_tls_is_no_session<W: World>() {
     let listener = stats.listener("in").unwrap();
     assert_eq!((listener.open, listener.counters.sessions), (0, 0));
     assert_eq!((backend.log.opened(), ground.told.count()), (0, 0));
+    let told = ground.told.turned_away.borrow();
+    let causes: Vec<&str> = told.iter().map(|(_, _, cause)| cause.as_str()).collect();
+    assert_eq!(causes.len(), 3, "{causes:?}");
+    assert!(
+        causes.iter().all(|cause| cause.starts_with("TLS: ")),
+        "{causes:?}"
+    );
+    assert!(causes[1].contains("received fatal alert"), "{causes:?}");
+    assert!(causes[2].contains("not complete in time"), "{causes:?}");
+    for (listener, client, _) in told.iter() {
+        assert_eq!(listener, "in");
+        assert_eq!(client.unwrap().ip(), ground.world.client_ip());
+    }
 }
 
 fn a_plain_backend_is_told_who_the_client_of_tls_is<W: World>() {

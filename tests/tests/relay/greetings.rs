@@ -213,9 +213,15 @@ fn limits_and_hashes_go_by_the_header<W: World>() {
     assert_eq!(ground.told.last().client, Some("192.0.2.7:4000".parse().unwrap()));
 }
 
-/// The client was reset, and there never was a session.
+/// The client was reset, the program was told why, and there never was a session.
 #[track_caller]
-fn until_refused<W: World>(ground: &mut Ground<W>, backend: &Backend, client: &Served, times: u64) {
+fn until_refused<W: World>(
+    ground: &mut Ground<W>,
+    backend: &Backend,
+    client: &Served,
+    times: u64,
+    why: &str,
+) {
     let log = client.log.clone();
     // One that is reset at once may not even see its connect succeed.
     let is_over = |told: &Told| matches!(told, Told::ConnectFailed(_) | Told::Dropped);
@@ -224,6 +230,14 @@ fn until_refused<W: World>(ground: &mut Ground<W>, backend: &Backend, client: &S
     let counters = ground.stats().listener("in").unwrap().counters;
     assert_eq!((counters.no_header, counters.sessions), (times, 0));
     assert_eq!((backend.log.opened(), ground.told.count()), (0, 0));
+    let told = ground.told.turned_away.borrow();
+    let (listener, client, cause) = told.last().unwrap();
+    assert_eq!((listener.as_str(), told.len() as u64), ("in", times));
+    assert_eq!(client.unwrap().ip(), ground.world.client_ip());
+    assert!(
+        cause.starts_with("PROXY header") && cause.contains(why),
+        "{cause}"
+    );
 }
 
 fn a_header_of_somebody_untrusted_is_refused<W: World>() {
@@ -233,7 +247,7 @@ fn a_header_of_somebody_untrusted_is_refused<W: World>() {
     config.listeners[0].proxy.as_mut().unwrap().trusted = "192.0.2.0/24".parse().unwrap();
     ground.start(config);
     let client = ground.client(Probe::new());
-    until_refused(&mut ground, &backend, &client, 1);
+    until_refused(&mut ground, &backend, &client, 1, "not from a trusted source");
 }
 
 fn a_header_that_is_ill_formed_is_refused<W: World>() {
@@ -252,7 +266,7 @@ fn a_header_that_is_ill_formed_is_refused<W: World>() {
     ];
     for (times, bytes) in (1..).zip(bad) {
         let client = ground.client(sends(bytes));
-        until_refused(&mut ground, &backend, &client, times);
+        until_refused(&mut ground, &backend, &client, times, ", byte ");
     }
     // One that ends in the middle.
     let half = Probe::new().open(|stream| {
@@ -260,7 +274,7 @@ fn a_header_that_is_ill_formed_is_refused<W: World>() {
         stream.shutdown_write();
     });
     let client = ground.client(half);
-    until_refused(&mut ground, &backend, &client, 7);
+    until_refused(&mut ground, &backend, &client, 7, "ended before");
 }
 
 fn a_header_that_does_not_come_in_time_is_refused<W: World>() {
@@ -270,10 +284,10 @@ fn a_header_that_does_not_come_in_time_is_refused<W: World>() {
     config.listeners[0].proxy.as_mut().unwrap().deadline = Duration::from_millis(40);
     ground.start(config);
     let silent = ground.client(Probe::new());
-    until_refused(&mut ground, &backend, &silent, 1);
+    until_refused(&mut ground, &backend, &silent, 1, "in time");
     for (times, header) in (2..).zip([V1, V2]) {
         let half = ground.client(sends(&header[..header.len() - 1]));
-        until_refused(&mut ground, &backend, &half, times);
+        until_refused(&mut ground, &backend, &half, times, "in time");
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sockeye_event_loop::{ListenOptions, ListenerId, ServiceHandle, StreamOptions};
 use sockeye_relay::{
     Arrival, Condition, Config, Hooks, ListenerConfig, Names, PoolConfig, Relay, RelayStats, Running,
-    SessionEnd, SessionRecord,
+    SessionEnd, SessionRecord, TurnedAway,
 };
 
 use crate::probe::{Log, Probe, Served};
@@ -20,6 +20,9 @@ pub struct Told {
     pub records: Rc<RefCell<Vec<SessionRecord>>>,
     pub changes: Rc<RefCell<Vec<(String, Condition)>>>,
     pub refuse: Rc<Cell<bool>>,
+    /// Who was turned away, by which listener, and why; and which listeners were lost.
+    pub turned_away: Rc<RefCell<Vec<(String, Option<SocketAddr>, String)>>>,
+    pub lost: Rc<RefCell<Vec<String>>>,
 }
 
 impl Hooks for Told {
@@ -29,6 +32,18 @@ impl Hooks for Told {
 
     fn on_session(&mut self, record: &SessionRecord) {
         self.records.borrow_mut().push(record.clone());
+    }
+
+    fn on_turned_away(&mut self, connection: &TurnedAway<'_>) {
+        self.turned_away.borrow_mut().push((
+            connection.listener.to_owned(),
+            connection.client,
+            connection.cause.to_string(),
+        ));
+    }
+
+    fn on_listener_lost(&mut self, listener: &str, _: &std::io::Error) {
+        self.lost.borrow_mut().push(listener.to_owned());
     }
 
     fn on_backend(&mut self, pool: &str, backend: &str, condition: Condition) {

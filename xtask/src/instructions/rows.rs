@@ -1,13 +1,12 @@
 //! What is counted, and how much of it there may be.
 
+use crate::running::PROGRAM;
+
 /// The same under TLS.
 const TLS_LOAD: &str = "tls_load";
 
 /// The program that sends messages to server programs.
 pub(super) const LOAD: &str = "tcp_load";
-
-/// The program of the workspace, which is measured as it ships.
-pub(super) const PROGRAM: &str = "sockeye";
 
 /// One row of the table.
 #[derive(Debug)]

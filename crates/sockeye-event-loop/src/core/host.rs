@@ -355,6 +355,11 @@ impl<B: Backend> Host for Inner<B> {
         self.shared.pending.push_back(pending);
     }
 
+    fn lose_listener(&mut self, service: u16, listener: Token, error: io::Error) {
+        let pending = Pending::ListenerLost(service, listener, error);
+        self.shared.pending.push_back(pending);
+    }
+
     fn has_streams(&self, service: ServiceKey) -> bool {
         Self::has_streams(self, service)
     }

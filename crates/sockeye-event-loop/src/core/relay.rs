@@ -24,6 +24,7 @@ use crate::backend::{Backend, StreamIo};
 use crate::fault::{Fault, repeated};
 use crate::id::Token;
 use crate::outcome::{CloseReason, Relayed};
+use crate::pair::Wire;
 
 /// How one direction stands.
 #[derive(PartialEq, Eq)]
@@ -181,7 +182,15 @@ impl<B: Backend> Core<B> {
             return Ok(0);
         };
         let chunk = &mut self.buffer[..size];
-        let len = match repeated(|| source.read(chunk)) {
+        let outcome = match source {
+            Wire::World(stream) => repeated(|| stream.read(chunk)),
+            Wire::Pair(end) => {
+                let outcome = end.get(chunk);
+                end.give_back(&mut self.inner.shared.spare_end);
+                outcome
+            }
+        };
+        let len = match outcome {
             Ok(0) => {
                 link.set(state::EOF);
                 return Ok(0);
@@ -205,6 +214,9 @@ impl<B: Backend> Core<B> {
         let Some((link, target)) = self.inner.table.stream(to) else {
             return Ok(len);
         };
+        if let Wire::Pair(end) = target {
+            end.lend(&mut self.inner.shared.spare_end);
+        }
         let taken = match repeated(|| target.write(data)) {
             Ok(taken) => taken,
             Err(error) => match Fault::of(&error) {

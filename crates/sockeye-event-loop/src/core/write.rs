@@ -81,6 +81,9 @@ impl<B: Backend> Inner<B> {
     #[cold]
     fn write_to_end(&mut self, token: Token, data: &[u8]) {
         if let Some((_, stream)) = self.table.stream(token) {
+            if let Wire::Pair(end) = stream {
+                end.lend(&mut self.shared.spare_end);
+            }
             let outcome = stream.write(data);
             self.queue_gathered(token, outcome, data);
         }

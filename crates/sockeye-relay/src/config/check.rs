@@ -292,8 +292,6 @@ impl Faults {
         let what = "the PROXY protocol";
         if scheme == Scheme::Udp {
             self.add(place, Fault::NotFor { what, scheme });
-        } else if scheme == Scheme::Tls {
-            self.add(place, not_yet("a PROXY header in front of TLS"));
         }
     }
 
@@ -407,11 +405,6 @@ impl Faults {
         let (what, scheme) = ("a check of kind TLS", backend.at.scheme());
         if scheme == Scheme::Unix {
             self.add(format!("{place}.at"), Fault::NotFor { what, scheme });
-        } else if scheme == Scheme::Tcp && backend.proxy.is_some() {
-            self.add(
-                format!("{place}.proxy"),
-                not_yet("a PROXY header in front of TLS"),
-            );
         }
     }
 
@@ -429,11 +422,6 @@ impl Faults {
             }
         }
     }
-}
-
-const fn not_yet(what: &'static str) -> Fault {
-    let why = "this build has no such part";
-    Fault::NotBuilt { what, why }
 }
 
 fn is_server_name(name: &str) -> bool {

@@ -1,0 +1,382 @@
+//! `cargo xtask bench tls` and `bench relay`: the CPU time of servers a message, each beside its peers.
+//!
+//! All servers of a table run on one core, and their loads too. In a round each of them gets one sample, in an order that
+//! changes from round to round; what is compared are times of the same round. The first server of a table stands in it a second
+//! time: what the two differ by is noise.
+
+mod peers;
+mod rows;
+
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::bench::Arguments;
+use crate::process::Process;
+use crate::running::executable;
+use peers::{Program, Server};
+use rows::{Bound, Case, Load, TABLES, Table};
+
+/// The echo behind relays.
+const BACKEND: Program = Program::Ours("tcp_echo_mio", &["0"]);
+
+/// Memory does not depend on what else the machine does.
+const MEMORY_ROUNDS: u32 = 3;
+
+/// Measures, prints the tables, and judges.
+///
+/// # Errors
+/// When a bound is broken or a program fails; where `SOCKEYE_REQUIRE` is `all`, also when a peer is not installed.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let tables = TABLES
+        .iter()
+        .filter(|table| arguments.name.as_deref() == Some(table.bench));
+    let tables: Vec<_> = tables.collect();
+    build()?;
+    let folder = Folder::new(&tables)?;
+    let (mut broken, mut skipped) = (Vec::new(), HashSet::new());
+    for table in tables {
+        measure(arguments, table, &folder.0, &mut broken, &mut skipped)?;
+    }
+    let mut out = std::io::stdout();
+    if !skipped.is_empty() {
+        writeln!(out, "{} programs skipped", skipped.len())?;
+        ensure!(
+            std::env::var_os("SOCKEYE_REQUIRE").is_none_or(|value| value != "all"),
+            "SOCKEYE_REQUIRE=all, and programs are missing"
+        );
+    }
+    if !broken.is_empty() {
+        bail!("more CPU time or memory than allowed: {}", broken.join("; "));
+    }
+    Ok(())
+}
+
+fn build() -> Result<()> {
+    let mut examples: HashSet<&str> = ["tls_load", "tcp_load", "tls_certificate"].into();
+    let programs = TABLES.iter().flat_map(|table| table.servers);
+    for program in programs.map(|server| server.program).chain([BACKEND]) {
+        if let Program::Ours(example, _) = program {
+            examples.insert(example);
+        }
+    }
+    // Apart: with the features of the benchmarks it would not be the program that ships.
+    examples.remove("tls_relay");
+    Process::cargo("build --release --package sockeye-relay --features ring --example tls_relay").run()?;
+    let mut build = Process::cargo("build --release --package sockeye-benches");
+    for example in examples {
+        build = build.argument("--example").argument(example);
+    }
+    build.run()
+}
+
+/// What the servers need as files: taken away at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(tables: &[&Table]) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("sockeye-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        let folder = Self(path);
+        if tables.iter().any(|table| table.bench == "tls") {
+            let status = Command::new(executable("tls_certificate"))
+                .arg(&folder.0)
+                .status()?;
+            ensure!(status.success(), "tls_certificate: {status}");
+        }
+        Ok(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One table.
+fn measure(
+    arguments: &Arguments,
+    table: &Table,
+    folder: &Path,
+    broken: &mut Vec<String>,
+    skipped: &mut HashSet<&'static str>,
+) -> Result<()> {
+    let mut out = std::io::stdout();
+    let mut servers = Vec::new();
+    for server in table.servers {
+        match server.program.missing() {
+            None => servers.push(*server),
+            Some(what) => {
+                if skipped.insert(what) {
+                    writeln!(out, "skipped: needs {what}")?;
+                }
+            }
+        }
+    }
+    let backend = table
+        .relays
+        .then(|| BACKEND.start(arguments.core, folder, None))
+        .transpose()?;
+    let start = |server: &rows::Server| {
+        let port = backend.as_ref().map(|backend| backend.port);
+        let started = server.program.start(arguments.core, folder, port);
+        started.with_context(|| server.name)
+    };
+    let running: Vec<_> = servers.iter().map(start).collect::<Result<_>>()?;
+    let first = servers.first().map_or("", |server| server.name);
+    let how = if arguments.smoke {
+        "once, nothing is judged".to_owned()
+    } else {
+        format!("median of {} rounds", arguments.rounds)
+    };
+    writeln!(out, "\n{} ({how}; ratio to {first})", table.title)?;
+    for case in table.cases {
+        let case = if arguments.smoke { short(*case) } else { *case };
+        let load = case.load;
+        let is_memory = matches!(load, Load::Idle { .. });
+        let rounds = match (arguments.smoke, is_memory) {
+            (true, _) => 1,
+            (false, true) => MEMORY_ROUNDS,
+            (false, false) => arguments.rounds,
+        };
+        let mut samples = vec![Vec::new(); servers.len()];
+        for round in 0..rounds as usize {
+            for turn in 0..servers.len() {
+                let place = (round + turn) % servers.len();
+                let name = servers[place].name;
+                let value = if is_memory {
+                    // Memory that an earlier load has left would be used again.
+                    sample(arguments.core, table, load, &start(&servers[place])?)
+                } else {
+                    sample(arguments.core, table, load, &running[place])
+                };
+                samples[place].push(value.with_context(|| format!("{name}, {}", words(load)))?);
+            }
+        }
+        let names: Vec<_> = servers.iter().map(|server| server.name).collect();
+        broken.extend(report(&mut out, &case, &names, &samples)?);
+    }
+    Ok(())
+}
+
+/// A case that only shows that everything works.
+fn short(case: Case) -> Case {
+    let load = match case.load {
+        Load::Echo {
+            connections, size, ..
+        } => Load::Echo {
+            connections,
+            size,
+            messages: connections * 2,
+        },
+        Load::Handshakes { resumed, .. } => Load::Handshakes { count: 10, resumed },
+        Load::Idle { .. } => Load::Idle { count: 10 },
+    };
+    Case { load, bounds: &[] }
+}
+
+/// One load: nanoseconds of CPU time a message, or bytes a connection.
+fn sample(core: u32, table: &Table, load: Load, server: &Server) -> Result<f64> {
+    let (program, words, units) = match load {
+        Load::Echo {
+            connections,
+            size,
+            messages,
+        } => (
+            if table.bench == "tls" {
+                "tls_load"
+            } else {
+                "tcp_load"
+            },
+            vec![connections.to_string(), size.to_string(), messages.to_string()],
+            messages,
+        ),
+        Load::Handshakes { count, resumed } => {
+            let kind = if resumed { "resumed" } else { "handshakes" };
+            ("tls_load", vec![kind.to_owned(), count.to_string()], count)
+        }
+        Load::Idle { count } => ("tls_load", vec!["idle".to_owned(), count.to_string()], count),
+    };
+    let output = Command::new("taskset")
+        .args(["-c", &core.to_string()])
+        .arg(executable(program))
+        .arg(server.port.to_string())
+        .args(words)
+        .arg(server.pid().to_string())
+        .output()
+        .context("start the load (with taskset, of util-linux)")?;
+    ensure!(
+        output.status.success(),
+        "the load: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    let number = figure(&text).with_context(|| format!("the load said {text:?}"))?;
+    Ok(number / f64::from(units))
+}
+
+/// What a load says: `cpu 123` or `memory 123`.
+fn figure(text: &str) -> Option<f64> {
+    let words = |line: &str| {
+        let (name, number) = line.split_once(' ')?;
+        matches!(name, "cpu" | "memory")
+            .then(|| number.parse().ok())
+            .flatten()
+    };
+    text.lines().find_map(words)
+}
+
+fn words(load: Load) -> String {
+    match load {
+        Load::Echo {
+            connections, size, ..
+        } => {
+            let size = match size {
+                size if size >= 1 << 20 => format!("{} MiB", size >> 20),
+                size if size >= 1 << 10 => format!("{} KiB", size >> 10),
+                size => format!("{size} B"),
+            };
+            format!("{connections} x {size}")
+        }
+        Load::Handshakes { resumed: false, .. } => "a full handshake".to_owned(),
+        Load::Handshakes { resumed: true, .. } => "a resumed handshake".to_owned(),
+        Load::Idle { .. } => "an idle connection".to_owned(),
+    }
+}
+
+/// Prints the rows of a case, and says what is above its bounds.
+fn report(
+    out: &mut impl std::io::Write,
+    case: &Case,
+    names: &[&'static str],
+    samples: &[Vec<f64>],
+) -> Result<Vec<String>> {
+    let unit = if matches!(case.load, Load::Idle { .. }) {
+        "B"
+    } else {
+        "ns"
+    };
+    let mut faults = Vec::new();
+    let (title, mut shown) = (words(case.load), false);
+    for (name, values) in names.iter().zip(samples) {
+        let title = if std::mem::replace(&mut shown, true) {
+            ""
+        } else {
+            &title
+        };
+        let first = samples.first().map_or(f64::NAN, |first| ratio(values, first));
+        write!(
+            out,
+            "{title:<20} {name:<22} {:>10.0} {unit:<2} {first:>6.2}",
+            median(values.clone())
+        )?;
+        for bound in case.bounds.iter().filter(|bound| bound.of == *name) {
+            let Some(place) = names.iter().position(|name| *name == bound.against) else {
+                continue;
+            };
+            let (verdict, fault) = judge(bound, ratio(values, &samples[place]));
+            write!(out, "  {verdict}")?;
+            faults.extend(fault.then(|| format!("{}: {verdict}", words(case.load))));
+        }
+        writeln!(out)?;
+    }
+    Ok(faults)
+}
+
+/// A bound in words, and whether it is broken.
+fn judge(bound: &Bound, ratio: f64) -> (String, bool) {
+    // As it is printed: to hundredths.
+    let fault = (ratio * 100.0).round() > (bound.at_most * 100.0).round();
+    let word = if fault { "FAIL" } else { "pass" };
+    let Bound { against, at_most, .. } = bound;
+    (
+        format!("{word}: {ratio:.2} of {against} (at most {at_most:.2})"),
+        fault,
+    )
+}
+
+/// The median of the ratios round by round.
+fn ratio(values: &[f64], others: &[f64]) -> f64 {
+    let ratios = values.iter().zip(others).map(|(value, other)| value / other);
+    median(ratios.collect())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_load_says_is_read() {
+        assert_eq!(figure("123 ns\ncpu 4567\n"), Some(4_567.0));
+        assert_eq!(figure("memory 8\n"), Some(8.0));
+        assert_eq!(figure("123 messages/s\n"), None);
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        assert!((ratio(&[2.0, 30.0, 8.0], &[1.0, 10.0, 2.0]) - 3.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn what_is_above_its_bound_is_told() {
+        let load = Load::Echo {
+            connections: 1,
+            size: 64,
+            messages: 1,
+        };
+        const BOUND: Bound = Bound {
+            of: "ours",
+            against: "theirs",
+            at_most: 1.05,
+        };
+        let case = Case {
+            load,
+            bounds: &[BOUND],
+        };
+        let mut out = Vec::new();
+        let names = ["theirs", "ours"];
+        assert!(
+            report(&mut out, &case, &names, &[vec![100.0], vec![105.4]])
+                .unwrap()
+                .is_empty()
+        );
+        let faults = report(&mut out, &case, &names, &[vec![100.0], vec![106.0]]).unwrap();
+        assert_eq!(faults, ["1 x 64 B: FAIL: 1.06 of theirs (at most 1.05)"]);
+        // One that is not installed bounds nobody.
+        let mut out = Vec::new();
+        assert!(
+            report(&mut out, &case, &["ours"], &[vec![9.0]])
+                .unwrap()
+                .is_empty()
+        );
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.starts_with("1 x 64 B") && text.contains("9 ns   1.00"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_bound_is_of_servers_of_its_table() {
+        for table in TABLES {
+            for bound in table.cases.iter().flat_map(|case| case.bounds) {
+                for name in [bound.of, bound.against] {
+                    assert!(
+                        table.servers.iter().any(|server| server.name == name),
+                        "{}: {name}",
+                        table.title
+                    );
+                }
+            }
+        }
+    }
+}
