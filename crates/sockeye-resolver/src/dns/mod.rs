@@ -2,6 +2,8 @@
 pub mod answer;
 mod cache;
 pub mod engine;
+mod index;
+mod keyed;
 pub mod message;
 pub mod name;
 mod random;
