@@ -62,6 +62,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let service = events.add_datagram_service(Names { silent });
     let options = DatagramOptions {
         reuse_port: true,
+        // As much as the kernel allows.
+        recv_buffer: Some(4 << 20),
         ..DatagramOptions::default()
     };
     let first = events.bind(service, listen_address()?, &options)?;

@@ -85,6 +85,13 @@ pub(super) const CASES: &[Case] = &[
         clients: &[
             ours(OURS, 1),
             ours("the same again", 1),
+            // What the kernel takes to send, to sleep and to wake, more than half of what hickory takes in all.
+            Client {
+                name: "by hand",
+                program: "by-hand",
+                under_way: 1,
+                bound: None,
+            },
             hickory(1),
             system("getaddrinfo x 1", 1),
         ],
