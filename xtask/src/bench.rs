@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: the criterion benchmarks, one target a socket type.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 use crate::process::Process;
 use crate::step::Step;
-use crate::{cpu, instructions, workspace};
+use crate::{cpu, instructions, names, workspace};
 
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "\
@@ -14,8 +16,9 @@ Examples:\n\
 \x20 cargo xtask bench growth timers")]
 pub(crate) struct Arguments {
     /// One of endpoint, packet, tcp, udp, unix, raw, event_loop, pair, sim, spin; all of them when left out; or relay or tls:
-    /// instructions and system calls beside programs by hand, then CPU time beside them and other programs; or growth: what a
-    /// unit costs while things become large
+    /// instructions and system calls beside programs by hand, then CPU time beside them and other programs; or resolver:
+    /// instructions, then queries a second, CPU time and memory beside other clients; or growth: what a unit costs while things
+    /// become large
     pub(crate) name: Option<String>,
     /// Of growth: one of its subjects, such as connections
     pub(crate) subject: Option<String>,
@@ -25,25 +28,29 @@ pub(crate) struct Arguments {
     /// Count user instructions a message under callgrind, against their bounds (needs: apt-get install valgrind)
     #[arg(long, conflicts_with = "smoke")]
     pub(crate) instructions: bool,
-    /// Of relay and tls: CPU time alone, nothing is counted
+    /// Of relay, tls and resolver: CPU time alone, nothing is counted
     #[arg(long, conflicts_with = "instructions")]
     pub(crate) cpu: bool,
-    /// Of relay and tls: how often each CPU time is measured; the median counts
+    /// Of relay, tls and resolver: how often each CPU time is measured; the median counts
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
-    /// Of relay and tls: the core on which everything runs whose CPU time is measured, and its load
+    /// Of relay, tls and resolver: the core on which everything runs whose CPU time is measured; of the first two its load too
     #[arg(long, default_value_t = 0)]
     pub(crate) core: u32,
+    /// Of resolver: this is the run in namespaces of its own, with its files in this folder
+    #[arg(long, hide = true, requires = "cpu")]
+    pub(crate) within: Option<PathBuf>,
 }
 
 impl Arguments {
-    /// Relays and TLS have no criterion target: they are counted, and measured beside peers.
+    /// Relays and TLS have no criterion target: they are counted, and measured beside peers, and so is the resolver, whose
+    /// target is for those who change it.
     pub(crate) fn is_counted(&self) -> bool {
         self.instructions || self.has_peers()
     }
 
     fn has_peers(&self) -> bool {
-        matches!(self.name.as_deref(), Some("relay" | "tls"))
+        matches!(self.name.as_deref(), Some("relay" | "tls" | "resolver"))
     }
 
     pub(crate) fn is_growth(&self) -> bool {
@@ -73,7 +80,11 @@ pub(crate) fn counted(arguments: &Arguments) -> Result<()> {
     if arguments.instructions || !arguments.has_peers() {
         return counted;
     }
-    match (counted, cpu::run(arguments)) {
+    let measured = match arguments.name.as_deref() {
+        Some("resolver") => names::run(arguments),
+        _ => cpu::run(arguments),
+    };
+    match (counted, measured) {
         (Err(counts), Err(times)) => bail!("{counts:#}; {times:#}"),
         (counted, measured) => counted.and(measured),
     }
@@ -85,7 +96,7 @@ pub(crate) fn counted(arguments: &Arguments) -> Result<()> {
 /// When there is no such benchmark; the message lists those that there are.
 pub(crate) fn bench(arguments: &Arguments) -> Result<Vec<Step>> {
     if arguments.cpu {
-        bail!("CPU time beside peers is measured of relay and tls");
+        bail!("CPU time beside peers is measured of relay, tls and resolver");
     }
     if let Some(subject) = &arguments.subject {
         bail!("{subject}: only growth has subjects");

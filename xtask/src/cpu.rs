@@ -300,12 +300,13 @@ fn judge(bound: &Bound, ratio: f64) -> (String, bool) {
 }
 
 /// The median of the ratios round by round.
-fn ratio(values: &[f64], others: &[f64]) -> f64 {
+pub(crate) fn ratio(values: &[f64], others: &[f64]) -> f64 {
     let ratios = values.iter().zip(others).map(|(value, other)| value / other);
     median(ratios.collect())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The one in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

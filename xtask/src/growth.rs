@@ -129,6 +129,21 @@ const SUBJECTS: &[Subject] = &[
     subject("simulated-connections", "round trip", &[10, 100, 1_000, 10_000]),
     subject("probe-targets", "target", THOUSANDS),
     subject("resolver-queries", "query", THOUSANDS),
+    subject(
+        "dns-queries",
+        "query of so many under way",
+        &[10, 100, 1_000, 10_000, 100_000],
+    ),
+    subject(
+        "dns-cache",
+        "answer kept and found",
+        &[1_000, 10_000, 100_000, 1_000_000],
+    ),
+    subject(
+        "hosts-lines",
+        "line read and found",
+        &[100, 1_000, 10_000, 100_000],
+    ),
     subject("reassembled-datagrams", "datagram", &[10, 100, 1_000, 10_000]),
     subject("explain-lines", "line", &[10_000, 100_000, 1_000_000]),
     subject("dump-packets", "packet", &[10_000, 100_000, 1_000_000]),

@@ -85,18 +85,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// The most that is allowed, as a number and in words.
 fn limit(bound: Bound, counts: &[(&str, f64)]) -> Result<(f64, String)> {
+    let count_of = |other: &str| {
+        let found = counts.iter().find(|(name, _)| *name == other);
+        found
+            .map(|(_, count)| *count)
+            .with_context(|| format!("no row is called {other}"))
+    };
     Ok(match bound {
         Bound::None => (f64::INFINITY, "-".to_owned()),
         Bound::AtMost(limit) => (limit, format!("{limit:.0}")),
         Bound::Ratio(other, ratio) => {
-            let (_, count) = counts
-                .iter()
-                .find(|(name, _)| *name == other)
-                .with_context(|| format!("no row is called {other}"))?;
-            (
-                count * ratio,
-                format!("{:.0} ({ratio} of {other})", count * ratio),
-            )
+            let limit = count_of(other)? * ratio;
+            (limit, format!("{limit:.0} ({ratio} of {other})"))
+        }
+        Bound::Beyond(other, more) => {
+            let limit = count_of(other)? + more;
+            (limit, format!("{limit:.0} ({other} and {more:.0})"))
         }
     })
 }
@@ -229,9 +233,10 @@ mod tests {
         let counts = [("peer", 50.0)];
         assert_eq!(limit(Bound::AtMost(100.0), &counts).unwrap().0, 100.0);
         assert_eq!(limit(Bound::Ratio("peer", 2.0), &counts).unwrap().0, 100.0);
+        assert_eq!(limit(Bound::Beyond("peer", 30.0), &counts).unwrap().0, 80.0);
         assert!(limit(Bound::Ratio("nobody", 2.0), &counts).is_err());
         for (index, row) in MEASUREMENTS.iter().enumerate() {
-            if let Bound::Ratio(other, _) = row.bound {
+            if let Bound::Ratio(other, _) | Bound::Beyond(other, _) = row.bound {
                 assert!(
                     MEASUREMENTS[..index].iter().any(|row| row.name == other),
                     "{other} stands above {}",

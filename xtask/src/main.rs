@@ -9,6 +9,7 @@
 //! | [`growth`] | what a unit costs while a user makes things large |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
+//! | [`names`] | queries a second, CPU time and memory of clients of the DNS, beside peers |
 //! | [`running`] | programs that are measured |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
@@ -26,6 +27,7 @@ mod flaky;
 mod growth;
 mod iana;
 mod instructions;
+mod names;
 mod process;
 mod running;
 mod sim;

@@ -5,6 +5,7 @@
 
 mod event_loop;
 mod frames;
+mod names;
 mod packets;
 mod program;
 mod sets;
@@ -49,6 +50,9 @@ const SUBJECTS: &[(&str, Measure)] = &[
     ("simulated-connections", sim::connections),
     ("probe-targets", packets::probe_targets),
     ("resolver-queries", packets::resolver_queries),
+    ("dns-queries", names::queries),
+    ("dns-cache", names::cache),
+    ("hosts-lines", names::hosts),
     ("reassembled-datagrams", packets::reassembled_datagrams),
     ("explain-lines", program::explain_lines),
     ("dump-packets", program::dump_packets),

@@ -163,11 +163,22 @@ pub trait Backend: Sized + 'static {
     /// A handle that wakes this backend's [`poll`](Self::poll) from anywhere.
     fn waker(&self) -> Arc<dyn Wake>;
 
-    /// Begins to deliver the socket's events under `token`: both directions, edge-triggered, for its life.
+    /// Begins to deliver the socket's events under `token`: both directions, edge-triggered, for its life. Of datagram and
+    /// packet sockets [`watch_writable`](Self::watch_writable) says when they have to be told that they are writable.
     ///
     /// # Errors
     /// `ENOSPC` and `ENOMEM` where the kernel's limits are reached.
     fn register(&mut self, socket: SocketRef<'_, Self>, token: Token) -> io::Result<()>;
+
+    /// Messages of a datagram or packet socket begin or cease to wait for room. A backend may leave writable events out before
+    /// and after; once this is called with `true`, one comes as soon as there is room.
+    ///
+    /// # Errors
+    /// Whatever the poller reports.
+    fn watch_writable(&mut self, socket: SocketRef<'_, Self>, token: Token, on: bool) -> io::Result<()> {
+        let _ = (socket, token, on);
+        Ok(())
+    }
 
     /// Ends it. Dropping a socket does so too, unless its descriptor was duplicated.
     ///

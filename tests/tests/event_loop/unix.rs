@@ -11,6 +11,7 @@ use sockeye_event_loop::{
     ConnectRequest, Datagram, DatagramService, Datagrams, EventLoop, ListenerId, PairOptions, Peer,
     SendFailure, ServiceHandle, StreamOptions, UnixDatagramOptions, UnixListenOptions, UnixName,
 };
+use sockeye_socket::Outgoing;
 use sockeye_socket::unix::recv_unix_msg;
 
 use crate::probe::{Log, Probe, Told};
@@ -464,4 +465,42 @@ fn a_full_peer_costs_its_datagrams_and_nothing_else() {
     assert_eq!(reads.recv(&mut [0; 8]).unwrap(), 4);
     world.until("told", || failures.get() > 900);
     drop(never_reads);
+}
+
+/// Sends numbers to its only peer.
+struct Counts(u16);
+
+impl DatagramService for Counts {
+    fn on_open(&mut self, socket: &mut Datagrams<'_>) {
+        for number in 0..self.0 {
+            let sent = socket.send(&Outgoing::connected(&number.to_be_bytes()));
+            assert!(sent.is_taken());
+        }
+    }
+
+    fn on_datagram(&mut self, _: &mut Datagrams<'_>, _: Datagram<'_>) {}
+}
+
+#[test]
+fn what_waits_for_the_only_peer_leaves_when_that_reads() {
+    let mut world = OnKernel::new();
+    let folder = tempfile::tempdir().unwrap();
+    let name = name_of_path(folder.path().join("slow")).unwrap();
+    let slow = sockeye::unix::DatagramOptions::new().bind(&name).unwrap();
+    let service = world.server().add_datagram_service(Counts(1_000));
+    let options = UnixDatagramOptions {
+        connect: Some(name),
+        ..UnixDatagramOptions::default()
+    };
+    world
+        .server()
+        .bind_unix(service, &UnixName::UNNAMED, &options)
+        .unwrap();
+    // The kernel has room for some of them; then it is full and empty in turns.
+    for number in 0..1_000_u16 {
+        let mut got = [0; 2];
+        world.until("the next one", || matches!(slow.recv(&mut got), Ok(2)));
+        assert_eq!(u16::from_be_bytes(got), number);
+    }
+    assert!(world.server().turn(Some(Duration::ZERO)).is_ok() && !world.server().has_work());
 }

@@ -52,6 +52,8 @@ pub(super) enum Bound {
     AtMost(f64),
     /// So many times those of another row.
     Ratio(&'static str, f64),
+    /// So many more than another row, which does what has to be done besides.
+    Beyond(&'static str, f64),
 }
 
 /// The program as an echo server.
@@ -203,6 +205,13 @@ pub(super) const MEASUREMENTS: &[Measurement] = &[
         Bound::AtMost(6_600.0),
         Bound::Ratio("by hand, 8 x 1 MiB", 1.03),
     ),
+    // What the two after it do besides: the request is the caller's.
+    resolver("a request", &["request"], Bound::None),
+    resolver("cached answer", &["cached"], Bound::Beyond("a request", 300.0)),
+    resolver("cached answer, a hosts file", &["cached-hosts"], Bound::None),
+    resolver("a query, message to message", &["query"], Bound::None),
+    resolver("encode a question", &["encode"], Bound::None),
+    resolver("decode an answer", &["decode"], Bound::None),
     endpoint("std parses v4", &["parse-v4-std"], Bound::None),
     endpoint("parse v4", &["parse-v4"], Bound::Ratio("std parses v4", 1.1)),
     endpoint("std parses v6", &["parse-v6-std"], Bound::None),
@@ -350,6 +359,20 @@ const fn endpoint(name: &'static str, arguments: &'static [&'static str], bound:
         benches: &["endpoint"],
         name,
         example: "endpoint_counted",
+        arguments,
+        load: None,
+        relays: false,
+        bound,
+        calls: None,
+    }
+}
+
+/// The client of the DNS, without I/O.
+const fn resolver(name: &'static str, arguments: &'static [&'static str], bound: Bound) -> Measurement {
+    Measurement {
+        benches: &["resolver"],
+        name,
+        example: "resolver_counted",
         arguments,
         load: None,
         relays: false,

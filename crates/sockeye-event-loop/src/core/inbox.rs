@@ -171,6 +171,7 @@ impl<B: Backend> Core<B> {
             return;
         };
         let tell = socket.flush(sender, &mut report) && std::mem::take(&mut socket.notify);
+        socket.watch(&mut self.inner.backend, token);
         self.inner.count_messages(token);
         self.report(token, report);
         if tell {

@@ -11,6 +11,7 @@ use sockeye_socket::{Fault, Outgoing, QueueEntry, RecvBatch, SendBatch, SendRepo
 
 use super::record::{Payloads, Record};
 use crate::backend::{Backend, MessageIo, SocketRef, no_unix_name};
+use crate::id::Token;
 use crate::outcome::SendFailure;
 
 /// What a waiting message counts for: empty ones are real, and take room too.
@@ -104,6 +105,8 @@ pub(crate) struct MessageSocket<B: Backend> {
     max_queue: usize,
     /// `on_writable` is owed.
     pub(super) notify: bool,
+    /// The backend tells when there is room: while messages wait for it.
+    watched: bool,
     /// Receive errors in a row.
     pub(super) errors: u32,
 }
@@ -123,7 +126,18 @@ impl<B: Backend> MessageSocket<B> {
             queued: 0,
             max_queue,
             notify: false,
+            watched: false,
             errors: 0,
+        }
+    }
+
+    /// Has the backend tell when there is room, if and only if messages wait for it.
+    #[inline]
+    pub(super) fn watch(&mut self, backend: &mut B, token: Token) {
+        if self.waits() != self.watched {
+            self.watched = !self.watched;
+            // It changes what is registered already, for which the kernel needs no memory.
+            let _ = backend.watch_writable(self.io.as_ref(), token, self.watched);
         }
     }
 

@@ -144,6 +144,7 @@ impl<B: Backend> Inner<B> {
         let full = socket.has_no_room(payload.len());
         if !full {
             socket.send(sender, records, &payloads, &mut report);
+            socket.watch(&mut self.backend, token);
         }
         let waits = socket.waits();
         self.count_messages(token);
@@ -215,6 +216,7 @@ impl<B: Backend> Inner<B> {
         }) = self.table.get_mut(token)
         {
             socket.send(sender, &records, &payloads, &mut report);
+            socket.watch(&mut self.backend, token);
             if socket.waits() {
                 self.count_messages(token);
             }

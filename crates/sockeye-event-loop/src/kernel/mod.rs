@@ -300,8 +300,24 @@ impl Backend for Mio {
             SocketRef::Stream(socket) => {
                 registry.register(socket, to_mio(token), both.add(Interest::PRIORITY))
             }
-            SocketRef::Datagram(socket) => registry.register(socket, to_mio(token), both),
-            SocketRef::Packet(socket) => registry.register(socket, to_mio(token), both),
+            // Each datagram that leaves makes room in the kernel's buffer, which would be an event: a wake-up for each message
+            // sent, when nothing waits for room.
+            SocketRef::Datagram(socket) => registry.register(socket, to_mio(token), Interest::READABLE),
+            SocketRef::Packet(socket) => registry.register(socket, to_mio(token), Interest::READABLE),
+        }
+    }
+
+    fn watch_writable(&mut self, socket: SocketRef<'_, Self>, token: Token, on: bool) -> io::Result<()> {
+        let registry = self.poll.registry();
+        let interests = if on {
+            Interest::READABLE.add(Interest::WRITABLE)
+        } else {
+            Interest::READABLE
+        };
+        match socket {
+            SocketRef::Listener(_) | SocketRef::Stream(_) => Ok(()),
+            SocketRef::Datagram(socket) => registry.reregister(socket, to_mio(token), interests),
+            SocketRef::Packet(socket) => registry.reregister(socket, to_mio(token), interests),
         }
     }
 

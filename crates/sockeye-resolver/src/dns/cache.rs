@@ -1,12 +1,15 @@
 //! Answers that may still be given: bounded in number and bytes, the longest unused go first.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Content;
+use super::index::{Index, NONE};
+use super::keyed::Keyed;
 use super::message::Question;
-use super::record::{Record, RecordData};
+use super::name::Name;
+use super::record::{Record, RecordData, RecordType};
 
 /// The bounds of a cache, and what it is to do besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +42,10 @@ impl Default for CacheOptions {
     }
 }
 
-const NONE: u32 = u32::MAX;
-
 #[derive(Debug)]
 struct Entry {
-    question: Arc<Question>,
+    question: Question,
+    hash: u64,
     content: Arc<Content>,
     stored: Duration,
     expires: Duration,
@@ -68,7 +70,8 @@ pub(crate) struct Hit {
 #[derive(Debug)]
 pub(crate) struct Cache {
     options: CacheOptions,
-    places: HashMap<Arc<Question>, u32>,
+    keyed: Keyed,
+    places: Index,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     newest: u32,
@@ -80,7 +83,8 @@ impl Cache {
     pub(crate) fn new(options: CacheOptions) -> Self {
         Self {
             options,
-            places: HashMap::new(),
+            keyed: Keyed::default(),
+            places: Index::default(),
             entries: Vec::new(),
             free: Vec::new(),
             newest: NONE,
@@ -103,16 +107,23 @@ impl Cache {
 
     /// What is known, and makes it the last to go.
     pub(crate) fn get(&mut self, question: &Question, now: Duration) -> Option<Hit> {
-        let &place = self.places.get(question)?;
+        self.find(&question.name, question.record_type, now)
+    }
+
+    /// The same by the parts of a question.
+    #[inline]
+    pub(crate) fn find(&mut self, name: &Name, record_type: RecordType, now: Duration) -> Option<Hit> {
+        let place = self.place(self.hash(name, record_type), name, record_type)?;
         let entry = self.entries.get(place as usize)?.as_ref()?;
-        if now >= entry.expires.saturating_add(self.options.stale) {
+        let stale = now >= entry.expires;
+        if stale && now >= entry.expires.saturating_add(self.options.stale) {
             self.remove(place);
             return None;
         }
         let hit = Hit {
             content: Arc::clone(&entry.content),
             age: now.saturating_sub(entry.stored),
-            stale: now >= entry.expires,
+            stale,
             late: self.options.prefetch
                 && (entry.expires - entry.stored) / 10 >= entry.expires.saturating_sub(now),
         };
@@ -146,9 +157,9 @@ impl Cache {
             )
         };
         let ttl = Duration::from_secs(ttl.unwrap_or(0).into()).min(cap);
-        let question = Arc::new(question.clone());
-        let bytes = weight(&question, content);
-        if let Some(&place) = self.places.get(&question) {
+        let hash = self.hash(&question.name, question.record_type);
+        let bytes = weight(question, content);
+        if let Some(place) = self.place(hash, &question.name, question.record_type) {
             self.remove(place);
         }
         if ttl.is_zero() || self.options.max_entries == 0 || bytes > self.options.max_bytes {
@@ -158,7 +169,8 @@ impl Cache {
             self.remove(self.oldest);
         }
         let entry = Entry {
-            question: Arc::clone(&question),
+            question: question.clone(),
+            hash,
             content: Arc::clone(content),
             stored: now,
             expires: now.saturating_add(ttl),
@@ -174,8 +186,27 @@ impl Cache {
             *slot = Some(entry);
         }
         self.bytes += bytes;
-        self.places.insert(question, place);
+        self.places.insert(hash, place);
         self.link(place);
+    }
+
+    #[inline]
+    fn hash(&self, name: &Name, record_type: RecordType) -> u64 {
+        let mut hasher = self.keyed.build_hasher();
+        name.hash(&mut hasher);
+        hasher.write_u16(record_type.0);
+        hasher.finish()
+    }
+
+    /// Where the answer to a question is.
+    #[inline]
+    fn place(&self, hash: u64, name: &Name, record_type: RecordType) -> Option<u32> {
+        self.places.find(hash, |place| {
+            let entry = self.entries.get(place as usize).and_then(Option::as_ref);
+            entry.is_some_and(|entry| {
+                entry.question.record_type == record_type && entry.question.name == *name
+            })
+        })
     }
 
     fn entry(&mut self, place: u32) -> Option<&mut Entry> {
@@ -185,7 +216,7 @@ impl Cache {
     fn remove(&mut self, place: u32) {
         self.unlink(place);
         if let Some(entry) = self.entries.get_mut(place as usize).and_then(Option::take) {
-            self.places.remove(&entry.question);
+            self.places.remove(entry.hash, place);
             self.bytes -= entry.bytes;
             self.free.push(place);
         }

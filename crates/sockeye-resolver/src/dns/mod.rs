@@ -13,6 +13,8 @@ mod cache;
 mod client;
 pub(crate) mod clients;
 pub mod engine;
+mod index;
+mod keyed;
 pub mod message;
 pub mod name;
 mod random;

@@ -155,12 +155,11 @@ impl Name {
 
     /// The name of labels, from the left.
     pub(crate) fn from_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Result<Self, NameError> {
-        let mut wire = Vec::with_capacity(64);
+        let mut wire = Wire::default();
         for label in labels {
-            push_label(&mut wire, label)?;
+            wire.push(label)?;
         }
-        wire.push(0);
-        Ok(Self(wire.into()))
+        Ok(wire.name())
     }
 
     /// The wire format, uncompressed (RFC 1035 section 3.1).
@@ -265,20 +264,51 @@ impl Name {
     }
 }
 
-fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), NameError> {
-    if label.is_empty() {
-        return Err(NameError::EmptyLabel);
+/// A name in the making, on the stack: its labels without the root's empty one.
+struct Wire {
+    bytes: [u8; MAX_LEN],
+    len: usize,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self {
+            bytes: [0; MAX_LEN],
+            len: 0,
+        }
     }
-    let len = u8::try_from(label.len()).map_err(|_| NameError::LongLabel)?;
-    if label.len() > MAX_LABEL {
-        return Err(NameError::LongLabel);
+}
+
+impl Wire {
+    fn push(&mut self, label: &[u8]) -> Result<(), NameError> {
+        if label.is_empty() {
+            return Err(NameError::EmptyLabel);
+        }
+        let len = u8::try_from(label.len()).map_err(|_| NameError::LongLabel)?;
+        if label.len() > MAX_LABEL {
+            return Err(NameError::LongLabel);
+        }
+        let end = self.len + 1 + label.len();
+        // Behind it there has to be room for the empty label.
+        if end >= MAX_LEN {
+            return Err(NameError::Long);
+        }
+        if let Some((first, rest)) = self
+            .bytes
+            .get_mut(self.len..end)
+            .and_then(<[u8]>::split_first_mut)
+        {
+            *first = len;
+            rest.copy_from_slice(label);
+        }
+        self.len = end;
+        Ok(())
     }
-    if wire.len() + label.len() + 2 > MAX_LEN {
-        return Err(NameError::Long);
+
+    /// The name, with the root's empty label at the end.
+    fn name(&self) -> Name {
+        Name(self.bytes.get(..=self.len).unwrap_or(&[0]).into())
     }
-    wire.push(len);
-    wire.extend_from_slice(label);
-    Ok(())
 }
 
 impl FromStr for Name {
@@ -290,7 +320,7 @@ impl FromStr for Name {
             "." => return Ok(Self::root()),
             _ => {}
         }
-        let mut wire = Vec::with_capacity(text.len() + 2);
+        let mut wire = Wire::default();
         let mut label = Vec::new();
         let mut bytes = text.bytes();
         let mut complete = false;
@@ -298,7 +328,7 @@ impl FromStr for Name {
             complete = byte == b'.';
             match byte {
                 b'.' => {
-                    push_label(&mut wire, &label)?;
+                    wire.push(&label)?;
                     label.clear();
                 }
                 b'\\' => label.push(unescape(&mut bytes)?),
@@ -307,10 +337,9 @@ impl FromStr for Name {
             }
         }
         if !complete {
-            push_label(&mut wire, &label)?;
+            wire.push(&label)?;
         }
-        wire.push(0);
-        Ok(Self(wire.into()))
+        Ok(wire.name())
     }
 }
 
@@ -372,8 +401,8 @@ impl fmt::Debug for Name {
 
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
-        // Lengths of labels are no letters: the case of the letters alone is left out.
-        self.0.eq_ignore_ascii_case(&other.0)
+        // Lengths of labels are no letters: the case of the letters alone is left out. Most often it is the same.
+        self.0 == other.0 || self.0.eq_ignore_ascii_case(&other.0)
     }
 }
 
@@ -381,14 +410,33 @@ impl Eq for Name {}
 
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut lower = [0; MAX_LEN];
-        let Some(lower) = lower.get_mut(..self.0.len()) else {
+        let (words, rest) = self.0.as_chunks::<8>();
+        for word in words {
+            state.write_u64(lower(u64::from_le_bytes(*word)));
+        }
+        if rest.is_empty() {
             return;
-        };
-        lower.copy_from_slice(&self.0);
-        lower.make_ascii_lowercase();
-        state.write(lower);
+        }
+        // A name ends in a zero, so one is never the beginning of another; that some bytes are taken twice does no harm.
+        let last = self.0.last_chunk().copied().unwrap_or_else(|| {
+            let mut short = [0; 8];
+            short.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            short
+        });
+        state.write_u64(lower(u64::from_le_bytes(last)));
     }
+}
+
+/// Eight bytes with their letters in lower case.
+fn lower(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let low = word & !HIGH;
+    // The high bit of each byte: whether it is at least `A`, and whether it is beyond `Z`.
+    let at_least_a = low + (0x80 - b'A' as u64) * EACH;
+    let beyond_z = low + (0x7f - b'Z' as u64) * EACH;
+    let is_upper = !word & (at_least_a ^ beyond_z) & HIGH;
+    word | is_upper >> 2
 }
 
 impl PartialOrd for Name {
@@ -493,6 +541,15 @@ mod tests {
         assert!(HashSet::from([upper.clone()]).contains(&lower));
         assert_eq!(upper.cmp(&lower), Ordering::Equal);
         assert_ne!(name(r"a\.b"), name("a.b"));
+    }
+
+    #[test]
+    fn eight_bytes_at_a_time_are_each_byte() {
+        for byte in 0..=u8::MAX {
+            let word = u64::from_le_bytes([byte, 0xff, b'A', 0, byte, b'Z', b'@', byte]);
+            let each = word.to_le_bytes().map(|byte| byte.to_ascii_lowercase());
+            assert_eq!(lower(word).to_le_bytes(), each);
+        }
     }
 
     #[test]

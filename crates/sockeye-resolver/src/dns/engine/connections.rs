@@ -8,6 +8,7 @@ use super::options::Server;
 use super::timers::Due;
 use super::{Engine, Out};
 use crate::dns::answer::QueryError;
+use crate::dns::keyed::Keyed;
 
 /// A connection that the engine wants to have.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub(crate) struct Connection {
     pub(crate) server: usize,
     pub(crate) is_open: bool,
     /// Questions that wait for their answers, by their ids; until it is open, for being sent.
-    pub(crate) ids: HashMap<u16, u32>,
+    pub(crate) ids: HashMap<u16, u32, Keyed>,
     /// When an answer came by it last.
     pub(crate) answered: Option<Duration>,
     /// When it is closed if no question comes before.
@@ -28,7 +29,7 @@ impl Connection {
         Self {
             server,
             is_open: false,
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             answered: None,
             idle_at: None,
         }

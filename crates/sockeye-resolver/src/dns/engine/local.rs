@@ -49,6 +49,20 @@ impl LocalNames {
         None
     }
 
+    /// Whether nothing is known of a name, as far as that can be told at once: the file does not have it, and the last label has
+    /// neither the length of `localhost` nor that of `invalid`.
+    pub(crate) fn surely_lacks(&self, name: &Name, record_type: RecordType) -> bool {
+        let wire = name.as_wire();
+        let ends_in = |len: u8| {
+            let at = wire.len().checked_sub(usize::from(len) + 2);
+            at.is_some_and(|at| wire.get(at) == Some(&len))
+        };
+        let may_be_in_file = || {
+            record_type == RecordType::PTR || HostText::of(name).is_some_and(|text| text.is_in(&self.hosts))
+        };
+        !ends_in(9) && !ends_in(7) && (self.hosts.is_empty() || !may_be_in_file())
+    }
+
     /// `None` of a name that the file does not have. One that it has in one family only has an empty list in the other.
     fn in_hosts(&self, name: &Name, record_type: RecordType) -> Option<Vec<Record>> {
         if self.hosts.is_empty() {
@@ -66,17 +80,15 @@ impl LocalNames {
             }
             _ => return None,
         };
-        let text = name.to_string();
+        let text = HostText::of(name)?;
         let addresses = self
             .hosts
-            .addresses(&text, family)
+            .addresses(text.as_str(), family)
             .map(|address| match address.ip() {
                 IpAddr::V4(ip) => RecordData::A(ip),
                 IpAddr::V6(ip) => RecordData::Aaaa(ip),
             });
-        self.hosts
-            .contains(&text)
-            .then(|| addresses.map(record).collect())
+        text.is_in(&self.hosts).then(|| addresses.map(record).collect())
     }
 }
 
@@ -89,4 +101,84 @@ fn content(code: ResponseCode, records: Vec<Record>) -> Arc<Content> {
         server: None,
         carrier: Carrier::Udp,
     })
+}
+
+/// A name as a hosts file has it: in lower case, on the stack.
+struct HostText {
+    bytes: [u8; 255],
+    len: usize,
+}
+
+impl HostText {
+    /// `None` of a name with bytes that no name of the file has.
+    fn of(name: &Name) -> Option<Self> {
+        let mut text = Self {
+            bytes: [0; 255],
+            len: 0,
+        };
+        for label in name.labels() {
+            let dot = usize::from(text.len > 0);
+            let to = text.bytes.get_mut(text.len..text.len + dot + label.len())?;
+            let (before, to) = to.split_at_mut_checked(dot)?;
+            before.fill(b'.');
+            to.copy_from_slice(label);
+            to.make_ascii_lowercase();
+            let is_of_hosts = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            if !to.iter().all(is_of_hosts) {
+                return None;
+            }
+            text.len += dot + label.len();
+        }
+        Some(text)
+    }
+
+    fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.len).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    fn is_in(&self, hosts: &Hosts) -> bool {
+        hosts.contains(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local() -> LocalNames {
+        let hosts = Hosts::parse(b"192.0.2.1 web.test My_Host\n", |_| None);
+        LocalNames {
+            hosts: Arc::new(hosts),
+        }
+    }
+
+    #[test]
+    fn what_is_surely_lacked_is_not_answered() {
+        let texts = [
+            "web.test",
+            "WEB.Test",
+            "my_host",
+            "other.test",
+            "localhost",
+            "a.invalid",
+            r"we\.b.test",
+            ".",
+            "1.2.0.192.in-addr.arpa",
+            "2.2.0.192.in-addr.arpa",
+        ];
+        for text in texts {
+            let name: Name = text.parse().unwrap();
+            for record_type in [RecordType::A, RecordType::AAAA, RecordType::PTR, RecordType::TXT] {
+                for local in [local(), LocalNames::default()] {
+                    let lacks = local.surely_lacks(&name, record_type);
+                    let answer = local.answer(&name, record_type);
+                    assert!(!lacks || answer.is_none(), "{text} {record_type}");
+                }
+            }
+        }
+        let [other, web] = ["other.test", "Web.test"].map(|text| text.parse::<Name>().unwrap());
+        assert!(local().surely_lacks(&other, RecordType::A) && !local().surely_lacks(&web, RecordType::A));
+        assert!(local().answer(&web, RecordType::A).is_some());
+    }
 }

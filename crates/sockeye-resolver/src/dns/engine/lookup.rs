@@ -133,6 +133,43 @@ impl Engine {
             return Err(StartError::Busy);
         }
         self.stats.lookups += 1;
+        let alone = !request.search || self.options.search.is_empty();
+        if let Wanted::Records(record_type) = request.wanted
+            && alone
+            && !request.fresh
+            && self.local.surely_lacks(&request.name, record_type)
+            && let Some(hit) = self.cache.find(&request.name, record_type, now)
+            && !hit.stale
+            && !hit.late
+        {
+            // The most frequent lookup by far: it takes no timer, no copy of the name and no place among those under way.
+            self.stats.cached += 1;
+            self.instant = self.instant.wrapping_add(1);
+            // Nobody under way has this place, so it is over already.
+            let lookup = LookupId {
+                index: u32::MAX,
+                generation: self.instant,
+            };
+            self.events.push_back(Event {
+                lookup,
+                record_type,
+                result: Ok(Answer {
+                    question: Question::new(request.name, record_type),
+                    content: hit.content,
+                    origin: Origin::Cache,
+                    age: hit.age,
+                    took: Duration::ZERO,
+                }),
+                is_last: true,
+            });
+            return Ok(lookup);
+        }
+        Ok(self.begin(now, request))
+    }
+
+    /// Begins a lookup that takes a place among those under way.
+    #[inline(never)]
+    fn begin(&mut self, now: Duration, request: Request) -> LookupId {
         let types = match request.wanted {
             Wanted::Records(record_type) => vec![record_type],
             Wanted::Addresses if self.options.no_aaaa => vec![RecordType::A],
@@ -165,7 +202,7 @@ impl Engine {
             None => self.give_local(now, index, &request.name),
         }
         self.settle(now);
-        Ok(id)
+        id
     }
 
     /// Gives up a lookup. No event of it follows. `false` if it was over.

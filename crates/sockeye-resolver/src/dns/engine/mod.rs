@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use super::answer::{Answer, Carrier, Content, QueryError};
 use super::cache::Cache;
+use super::keyed::Keyed;
 use super::message::Question;
 use super::record::RecordType;
 
@@ -204,7 +205,7 @@ pub struct Engine {
     rotation: usize,
     lookups: Slab<Lookup>,
     flights: Slab<Flight>,
-    by_question: HashMap<Arc<Question>, u32>,
+    by_question: HashMap<Arc<Question>, u32, Keyed>,
     sockets: Sockets,
     connections: HashMap<u32, Connection>,
     next_connection: u32,
@@ -214,6 +215,8 @@ pub struct Engine {
     /// Parts of lookups that have their results.
     settled: VecDeque<Settled>,
     events: VecDeque<Event>,
+    /// Lookups that were answered at once.
+    instant: u32,
     stats: DnsStats,
 }
 
@@ -234,7 +237,7 @@ impl Engine {
             rotation: 0,
             lookups: Slab::default(),
             flights: Slab::default(),
-            by_question: HashMap::new(),
+            by_question: HashMap::default(),
             sockets: Sockets::default(),
             connections: HashMap::new(),
             next_connection: 0,
@@ -242,6 +245,7 @@ impl Engine {
             out: VecDeque::new(),
             settled: VecDeque::new(),
             events: VecDeque::new(),
+            instant: 0,
             stats: DnsStats::default(),
         };
         engine.set_servers(&options.servers);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ids::{MAX_IDS, free_id};
 use super::options::DnsOptions;
+use crate::dns::keyed::Keyed;
 
 /// A socket that the engine wants to have.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub(crate) struct Slot {
     /// How many questions have left by it.
     asked: u32,
     /// The questions that wait, by their ids.
-    pub(crate) ids: HashMap<u16, u32>,
+    pub(crate) ids: HashMap<u16, u32, Keyed>,
     /// When it is closed if no question comes before.
     pub(crate) idle_at: Option<Duration>,
 }
@@ -21,7 +22,7 @@ pub(crate) struct Slot {
 /// All sockets, by their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    slots: HashMap<u32, Slot>,
+    slots: HashMap<u32, Slot, Keyed>,
     /// Sockets of each family that may ask further questions.
     fresh: [Vec<u32>; 2],
     /// How many sockets there are of each family.
@@ -74,7 +75,7 @@ impl Sockets {
             let slot = Slot {
                 is_v6,
                 asked: 0,
-                ids: HashMap::new(),
+                ids: HashMap::default(),
                 idle_at: None,
             };
             self.slots.insert(socket, slot);
