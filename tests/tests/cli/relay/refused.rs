@@ -201,7 +201,7 @@ fn certificates_that_are_none() {
     let tls = ["--listen", AT, "--to", "tls://127.0.0.1:9", "--ca", &empty];
     refused(&tls, 2, "empty.pem: there is no certificate in it");
     // To root everything is readable.
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0)).expect("a mode");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o0)).expect("a mode");
     if std::fs::read(&key).is_err() {
         refused(
             &[&at[..], &["--cert", &cert, "--key", &key]].concat(),
