@@ -57,6 +57,25 @@ fn a_session_is_an_event_and_the_stream_stays_valid() {
 }
 
 #[test]
+fn a_backend_has_a_name_and_totals_are_said() {
+    let backend = Backend::start("one");
+    let to = format!("tcp://localhost:{}", backend.at.port());
+    let words = ["--stats", "0.1", "--listen", "127.0.0.1:0", "--to", &to];
+    let relay = Relay::start(&words, 1);
+    // Its addresses may not be there yet: then there is no session.
+    sockeye_tests::wait::until("a session", PATIENCE, || {
+        let mut client = relay.client();
+        let mut name = [0; 4];
+        client.read_exact(&mut name).is_ok_and(|()| &name == b"one\n")
+    });
+    let line = relay.says(" ended");
+    assert!(
+        line.contains("sessions open") && line.contains("of 1 backends up"),
+        "{line}"
+    );
+}
+
+#[test]
 fn quiet_is_quiet_about_sessions() {
     let backend = Backend::start("one");
     let relay = Relay::start(&["-q", "--listen", "127.0.0.1:0", "--to", &backend.to()], 1);
