@@ -20,7 +20,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::program;
 use crate::skip::{CAP_SYS_ADMIN, has_capability};
@@ -126,6 +126,24 @@ impl Namespace {
     #[track_caller]
     pub fn ip(&self, words: &str) -> String {
         self.run("ip", &words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Waits until these links can send to groups by IPv6: the kernel adds the route some time after a link is up.
+    ///
+    /// # Panics
+    /// When they cannot after twenty seconds.
+    #[track_caller]
+    pub fn until_multicast(&self, links: &[&str]) {
+        let late = Instant::now() + Duration::from_secs(20);
+        for link in links {
+            while !self
+                .ip(&format!("-6 route show table all type multicast dev {link}"))
+                .contains("ff00::/8")
+            {
+                assert!(Instant::now() < late, "{link} has no route to groups");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
     }
 
     /// Sets a `sysctl` inside, by its path below `/proc/sys`: `net/ipv4/ip_forward`.

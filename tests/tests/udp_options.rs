@@ -91,6 +91,7 @@ fn two_links(ns: &netns::Namespace) {
             ns.ip(&format!("link set {end} up"));
         }
     }
+    ns.until_multicast(&["lan0", "lan1"]);
 }
 
 struct Group {

@@ -186,13 +186,17 @@ fn failures(output: &str, status: &str) -> Vec<Failure> {
     }]
 }
 
-/// The lines between `---- TEST stdout ----` and the next such line.
+/// The lines between `---- TEST stdout ----` and the next such line, or the list of names at the end. A test that runs itself
+/// as a process of its own prints what libtest said there, with a `failures:` of its own.
 fn printed(output: &str, test: &str) -> String {
-    let lines: Vec<&str> = output
-        .lines()
+    let lines: Vec<&str> = output.lines().collect();
+    let names = lines.iter().rposition(|line| *line == "failures:");
+    let lines: Vec<&str> = lines[..names.unwrap_or(lines.len())]
+        .iter()
+        .copied()
         .skip_while(|line| *line != format!("---- {test} stdout ----"))
         .skip(1)
-        .take_while(|line| !line.starts_with("---- ") && *line != "failures:")
+        .take_while(|line| !line.starts_with("---- "))
         .collect();
     lines.join("\n").trim().to_owned()
 }
@@ -234,6 +238,13 @@ mod tests {
                 test: Some("b::c".to_owned()),
                 output: "thread panicked\nleft: 1".to_owned(),
             }]
+        );
+        let nested = "test c ... FAILED\n\nfailures:\n\n---- c stdout ----\ntest c ... \n\nfailures:\n\nfailures:\n    c\n\n\
+                      the reason\n\n\nfailures:\n    c\n";
+        assert!(
+            failures(nested, "exit status: 101")[0]
+                .output
+                .ends_with("the reason")
         );
         let killed = failures("running 1 test\n", "signal: 9 (SIGKILL)");
         assert_eq!(killed.len(), 1);

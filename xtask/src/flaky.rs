@@ -74,6 +74,7 @@ struct Seen {
     output: String,
 }
 
+#[expect(clippy::print_stdout, reason = "a failure is this command's data")]
 fn run_all(chosen: &[Binary], runs: u32) -> Result<Failed> {
     let environment = [Skips::variable()];
     let mut failed = Failed::new();
@@ -90,6 +91,14 @@ fn run_all(chosen: &[Binary], runs: u32) -> Result<Failed> {
             for failure in failures {
                 let test = failure.test.unwrap_or_else(|| "(the binary itself)".to_owned());
                 let output = failure.output;
+                if !failed.contains_key(&(binary.title(), test.clone())) {
+                    // At once: the rest may take hours.
+                    let seen = Seen {
+                        times: 1,
+                        output: output.clone(),
+                    };
+                    println!("{}", listed(&binary.title(), &test, &seen, round));
+                }
                 failed
                     .entry((binary.title(), test))
                     .or_insert(Seen { times: 0, output })

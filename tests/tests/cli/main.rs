@@ -1,12 +1,22 @@
 //! The `sockeye` program under conditions that nobody wishes for: streams that fail, limits, forged datagrams, routes that
 //! refuse, text that a terminal would obey; and `sockeye relay` with real clients and backends.
 
-#![expect(clippy::expect_used, reason = "what a test expects and does not get fails it")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "what a test expects and does not get fails it"
+)]
+#![allow(unreachable_pub, dead_code, reason = "the modules of several test targets")]
 
+#[path = "../resolver_loop/certificates.rs"]
+mod certificates;
 mod escape;
 mod limits;
 mod reflect;
 mod relay;
+mod resolve;
 mod routes;
 mod server;
+#[path = "../resolver_loop/serving.rs"]
+mod serving;
 mod streams;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_event_loop::codec::{FrameService, FrameStream, Framed, LengthPrefixed, Width};
-use sockeye_event_loop::{ConnectRequest, LoopOptions, Sent, StreamId, StreamOptions, Watermarks};
+use sockeye_event_loop::{
+    ConnectRequest, LoopOptions, Sent, StreamId, StreamOption, StreamOptions, Watermarks,
+};
 use sockeye_sim::Call;
 use sockeye_tests::pattern;
 
@@ -447,6 +449,19 @@ fn glutton() -> Probe {
         .writable(|stream| while stream.write(&[7; 50_000]).is_taken() {})
 }
 
+/// Buffers of the kernel that do not grow. By itself it gives megabytes to each end of a connection that stands still: for
+/// 180 of them more than a gigabyte, which takes seconds to fill and is most of what all programs on the machine share
+/// (`tcp_mem`).
+fn small_buffers() -> StreamOptions {
+    StreamOptions {
+        socket: vec![
+            StreamOption::SendBuffer(32 * 1024),
+            StreamOption::RecvBuffer(128 * 1024),
+        ],
+        ..StreamOptions::default()
+    }
+}
+
 fn peers_that_never_read_share_one_budget<W: World>() {
     const BUDGET: usize = 4 << 20;
     let options = LoopOptions {
@@ -454,7 +469,7 @@ fn peers_that_never_read_share_one_budget<W: World>() {
         ..LoopOptions::default()
     };
     let mut world = W::with(options);
-    let (server, at) = echo().serve(&mut world, StreamOptions::default());
+    let (server, at) = echo().serve(&mut world, small_buffers());
     let healthy = Probe::new()
         .open(|stream| {
             let _ = stream.write(b"ping");
@@ -469,7 +484,8 @@ fn peers_that_never_read_share_one_budget<W: World>() {
         .connect(&mut world, at);
     // Each comes to keep about 50 KB before it is not read from any more: far more in all than the budget.
     for _ in 0..180 {
-        glutton().connect(&mut world, at);
+        let request = world.request(at);
+        glutton().connect_with(&mut world, request, small_buffers());
     }
     let h = healthy.log.clone();
     let s = server.log.clone();

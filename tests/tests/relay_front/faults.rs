@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sockeye_endpoint::NetSet;
-use sockeye_event_loop::{ConnectRequest, StreamOptions};
+use sockeye_event_loop::{ConnectRequest, ListenOptions, StreamOptions, errno};
 use sockeye_relay::mux::{Mux, MuxOptions, Pattern};
 use sockeye_relay::proxy::{self, Addresses, ProxyServer, ServerOptions, Tlv};
-use sockeye_sim::{LinkOptions, Sim};
+use sockeye_sim::{Call, LinkOptions, Sim};
 use sockeye_tests::pattern;
 
-use crate::probe::{Log, Probe};
+use crate::probe::{Log, Probe, Told};
 
 const CLIENTS: u16 = 40;
 
@@ -63,9 +63,7 @@ fn a_run(seed: u64) -> u64 {
     let outer = Mux::new(MuxOptions::default()).rule(Pattern::Proxy, proxied);
     let outer = events.add_stream_service(outer, StreamOptions::default());
     let at: SocketAddr = "10.0.0.1:7000".parse().unwrap();
-    events
-        .listen(outer, at, &sockeye_event_loop::ListenOptions::default())
-        .unwrap();
+    events.listen(outer, at, &ListenOptions::default()).unwrap();
     let clients: Vec<Log> = (0..CLIENTS)
         .map(|nth| {
             let source: SocketAddr = ([192, 0, 2, 1], 1_000 + nth).into();
@@ -107,4 +105,36 @@ fn every_client_is_told_of_as_itself_and_the_run_repeats() {
     for seed in 1..=10 {
         assert_eq!(a_run(seed), a_run(seed), "seed {seed}");
     }
+}
+
+/// A listener of whoever stands in front is lost: the service behind is told, whatever there is between the two.
+#[test]
+fn a_listener_that_is_lost_is_told_behind_the_front() {
+    let mut sim = Sim::new(7);
+    let server = sim.host(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
+    let client = sim.host(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)));
+    let events = sim.on(server);
+    let (greeter, ssh) = (Probe::new(), Probe::new());
+    let (told, untold) = (greeter.log.clone(), ssh.log.clone());
+    let greeter = events.add_stream_service(greeter, StreamOptions::default());
+    let ssh = events.add_stream_service(ssh, StreamOptions::default());
+    let mux = Mux::new(MuxOptions::default())
+        .otherwise(greeter)
+        .rule(Pattern::Ssh, ssh);
+    let mux = events.add_stream_service(mux, StreamOptions::default());
+    let front = ProxyServer::new(mux, ServerOptions::trusting(NetSet::all()));
+    let front = events.add_stream_service(front, StreamOptions::default());
+    let at: SocketAddr = "10.0.0.1:7000".parse().unwrap();
+    events.listen(front, at, &ListenOptions::default()).unwrap();
+    sim.fail(server, Call::Accept, 1, errno::EBADF);
+    let probe = sim
+        .on(client)
+        .add_stream_service(Probe::new(), StreamOptions::default());
+    sim.on(client).connect(probe, ConnectRequest::new(at));
+    let lost = |told: &Told| matches!(told, Told::ListenerLost(_));
+    let seen = told.clone();
+    sim.run_until(Duration::from_secs(60), move || seen.all().iter().any(lost))
+        .unwrap();
+    assert_eq!(told.all().iter().filter(|told| lost(told)).count(), 1);
+    assert!(!untold.all().iter().any(lost));
 }

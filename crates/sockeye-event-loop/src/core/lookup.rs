@@ -53,6 +53,7 @@ impl<B: Backend> Inner<B> {
             eyeballs: HappyEyeballs::new(config, since_origin(now)),
             running: Vec::new(),
             filter,
+            filtered: false,
             unresolved: None,
         };
         if let Some(attempts) = self.shared.connects.entry(id) {

@@ -36,6 +36,8 @@ pub(crate) struct Race {
     pub(super) eyeballs: HappyEyeballs,
     pub(super) running: Vec<(Attempt, Token)>,
     pub(super) filter: Option<AddressFilter>,
+    /// The filter has let an address not through.
+    pub(super) filtered: bool,
     /// Why the last family has no addresses.
     pub(super) unresolved: Option<io::Error>,
 }
@@ -60,7 +62,9 @@ impl Race {
             match result {
                 Ok(mut addresses) => {
                     if let Some(filter) = &self.filter {
+                        let before = addresses.len();
                         addresses.retain(|address| filter(address.ip()));
+                        self.filtered |= addresses.len() < before;
                     }
                     let ordered =
                         sockeye_resolver::order_by(&addresses, &PolicyTable::default(), &mut source_of);
@@ -116,8 +120,9 @@ impl Race {
         match outcome {
             Outcome::TimedOut => Some(ConnectFault::TimedOut),
             Outcome::NoAddresses => Some(match self.unresolved.take() {
-                Some(error) => ConnectFault::Unresolved(error),
-                None => ConnectFault::NoAddress,
+                // The name does have an address: that the other family has none is not why.
+                Some(error) if !self.filtered => ConnectFault::Unresolved(error),
+                _ => ConnectFault::NoAddress,
             }),
             _ => None,
         }

@@ -20,6 +20,7 @@ use crate::host::{Due, Host};
 use crate::id::{ServiceHandle, StreamServiceId, TimerId, Token};
 use crate::names::{Asker, DnsConfig, HostNames, NameSource, Way};
 use crate::options::DatagramOptions;
+use crate::outcome::Sent;
 use crate::time::Time;
 
 /// How often the files are looked at.
@@ -34,7 +35,9 @@ pub(crate) type Shared = Rc<RefCell<Client>>;
 #[derive(Debug)]
 enum Line {
     Connecting(ConnectId),
-    Open(Token),
+    /// With what its queue had no room for, in order. It is bounded by the questions under way, each as long as its server's
+    /// time.
+    Open(Token, VecDeque<Box<[u8]>>),
 }
 
 /// Makes a connection under TLS to a server, for the service of connections.
@@ -178,8 +181,12 @@ impl Client {
 
     pub(crate) fn cancel(&mut self, host: &mut dyn Host, id: LookupId) -> bool {
         let now = since_origin(host.now());
+        // One whose answers were not taken is not over yet for its owner.
+        let untaken = self.answers.len();
         self.answers.retain(|event| event.lookup != id);
-        self.askers.remove(&id).is_some() | self.engine.as_mut().is_some_and(|engine| engine.cancel(now, id))
+        let taken_back = self.answers.len() < untaken;
+        let asked = self.askers.remove(&id).is_some();
+        self.engine.as_mut().is_some_and(|engine| engine.cancel(now, id)) || asked || taken_back
     }
 
     pub(crate) fn next_answer(&mut self) -> Option<Event> {
@@ -218,11 +225,23 @@ impl Client {
         let Some(line) = self.lines.get_mut(&number) else {
             return false;
         };
-        *line = Line::Open(token);
+        *line = Line::Open(token, VecDeque::new());
         if let Some(engine) = &mut self.engine {
             engine.on_connected(since_origin(now), number);
         }
         true
+    }
+
+    /// A connection has room again.
+    pub(super) fn writable(&mut self, host: &mut dyn Host, number: u32) {
+        if let Some(Line::Open(token, waiting)) = self.lines.get_mut(&number) {
+            while let Some(message) = waiting.front() {
+                if host.send(*token, message) == Sent::Full {
+                    return;
+                }
+                waiting.pop_front();
+            }
+        }
     }
 
     /// Bytes of a connection; how many of them are done with.
@@ -273,13 +292,14 @@ impl Client {
                     carrier,
                 } => self.connect(host, connection, to, carrier),
                 Transmit::Stream { connection } => {
-                    if let Some(Line::Open(token)) = self.lines.get(&connection) {
-                        // What a full queue does not take is asked again when the server's time is over.
-                        let _ = host.send(*token, &message);
+                    if let Some(Line::Open(token, waiting)) = self.lines.get_mut(&connection)
+                        && (!waiting.is_empty() || host.send(*token, &message) == Sent::Full)
+                    {
+                        waiting.push_back(message.as_slice().into());
                     }
                 }
                 Transmit::CloseConnection { connection } => match self.lines.remove(&connection) {
-                    Some(Line::Open(token)) => host.close(token),
+                    Some(Line::Open(token, _)) => host.close(token),
                     Some(Line::Connecting(id)) => {
                         host.cancel_connect(id);
                     }

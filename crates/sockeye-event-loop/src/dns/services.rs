@@ -98,6 +98,12 @@ impl StreamService for DnsStreams {
         done
     }
 
+    fn on_writable(&mut self, stream: &mut Stream<'_>, line: &mut DnsLine) {
+        if let Some(number) = line.0 {
+            self.0.borrow_mut().writable(stream.host(), number);
+        }
+    }
+
     fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
         let now = context.now();
         let number = u32::try_from(failure.tag).unwrap_or(u32::MAX);

@@ -1,11 +1,12 @@
 //! The service that hands connections on.
 
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    CloseReason, Context, ServiceHandle, Stream, StreamId, StreamService, SwitchError, TimerId,
+    CloseReason, Context, ListenerId, Stream, StreamId, StreamService, StreamServiceId, TimerId,
 };
 
 use super::pattern::Pattern;
@@ -53,18 +54,12 @@ pub struct MuxCounts {
     pub cut_short: u64,
 }
 
-/// Gives a connection to a service of whatever type.
-type Way = Box<dyn Fn(&mut Stream<'_>) -> Result<(), SwitchError>>;
-
-fn way_to<S: StreamService>(service: ServiceHandle<S>) -> Way {
-    Box::new(move |stream| stream.switch_to(service))
-}
-
 /// Looks at the first bytes of each connection and hands it on, bytes and all, to the service of the first rule that they
 /// fit.
 ///
 /// The next service finds everything as the client sent it, and its own `on_open` first. If a rule had to read the whole
-/// ClientHello, that is attached to the connection: `stream.attached::<ClientHello>()`.
+/// ClientHello, that is attached to the connection: `stream.attached::<ClientHello>()`. A listener that is lost is told to the
+/// service of [`otherwise`](Self::otherwise), without one to that of the last rule.
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,9 +86,9 @@ fn way_to<S: StreamService>(service: ServiceHandle<S>) -> Way {
 /// ```
 pub struct Mux {
     rules: Vec<Pattern>,
-    ways: Vec<Way>,
-    silent: Option<(Duration, Way)>,
-    otherwise: Option<Way>,
+    services: Vec<StreamServiceId>,
+    silent: Option<(Duration, StreamServiceId)>,
+    otherwise: Option<StreamServiceId>,
     options: MuxOptions,
     counts: MuxCounts,
 }
@@ -116,7 +111,7 @@ impl Mux {
     pub fn new(options: MuxOptions) -> Self {
         Self {
             rules: Vec::new(),
-            ways: Vec::new(),
+            services: Vec::new(),
             silent: None,
             otherwise: None,
             options,
@@ -126,24 +121,24 @@ impl Mux {
 
     /// Adds a rule behind the others: what fits `pattern`, and none of theirs, goes to `service`.
     #[must_use]
-    pub fn rule<S: StreamService>(mut self, pattern: Pattern, service: ServiceHandle<S>) -> Self {
+    pub fn rule(mut self, pattern: Pattern, service: impl Into<StreamServiceId>) -> Self {
         self.rules.push(pattern);
-        self.ways.push(way_to(service));
+        self.services.push(service.into());
         self.counts.rules.push(0);
         self
     }
 
     /// Who has sent nothing for so long goes to `service`: for protocols in which the server speaks first.
     #[must_use]
-    pub fn when_silent<S: StreamService>(mut self, after: Duration, service: ServiceHandle<S>) -> Self {
-        self.silent = Some((after, way_to(service)));
+    pub fn when_silent(mut self, after: Duration, service: impl Into<StreamServiceId>) -> Self {
+        self.silent = Some((after, service.into()));
         self
     }
 
     /// What no rule claims goes to `service`. Without it, it is reset.
     #[must_use]
-    pub fn otherwise<S: StreamService>(mut self, service: ServiceHandle<S>) -> Self {
-        self.otherwise = Some(way_to(service));
+    pub fn otherwise(mut self, service: impl Into<StreamServiceId>) -> Self {
+        self.otherwise = Some(service.into());
         self
     }
 
@@ -159,16 +154,16 @@ impl Mux {
         if let Some(hello) = conn.sniffer.take_hello() {
             stream.attach(Rc::new(hello));
         }
-        let rule = rule.and_then(|nth| self.ways.get(nth).zip(self.counts.rules.get_mut(nth)));
+        let rule = rule.and_then(|nth| self.services.get(nth).zip(self.counts.rules.get_mut(nth)));
         let found = rule.or_else(|| self.otherwise.as_ref().zip(Some(&mut self.counts.otherwise)));
         give(stream, found, &mut self.counts.unclaimed);
     }
 }
 
 /// Gives a connection away and counts it; resets it if there is nobody to give it to.
-fn give(stream: &mut Stream<'_>, to: Option<(&Way, &mut u64)>, nobody: &mut u64) {
-    if let Some((way, count)) = to
-        && way(stream).is_ok()
+fn give(stream: &mut Stream<'_>, to: Option<(&StreamServiceId, &mut u64)>, nobody: &mut u64) {
+    if let Some((service, count)) = to
+        && stream.switch_to(*service).is_ok()
     {
         *count += 1;
     } else {
@@ -240,15 +235,21 @@ impl StreamService for Mux {
         }
         conn.stop(stream);
         // The deadline of one that is silent may come first.
-        let silent = self.silent.as_ref().map(|(_, way)| way);
+        let silent = self.silent.as_ref().map(|(_, service)| service);
         let otherwise = self.otherwise.as_ref().filter(|_| key == DEADLINE);
         let counts = &mut self.counts;
         let found = match (silent, otherwise) {
-            (Some(way), _) => Some((way, &mut counts.silent)),
-            (None, Some(way)) => Some((way, &mut counts.otherwise)),
+            (Some(service), _) => Some((service, &mut counts.silent)),
+            (None, Some(service)) => Some((service, &mut counts.otherwise)),
             (None, None) => None,
         };
         give(stream, found, &mut counts.late);
+    }
+
+    fn on_listener_lost(&mut self, context: &mut Context<'_>, listener: ListenerId, error: io::Error) {
+        if let Some(service) = self.otherwise.or(self.services.last().copied()) {
+            let _ = context.lose_listener_for(service, listener, error);
+        }
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, _: StreamId, conn: MuxConn, _: CloseReason) {

@@ -1,12 +1,13 @@
 //! The service that reads a header before another service gets the connection, and what is written in the other
 //! direction.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_endpoint::NetSet;
 use sockeye_event_loop::{
-    CloseReason, Context, Peer, Sent, ServiceHandle, Stream, StreamId, StreamService, TimerId,
+    CloseReason, Context, ListenerId, Peer, Sent, ServiceHandle, Stream, StreamId, StreamService, TimerId,
 };
 
 use super::encode::{EncodeError, encode_v1, encode_v2};
@@ -77,7 +78,8 @@ pub struct ProxyCounts {
 /// Reads the header of each connection, then hands it on to another service of the loop.
 ///
 /// A trusted source has to send a header: the specification forbids to guess whether there is one (section 4). Whoever is
-/// not trusted is refused or passed on, as the options say. A connection that sends no valid header in time is reset.
+/// not trusted is refused or passed on, as the options say. A connection that sends no valid header in time is reset. A
+/// listener that is lost is told to the service behind.
 ///
 /// ```
 /// use sockeye_endpoint::NetSet;
@@ -221,6 +223,10 @@ impl<S: StreamService> StreamService for ProxyServer<S> {
     fn on_timer(&mut self, stream: &mut Stream<'_>, _: &mut Self::Conn, _: u64) {
         self.counts.late += 1;
         stream.abort();
+    }
+
+    fn on_listener_lost(&mut self, context: &mut Context<'_>, listener: ListenerId, error: io::Error) {
+        let _ = context.lose_listener_for(self.inner, listener, error);
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, _: StreamId, deadline: Self::Conn, _: CloseReason) {

@@ -242,6 +242,22 @@ impl Name {
         Self(wire)
     }
 
+    /// Has the letters of `kept` in the place of those of `drawn`, which is the same name in a case by chance, where this
+    /// name ends in labels of exactly that case.
+    pub(crate) fn undo_case(&mut self, drawn: &Self, kept: &Self) {
+        let both = self.0.iter().rev().zip(drawn.0.iter().rev());
+        let common = both.take_while(|(own, drawn)| own == drawn).count();
+        let mut start = 0;
+        while self.0.len().saturating_sub(start) > common {
+            start += self.0.get(start).map_or(1, |len| usize::from(*len) + 1);
+        }
+        let rest = self.0.get_mut(start..).unwrap_or_default();
+        let from = kept.0.len().saturating_sub(rest.len());
+        if let Some(letters) = kept.0.get(from..).filter(|letters| letters.len() == rest.len()) {
+            rest.copy_from_slice(letters);
+        }
+    }
+
     /// Whether the names are the same byte for byte.
     #[must_use]
     pub fn has_case_of(&self, other: &Self) -> bool {
@@ -401,6 +417,26 @@ mod tests {
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_case_by_chance_is_undone_where_it_was_drawn() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let (drawn, kept) = (name("wWw.eXample.TEst"), name("www.Example.test"));
+        for (text, expected) in [
+            ("wWw.eXample.TEst", "www.Example.test"),
+            ("Mail.eXample.TEst", "Mail.Example.test"),
+            ("a.wWw.eXample.TEst", "a.www.Example.test"),
+            ("TEst", "test"),
+            ("test", "test"),
+            ("xample.TEst", "xample.test"),
+            ("EXAMPLE.TEST", "EXAMPLE.TEST"),
+            (".", "."),
+        ] {
+            let mut changed = name(text);
+            changed.undo_case(&drawn, &kept);
+            assert_eq!(changed.to_string(), name(expected).to_string(), "{text}");
+        }
     }
 
     #[test]

@@ -241,6 +241,20 @@ pub struct Binding {
 }
 
 impl RecordData {
+    /// Does something with each name in it.
+    pub(crate) fn for_each_name(&mut self, mut action: impl FnMut(&mut Name)) {
+        match self {
+            Self::Cname(name) | Self::Ptr(name) | Self::Ns(name) | Self::Dname(name) => action(name),
+            Self::Mx { exchange: name, .. } | Self::Srv { target: name, .. } => action(name),
+            Self::Soa(soa) => {
+                action(&mut soa.primary);
+                action(&mut soa.mailbox);
+            }
+            Self::Svcb(binding) | Self::Https(binding) => action(&mut binding.target),
+            Self::A(_) | Self::Aaaa(_) | Self::Txt(_) | Self::Caa { .. } | Self::Other { .. } => {}
+        }
+    }
+
     /// The type of such a record.
     #[must_use]
     pub fn record_type(&self) -> RecordType {

@@ -115,16 +115,16 @@ fn records(
         asked.push((ip.to_string(), RecordType::PTR, Name::reverse(*ip)));
     }
     for text in &words.names {
-        let name: Result<Name, _> = text.parse();
+        let name = words::name(text);
         match name {
             Ok(name) => asked.extend(words.types.iter().map(|kind| (text.clone(), *kind, name.clone()))),
-            Err(error) if words.types.is_empty() => {
-                let _ = error;
-            }
             Err(error) => {
-                exit = Exit::Resolution;
-                output.event("answer", serde_json::json!({ "input": text, "ok": false, "error": { "message": error.to_string() } }))?;
-                output.line(format!("{text}: error: {error}"))?;
+                for kind in &words.types {
+                    exit = Exit::Resolution;
+                    let error = error.to_string();
+                    output.event("answer", print::no_name_object(text, *kind, &error))?;
+                    output.line(format!("{text} {kind}: error: {error}"))?;
+                }
             }
         }
     }

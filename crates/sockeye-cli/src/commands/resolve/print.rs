@@ -1,10 +1,11 @@
 //! Answers for people and for programs.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sockeye::event_loop::names::Way;
-use sockeye::resolver::dns::{Answer, Finding, Flags, Origin, Record};
+use sockeye::resolver::dns::{Answer, Finding, Flags, Origin, QueryError, Record, RecordType};
 use sockeye::resolver::{AddressFamily, Resolved};
 
 use super::ask::{Family, Outcome};
@@ -143,9 +144,49 @@ pub(super) fn answer_object(name: &str, outcome: &Outcome) -> Value {
             "origin": origin_word(answer.origin),
             "error": Value::Null,
         }),
-        Err(error) => json!({ "records": [], "error": { "message": error.to_string() } }),
+        Err(error) => failed_fields(&error.to_string(), server_of(*error)),
     };
     if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
+        object.extend(fields);
+    }
+    object
+}
+
+/// What there is to say in the place of an answer.
+fn failed_fields(error: &str, server: Option<SocketAddr>) -> Value {
+    json!({
+        "name": Value::Null,
+        "code": Value::Null,
+        "records": [],
+        "authority": [],
+        "flags": [],
+        "server": server.map(|server| server.to_string()),
+        "carrier": Value::Null,
+        "origin": Value::Null,
+        "error": { "message": error },
+    })
+}
+
+/// The server that an error is about.
+fn server_of(error: QueryError) -> Option<SocketAddr> {
+    match error {
+        QueryError::TimedOut { last } => last,
+        QueryError::Failed { server, .. }
+        | QueryError::Unusable { server }
+        | QueryError::Unreachable { server } => Some(server),
+        _ => None,
+    }
+}
+
+/// A text that is no name, asked for by a type.
+pub(super) fn no_name_object(text: &str, record_type: RecordType, error: &str) -> Value {
+    let mut object = json!({
+        "input": text,
+        "type": record_type.to_string(),
+        "ok": false,
+        "took_ms": 0.0,
+    });
+    if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), failed_fields(error, None)) {
         object.extend(fields);
     }
     object

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sockeye::endpoint::{Target, TargetDefaults, Transport};
-use sockeye::resolver::dns::RecordType;
+use sockeye::endpoint::{HostName, Target, TargetDefaults, Transport};
+use sockeye::resolver::dns::{Name, RecordType};
 
 use crate::exit::Failure;
 use crate::names;
@@ -42,6 +42,18 @@ fn record_type(word: &str) -> Option<RecordType> {
     word.parse()
         .ok()
         .filter(|record_type| *record_type != RecordType::OPT)
+}
+
+/// The name of a word: as in a zone file, or of letters beyond ASCII (IDNA), which become `xn--`.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn name(text: &str) -> anyhow::Result<Name> {
+    if text.is_ascii() {
+        return Ok(text.parse()?);
+    }
+    let host: HostName = text.parse()?;
+    Ok(Name::try_from(&host)?)
 }
 
 /// The addresses of a server: `192.0.2.53`, `[2001:db8::53]:5353`, `dns.example`.
@@ -84,6 +96,16 @@ mod tests {
             words("@1.1.1.1 a a aaaa A").types,
             [RecordType::A, RecordType::AAAA]
         );
+    }
+
+    #[test]
+    fn names_of_other_scripts_are_put_into_ascii() {
+        assert_eq!(
+            name("Bücher.example").unwrap().to_string(),
+            "xn--bcher-kva.example"
+        );
+        assert_eq!(name("_sip._udp.a.test").unwrap().to_string(), "_sip._udp.a.test");
+        assert!(name("a..b").is_err() && name("\u{200b}.test").is_err());
     }
 
     #[test]

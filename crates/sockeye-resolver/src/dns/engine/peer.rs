@@ -74,6 +74,11 @@ impl Peer {
         [&self.client_cookie[..], server].concat().into()
     }
 
+    /// Whether it gives cookies, and so has EDNS.
+    pub(crate) fn has_cookie(&self) -> bool {
+        self.server_cookie.is_some()
+    }
+
     /// Checks the cookie of an answer and learns the server's half (RFC 7873 section 5.3).
     pub(crate) fn check_cookie(&mut self, edns: Option<&Edns>) -> CookieCheck {
         let Some(cookie) = edns.and_then(|edns| edns.cookie.as_deref()) else {

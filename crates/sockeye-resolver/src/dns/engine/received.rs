@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::flight::Via;
-use super::peer::CookieCheck;
+use super::peer::{CookieCheck, Peer};
 use crate::dns::answer::{Carrier, Content, QueryError, Verdict, judge};
 use crate::dns::message::{Message, ResponseCode};
 use crate::dns::record::{Record, RecordType};
@@ -19,7 +19,7 @@ impl Engine {
         let Some((address, server)) = self.server_of(index) else {
             return false;
         };
-        let response = match Message::parse(bytes) {
+        let mut response = match Message::parse(bytes) {
             Ok(response) if response.flags.response => response,
             Ok(_) => {
                 self.stats.unexpected += 1;
@@ -38,8 +38,27 @@ impl Engine {
             peer.answered = Some(now);
             peer.avoided_until = Duration::ZERO;
         }
+        self.undo_case(index, &mut response);
         self.consider(now, index, address, &response, by_datagram);
         true
+    }
+
+    /// Names that are compressed point into the question (RFC 1035 section 4.1.4), and come in the case that was drawn for
+    /// it: that is nothing to show to anybody.
+    fn undo_case(&self, index: u32, response: &mut Message) {
+        let Some(flight) = self.flights.get(index) else {
+            return;
+        };
+        let Some(sent) = flight.sent.as_ref() else { return };
+        if sent.cased.has_case_of(&flight.name) {
+            return;
+        }
+        for record in response.answers.iter_mut().chain(&mut response.authorities) {
+            record.name.undo_case(&sent.cased, &flight.name);
+            record
+                .data
+                .for_each_name(|name| name.undo_case(&sent.cased, &flight.name));
+        }
     }
 
     pub(super) fn server_of(&self, index: u32) -> Option<(SocketAddr, usize)> {
@@ -84,7 +103,8 @@ impl Engine {
         }
         // What fails without EDNS has no cookie either.
         let could_have = response.edns.is_some() || response.code != ResponseCode::FORMAT_ERROR;
-        if self.options.cookies && !peer.without_edns && could_have && cookie == CookieCheck::Wrong {
+        let is_due = self.options.cookies && flight.with_edns && !peer.without_edns && could_have;
+        if is_due && cookie == CookieCheck::Wrong {
             self.stats.wrong_cookie += 1;
             flight.suspicious = true;
             return false;
@@ -110,7 +130,10 @@ impl Engine {
             return;
         };
         let server = flight.sent.as_ref().map_or(0, |sent| sent.server);
-        let with_edns = flight.with_edns && self.peers.get(server).is_some_and(|peer| !peer.without_edns);
+        let peer = self.peers.get(server);
+        let with_edns = flight.with_edns && peer.is_some_and(|peer| !peer.without_edns);
+        let known_by_cookie = peer.is_some_and(Peer::has_cookie);
+        let has_edns = response.edns.is_some();
         match response.code {
             ResponseCode::NO_ERROR | ResponseCode::NAME_ERROR if response.flags.truncated && by_datagram => {
                 self.stats.truncated += 1;
@@ -118,10 +141,15 @@ impl Engine {
             }
             ResponseCode::NO_ERROR | ResponseCode::NAME_ERROR => self.take_in(now, index, address, response),
             ResponseCode::FORMAT_ERROR | ResponseCode::NOT_IMPLEMENTED | ResponseCode::BAD_VERSION
-                if with_edns && self.options.edns_size > 0 =>
+                // One that has shown by a cookie that it knows EDNS means the question by what it says with EDNS.
+                if with_edns && self.options.edns_size > 0 && !(known_by_cookie && has_edns) =>
             {
-                // A server from before EDNS (RFC 6891 section 7): it is remembered once it answers without.
-                self.ask_again(now, index, |flight| flight.with_edns = false);
+                // A server from before EDNS (RFC 6891 section 7): it is remembered once it answers without. Nobody else may
+                // take the cookie away from it: that it tells by TCP.
+                self.ask_again(now, index, |flight| {
+                    flight.with_edns = false;
+                    flight.by_connection |= known_by_cookie;
+                });
             }
             ResponseCode::BAD_COOKIE => {
                 flight.bad_cookies += 1;
