@@ -14,6 +14,8 @@ mod ping;
 mod relay;
 mod resolve;
 mod serve;
+#[cfg(feature = "sockets")]
+mod sockets;
 mod trace;
 
 use clap::Subcommand;
@@ -41,6 +43,9 @@ pub(crate) enum Command {
     Explain(explain::Arguments),
     /// Look names up: the addresses in the order a connection would try them, and why
     Resolve(resolve::Arguments),
+    /// Show the sockets of this machine: states, queues, peers, processes
+    #[cfg(feature = "sockets")]
+    Sockets(sockets::Arguments),
     /// Decode the packets of a capture file
     Dump(dump::Arguments),
     /// Measure TCP, UDP and raw IP over the loopback
@@ -60,6 +65,8 @@ impl Command {
             Self::Mtu(arguments) => arguments.format,
             Self::Explain(arguments) => arguments.format,
             Self::Resolve(arguments) => arguments.format,
+            #[cfg(feature = "sockets")]
+            Self::Sockets(arguments) => arguments.format,
             Self::Dump(arguments) => arguments.format,
             Self::Bench(arguments) => arguments.format,
         }
@@ -80,6 +87,8 @@ impl Command {
             Self::Mtu(arguments) => mtu::run(&arguments, output),
             Self::Explain(arguments) => explain::run(&arguments, output),
             Self::Resolve(arguments) => resolve::run(&arguments, output),
+            #[cfg(feature = "sockets")]
+            Self::Sockets(arguments) => sockets::run(&arguments, output),
             Self::Dump(arguments) => dump::run(&arguments, output),
             Self::Bench(arguments) => bench::run(&arguments, output),
         }

@@ -19,4 +19,5 @@ mod routes;
 mod server;
 #[path = "../resolver_loop/serving.rs"]
 mod serving;
+mod sockets;
 mod streams;
