@@ -9,6 +9,7 @@
 //! | [`growth`] | what a unit costs while a user makes things large |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
+//! | [`install`] | the program, its completions and its manual below a prefix |
 //! | [`running`] | programs that are measured |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
@@ -25,6 +26,7 @@ mod explore;
 mod flaky;
 mod growth;
 mod iana;
+mod install;
 mod instructions;
 mod process;
 mod running;
@@ -80,6 +82,8 @@ enum Command {
     Asan,
     /// Run seeds on the simulated network, or a plan, or the mutants of the simulator
     Sim(sim::Arguments),
+    /// Install the program, its completions and its manual below a folder
+    Install(install::Arguments),
     /// Generate the service tables of sockeye-endpoint from IANA's registry
     Iana(iana::Args),
 }
@@ -107,6 +111,7 @@ fn run(command: Command) -> Result<()> {
             flaky::busy();
             return Ok(());
         }
+        Command::Install(arguments) => return install::run(&arguments),
         Command::Sim(arguments) => return sim::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),

@@ -5,9 +5,11 @@
 //! its status, in [`exit`](crate::exit).
 
 mod bench;
+mod completions;
 mod connect;
 mod dump;
 mod explain;
+mod man;
 mod mtu;
 mod ping;
 #[cfg(feature = "relay")]
@@ -50,6 +52,10 @@ pub(crate) enum Command {
     Dump(dump::Arguments),
     /// Measure TCP, UDP and raw IP over the loopback
     Bench(bench::Arguments),
+    /// Print the completions of a shell
+    Completions(completions::Arguments),
+    /// Print the manual page, or write one for each command
+    Man(man::Arguments),
 }
 
 impl Command {
@@ -59,7 +65,7 @@ impl Command {
             Self::Serve(arguments) => arguments.format,
             #[cfg(feature = "relay")]
             Self::Relay(arguments) => arguments.format,
-            Self::Connect(_) => Format::default(),
+            Self::Connect(_) | Self::Completions(_) | Self::Man(_) => Format::default(),
             Self::Ping(arguments) => arguments.format,
             Self::Trace(arguments) => arguments.format,
             Self::Mtu(arguments) => arguments.format,
@@ -91,6 +97,8 @@ impl Command {
             Self::Sockets(arguments) => sockets::run(&arguments, output),
             Self::Dump(arguments) => dump::run(&arguments, output),
             Self::Bench(arguments) => bench::run(&arguments, output),
+            Self::Completions(arguments) => completions::run(&arguments, output),
+            Self::Man(arguments) => man::run(&arguments, output),
         }
     }
 }

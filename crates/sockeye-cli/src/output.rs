@@ -137,6 +137,14 @@ impl Output {
             .map_err(closed)
     }
 
+    /// A whole file, as it is: it was made by this program.
+    ///
+    /// # Errors
+    /// As [`line`](Self::line).
+    pub(crate) fn file(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.to.write_all(bytes).map_err(closed)
+    }
+
     /// Makes room for a view that is drawn again: clears the terminal, leaves a line free anywhere else.
     ///
     /// # Errors

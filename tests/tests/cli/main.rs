@@ -11,6 +11,7 @@
 #[path = "../resolver_loop/certificates.rs"]
 mod certificates;
 mod escape;
+mod installed;
 mod limits;
 mod reflect;
 mod relay;
