@@ -9,6 +9,7 @@
 //! | [`growth`] | what a unit costs while a user makes things large |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
+//! | [`install`] | the program, its completions and its manual below a prefix |
 //! | [`names`] | queries a second, CPU time and memory of clients of the DNS, beside peers |
 //! | [`running`] | programs that are measured |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
@@ -26,6 +27,7 @@ mod explore;
 mod flaky;
 mod growth;
 mod iana;
+mod install;
 mod instructions;
 mod names;
 mod process;
@@ -82,6 +84,8 @@ enum Command {
     Asan,
     /// Run seeds on the simulated network, or a plan, or the mutants of the simulator
     Sim(sim::Arguments),
+    /// Install the program, its completions and its manual below a folder
+    Install(install::Arguments),
     /// Generate the service tables of sockeye-endpoint from IANA's registry
     Iana(iana::Args),
 }
@@ -109,6 +113,7 @@ fn run(command: Command) -> Result<()> {
             flaky::busy();
             return Ok(());
         }
+        Command::Install(arguments) => return install::run(&arguments),
         Command::Sim(arguments) => return sim::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),

@@ -5,15 +5,19 @@
 //! its status, in [`exit`](crate::exit).
 
 mod bench;
+mod completions;
 mod connect;
 mod dump;
 mod explain;
+mod man;
 mod mtu;
 mod ping;
 #[cfg(feature = "relay")]
 mod relay;
 mod resolve;
 mod serve;
+#[cfg(feature = "sockets")]
+mod sockets;
 mod trace;
 
 use clap::Subcommand;
@@ -41,10 +45,17 @@ pub(crate) enum Command {
     Explain(explain::Arguments),
     /// Look names up: the addresses in the order a connection would try them, and why
     Resolve(resolve::Arguments),
+    /// Show the sockets of this machine: states, queues, peers, processes
+    #[cfg(feature = "sockets")]
+    Sockets(sockets::Arguments),
     /// Decode the packets of a capture file
     Dump(dump::Arguments),
     /// Measure TCP, UDP and raw IP over the loopback
     Bench(bench::Arguments),
+    /// Print the completions of a shell
+    Completions(completions::Arguments),
+    /// Print the manual page, or write one for each command
+    Man(man::Arguments),
 }
 
 impl Command {
@@ -54,12 +65,14 @@ impl Command {
             Self::Serve(arguments) => arguments.format,
             #[cfg(feature = "relay")]
             Self::Relay(arguments) => arguments.format,
-            Self::Connect(_) => Format::default(),
+            Self::Connect(_) | Self::Completions(_) | Self::Man(_) => Format::default(),
             Self::Ping(arguments) => arguments.format,
             Self::Trace(arguments) => arguments.format,
             Self::Mtu(arguments) => arguments.format,
             Self::Explain(arguments) => arguments.format,
             Self::Resolve(arguments) => arguments.format,
+            #[cfg(feature = "sockets")]
+            Self::Sockets(arguments) => arguments.format,
             Self::Dump(arguments) => arguments.format,
             Self::Bench(arguments) => arguments.format,
         }
@@ -80,8 +93,12 @@ impl Command {
             Self::Mtu(arguments) => mtu::run(&arguments, output),
             Self::Explain(arguments) => explain::run(&arguments, output),
             Self::Resolve(arguments) => resolve::run(&arguments, output),
+            #[cfg(feature = "sockets")]
+            Self::Sockets(arguments) => sockets::run(&arguments, output),
             Self::Dump(arguments) => dump::run(&arguments, output),
             Self::Bench(arguments) => bench::run(&arguments, output),
+            Self::Completions(arguments) => completions::run(&arguments, output),
+            Self::Man(arguments) => man::run(&arguments, output),
         }
     }
 }

@@ -8,6 +8,8 @@
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
+#[cfg(feature = "sockets")]
+use std::io::IsTerminal as _;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value};
@@ -133,6 +135,31 @@ impl Output {
             .write_all(line.as_bytes())
             .and_then(|()| self.to.flush())
             .map_err(closed)
+    }
+
+    /// A whole file, as it is: it was made by this program.
+    ///
+    /// # Errors
+    /// As [`line`](Self::line).
+    pub(crate) fn file(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.to.write_all(bytes).map_err(closed)
+    }
+
+    /// Makes room for a view that is drawn again: clears the terminal, leaves a line free anywhere else.
+    ///
+    /// # Errors
+    /// As [`line`](Self::line).
+    #[cfg(feature = "sockets")]
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
+        if self.format.json {
+            return Ok(());
+        }
+        let room: &[u8] = if io::stdout().is_terminal() {
+            b"\x1b[H\x1b[2J"
+        } else {
+            b"\n"
+        };
+        self.to.write_all(room).map_err(closed)
     }
 
     /// The last event of a command that failed.

@@ -11,6 +11,7 @@
 #[path = "../resolver_loop/certificates.rs"]
 mod certificates;
 mod escape;
+mod installed;
 mod limits;
 mod reflect;
 mod relay;
@@ -19,4 +20,5 @@ mod routes;
 mod server;
 #[path = "../resolver_loop/serving.rs"]
 mod serving;
+mod sockets;
 mod streams;

@@ -57,6 +57,25 @@ fn a_session_is_an_event_and_the_stream_stays_valid() {
 }
 
 #[test]
+fn a_backend_has_a_name_and_totals_are_said() {
+    let backend = Backend::start("one");
+    let to = format!("tcp://localhost:{}", backend.at.port());
+    let words = ["--stats", "0.1", "--listen", "127.0.0.1:0", "--to", &to];
+    let relay = Relay::start(&words, 1);
+    // Its addresses may not be there yet: then there is no session.
+    sockeye_tests::wait::until("a session", PATIENCE, || {
+        let mut client = relay.client();
+        let mut name = [0; 4];
+        client.read_exact(&mut name).is_ok_and(|()| &name == b"one\n")
+    });
+    let line = relay.says(" ended");
+    assert!(
+        line.contains("sessions open") && line.contains("of 1 backends up"),
+        "{line}"
+    );
+}
+
+#[test]
 fn quiet_is_quiet_about_sessions() {
     let backend = Backend::start("one");
     let relay = Relay::start(&["-q", "--listen", "127.0.0.1:0", "--to", &backend.to()], 1);
@@ -79,7 +98,7 @@ fn unix_sockets_on_both_sides() {
         format!("unix:{}", text_of(&back)),
     );
     let relay = Relay::start(&["--listen", &from, "--to", &to], 1);
-    assert_eq!(relay.at, std::slice::from_ref(&from));
+    assert_eq!(relay.at[0], from);
     let mut client = UnixStream::connect(&front).expect("a connection");
     client.write_all(b"over two paths").expect("it takes them");
     client.shutdown(std::net::Shutdown::Write).expect("an end");
@@ -125,21 +144,16 @@ fn datagrams_beside_streams() {
     let stream = client_of(relay.addr(1));
     assert_eq!(name_from(&stream), "one");
     finish(stream);
+    assert!(relay.logs().starts_with("tcp://"), "the stream's");
     let mut relay = relay;
     relay.running.signal(libc::SIGTERM);
     relay.says("1 session may go on");
     relay.running.signal(libc::SIGTERM);
     assert_eq!(relay.running.wait(PATIENCE).code(), Some(0));
-    let mut lines = relay.running.lines_so_far();
-    lines.sort();
     let own = client.local_addr().expect("an address");
     let flow = format!("{} {own} -> {udp}: 3 bytes in, 6 out, ", relay.at[0]);
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.starts_with(&flow) && line.ends_with("drained")),
-        "{lines:?}"
-    );
+    let line = relay.logs();
+    assert!(line.starts_with(&flow) && line.ends_with("drained"), "{line}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::output::Format;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:\n\
-\x20 sockeye relay --listen 127.0.0.1:8080 --to 127.0.0.1:80 --to unix:/run/web.sock --balance least-sessions\n\
+\x20 sockeye relay --listen 127.0.0.1:8080 --to 127.0.0.1:80 unix:/run/web.sock --balance source\n\
 \x20 sockeye relay --listen tls://127.0.0.1:8443 --cert cert.pem --key key.pem --to tcp://127.0.0.1:80\n\
 \x20 sockeye relay --listen udp://127.0.0.1:5353 --to udp://127.0.0.1:53\n\
 \x20 sockeye relay --listen unix:/run/api.sock --to tls://api.example.org:443 --check connect\n\
@@ -30,8 +30,8 @@ A file has the same and more: several pools, routes by server name (SNI), weight
 \x20 key = \"key.pem\"\n\n\
 SIGHUP reads the file and the certificates again; no session is lost, and what cannot be taken over changes nothing.\n\
 SIGTERM and SIGINT end: new clients are refused, sessions have --drain-timeout, a second signal ends them at once.\n\
-Sockets that systemd has opened are --listen fd:NAME (tls://fd:NAME under TLS), or in a file the listeners with their\n\
-addresses. With NOTIFY_SOCKET (Type=notify) it says when it is ready, reloads and ends.\n\
+Sockets that systemd has opened: --listen fd:NAME, or tls://fd:NAME under TLS; in a file, the listeners at their addresses.\n\
+With NOTIFY_SOCKET (Type=notify) it tells when it is ready, reloads and ends.\n\
 Each session is a line on stdout once it is over.")]
 pub(crate) struct Arguments {
     /// Where clients come in: tcp://127.0.0.1:8080 or 127.0.0.1:8080 (port 0: any free one, which is printed), udp://[::1]:5353,
@@ -94,7 +94,7 @@ pub(crate) struct Arguments {
     /// Seconds that sessions have to end after SIGTERM or SIGINT; 0: none
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS", value_parser = crate::probing::interval)]
     pub(super) drain_timeout: f64,
-    /// A line about everything on stderr every so many seconds
+    /// A line of totals on stderr at this interval
     #[arg(long, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
     pub(super) stats: Option<f64>,
     /// No line a session

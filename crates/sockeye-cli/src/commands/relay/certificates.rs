@@ -21,7 +21,8 @@ pub(super) struct Tables {
 pub(super) struct Server {
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
-    /// Protocols that are offered, such as `h2`; none: whatever the client wants.
+    /// Protocols that are offered, such as `h2`; none: ALPN is not answered.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS asks for it"))]
     #[serde(default)]
     pub(super) alpn: Vec<String>,
 }
