@@ -111,7 +111,7 @@ impl Cache {
     }
 
     /// The same by the parts of a question.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&mut self, name: &Name, record_type: RecordType, now: Duration) -> Option<Hit> {
         let place = self.place(self.hash(name, record_type), name, record_type)?;
         let entry = self.entries.get(place as usize)?.as_ref()?;
