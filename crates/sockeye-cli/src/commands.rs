@@ -7,6 +7,7 @@
 mod bench;
 mod completions;
 mod connect;
+mod doctor;
 mod dump;
 mod explain;
 mod man;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Dump(dump::Arguments),
     /// Measure TCP, UDP and raw IP over the loopback
     Bench(bench::Arguments),
+    /// Say what this machine allows, and which command changes it
+    Doctor(doctor::Arguments),
     /// Print the completions of a shell
     Completions(completions::Arguments),
     /// Print the manual page, or write one for each command
@@ -75,6 +78,7 @@ impl Command {
             Self::Sockets(arguments) => arguments.format,
             Self::Dump(arguments) => arguments.format,
             Self::Bench(arguments) => arguments.format,
+            Self::Doctor(arguments) => arguments.format,
         }
     }
 
@@ -97,6 +101,7 @@ impl Command {
             Self::Sockets(arguments) => sockets::run(&arguments, output),
             Self::Dump(arguments) => dump::run(&arguments, output),
             Self::Bench(arguments) => bench::run(&arguments, output),
+            Self::Doctor(arguments) => doctor::run(&arguments, output),
             Self::Completions(arguments) => completions::run(&arguments, output),
             Self::Man(arguments) => man::run(&arguments, output),
         }

@@ -98,9 +98,12 @@ impl Output {
         if self.format.json {
             return Ok(());
         }
-        let mut text = String::new();
+        let (mut text, mut one) = (String::new(), String::new());
         for line in lines {
-            text.push_str(&escaped(&line.to_string()));
+            one.clear();
+            // Writing to a String fails only where the value itself says so.
+            let _ = write!(one, "{line}");
+            text.push_str(&escaped(&one));
             text.push('\n');
         }
         self.to

@@ -10,6 +10,7 @@
 
 #[path = "../resolver_loop/certificates.rs"]
 mod certificates;
+mod doctor;
 mod escape;
 mod installed;
 mod limits;

@@ -245,7 +245,7 @@ fn take(arguments: &Arguments, wanted: &Wanted, filter: &Filter, json: bool) -> 
     snapshot
         .sockets
         .retain(|socket| wanted.states.contains(&socket.state) && filter.takes(socket, holders));
-    snapshot.sockets.sort_by_key(|socket| {
+    snapshot.sockets.sort_by_cached_key(|socket| {
         let place = match socket.local {
             Side::Ip(ip, port) => Some((port, ip)),
             _ => None,

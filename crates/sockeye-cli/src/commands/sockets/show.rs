@@ -1,5 +1,6 @@
 //! The sockets as a table, as events, as counts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -40,62 +41,91 @@ pub(super) fn sockets(
     Ok(())
 }
 
-fn table(shown: &[Socket], snapshot: &Snapshot, info: bool, interfaces: &mut Interfaces) -> Vec<String> {
+/// The head and a line for each socket. There may be many: a line is made when it is printed, and nothing is kept but the
+/// texts whose width counts.
+fn table(
+    shown: &[Socket],
+    snapshot: &Snapshot,
+    info: bool,
+    interfaces: &mut Interfaces,
+) -> impl Iterator<Item = String> {
     let mut widths = HEAD.map(str::len);
-    let mut cells = Vec::with_capacity(shown.len());
+    let mut places = Vec::with_capacity(shown.len());
     for socket in shown {
         // Escaped here already, so that the columns stay in line.
-        let place = |side: &Side, interfaces: &mut Interfaces| {
-            escaped(&socket::text(socket, side, interfaces)).into_owned()
+        let mut place = |side: &Side| {
+            let text = socket::text(socket, side, interfaces);
+            match escaped(&text) {
+                Cow::Owned(safe) => safe,
+                Cow::Borrowed(_) => text,
+            }
         };
-        let row = [
-            socket.recv_queue.to_string(),
-            socket.send_queue.to_string(),
-            place(&socket.local, interfaces),
-            place(&socket.peer, interfaces),
+        let [local, peer] = [place(&socket.local), place(&socket.peer)];
+        let lengths = [
+            socket.kind.name().len(),
+            socket.state.name().len(),
+            digits(socket.recv_queue),
+            digits(socket.send_queue),
+            local.chars().count(),
+            peer.chars().count(),
         ];
-        let names = [socket.kind.name(), socket.state.name()];
-        let lengths = names
-            .iter()
-            .map(|name| name.len())
-            .chain(row.iter().map(|cell| cell.chars().count()));
         for (width, length) in widths.iter_mut().zip(lengths) {
             *width = length.max(*width);
         }
-        cells.push((socket, names, row));
+        places.push([local, peer]);
     }
-    let [
-        kind_width,
-        state_width,
-        receive_width,
-        send_width,
-        local_width,
-        peer_width,
-        _,
-    ] = widths;
-    let line = |[kind, state]: [&str; 2], [receive, send, local, peer]: [&str; 4], who: &str| {
-        let line = format!(
-            "{kind:kind_width$}  {state:state_width$}  {receive:>receive_width$}  {send:>send_width$}  \
-             {local:local_width$}  {peer:peer_width$}  {who}"
-        );
-        line.trim_end().to_owned()
-    };
     let [kind, state, receive, send, local, peer, who] = HEAD;
-    let mut lines = vec![line([kind, state], [receive, send, local, peer], who)];
-    for (socket, names, row) in cells {
+    let head = line(&widths, [kind, state, receive, send, local, peer], who);
+    let rows = shown.iter().zip(places).flat_map(move |(socket, [local, peer])| {
         let who = snapshot
             .holders
             .as_ref()
             .map_or_else(String::new, |holders| processes(socket, holders));
-        lines.push(line(names, row.each_ref().map(String::as_str), &who));
-        if info {
-            let details = details(socket, snapshot);
-            if !details.is_empty() {
-                lines.push(format!("    {}", details.join(", ")));
-            }
-        }
+        let (receive, send) = (socket.recv_queue.to_string(), socket.send_queue.to_string());
+        let names = [socket.kind.name(), socket.state.name()];
+        let cells = [names[0], names[1], &receive, &send, &local, &peer];
+        let details = if info {
+            details(socket, snapshot)
+        } else {
+            Vec::new()
+        };
+        let second = (!details.is_empty()).then(|| format!("    {}", details.join(", ")));
+        std::iter::once(line(&widths, cells, &who)).chain(second)
+    });
+    std::iter::once(head).chain(rows)
+}
+
+fn digits(number: u32) -> usize {
+    number.checked_ilog10().map_or(1, |last| last as usize + 1)
+}
+
+/// By hand: with thousands of sockets the widths of `format!` are a good part of the time.
+fn line(widths: &[usize; 7], cells: [&str; 6], who: &str) -> String {
+    const BLANKS: &str = "                                ";
+    let mut line = String::with_capacity(widths.iter().sum::<usize>() + who.len() + 12);
+    for ((index, cell), width) in cells.into_iter().enumerate().zip(widths) {
+        let length = if cell.is_ascii() {
+            cell.len()
+        } else {
+            cell.chars().count()
+        };
+        let room = width.saturating_sub(length);
+        let (before, after) = if matches!(index, 2 | 3) {
+            (room, 0)
+        } else {
+            (0, room)
+        };
+        let fill = |line: &mut String, count: usize| match BLANKS.get(..count) {
+            Some(blanks) => line.push_str(blanks),
+            None => line.extend(std::iter::repeat_n(' ', count)),
+        };
+        fill(&mut line, before);
+        line.push_str(cell);
+        fill(&mut line, after + 2);
     }
-    lines
+    line.push_str(who);
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// `4711/nginx`, the first of them.

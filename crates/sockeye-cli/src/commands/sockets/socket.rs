@@ -1,7 +1,7 @@
 //! A socket of this machine as the kernel describes it: type, state, queues, addresses. Where it comes from is not here.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use sockeye::endpoint::Transport;
@@ -213,22 +213,25 @@ pub(super) fn text(socket: &Socket, side: &Side, interfaces: &mut Interfaces) ->
             let has_zone = socket.interface != 0
                 && (std::ptr::eq(side, &socket.local)
                     || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
-            let zone: Cow<'_, str> = if has_zone {
-                format!("%{}", interfaces.name(socket.interface)).into()
-            } else {
-                "".into()
+            let mut text = String::with_capacity(24);
+            // Writing to a String does not fail. Most have neither zone nor protocol: the short way first.
+            let _ = match ip {
+                IpAddr::V4(ip) => write!(text, "{ip}"),
+                IpAddr::V6(ip) => write!(text, "[{ip}"),
             };
-            let port: Cow<'_, str> = match (socket.kind, port) {
-                (Kind::Raw(protocol), _) if std::ptr::eq(side, &socket.local) => {
-                    Transport::Ip(protocol).to_string().into()
-                }
-                (_, 0) => "*".into(),
-                (_, port) => port.to_string().into(),
-            };
-            match ip {
-                IpAddr::V4(ip) => format!("{ip}{zone}:{port}"),
-                IpAddr::V6(ip) => format!("[{ip}{zone}]:{port}"),
+            if has_zone {
+                text.push('%');
+                text.push_str(interfaces.name(socket.interface));
             }
+            text.push_str(if ip.is_ipv6() { "]:" } else { ":" });
+            let _ = match (socket.kind, port) {
+                (Kind::Raw(protocol), _) if std::ptr::eq(side, &socket.local) => {
+                    write!(text, "{}", Transport::Ip(protocol))
+                }
+                (_, 0) => write!(text, "*"),
+                (_, port) => write!(text, "{port}"),
+            };
+            text
         }
         Side::Path(path) => String::from_utf8_lossy(path).into_owned(),
         Side::Abstract(name) => format!("@{}", String::from_utf8_lossy(name)),
