@@ -31,6 +31,10 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 /// When the program does not build or run, or a file cannot be written.
+#[expect(
+    clippy::print_stdout,
+    reason = "the list of what is installed is this command's data"
+)]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let built = match &arguments.program {
         Some(program) => program.clone(),
