@@ -314,6 +314,47 @@ fn info_says_what_the_connection_has_carried() {
 }
 
 #[test]
+fn it_says_that_the_processes_of_others_were_not_seen() {
+    let setpriv = Need::Program {
+        name: "setpriv",
+        package: "util-linux",
+    };
+    // Only root can become somebody else.
+    if !require(&[setpriv, Need::NetAdmin])
+        || !std::path::Path::new("/proc/1/fd")
+            .read_dir()
+            .is_ok_and(|mut fds| fds.next().is_some())
+    {
+        return;
+    }
+    // Where anybody can start it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), mode).expect("ours");
+    let copy = folder.path().join("sockeye");
+    std::fs::copy(program::sockeye(), &copy).expect("copied");
+    let streams = Streams::new("127.0.0.1:0");
+    let port = port(streams.listener.local_addr().expect("its address"));
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["sockets", "-ta", "--json", "--port", &port]);
+    let output = program::output(&mut command, PATIENCE);
+    assert!(
+        output.stderr.contains("of other users could not be seen"),
+        "{}",
+        output.stderr
+    );
+    let events = parsed(&output);
+    assert_eq!(
+        find(&events, &streams.accepted)["processes"],
+        Value::Array(Vec::new())
+    );
+    assert!(events.last().expect("an end")["hidden_processes"].as_u64() > Some(0));
+}
+
+#[test]
 fn a_summary_counts_by_type_and_state() {
     let name = "sockets::a_summary_counts_by_type_and_state";
     if !require(&[Need::Namespaces]) || !netns::enter(name, |_| {}) {

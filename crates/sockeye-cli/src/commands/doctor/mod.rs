@@ -20,6 +20,7 @@ use crate::output::{Format, Output};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Ends with 1 if there is a warning. Nothing is changed: the commands that it shows are for you to run.\n\
+setcap replaces what a program had before: join several names with commas.\n\
 \n\
 Examples:\n\
 \x20 sockeye doctor\n\
