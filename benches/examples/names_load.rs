@@ -84,10 +84,10 @@ fn event_loop(shape: Shape) -> Result<String, Error> {
         max_entries: 0,
         ..options.cache
     };
-    events.set_names(NameSource::Dns(DnsConfig {
+    events.set_names(NameSource::Dns(Box::new(DnsConfig {
         options,
         ..DnsConfig::default()
-    }));
+    })));
     let mut asked = 0;
     let mut ask = |events: &mut EventLoop| -> Result<(), Error> {
         let name: Name = name(asked).parse()?;
