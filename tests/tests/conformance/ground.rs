@@ -164,19 +164,28 @@ impl<'a, B: Backend> Ground<'a, B> {
     }
 
     pub(crate) fn register(&mut self, name: Name) {
-        let socket = match &mut self.sockets[name] {
-            Socket::Listener(listener) => SocketRef::Listener(listener),
-            Socket::Stream(stream) => SocketRef::Stream(stream),
-            Socket::Datagram(socket) => SocketRef::Datagram(socket),
-            Socket::Packet(socket) => SocketRef::Packet(socket),
-            Socket::Gone => return,
-        };
-        if let Err(error) = self.backend.register(socket, Token::from_u64(name as u64)) {
-            self.log.push(format!("{name} register {}", named(&error)));
-        }
+        self.poller(name, "register", |backend, socket| {
+            backend.register(socket, Token::from_u64(name as u64))
+        });
     }
 
     pub(crate) fn deregister(&mut self, name: Name) {
+        self.poller(name, "deregister", Backend::deregister);
+    }
+
+    /// Messages of a socket wait for room from now on.
+    pub(crate) fn watch_writable(&mut self, name: Name) {
+        self.poller(name, "watch", |backend, socket| {
+            backend.watch_writable(socket, Token::from_u64(name as u64), true)
+        });
+    }
+
+    fn poller(
+        &mut self,
+        name: Name,
+        what: &str,
+        ask: impl FnOnce(&mut B, SocketRef<'_, B>) -> std::io::Result<()>,
+    ) {
         let socket = match &mut self.sockets[name] {
             Socket::Listener(listener) => SocketRef::Listener(listener),
             Socket::Stream(stream) => SocketRef::Stream(stream),
@@ -184,8 +193,8 @@ impl<'a, B: Backend> Ground<'a, B> {
             Socket::Packet(socket) => SocketRef::Packet(socket),
             Socket::Gone => return,
         };
-        if let Err(error) = self.backend.deregister(socket) {
-            self.log.push(format!("{name} deregister {}", named(&error)));
+        if let Err(error) = ask(&mut self.backend, socket) {
+            self.log.push(format!("{name} {what} {}", named(&error)));
         }
     }
 

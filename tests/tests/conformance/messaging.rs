@@ -580,6 +580,8 @@ pub(crate) fn a_datagram_is_an_event<B: Backend>(g: &mut Ground<'_, B>) {
 
 pub(crate) fn a_socket_is_writable_at_once<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, ..) = two(g);
+    // A backend need not tell before somebody waits for room.
+    g.watch_writable(a);
     g.flags_at(a, WRITABLE);
 }
 
