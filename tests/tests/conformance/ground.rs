@@ -184,7 +184,7 @@ impl<'a, B: Backend> Ground<'a, B> {
         &mut self,
         name: Name,
         what: &str,
-        ask: impl FnOnce(&mut B, SocketRef<'_, B>) -> std::io::Result<()>,
+        ask: impl FnOnce(&mut B, SocketRef<'_, B>) -> io::Result<()>,
     ) {
         let socket = match &mut self.sockets[name] {
             Socket::Listener(listener) => SocketRef::Listener(listener),
