@@ -133,7 +133,7 @@ impl Engine {
             return Err(StartError::Busy);
         }
         self.stats.lookups += 1;
-        let alone = !request.search || self.options.search.is_empty();
+        let alone = !request.search || (self.options.search.is_empty() && !self.options.no_tld_query);
         if let Wanted::Records(record_type) = request.wanted
             && alone
             && !request.fresh

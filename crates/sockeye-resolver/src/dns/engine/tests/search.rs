@@ -125,3 +125,18 @@ fn a_single_label_is_not_asked_alone_where_that_is_forbidden() {
     assert_eq!(world.event().result.unwrap().origin, Origin::Hosts);
     world.none();
 }
+
+/// What is kept of a name of one label does not let it pass either.
+#[test]
+fn a_single_label_that_is_kept_is_still_not_a_name_to_try() {
+    let mut options = DnsOptions::with_servers([at(FIRST)]);
+    options.no_tld_query = true;
+    let mut world = World::new(options);
+    world.ask("test", RecordType::A);
+    let asked = world.only();
+    world.reply(&asked, &asked.with_a([192, 0, 2, 1]));
+    assert_eq!(world.ips(), ["192.0.2.1"]);
+    let request = Request::records(name("test"), RecordType::A).with_search();
+    world.engine.lookup(world.now, request).unwrap();
+    assert_eq!(world.event().result.unwrap_err(), QueryError::SingleLabel);
+}
