@@ -103,16 +103,7 @@ impl Client {
     pub(crate) fn set_source(&mut self, host: &mut dyn Host, source: NameSource) {
         self.source = source;
         self.files = None;
-        let now = since_origin(host.now());
-        let (way, config) = self.choose(host);
-        self.way = way;
-        match (&mut self.engine, config) {
-            (Some(engine), config) => {
-                engine.set_local_names(config.local);
-                engine.reconfigure(now, config.options);
-            }
-            (None, config) => self.engine = Some(started(host, config)),
-        }
+        self.configure(host);
     }
 
     pub(crate) fn set_tls(&mut self, connect: TlsConnect) {
@@ -122,18 +113,24 @@ impl Client {
     /// Reads what says who is asked, where that has not been done or has changed.
     fn prepare(&mut self, host: &mut dyn Host) {
         let now = since_origin(host.now());
-        if self.engine.is_none() {
-            let (way, config) = self.choose(host);
-            self.way = way;
-            self.engine = Some(started(host, config));
-        } else if let Some(files) = &mut self.files
-            && files.reload_if_changed(now)
-            && let Some(engine) = &mut self.engine
-        {
-            let config = DnsConfig::of(files.names());
-            self.way = files.names().way();
-            engine.set_local_names(config.local);
-            engine.reconfigure(now, config.options);
+        let files = self.files.as_mut();
+        let changed = files.is_some_and(|files| files.reload_if_changed(now));
+        if self.engine.is_none() || changed {
+            self.configure(host);
+        }
+    }
+
+    /// Takes over what says who is asked: by a new engine, or by the one that there is.
+    fn configure(&mut self, host: &mut dyn Host) {
+        let now = since_origin(host.now());
+        let (way, config) = self.choose(host);
+        self.way = way;
+        match &mut self.engine {
+            Some(engine) => {
+                engine.set_local_names(config.local);
+                engine.reconfigure(now, config.options);
+            }
+            None => self.engine = Some(started(host, config)),
         }
     }
 
@@ -160,12 +157,6 @@ impl Client {
     /// Who is asked for the addresses of a target.
     pub(crate) fn way(&mut self, host: &mut dyn Host) -> &Way {
         self.prepare(host);
-        if matches!(self.source, NameSource::System) {
-            // Files that have changed do not change what was chosen.
-            self.way = Way::System {
-                because: "it was chosen".to_owned(),
-            };
-        }
         &self.way
     }
 

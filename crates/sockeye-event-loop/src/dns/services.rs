@@ -1,7 +1,5 @@
 //! The two services that own the sockets of the client.
 
-use std::io;
-
 use sockeye_socket::QueueEntry;
 
 use super::client::{Shared, pump};
@@ -13,7 +11,8 @@ use crate::service::{DatagramService, StreamService};
 use crate::stream::Stream;
 use crate::time::Time;
 
-/// Questions and answers by datagrams.
+/// Datagrams to and from the name servers. Errors of a receive are left alone: the error queue names the server that each of
+/// them concerns.
 #[derive(Debug)]
 pub(crate) struct DnsDatagrams(pub(crate) Shared);
 
@@ -50,11 +49,6 @@ impl DatagramService for DnsDatagrams {
             });
             pump(&self.0, socket.host());
         }
-    }
-
-    fn on_recv_error(&mut self, socket: &mut Datagrams<'_>, error: io::Error) {
-        // Which server it was the error queue says.
-        let _ = (socket, error);
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
