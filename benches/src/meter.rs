@@ -5,15 +5,20 @@
 
 use std::io;
 
-/// Nanoseconds that the threads of a process have spent on a CPU, in user space and in the kernel.
+/// Nanoseconds that the threads of a process have spent on a CPU, in user space and in the kernel; those of threads that
+/// have ended are not in it.
 ///
 /// # Errors
 /// When there is no such process.
 pub fn cpu_ns(pid: u32) -> io::Result<u64> {
     let mut sum = 0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        sum += number(text.split_whitespace().next())?;
+        match std::fs::read_to_string(thread?.path().join("schedstat")) {
+            Ok(text) => sum += number(text.split_whitespace().next())?,
+            // It has ended since the folder was read.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(sum)
 }
@@ -26,6 +31,11 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     Ok(number(line.and_then(|line| line.split_whitespace().next()))? * 1_024)
+}
+
+/// Whether there is no such thread any more: the file is not there, or it was opened just before (proc(5)).
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 fn number(word: Option<&str>) -> io::Result<u64> {
@@ -45,7 +55,8 @@ mod tests {
         let touched = std::hint::black_box(vec![1_u8; 64 << 20]);
         assert!(touched.iter().map(|byte| u64::from(*byte)).sum::<u64>() == 64 << 20);
         assert!(resident_bytes(pid).unwrap() >= memory + (60 << 20));
-        // The kernel adds up at each tick and each switch: one of them has to pass.
+        // The kernel adds up at each tick and each switch: one of them has to pass. A thread of another test may end
+        // meanwhile, and what it has spent goes with it.
         while cpu_ns(pid).unwrap() == before {
             std::thread::yield_now();
         }
