@@ -729,8 +729,11 @@ fn hex(bytes: &[u8]) -> String {
 /// Starts a capture and waits until it runs.
 fn capture(namespace: &Namespace, interface: &str, path: &Path) -> Running {
     let mut command = namespace.command("tcpdump");
+    // The kernel keeps a slot of the snapshot's length for each packet that waits: by default ten of them, which a burst
+    // fills while tcpdump has no CPU.
     command
-        .args(["-i", interface, "-U", "--immediate-mode", "-Z", "root", "-w"])
+        .args(["-i", interface, "-s", "8192", "-B", "16384"])
+        .args(["-U", "--immediate-mode", "-Z", "root", "-w"])
         .arg(path);
     let running = Running::start(&mut command);
     wait::until("tcpdump to listen", LIMIT, || {
