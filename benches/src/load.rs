@@ -93,7 +93,9 @@ fn run<S: Read + Write + Source>(
     exchange(&mut poll, &mut connections, &payload, shape.messages)?;
     Ok(Measured {
         time: begun.elapsed(),
-        cpu_ns: cpu_ns()?.zip(before).map(|(after, before)| after.saturating_sub(before)),
+        cpu_ns: cpu_ns()?
+            .zip(before)
+            .map(|(after, before)| after.saturating_sub(before)),
     })
 }
 

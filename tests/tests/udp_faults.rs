@@ -5,13 +5,13 @@ mod udp_common;
 use std::time::{Duration, SystemTime};
 
 use sockeye::socket::{ZeroCopyBuffer, options};
-use sockeye::udp::{Cause, Fault, Outgoing, PathMtu, QueueEntry, SendBatch, UdpOptions, UdpSocket};
+use sockeye::udp::{Cause, Fault, Outgoing, PathMtu, QueueEntry, SendBatch, UdpOptions};
 use sockeye_tests::netns;
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait;
 use udp_common::{
-    PATIENCE, Path, addr, assert_empty, bind, closed_port, ip, recv_datagrams, recv_entry, recv_error,
-    recv_payload, v4_pair,
+    PATIENCE, Path, addr, assert_empty, bind, close_to_others, closed_port, ip, recv_datagrams, recv_entry,
+    recv_error, recv_payload, v4_pair,
 };
 
 fn with_error_queue() -> UdpOptions {
@@ -42,14 +42,14 @@ fn a_refusal_on_a_connected_socket_is_told_once_and_not_of_the_datagram_at_hand(
     let peer = bind("127.0.0.1:0").unwrap();
     let to = peer.local_addr().unwrap();
     sender.connect(to).unwrap();
-    drop(peer);
+    close_to_others(&peer);
     sender.send_msg(&Outgoing::connected(b"refused")).unwrap();
     let error = sender.send_msg(&Outgoing::connected(b"not sent")).unwrap_err();
     assert_eq!(error.fault(), Fault::Refused);
     assert!(!error.concerns_this_datagram());
 
     // The peer is back: the datagram at hand is as good as before, and sending it again succeeds.
-    let peer = UdpSocket::bind(to).unwrap();
+    peer.connect(sender.local_addr().unwrap()).unwrap();
     sender.send_msg(&Outgoing::connected(b"sent again")).unwrap();
     assert_eq!(recv_payload(&peer), b"sent again");
     assert_empty(&peer);
@@ -61,11 +61,11 @@ fn a_batch_stops_at_a_refusal_and_goes_on_from_the_same_datagram() {
     let peer = bind("127.0.0.1:0").unwrap();
     let to = peer.local_addr().unwrap();
     sender.connect(to).unwrap();
-    drop(peer);
+    close_to_others(&peer);
     sender.send(b"refused").unwrap();
     let payloads: Vec<_> = (0..10u8).map(|i| vec![i; 10]).collect();
     let mut batch = SendBatch::new(16);
-    let peer = UdpSocket::bind(to).unwrap();
+    peer.connect(sender.local_addr().unwrap()).unwrap();
     let report = batch.send_with(&sender, 0..10, |i| Outgoing::connected(&payloads[i]));
     assert_eq!((report.count, report.error.unwrap().fault()), (0, Fault::Refused));
     assert_eq!(

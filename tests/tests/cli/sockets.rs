@@ -46,6 +46,11 @@ fn parsed(output: &program::Output) -> Vec<Value> {
     events
 }
 
+/// Runs the rest of a test in a namespace of its own, see `netns::enter`: sockets of others may have the same port.
+fn alone(name: &str) -> bool {
+    require(&[Need::Namespaces]) && netns::enter(name, |_| {})
+}
+
 /// As `/proc` numbers it.
 fn inode(socket: &impl AsFd) -> u64 {
     let link = format!("/proc/self/fd/{}", socket.as_fd().as_raw_fd());
@@ -144,6 +149,9 @@ fn streams_have_their_states_queues_ports_and_processes() {
 
 #[test]
 fn a_peer_that_has_closed_is_seen() {
+    if !alone("sockets::a_peer_that_has_closed_is_seen") {
+        return;
+    }
     let streams = Streams::new("127.0.0.1:0");
     drop(streams.client);
     let port = port(streams.listener.local_addr().expect("its address"));
@@ -233,6 +241,9 @@ fn raw_sockets_are_shown_with_their_protocol() {
 
 #[test]
 fn filters_leave_the_others_out() {
+    if !alone("sockets::filters_leave_the_others_out") {
+        return;
+    }
     let streams = Streams::new("127.0.0.1:0");
     let listener = streams.listener.local_addr().expect("its address");
     let client = streams.client.local_addr().expect("its address");
@@ -356,8 +367,7 @@ fn it_says_that_the_processes_of_others_were_not_seen() {
 
 #[test]
 fn a_summary_counts_by_type_and_state() {
-    let name = "sockets::a_summary_counts_by_type_and_state";
-    if !require(&[Need::Namespaces]) || !netns::enter(name, |_| {}) {
+    if !alone("sockets::a_summary_counts_by_type_and_state") {
         return;
     }
     let streams = Streams::new("127.0.0.1:0");
@@ -383,6 +393,9 @@ fn a_summary_counts_by_type_and_state() {
 
 #[test]
 fn a_view_is_drawn_again_and_bounded() {
+    if !alone("sockets::a_view_is_drawn_again_and_bounded") {
+        return;
+    }
     let streams = Streams::new("127.0.0.1:0");
     let port = port(streams.listener.local_addr().expect("its address"));
     let words = ["-ta", "--port", &port, "--watch", "0.01", "--rounds", "3"];

@@ -85,10 +85,19 @@ pub(crate) fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// An address of loopback at which nobody listens.
+/// An address of loopback at which nobody listens, until the process ends.
 pub(crate) fn closed_port() -> SocketAddr {
     let socket = UdpSocket::bind(addr("127.0.0.1:0")).unwrap();
-    socket.local_addr().unwrap()
+    close_to_others(&socket);
+    let at = socket.local_addr().unwrap();
+    // A port that is given back may be somebody's at once, or stay open for a while in a child that another test forks.
+    std::mem::forget(socket);
+    at
+}
+
+/// What others send to it is refused: a connected socket takes datagrams of its peer only, here itself.
+pub(crate) fn close_to_others(socket: &UdpSocket) {
+    socket.connect(socket.local_addr().unwrap()).unwrap();
 }
 
 /// The next message, within the deadline.
