@@ -8,7 +8,7 @@ use sockeye::probe::Cause;
 use sockeye::resolver::ResolveError;
 use sockeye::socket::{OpError, errno};
 
-use crate::output::{Output, is_closed, note};
+use crate::output::{Output, is_closed, warn};
 
 /// Said by `sockeye --help`.
 pub(crate) const HELP: &str = "\
@@ -16,6 +16,8 @@ Examples:
   sockeye bench
   sockeye serve echo --listen tcp://127.0.0.1:7007
   sockeye COMMAND --help       says the options of a command, with examples
+
+Environment: NO_COLOR no colours, SOCKEYE_LOG what to log, such as debug or sockeye_event_loop=debug.
 
 Exit status: 0 success, 1 negative result, 2 usage, 3 name resolution, 4 permission,
 5 I/O or protocol, 130 interrupted before there was any result.";
@@ -149,7 +151,7 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
             let message = describe(&error);
             // A closed stdout must not hide the error: stderr and the status still say it.
             let _ = output.failed(&message, exit);
-            note(format_args!("sockeye: {message}"));
+            warn(format_args!("sockeye: {message}"));
             exit.into()
         }
     }

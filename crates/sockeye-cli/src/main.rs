@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`commands`] | one module a subcommand: its arguments and `run` |
 //! | [`exit`] | every exit status, and which error gets which |
+//! | [`everywhere`] | the options of every command |
 //! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
 //! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
 //! | [`names`], [`signals`], [`arguments`] | what several commands share |
@@ -17,6 +18,7 @@
 
 mod arguments;
 mod commands;
+mod everywhere;
 mod exit;
 mod names;
 mod output;
@@ -28,7 +30,7 @@ mod signals;
 use std::borrow::Cow;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 use commands::Command;
 use output::{Output, escaped};
@@ -37,16 +39,44 @@ use output::{Output, escaped};
 #[derive(Debug, Parser)]
 #[command(name = "sockeye", version, after_help = exit::HELP)]
 struct Arguments {
+    #[command(flatten)]
+    everywhere: everywhere::Everywhere,
     #[command(subcommand)]
     command: Command,
 }
 
 fn main() -> ExitCode {
     // Usage errors end here with status 2, `--help` with 0.
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| wrong_usage(&error));
+    let color = wanted_color(std::env::args_os());
+    let matches = Arguments::command()
+        .color(color)
+        .try_get_matches()
+        .unwrap_or_else(|error| wrong_usage(&error));
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| wrong_usage(&error));
     let mut output = Output::stdout(arguments.command.format());
-    let result = arguments.command.run(&mut output);
+    let result = arguments
+        .everywhere
+        .apply()
+        .and_then(|()| arguments.command.run(&mut output));
     exit::finish(result, &mut output)
+}
+
+/// What `--color` says: help and errors about the command line are printed before the rest of it is understood.
+fn wanted_color(words: impl Iterator<Item = std::ffi::OsString>) -> clap::ColorChoice {
+    let mut follows = false;
+    for word in words {
+        let word = word.to_string_lossy();
+        let value = match word.strip_prefix("--color=") {
+            Some(value) => value,
+            None if follows => &*word,
+            None => {
+                follows = word == "--color";
+                continue;
+            }
+        };
+        return value.parse().unwrap_or_default();
+    }
+    clap::ColorChoice::Auto
 }
 
 /// Ends the program as clap does; whoever asked for events gets one, as of every other error.
@@ -71,7 +101,7 @@ fn wrong_usage(error: &clap::Error) -> ! {
     }
     // With the colours, as without them what looks like one in a word is gone too.
     for line in usage(&error.render().ansi().to_string(), &words) {
-        output::note(line);
+        output::warn(line);
     }
     std::process::exit(error.exit_code())
 }
@@ -99,13 +129,20 @@ fn usage(text: &str, words: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn colours_are_known_before_the_rest() {
+        let of = |words: &[&str]| wanted_color(words.iter().map(std::ffi::OsString::from));
+        assert_eq!(of(&["sockeye", "ping", "--color", "never"]), clap::ColorChoice::Never);
+        assert_eq!(of(&["sockeye", "--color=always", "ping"]), clap::ColorChoice::Always);
+        assert_eq!(of(&["sockeye", "--color"]), clap::ColorChoice::Auto);
+        assert_eq!(of(&["sockeye", "--color=red"]), clap::ColorChoice::Auto);
     }
 
     #[test]

@@ -4,13 +4,12 @@
 //! happens: a command that fails ends it with an `error` event.
 //!
 //! Much of what is printed came from outside: names, captures, arguments. Everything goes through [`escaped`] on its way
-//! to a person, here and in [`note`], so that no command can forget it; programs get the exact text.
+//! to a person, here, in [`note`] and in [`warn`], so that no command can forget it; programs get the exact text.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
-#[cfg(feature = "sockets")]
-use std::io::IsTerminal as _;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
@@ -38,6 +37,22 @@ impl Display for Closed {
 }
 
 impl std::error::Error for Closed {}
+
+/// How a verdict is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Doubtful,
+}
+
+impl Tone {
+    const fn color(self) -> anstyle::AnsiColor {
+        match self {
+            Self::Good => anstyle::AnsiColor::Green,
+            Self::Doubtful => anstyle::AnsiColor::Yellow,
+        }
+    }
+}
 
 /// Where a command's data goes.
 pub(crate) struct Output {
@@ -108,6 +123,26 @@ impl Output {
         }
         self.to
             .write_all(text.as_bytes())
+            .and_then(|()| self.to.flush())
+            .map_err(closed)
+    }
+
+    /// A line for people that begins with a verdict, in its colour where colours are wanted; nothing with `--json`.
+    ///
+    /// # Errors
+    /// As [`line`](Self::line).
+    pub(crate) fn verdict(&mut self, verdict: &str, tone: Tone, rest: impl Display) -> io::Result<()> {
+        if !has_colors() {
+            return self.line(format_args!("{verdict}{rest}"));
+        }
+        if self.format.json {
+            return Ok(());
+        }
+        let style = anstyle::Style::new().fg_color(Some(tone.color().into()));
+        let (verdict, rest) = (escaped(verdict), rest.to_string());
+        let line = format!("{style}{verdict}{style:#}{}\n", escaped(&rest));
+        self.to
+            .write_all(line.as_bytes())
             .and_then(|()| self.to.flush())
             .map_err(closed)
     }
@@ -187,11 +222,86 @@ impl Output {
     }
 }
 
-/// A line on stderr, escaped. That it cannot be written is no reason to do anything else: the status still says how the
-/// command ended.
+/// How the program talks, as [`everywhere`](crate::everywhere) has set it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// No notes.
+    pub(crate) quiet: bool,
+    /// Progress on stderr, where that is a terminal.
+    pub(crate) progress: bool,
+    pub(crate) color: clap::ColorChoice,
+}
+
+static MANNER: OnceLock<Manner> = OnceLock::new();
+
+/// Sets it for the process, once.
+pub(crate) fn set_manner(manner: Manner) {
+    // A second time would be a mistake of the program, which tests have: the first one stays.
+    let _ = MANNER.set(manner);
+}
+
+fn manner() -> Manner {
+    MANNER.get().copied().unwrap_or(Manner {
+        quiet: false,
+        progress: true,
+        color: clap::ColorChoice::Auto,
+    })
+}
+
+/// Whether `--quiet` was asked for.
+pub(crate) fn is_quiet() -> bool {
+    manner().quiet
+}
+
+/// Whether progress is to be shown on a terminal.
+pub(crate) fn shows_progress() -> bool {
+    manner().progress
+}
+
+/// Whether lines on stdout may have colours: `--color`, then NO_COLOR, then whether it is a terminal.
+pub(crate) fn has_colors() -> bool {
+    match manner().color {
+        clap::ColorChoice::Always => true,
+        clap::ColorChoice::Never => false,
+        clap::ColorChoice::Auto => {
+            std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+                && io::stdout().is_terminal()
+        }
+    }
+}
+
+/// A line on stderr that is good to know, escaped; nothing with `--quiet`.
 pub(crate) fn note(line: impl Display) {
+    if !is_quiet() {
+        warn(line);
+    }
+}
+
+/// A line on stderr that is not to be missed, escaped. That it cannot be written is no reason to do anything else: the
+/// status still says how the command ended.
+pub(crate) fn warn(line: impl Display) {
     let line = format!("{}\n", escaped(&line.to_string()));
     let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// Stderr for a log: each line escaped.
+#[cfg(feature = "log")]
+#[derive(Debug)]
+pub(crate) struct Notes;
+
+#[cfg(feature = "log")]
+impl Write for Notes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for line in String::from_utf8_lossy(bytes).lines() {
+            warn(line);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A text as one line that a terminal shows and does not obey: control characters (line feeds among them), and the

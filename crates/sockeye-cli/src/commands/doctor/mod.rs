@@ -15,7 +15,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::exit::Exit;
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, Tone};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -96,12 +96,20 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             meaning,
             command,
         } = finding;
-        let verdict = if *is_ok { "ok" } else { "warn" };
+        let (verdict, tone) = if *is_ok {
+            ("ok", Tone::Good)
+        } else {
+            ("warn", Tone::Doubtful)
+        };
         output.event(
             "finding",
             json!({ "name": name, "value": value, "verdict": verdict, "meaning": meaning, "command": command }),
         )?;
-        output.line(format_args!("{verdict:4}  {name:width$}  {value}: {meaning}"))?;
+        output.verdict(
+            &format!("{verdict:4}"),
+            tone,
+            format_args!("  {name:width$}  {value}: {meaning}"),
+        )?;
         if let Some(command) = command {
             output.line(format_args!("      {:width$}  $ {command}", ""))?;
         }
