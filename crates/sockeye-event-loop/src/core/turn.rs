@@ -437,6 +437,20 @@ impl<B: Backend> Core<B> {
         }
     }
 
+    /// Takes a connection of a Unix socket that was made elsewhere.
+    #[cfg(feature = "unix")]
+    pub(crate) fn adopt_unix(&mut self, service: u16, stream: sockeye_unix::UnixStream) -> Option<Token> {
+        if self.inner.connections() >= self.inner.options.max_connections {
+            return None;
+        }
+        let stream = self.inner.backend.adopt_unix(stream)?;
+        let token = self.inner.admit(stream, service)?;
+        self.inner.shared.stats.accepted += 1;
+        trace::accepted(token, None);
+        self.inner.shared.pending.push_back(Pending::Opened(token));
+        Some(token)
+    }
+
     /// Callbacks and work that waited until the present callback had returned.
     #[inline]
     pub(super) fn run_pending(&mut self) {
