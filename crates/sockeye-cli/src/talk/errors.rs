@@ -31,6 +31,9 @@ pub(crate) fn of_address(transport: Transport, error: io::Error, address: Socket
     if let Some(unreachable) = Unreachable::of(&error, address.ip()) {
         return anyhow!(unreachable);
     }
+    if transport != Transport::Tcp && error.kind() == io::ErrorKind::ConnectionRefused {
+        return anyhow!("Connection refused (the port is closed: no socket has it)");
+    }
     // For its advice, where the cause has a usual remedy.
     let peer = Endpoint::from_socket_addr(transport, address);
     anyhow!(OpError::new(Op::Connect, transport, error).with_peer(peer))
