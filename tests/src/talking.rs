@@ -211,7 +211,11 @@ impl Talking {
     /// # Panics
     /// When the child is gone.
     pub fn signal(&mut self, signal: i32) {
-        assert!(matches!(self.child.try_wait(), Ok(None)), "{} has ended", self.name);
+        assert!(
+            matches!(self.child.try_wait(), Ok(None)),
+            "{} has ended",
+            self.name
+        );
         let pid = i32::try_from(self.child.id()).expect("pids are positive i32");
         // SAFETY: kill takes two integers; the child was not reaped yet (line above), so the pid is its own.
         #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]

@@ -1,11 +1,15 @@
 //! `sockeye listen`: who has stdin and stdout, and for how long.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
 
 use sockeye_tests::pattern;
 use sockeye_tests::talking::{Talking, exchange, sockeye_with};
-use sockeye_tests::wait::PATIENCE;
+use sockeye_tests::wait::{self, PATIENCE};
+
+use crate::streams::unread;
 
 const MIB: usize = 1 << 20;
 
@@ -31,7 +35,7 @@ fn a_mib_each_way_over_every_kind_of_stream() {
 }
 
 #[test]
-fn messages_keep_their_boundaries_and_none_is_lost_while_stdout_is_blocked() {
+fn messages_of_unix_sockets_are_all_there_in_their_order() {
     for kind in ["--seqpacket", "--datagram"] {
         let name = format!("unix:@sockeye-messages{kind}-{}", std::process::id());
         let (mut here, address) = Talking::listen(&[&name, kind]);
@@ -43,6 +47,42 @@ fn messages_keep_their_boundaries_and_none_is_lost_while_stdout_is_blocked() {
         here.write(b"and back");
         assert_eq!(there.has(8), b"and back", "{kind}");
     }
+}
+
+#[test]
+fn while_nobody_reads_stdout_a_sender_of_datagrams_waits_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let mut command = sockeye_with(&["listen", "--datagram"]);
+    let mut child = command
+        .arg(format!("unix:{}", path.display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let sender = UnixDatagram::unbound().expect("a socket");
+    wait::until("the path", PATIENCE, || sender.connect(&path).is_ok());
+    sender.set_nonblocking(true).expect("a mode");
+    let sent = pattern(MIB);
+    let mut pieces = sent.chunks(8192);
+    let mut piece = pieces.next().expect("a piece");
+    let mut len = 0;
+    // Until the pipe is full and the kernel has no room either. It holds much less than a MiB.
+    wait::until("the sender to wait", PATIENCE, || match sender.send(piece) {
+        Ok(count) => {
+            len += count;
+            piece = pieces.next().expect("the sender waits before");
+            false
+        }
+        Err(error) => error.kind() == ErrorKind::WouldBlock && unread(&child) >= 48 * 1024,
+    });
+    let mut came = vec![0; len];
+    let mut stdout = child.stdout.take().expect("piped");
+    stdout.read_exact(&mut came).expect("its stdout");
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(came == sent[..len], "other bytes");
 }
 
 #[test]

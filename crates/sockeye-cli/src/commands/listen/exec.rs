@@ -315,7 +315,12 @@ impl StreamService for Executor {
     type Conn = ();
 
     fn on_open(&mut self, stream: &mut Stream<'_>) {
-        if self.roles.contains_key(&stream.id()) {
+        if let Some((number, role)) = self.roles.get(&stream.id()) {
+            let session = self.sessions.get(number);
+            // The peer may have ended before there was anybody to be told.
+            if *role == Role::Input && session.is_none_or(|session| session.peer_ended) {
+                stream.shutdown_write();
+            }
             return;
         }
         if !self.listening.allow.admits(stream.peer()) {

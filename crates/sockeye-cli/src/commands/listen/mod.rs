@@ -4,13 +4,13 @@ mod exec;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
-use sockeye::endpoint::{Address, Endpoint, NetSet, Scheme, Target, Transport, UnixName};
+use sockeye::endpoint::{Address, Endpoint, NetSet, Network, Scheme, Target, Transport, UnixName};
 use sockeye::event_loop::{
     EventLoop, ListenOptions, ListenerId, ServiceHandle, StreamOptions, StreamService, UnixListenOptions,
 };
@@ -101,12 +101,15 @@ fn address(text: &str) -> Result<Address, String> {
     })
 }
 
+/// Networks and addresses with commas between them.
 fn networks(text: &str) -> Result<NetSet, String> {
-    let networks: NetSet = text.parse().map_err(|error| format!("{error}"))?;
-    if networks.is_empty() {
-        return Err("nobody could come: give at least one network, such as 127.0.0.0/8".to_owned());
-    }
-    Ok(networks)
+    let network = |word: &str| match word.parse::<IpAddr>() {
+        Ok(ip) => Ok(Network::from(ip)),
+        Err(_) => word
+            .parse::<Network>()
+            .map_err(|error| format!("{word:?}: {error} (expected such as 127.0.0.1,192.0.2.0/24)")),
+    };
+    text.split(',').map(network).collect()
 }
 
 impl Arguments {
