@@ -15,14 +15,14 @@ pub(crate) struct Talking {
     /// End our side of the connection at the end of stdin, and go on receiving: what happens without it too (nc needs -N
     /// for it)
     #[arg(short = 'N', long, conflicts_with = "no_half_close")]
-    half_close: bool,
+    pub(super) half_close: bool,
     /// Leave our side of the connection open at the end of stdin (as nc without -N)
     #[arg(long)]
-    no_half_close: bool,
+    pub(super) no_half_close: bool,
     /// End so many seconds after the end of stdin, whatever the peer does (nc -q); without it `connect` to datagrams ends
     /// after a second of silence, streams with the peer
     #[arg(long, value_name = "SECONDS", value_parser = crate::probing::interval)]
-    linger: Option<f64>,
+    pub(super) linger: Option<f64>,
     /// Send stdin line by line: each line one message or one write
     #[arg(long)]
     pub(super) line: bool,

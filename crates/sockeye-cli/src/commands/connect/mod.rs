@@ -277,11 +277,11 @@ fn over_streams(arguments: &Arguments, request: ConnectRequest) -> anyhow::Resul
 fn over_udp(arguments: &Arguments, addresses: &[SocketAddr]) -> anyhow::Result<Option<End>> {
     let peer = *addresses.first().context("no address")?;
     let socket = udp_options(arguments).connect(arguments.source, peer);
-    let socket = socket.or_else(|error| {
+    let socket = socket.map_err(|error| {
         if arguments.source.is_some() || arguments.interface.is_some() {
-            return Err(error.into());
+            return error.into();
         }
-        Err(of_address(Transport::Udp, error.into(), peer))
+        of_address(Transport::Udp, error.into(), peer)
     });
     over_messages(arguments, Socket::Udp(socket?), message::UDP, Some(SILENCE))
 }
