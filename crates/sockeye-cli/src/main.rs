@@ -23,6 +23,7 @@ mod certificates;
 mod commands;
 mod exit;
 mod files;
+#[cfg(any(feature = "relay", feature = "tls"))]
 mod identity;
 mod names;
 mod output;

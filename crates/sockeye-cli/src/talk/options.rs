@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Limits;
 use crate::exit::Failure;
 use crate::files::{is_stdin, one_stdin};
+#[cfg(feature = "tls")]
 use crate::identity::Client;
 
 /// How stdin and stdout are carried.
@@ -108,6 +109,7 @@ impl Secrets {
         self.cert.is_some() || !self.alpn.is_empty()
     }
 
+    #[cfg(feature = "tls")]
     pub(crate) fn client(&self, ca: Option<PathBuf>, insecure: bool) -> Client {
         Client {
             ca,

@@ -19,6 +19,7 @@ use sockeye::udp::UdpOptions;
 use sockeye::unix::{UnixDatagram, UnixSeqpacketListener};
 
 use crate::exit::{Exit, Failure};
+#[cfg(feature = "tls")]
 use crate::identity::Server;
 use crate::names;
 use crate::output::{Format, Output, note};
