@@ -10,6 +10,7 @@ mod connect;
 mod doctor;
 mod dump;
 mod explain;
+mod listen;
 mod man;
 mod mtu;
 mod ping;
@@ -18,7 +19,7 @@ mod relay;
 mod resolve;
 mod serve;
 #[cfg(feature = "sockets")]
-mod sockets;
+pub(crate) mod sockets;
 mod trace;
 
 use clap::Subcommand;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Relay(relay::Arguments),
     /// Connect: stdin to the peer, the peer to stdout
     Connect(connect::Arguments),
+    /// Wait for a peer: stdin to it, it to stdout; or a command for each
+    Listen(listen::Arguments),
     /// Ask hosts whether they are there, and measure how far away
     Ping(ping::Arguments),
     /// Find the routers on the way to a host
@@ -68,7 +71,9 @@ impl Command {
             Self::Serve(arguments) => arguments.format,
             #[cfg(feature = "relay")]
             Self::Relay(arguments) => arguments.format,
-            Self::Connect(_) | Self::Completions(_) | Self::Man(_) => Format::default(),
+            Self::Connect(arguments) => arguments.format,
+            Self::Listen(arguments) => arguments.format,
+            Self::Completions(_) | Self::Man(_) => Format::default(),
             Self::Ping(arguments) => arguments.format,
             Self::Trace(arguments) => arguments.format,
             Self::Mtu(arguments) => arguments.format,
@@ -92,6 +97,7 @@ impl Command {
             #[cfg(feature = "relay")]
             Self::Relay(arguments) => relay::run(&arguments, output),
             Self::Connect(arguments) => connect::run(&arguments, output),
+            Self::Listen(arguments) => listen::run(&arguments, output),
             Self::Ping(arguments) => ping::run(&arguments, output),
             Self::Trace(arguments) => trace::run(&arguments, output),
             Self::Mtu(arguments) => mtu::run(&arguments, output),

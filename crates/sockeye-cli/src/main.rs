@@ -7,6 +7,8 @@
 //! | [`everywhere`] | the options of every command |
 //! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
 //! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
+//! | [`talk`] | stdin and stdout with a peer: what `connect` and `listen` share |
+//! | [`certificates`], [`identity`], [`files`] | TLS and files that the command line names |
 //! | [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
@@ -17,15 +19,21 @@
 )]
 
 mod arguments;
+#[cfg(feature = "tls")]
+mod certificates;
 mod commands;
 mod everywhere;
 mod exit;
+mod files;
+#[cfg(any(feature = "relay", feature = "tls"))]
+mod identity;
 mod names;
 mod output;
 mod probing;
 mod reverse;
 mod services;
 mod signals;
+mod talk;
 
 use std::borrow::Cow;
 use std::process::ExitCode;

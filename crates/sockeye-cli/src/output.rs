@@ -78,7 +78,6 @@ impl Output {
     }
 
     /// Any other place.
-    #[cfg(any(test, feature = "relay"))]
     pub(crate) fn to(to: impl Write + 'static, format: Format) -> Self {
         Self {
             to: Box::new(to),

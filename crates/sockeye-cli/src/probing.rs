@@ -34,14 +34,14 @@ pub(crate) struct Family {
 }
 
 impl Family {
-    const fn admits(self, address: &SocketAddr) -> bool {
+    pub(crate) const fn admits(self, address: &SocketAddr) -> bool {
         match address {
             SocketAddr::V4(_) => !self.v6,
             SocketAddr::V6(_) => !self.v4,
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         if self.v6 { "IPv6" } else { "IPv4" }
     }
 }

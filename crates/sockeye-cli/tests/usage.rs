@@ -90,13 +90,16 @@ fn what_a_command_cannot_do_is_a_usage_error() {
         &["--shards"],
     );
     fails(
-        &["connect", "udp://127.0.0.1:7"],
+        &["connect", "udplite://127.0.0.1:7"],
         2,
-        &["udp://127.0.0.1:7", "tcp"],
+        &["udplite://127.0.0.1:7", "tcp"],
     );
     for carried in ["tls://127.0.0.1:443", "quic://127.0.0.1:443"] {
         fails(&["serve", "echo", "--listen", carried], 2, &[carried, "unix:"]);
-        fails(&["connect", carried], 2, &[carried, "tcp:// and unix:"]);
+    }
+    for command in ["connect", "listen"] {
+        let quic = "quic://127.0.0.1:443";
+        fails(&[command, quic], 2, &[quic, "tcp://, udp://, tls:// and unix:"]);
     }
     fails(&["serve", "echo", "--listen", "unix:"], 2, &["unix:", "empty"]);
     fails(

@@ -309,6 +309,13 @@ pub trait Backend: Sized + 'static {
         let _ = stream;
         None
     }
+
+    /// Takes a Unix socket of streams that was opened elsewhere, where the backend can.
+    #[cfg(feature = "unix")]
+    fn adopt_unix(&mut self, stream: sockeye_unix::UnixStream) -> Option<Self::Stream> {
+        let _ = stream;
+        None
+    }
 }
 
 /// A listening socket of a backend.

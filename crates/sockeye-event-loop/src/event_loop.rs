@@ -131,6 +131,21 @@ impl EventLoop<Mio> {
     ) {
         self.core.adopt(service.index, stream, peer);
     }
+
+    /// Gives a connection of a Unix socket that stands already to a service of this loop, such as one end of
+    /// [`UnixStream::pair`](sockeye_unix::UnixStream::pair), whose other end a child process has. It has to be nonblocking,
+    /// as those of `sockeye-unix` are. The service's `on_open` follows in the next turn; what the service keeps by the id
+    /// can be written down before it, by [`with`](Self::with).
+    ///
+    /// `None`, and the socket is closed, where the loop has as many connections as it may have.
+    #[cfg(feature = "unix")]
+    pub fn adopt_unix<S>(
+        &mut self,
+        service: ServiceHandle<S>,
+        stream: sockeye_unix::UnixStream,
+    ) -> Option<StreamId> {
+        self.core.adopt_unix(service.index, stream).map(StreamId)
+    }
 }
 
 impl AsFd for EventLoop<Mio> {

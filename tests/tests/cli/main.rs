@@ -23,3 +23,4 @@ mod server;
 mod serving;
 mod sockets;
 mod streams;
+mod talk;

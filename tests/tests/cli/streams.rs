@@ -121,7 +121,7 @@ fn a_stdout_or_stderr_that_cannot_be_written_is_no_panic() {
 }
 
 /// Bytes in a pipe that nobody reads.
-fn unread(child: &Child) -> libc::c_int {
+pub(crate) fn unread(child: &Child) -> libc::c_int {
     let mut count = 0;
     let pipe = child.stdout.as_ref().expect("piped").as_raw_fd();
     // SAFETY: the request writes one int, and `count` is one.

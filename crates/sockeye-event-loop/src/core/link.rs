@@ -65,7 +65,8 @@ pub(crate) mod state {
     /// A read or write failed for want of memory: tried again after a pause.
     pub(crate) const HELD: u32 = 1 << 22;
 
-    /// It is on its way to a service that has not opened it: an end of a pair, or given away by another service.
+    /// It is on its way to a service that has not opened it: an end of a pair, given away by another service,
+    /// adopted.
     pub(crate) const OPENING: u32 = 1 << 23;
 
     /// The user saw the descriptor and may have duplicated it: deregister before closing.

@@ -41,6 +41,8 @@ use crate::time::Time;
 use crate::wheel::Wheel;
 
 mod accept;
+#[cfg(any(feature = "tcp", feature = "unix"))]
+mod adopt;
 mod attempts;
 mod clock;
 mod connect;

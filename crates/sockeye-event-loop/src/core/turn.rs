@@ -413,30 +413,6 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    /// Takes a connection that was accepted elsewhere.
-    #[cfg(feature = "tcp")]
-    pub(crate) fn adopt(
-        &mut self,
-        service: u16,
-        stream: sockeye_tcp_stream::TcpStream,
-        peer: std::net::SocketAddr,
-    ) {
-        if self.inner.connections() >= self.inner.options.max_connections {
-            return;
-        }
-        let Some(stream) = self.inner.backend.adopt(stream) else {
-            return;
-        };
-        if let Some(token) = self.inner.admit(stream, service) {
-            if let Some(link) = self.inner.table.link_mut(token) {
-                link.peer = Some(peer);
-            }
-            self.inner.shared.stats.accepted += 1;
-            trace::accepted(token, Some(peer));
-            self.inner.shared.pending.push_back(Pending::Opened(token));
-        }
-    }
-
     /// Callbacks and work that waited until the present callback had returned.
     #[inline]
     pub(super) fn run_pending(&mut self) {

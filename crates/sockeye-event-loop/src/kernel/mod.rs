@@ -398,4 +398,9 @@ impl Backend for Mio {
     fn adopt(&mut self, stream: sockeye_tcp_stream::TcpStream) -> Option<Self::Stream> {
         Some(stream::KernelStream::Tcp(stream))
     }
+
+    #[cfg(feature = "unix")]
+    fn adopt_unix(&mut self, stream: sockeye_unix::UnixStream) -> Option<Self::Stream> {
+        Some(stream::KernelStream::Unix(stream))
+    }
 }

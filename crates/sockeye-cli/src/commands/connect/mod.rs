@@ -1,71 +1,218 @@
-//! `sockeye connect TARGET`: stdin to the peer, the peer to stdout.
-//!
-//! One thread waits for the loop and for both streams, by poll(2), as epoll(7) refuses regular files. Neither stream is
-//! switched to non-blocking, which others who have it would see: stdin is read when it is ready, and what is ready does
-//! not block; stdout takes what does not block, and what it does not take waits here while the connection is paused.
+//! `sockeye connect ADDRESS`: stdin to the peer, the peer to stdout.
 
-mod stdout;
+mod probe;
 
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::cell::RefCell;
+use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use sockeye::endpoint::{Address, Endpoint, Scheme, Target, Transport};
-use sockeye::event_loop::{
-    CloseReason, ConnectFailure, ConnectFault, ConnectRequest, Context, EventLoop, PeerName, Sent,
-    ServiceHandle, Stream, StreamId, StreamOptions, StreamService,
-};
-use sockeye::socket::os::{PollFd, poll};
-use sockeye::socket::{Op, OpError};
+use anyhow::Context as _;
+use sockeye::endpoint::{Address, PortSet, Scheme, Target, Transport, UnixName};
+use sockeye::event_loop::{ConnectOptions, ConnectRequest, EventLoop, StreamOptions};
+use sockeye::udp::UdpOptions;
+use sockeye::unix::{ConnectOptions as UnixConnect, UnixDatagram};
 
-use crate::exit::{Exit, Failure, Unreachable};
+use crate::exit::{Exit, Failure};
 use crate::names;
-use crate::output::Output;
+use crate::output::{Format, Output};
+use crate::probing::Family;
 use crate::signals::stop_on_signals;
-use stdout::Stdout;
+use crate::talk::carry::{Wire, carry};
+use crate::talk::errors::of_address;
+use crate::talk::message::{self, Messages, Socket};
+use crate::talk::options::{Secrets, Talking};
+use crate::talk::stream::Carrier;
+use crate::talk::{Cut, End, STREAM_PIECE, Talk, trust};
 
-/// Bytes that are read from stdin at a time.
-const CHUNK: usize = 64 * 1024;
-/// Bytes for stdout that may wait before the connection is paused.
-const MAX_WAITING: usize = 64 * 1024;
+/// Seconds that a connect may take, unless `-w` says it.
+const CONNECT_TIMEOUT: f64 = 10.0;
+/// After this much silence behind the end of stdin datagrams are over: nobody tells their end.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long a conversation that is over by time may take to send what waits.
+const CLOSE: Duration = Duration::from_secs(1);
+/// What `-z` asks at most.
+const MAX_PORTS: usize = 65_535;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye connect tcp://127.0.0.1:7007\n\
+\x20 echo hello | sockeye connect tcp://localhost:echo\n\
 \x20 sockeye connect unix:/run/echo.sock\n\
-\x20 echo hello | sockeye connect tcp://localhost:echo")]
+\x20 printf 'GET / HTTP/1.0\\n\\n' | sockeye connect tls://example.com:443 --crlf\n\
+\x20 echo '<13>hello' | sockeye connect unix:/dev/log --datagram --line\n\
+\x20 sockeye connect -z tcp://192.0.2.1:1 --ports 22,80,8000-8010\n\n\
+At the end of stdin our side of a stream is ended, and what the peer still sends is received (--no-half-close,\n\
+--linger). When the peer ends first, the rest of stdin is still sent, unless stdin is a terminal. Pieces of stdin become\n\
+datagrams of up to 1400 bytes over udp, 16384 on Unix sockets; with --line each line is one. A closed UDP port is an error.\n\
+-q SECONDS of nc is --linger here.\n\n\
+-z sends no data (over udp an empty datagram) and prints open, closed or silent, over udp open|silent where nobody refuses\n\
+or answers; the status is 0 where at least one port is open, else 1.")]
 pub(crate) struct Arguments {
-    /// Whom to connect to, such as tcp://127.0.0.1:7007, tcp://localhost:echo, unix:/run/echo.sock or unix:@echo
+    /// Whom to connect to: tcp://127.0.0.1:7007, tcp://localhost:echo, udp://[::1]:53, tls://example.com:443,
+    /// unix:/run/echo.sock or unix:@echo
     #[arg(value_name = "ADDRESS")]
     target: Address<Target>,
-    /// Seconds until the connection has to stand
-    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
-    timeout: f64,
+    /// Seconds that the connect may take [default: 10]; if given, also seconds without a byte either way that end it
+    #[arg(short = 'w', long, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
+    timeout: Option<f64>,
+    #[command(flatten)]
+    family: Family,
+    /// The address, and port if given, to connect from
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = crate::talk::options::source)]
+    source: Option<SocketAddr>,
+    /// The interface to connect through
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// The Unix socket is one of datagrams
+    #[arg(long, conflicts_with = "seqpacket")]
+    datagram: bool,
+    /// The Unix socket is one of seqpackets
+    #[arg(long)]
+    seqpacket: bool,
+    /// Only say whether it is open
+    #[arg(short = 'z', long)]
+    zero: bool,
+    /// With -z: these ports instead of that of the address, such as 22,80,8000-8010
+    #[arg(long, value_name = "PORTS", requires = "zero", value_parser = ports)]
+    ports: Option<PortSet>,
+    #[command(flatten)]
+    talking: Talking,
+    #[command(flatten)]
+    secrets: Secrets,
+    /// Certificates to trust (PEM) instead of this machine's
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Believe every certificate: whoever is on the way can read and change everything
+    #[arg(long)]
+    insecure: bool,
+    /// The name that the certificate has to have, and that the server is told, instead of the address's
+    #[arg(long, value_name = "NAME")]
+    servername: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Ports and ranges with commas between them.
+fn ports(text: &str) -> Result<PortSet, String> {
+    let ports: PortSet = text.parse().map_err(|error| format!("{error}"))?;
+    match ports.contains(0) || ports.is_empty() {
+        true => Err("expected ports from 1 to 65535, such as 22,80,8000-8010".to_owned()),
+        false => Ok(ports),
+    }
+}
+
+impl Arguments {
+    /// How long a connect may take.
+    fn connect_within(&self) -> Duration {
+        Duration::from_secs_f64(self.timeout.unwrap_or(CONNECT_TIMEOUT))
+    }
+
+    /// Refuses what makes no sense together.
+    fn check(&self) -> anyhow::Result<()> {
+        let target = &self.target;
+        let usage = |why: &str| Err(Failure::usage(format!("{target}: {why}")));
+        if let Err(refused) = target.must_be(&[Scheme::Tcp, Scheme::Udp, Scheme::Tls, Scheme::Unix]) {
+            return usage(&refused.to_string());
+        }
+        let is_unix = target.scheme() == Scheme::Unix;
+        if !is_unix && (self.datagram || self.seqpacket) {
+            return usage("--datagram and --seqpacket are for unix: addresses");
+        }
+        if is_unix && (self.source.is_some() || self.interface.is_some() || self.ports.is_some()) {
+            return usage("a Unix socket has no --source, --interface or --ports");
+        }
+        if self.zero && (self.datagram || self.seqpacket) {
+            return usage("-z asks Unix sockets of streams only");
+        }
+        if self.format.json && !self.zero {
+            return usage("--json is for -z: else stdout has the bytes of the peer");
+        }
+        if self.zero
+            && let Some(option) = self.talking.of_stdin()
+        {
+            return usage(&format!("{option} has no meaning with -z, which sends nothing"));
+        }
+        let is_secret =
+            self.secrets.is_given() || self.ca.is_some() || self.insecure || self.servername.is_some();
+        if target.scheme() != Scheme::Tls && is_secret {
+            return usage(
+                "--ca, --cert, --key, --insecure, --alpn and --servername are for tls:// addresses",
+            );
+        }
+        if target.scheme() == Scheme::Tls {
+            trust::is_there()?;
+        }
+        self.talking.check()?;
+        self.secrets.check_stdin(self.ca.as_deref(), !self.zero)
+    }
+
+    /// The addresses of the target that the family and the source admit.
+    fn addresses(&self, endpoint: &Target) -> anyhow::Result<Vec<SocketAddr>> {
+        let mut all = names::addresses(endpoint, self.connect_within())?;
+        all.retain(|address| self.family.admits(address));
+        if all.is_empty() {
+            let family = self.family.name();
+            let why = format!(
+                "{endpoint} has no {family} address (sockeye resolve {} shows them)",
+                endpoint.host()
+            );
+            return Err(Failure::with(Exit::Resolution, why));
+        }
+        if let Some(source) = self.source {
+            all.retain(|address| address.is_ipv4() == source.is_ipv4());
+            if all.is_empty() {
+                return Err(Failure::usage(format!(
+                    "--source {}: {endpoint} has no address of that family",
+                    source.ip()
+                )));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// How UDP sockets of `arguments` are made.
+fn udp_options(arguments: &Arguments) -> UdpOptions {
+    let options = UdpOptions::new();
+    match &arguments.interface {
+        Some(name) => options.device(name.clone()),
+        None => options,
+    }
 }
 
 /// Carries bytes both ways until the peer closes.
 ///
 /// # Errors
 /// When the name has no address, nobody answers, or the connection breaks.
-pub(crate) fn run(arguments: &Arguments, _output: &mut Output) -> anyhow::Result<Exit> {
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
+    arguments.check()?;
     let target = &arguments.target;
-    if let Err(refused) = target.must_be(&[Scheme::Tcp, Scheme::Unix]) {
-        return Err(Failure::usage(format!("{target}: {refused}")));
-    }
-    let timeout = Duration::from_secs_f64(arguments.timeout);
-    let request = match target {
-        Address::Unix(name) => ConnectRequest::to_unix(*name),
-        Address::Ip { endpoint, .. } => ConnectRequest::any_of(names::addresses(endpoint, timeout)?),
+    let outcome = match target {
+        Address::Ip { endpoint, .. } => {
+            let addresses = arguments.addresses(endpoint)?;
+            if arguments.zero {
+                let ports = arguments
+                    .ports
+                    .as_ref()
+                    .map(|ports| ports.iter().take(MAX_PORTS).collect());
+                let ports = ports.unwrap_or_else(|| vec![endpoint.port()]);
+                return probe::run(arguments, &addresses, &ports, output);
+            }
+            match endpoint.transport() {
+                Transport::Udp => over_udp(arguments, &addresses),
+                _ => over_streams(arguments, ConnectRequest::any_of(addresses)),
+            }
+        }
+        Address::Unix(_) if arguments.zero => return probe::run(arguments, &[], &[0], output),
+        Address::Unix(name) if arguments.datagram => over_unix_datagrams(arguments, name),
+        Address::Unix(name) if arguments.seqpacket => over_seqpackets(arguments, name),
+        Address::Unix(name) => over_streams(arguments, ConnectRequest::to_unix(*name)),
     };
-
-    let mut events = EventLoop::new().context("make an event loop")?;
-    stop_on_signals(&mut events).context("take signals")?;
-    let mut stdout = Stdout::open().context("open stdout")?;
-    let service = events.add_stream_service(Carrier::default(), StreamOptions::default());
-    events.connect(service, request.deadline(timeout));
-    match carry(&mut events, service, &mut stdout)? {
+    match outcome? {
         Some(End::Closed) => Ok(Exit::Success),
         Some(End::Peer(error)) => Err(error.context(format!("connect {target}"))),
         Some(End::Here(error)) => Err(error),
@@ -73,187 +220,110 @@ pub(crate) fn run(arguments: &Arguments, _output: &mut Output) -> anyhow::Result
     }
 }
 
-/// How it ended.
-#[derive(Debug)]
-enum End {
-    Closed,
-    /// On the connection's side.
-    Peer(anyhow::Error),
-    /// On this side: stdin or stdout.
-    Here(anyhow::Error),
+/// Whether the end of the peer ends it all.
+fn ends_with_peer() -> bool {
+    io::stdin().is_terminal()
 }
 
-/// Turns the loop and serves both streams until everything has ended; `None` where a signal ended it.
-fn carry(
-    events: &mut EventLoop,
-    service: ServiceHandle<Carrier>,
-    stdout: &mut Stdout,
+fn over_streams(arguments: &Arguments, request: ConnectRequest) -> anyhow::Result<Option<End>> {
+    let mut events = EventLoop::new().context("make an event loop")?;
+    stop_on_signals(&mut events).context("take signals")?;
+    let cut = Cut {
+        piece: STREAM_PIECE,
+        line: STREAM_PIECE,
+    };
+    let talk = Rc::new(RefCell::new(Talk::new(&arguments.talking, cut)?));
+    let carrier = Carrier::new(
+        Rc::clone(&talk),
+        arguments.talking.half_closes(),
+        ends_with_peer(),
+    );
+    let options = StreamOptions {
+        close_timeout: CLOSE,
+        ..StreamOptions::default()
+    };
+    let mut service = events.add_stream_service(carrier, options);
+    let options = ConnectOptions {
+        source: arguments.source,
+        device: arguments.interface.clone(),
+        ..ConnectOptions::default()
+    };
+    let request = request.options(options).deadline(arguments.connect_within());
+    #[cfg(feature = "tls")]
+    let request = match &arguments.target {
+        Address::Ip {
+            carrier: Some(_),
+            endpoint,
+        } => {
+            let name = arguments
+                .servername
+                .clone()
+                .unwrap_or_else(|| trust::name_of(endpoint));
+            let client = arguments.secrets.client(arguments.ca.clone(), arguments.insecure);
+            trust::connect(&mut events, service, &client, &name, request)?;
+            None
+        }
+        _ => Some(request),
+    };
+    #[cfg(not(feature = "tls"))]
+    let request = Some(request);
+    if let Some(request) = request {
+        events.connect(service, request);
+    }
+    let limits = arguments.talking.limits(arguments.timeout, None);
+    carry(&mut events, &mut service, &talk, limits)
+}
+
+fn over_udp(arguments: &Arguments, addresses: &[SocketAddr]) -> anyhow::Result<Option<End>> {
+    let peer = *addresses.first().context("no address")?;
+    let socket = udp_options(arguments).connect(arguments.source, peer);
+    let socket = socket.map_err(|error| {
+        if arguments.source.is_some() || arguments.interface.is_some() {
+            return error.into();
+        }
+        of_address(Transport::Udp, error.into(), peer)
+    });
+    over_messages(arguments, Socket::Udp(socket?), message::UDP, Some(SILENCE))
+}
+
+fn over_unix_datagrams(arguments: &Arguments, name: &UnixName) -> anyhow::Result<Option<End>> {
+    // With a name that the kernel makes up: who has none gets no answer.
+    let socket = UnixDatagram::options().bind(&UnixName::UNNAMED)?;
+    socket.connect_name(name).map_err(|error| {
+        sockeye::socket::OpError::unix(sockeye::socket::Op::Connect, error).with_peer_name(*name)
+    })?;
+    over_messages(arguments, Socket::Unix(socket), message::UNIX, Some(SILENCE))
+}
+
+fn over_seqpackets(arguments: &Arguments, name: &UnixName) -> anyhow::Result<Option<End>> {
+    let connecting = UnixConnect::new().start_seqpacket(name)?;
+    let socket = connecting.wait(arguments.connect_within())?;
+    over_messages(arguments, Socket::Seqpacket(socket), message::UNIX, None)
+}
+
+fn over_messages(
+    arguments: &Arguments,
+    socket: Socket,
+    cut: Cut,
+    silence: Option<Duration>,
 ) -> anyhow::Result<Option<End>> {
-    let stdin = io::stdin();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        events.turn(Some(Duration::ZERO)).context("run the event loop")?;
-        let timeout = if events.has_work() {
-            Some(Duration::ZERO)
-        } else {
-            events.next_timer().map(|timer| timer.since(events.now()))
-        };
-        if events.is_stopping() {
-            return Ok(None);
-        }
-        let carrier = events.service(service).context("the service has left the loop")?;
-        if carrier.output.is_empty() && carrier.end.is_some() {
-            return Ok(carrier.end.take());
-        }
-        let (reads, writes) = (carrier.wants_input(), !carrier.output.is_empty());
-        // A stream that is not waited for is not asked about: its end would be told again and again.
-        let mut ready = vec![PollFd::new(events.as_fd(), true, false)];
-        if reads {
-            ready.push(PollFd::new(stdin.as_fd(), true, false));
-        }
-        if writes {
-            ready.push(PollFd::new(stdout.as_fd(), false, true));
-        }
-        match poll(&mut ready, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            outcome => outcome.context("wait for the streams")?,
-        };
-        let read = reads && ready.get(1).is_some_and(PollFd::is_readable);
-        let write = writes && ready.last().is_some_and(PollFd::is_writable);
-        if read {
-            let outcome = stdin.lock().read(&mut chunk);
-            let input = outcome.map(|len| chunk.split_at(len).0);
-            events.with(service, |carrier, context| carrier.input(context, input));
-        }
-        if write {
-            events.with(service, |carrier, context| carrier.output(context, stdout));
-        }
-    }
+    let mut events = EventLoop::new().context("make an event loop")?;
+    stop_on_signals(&mut events).context("take signals")?;
+    let talk = Rc::new(RefCell::new(Talk::new(&arguments.talking, cut)?));
+    let ends = (arguments.talking.half_closes(), ends_with_peer());
+    let mut messages = Messages::new(socket, Rc::clone(&talk), ends, None);
+    messages.pump(&mut events);
+    let limits = arguments.talking.limits(arguments.timeout, silence);
+    carry(&mut events, &mut messages, &talk, limits)
 }
 
-/// The one connection, and what waits on either side of it.
-#[derive(Debug, Default)]
-struct Carrier {
-    stream: Option<StreamId>,
-    /// What was read from stdin and has no room on the connection yet.
-    input: Vec<u8>,
-    input_ended: bool,
-    /// What came from the peer and stdout has not taken yet.
-    output: Vec<u8>,
-    end: Option<End>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl StreamService for Carrier {
-    type Conn = ();
-
-    fn on_open(&mut self, stream: &mut Stream<'_>) {
-        self.stream = Some(stream.id());
-    }
-
-    fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
-        self.output.extend_from_slice(data);
-        if self.output.len() >= MAX_WAITING {
-            stream.pause();
-        }
-        data.len()
-    }
-
-    fn on_writable(&mut self, stream: &mut Stream<'_>, (): &mut ()) {
-        let input = std::mem::take(&mut self.input);
-        self.send(stream, &input);
-    }
-
-    fn on_connect_error(&mut self, _context: &mut Context<'_>, failure: ConnectFailure) {
-        self.end = Some(End::Peer(connect_error(failure)));
-    }
-
-    fn on_close(&mut self, _: &mut Context<'_>, _: StreamId, (): (), reason: CloseReason) {
-        self.stream = None;
-        self.end.get_or_insert_with(|| match reason {
-            CloseReason::Closed => End::Closed,
-            CloseReason::Error(error) => End::Peer(error.into()),
-            other => End::Peer(anyhow!("{other}")),
-        });
-    }
-}
-
-impl Carrier {
-    /// Whether stdin is to be read: the connection is established and has taken what was read before.
-    fn wants_input(&self) -> bool {
-        self.stream.is_some() && self.input.is_empty() && !self.input_ended && self.end.is_none()
-    }
-
-    /// What a read of stdin gave.
-    fn input(&mut self, context: &mut Context<'_>, input: io::Result<&[u8]>) {
-        let Some(mut stream) = self.stream.and_then(|id| context.stream(id)) else {
-            return;
-        };
-        match input {
-            Ok([]) => {
-                self.input_ended = true;
-                stream.shutdown_write();
-            }
-            Ok(bytes) => self.send(&mut stream, bytes),
-            // Somebody else has read it, or has made it non-blocking.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) => {}
-            Err(error) => {
-                self.end = Some(End::Here(anyhow!(error).context("read stdin")));
-                stream.abort();
-            }
-        }
-    }
-
-    fn send(&mut self, stream: &mut Stream<'_>, bytes: &[u8]) {
-        if stream.write(bytes) == Sent::Full {
-            self.input.extend_from_slice(bytes);
-        }
-    }
-
-    /// Writes what waits to stdout, as far as it takes it.
-    fn output(&mut self, context: &mut Context<'_>, stdout: &mut Stdout) {
-        match stdout.write(&self.output) {
-            Ok(len) => {
-                self.output.drain(..len);
-            }
-            Err(error) => {
-                self.output.clear();
-                // Whoever read it has had enough, or it cannot be written: the connection has no purpose any more.
-                self.end = Some(match error.kind() {
-                    io::ErrorKind::BrokenPipe => End::Closed,
-                    _ => End::Here(anyhow!(error).context("write to stdout")),
-                });
-            }
-        }
-        if let Some(mut stream) = self.stream.and_then(|id| context.stream(id)) {
-            if self.end.is_some() {
-                stream.abort();
-            } else if self.output.is_empty() {
-                stream.resume();
-            }
-        }
-    }
-}
-
-/// Keeps the cause, so that its status is right, and names the address that was tried last.
-fn connect_error(failure: ConnectFailure) -> anyhow::Error {
-    let said = failure.to_string();
-    match (failure.cause, failure.attempts.last()) {
-        (ConnectFault::Failed(error), Some((PeerName::Unix(name), _))) => {
-            anyhow!(OpError::unix(Op::Connect, error).with_peer_name(*name))
-        }
-        (ConnectFault::Failed(error), Some((PeerName::Ip(address), _))) => {
-            if let Some(unreachable) = Unreachable::of(&error, address.ip()) {
-                return anyhow!(unreachable);
-            }
-            // For its advice, where the cause has a usual remedy.
-            let peer = Endpoint::from_socket_addr(Transport::Tcp, *address);
-            anyhow!(OpError::new(Op::Connect, Transport::Tcp, error).with_peer(peer))
-        }
-        (ConnectFault::Failed(error), _) => error.into(),
-        _ => anyhow!(said),
+    #[test]
+    fn ports_are_those_that_can_be_asked() {
+        assert_eq!(ports("22,80-82").unwrap().len(), 4);
+        assert!(ports("0").is_err() && ports("").is_err() && ports("x").is_err());
     }
 }

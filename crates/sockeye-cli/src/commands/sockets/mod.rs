@@ -7,10 +7,12 @@
 //! | [`socket`] | what is known of each |
 //! | [`holders`], [`cgroups`] | processes by inode, cgroups by number |
 //! | [`filter`] | which are shown |
+//! | [`held`] | who has an address, for errors of other commands |
 //! | [`show`] | as a table, as events, as counts |
 
 mod cgroups;
 mod filter;
+pub(crate) mod held;
 mod holders;
 mod netlink;
 mod proc_net;

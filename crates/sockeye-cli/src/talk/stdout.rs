@@ -12,7 +12,7 @@ const PIECE: usize = 4096;
 
 /// The program's stdout.
 #[derive(Debug)]
-pub(super) struct Stdout {
+pub(crate) struct Stdout {
     file: File,
     /// The most that one write is given.
     piece: usize,
@@ -24,7 +24,7 @@ impl Stdout {
     ///
     /// # Errors
     /// Without a descriptor for it.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let stdout = io::stdout();
         let kind = fs::metadata("/proc/self/fd/1").map(|meta| meta.file_type());
         if kind.as_ref().is_ok_and(may_block)
@@ -48,7 +48,7 @@ impl Stdout {
     ///
     /// # Errors
     /// What `write(2)` says, but for `WouldBlock` and `Interrupted`.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.file.write(bytes.split_at(bytes.len().min(self.piece)).0) {
             Err(error)
                 if matches!(

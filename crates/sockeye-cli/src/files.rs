@@ -1,24 +1,28 @@
 //! Files that the command line or the configuration names; `-` is stdin, which can be read once.
 
+#[cfg(any(feature = "relay", feature = "tls"))]
 use std::io::Read as _;
 use std::path::Path;
 
+#[cfg(any(feature = "relay", feature = "tls"))]
 use anyhow::Context as _;
 
 use crate::exit::Failure;
 
+#[cfg(any(feature = "relay", feature = "tls"))]
 /// Reads files.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     stdin_is_read: bool,
 }
 
+#[cfg(any(feature = "relay", feature = "tls"))]
 impl Files {
     /// The whole file.
     ///
     /// # Errors
     /// What the system says, with the name of the file; stdin for the second time.
-    pub(super) fn read(&mut self, path: &Path) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn read(&mut self, path: &Path) -> anyhow::Result<Vec<u8>> {
         if !is_stdin(path) {
             return std::fs::read(path).with_context(|| path.display().to_string());
         }
@@ -35,7 +39,7 @@ impl Files {
 }
 
 /// Whether the path is that of stdin.
-pub(super) fn is_stdin(path: &Path) -> bool {
+pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
@@ -43,7 +47,7 @@ pub(super) fn is_stdin(path: &Path) -> bool {
 ///
 /// # Errors
 /// When there are two.
-pub(super) fn one_stdin<'a>(named: impl IntoIterator<Item = (&'a str, &'a Path)>) -> anyhow::Result<()> {
+pub(crate) fn one_stdin<'a>(named: impl IntoIterator<Item = (&'a str, &'a Path)>) -> anyhow::Result<()> {
     let on_stdin: Vec<&str> = named
         .into_iter()
         .filter(|(_, path)| is_stdin(path))

@@ -1,0 +1,6 @@
+//! `sockeye connect` and `sockeye listen`.
+
+mod commands;
+mod connect;
+mod listen;
+mod refused;

@@ -1,0 +1,123 @@
+//! What makes no sense is said before anything starts; what fails says what to do.
+
+use std::process::Command;
+
+use sockeye_tests::program;
+use sockeye_tests::talking::{Talking, free_port, sockeye_with};
+use sockeye_tests::wait::PATIENCE;
+
+#[track_caller]
+fn refused(words: &[&str], status: i32, said: &str) {
+    let mut command = Command::new(program::sockeye());
+    let output = program::output(command.args(words), PATIENCE);
+    assert_eq!(output.status.code(), Some(status), "{words:?}: {}", output.stderr);
+    assert!(output.stderr.contains(said), "{words:?}: {}", output.stderr);
+    // Who asked for events gets one of the error.
+    assert_eq!(output.stdout.is_empty(), !words.contains(&"--json"), "{words:?}");
+}
+
+#[test]
+fn options_that_do_not_go_together() {
+    let tcp = "tcp://127.0.0.1:0";
+    for (words, said) in [
+        (
+            &["listen", "tcp://0.0.0.0:0", "--exec", "date"][..],
+            "--allow NETS",
+        ),
+        (&["listen", "tcp://[::]:0", "--exec", "date"], "--allow NETS"),
+        (
+            &["listen", "tcp://[::ffff:0.0.0.0]:0", "--exec", "date"],
+            "--allow NETS",
+        ),
+        (
+            &["listen", "udp://127.0.0.1:0", "--exec", "date"],
+            "connections of streams",
+        ),
+        (&["listen", "udp://127.0.0.1:0", tcp], "one address only"),
+        (&["listen", tcp, "--exec", "date", "--line"], "--line"),
+        (&["listen", tcp, "--json"], "--json is for --exec"),
+        (&["listen", tcp, "--max-connections", "2"], "--exec"),
+        (&["listen", tcp, "--tee", "-"], "stdout has the bytes already"),
+        (&["listen", "tls://127.0.0.1:0"], "--cert FILE --key FILE"),
+        (
+            &["listen", "tls://127.0.0.1:0", "--cert", "-", "--key", "-"],
+            "one stdin only",
+        ),
+        (
+            &["listen", "tls://127.0.0.1:0", "--cert", "c", "--key", "-"],
+            "stdin is what the peer is sent",
+        ),
+        (&["listen", "unix:@x", "--allow", "127.0.0.0/8"], "permissions"),
+        (&["listen", tcp, "--allow", ""], "expected such as 127.0.0.1"),
+        (&["listen", "quic://127.0.0.1:0"], "cannot be used here"),
+        (
+            &["connect", "tls://127.0.0.1:1", "--ca", "-"],
+            "stdin is what the peer is sent",
+        ),
+        (&["connect", "tcp://127.0.0.1:1", "--insecure"], "are for tls://"),
+        (&["connect", "tcp://127.0.0.1:1", "--datagram"], "are for unix:"),
+        (&["connect", "tcp://127.0.0.1:1", "--json"], "--json is for -z"),
+        (&["connect", "tcp://127.0.0.1:1", "-z", "--hex"], "--hex"),
+        (&["connect", "tcp://127.0.0.1:1", "--ports", "1-2"], "--zero"),
+        (&["connect", "unix:@x", "--source", "127.0.0.1"], "no --source"),
+        (
+            &["connect", "tcp://127.0.0.1:1", "--source", "::1"],
+            "no address of that family",
+        ),
+    ] {
+        refused(words, 2, said);
+    }
+    refused(&["connect", "tcp://127.0.0.1:1", "-6"], 3, "has no IPv6 address");
+}
+
+#[test]
+fn a_port_in_use_names_its_holder() {
+    for address in ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix:@sockeye-held"] {
+        let name = address.replace("held", &std::process::id().to_string());
+        let (holder, address) = Talking::listen(&[&name]);
+        let said = format!("in use, by sockeye ({})", holder.pid());
+        refused(&["listen", &address], 5, &said);
+    }
+}
+
+#[test]
+fn who_does_not_answer_is_said_with_what_to_do() {
+    let port = free_port();
+    refused(
+        &["connect", &format!("tcp://127.0.0.1:{port}")],
+        5,
+        "nothing listens there",
+    );
+    refused(
+        &["connect", "unix:/no/such/socket", "--datagram"],
+        5,
+        "there is no such socket",
+    );
+    refused(
+        &["connect", "unix:@sockeye-nobody", "--seqpacket"],
+        5,
+        "nobody listens there",
+    );
+    let plain = Talking::listen(&["tcp://127.0.0.1:0"]);
+    plain.0.write(b"220 plain words\r\n");
+    let address = plain.1.replace("tcp", "tls");
+    refused(
+        &["connect", &address, "--insecure"],
+        5,
+        "does the peer speak TLS?",
+    );
+}
+
+#[test]
+fn a_closed_udp_port_is_told() {
+    let port = {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.local_addr().expect("its address").port()
+    };
+    for host in ["127.0.0.1", "[::1]"] {
+        let mut command = sockeye_with(&["connect", &format!("udp://{host}:{port}"), "--linger", "20"]);
+        let output = program::output_with_input(&mut command, b"x", PATIENCE);
+        assert_eq!(output.status.code(), Some(5), "{}", output.stderr);
+        assert!(output.stderr.contains("the port is closed"), "{}", output.stderr);
+    }
+}
