@@ -34,7 +34,7 @@ pub(crate) struct Family {
 }
 
 impl Family {
-    const fn admits(self, address: &SocketAddr) -> bool {
+    pub(crate) const fn admits(self, address: &SocketAddr) -> bool {
         match address {
             SocketAddr::V4(_) => !self.v6,
             SocketAddr::V6(_) => !self.v4,
@@ -132,6 +132,11 @@ impl<T> Inbox<T> {
 
     pub(crate) fn put(&self, event: T) {
         self.0.borrow_mut().push_back(event);
+    }
+
+    /// Everything that waits.
+    pub(crate) fn take_all(&self) -> Vec<T> {
+        self.0.borrow_mut().drain(..).collect()
     }
 
     fn take(&self) -> Option<T> {
