@@ -39,7 +39,7 @@ use targets::Targets;
 const MAX_HOSTS: usize = 256;
 /// The pause after this host had no room for a probe; it doubles while nothing else has come of any.
 const NO_ROOM_PAUSE_NS: u64 = 10_000_000;
-/// So many times in a row: then there will be no room, after ten seconds.
+/// So many times in a row: then there will be no room. That is after five seconds.
 const MAX_NO_ROOM: u32 = 10;
 
 #[derive(Debug)]
@@ -273,12 +273,16 @@ impl Scanner {
     }
 
     /// What happened by the passing of time. Call until `None`.
-    pub fn poll_event(&mut self, now: Duration) -> Option<ScanEvent> {
-        let now_ns = self.clock.advance(now);
+    ///
+    /// `heard` is the time until which everything that arrived has been handed in: `now`, unless there may be answers that
+    /// the caller has not looked at. An attempt does not expire before it.
+    pub fn poll_event(&mut self, now: Duration, heard: Duration) -> Option<ScanEvent> {
+        self.clock.advance(now);
+        let heard_ns = self.clock.at(heard);
         while let Some(&Reverse((deadline_ns, slot, generation))) = self.deadlines.peek() {
             let probe = ProbeId { slot, generation };
             let over = self.get(probe).is_none_or(|probe| probe.held.is_some());
-            if !over && deadline_ns > now_ns {
+            if !over && deadline_ns > heard_ns {
                 return None;
             }
             self.deadlines.pop();
@@ -348,7 +352,7 @@ impl Scanner {
         self.in_flight == 0 && (self.stopped || self.ports.is_empty() || !waiting())
     }
 
-    /// Whether this host has had no room for any probe, again and again, for ten seconds: no descriptors, no ports.
+    /// Whether this host has had no room for any probe, again and again, for five seconds: no descriptors, no ports.
     #[must_use]
     pub const fn is_starved(&self) -> bool {
         self.no_room >= MAX_NO_ROOM

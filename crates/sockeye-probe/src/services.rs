@@ -44,6 +44,7 @@ mod convert;
 mod engine;
 mod prober;
 mod scan;
+mod turns;
 mod wall;
 
 pub use connects::{ConnectScan, Waiting};

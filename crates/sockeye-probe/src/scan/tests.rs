@@ -75,9 +75,9 @@ fn silence_is_a_state_after_the_last_attempt() {
         for attempt in 1..=attempts {
             let probe = scanner.poll_transmit(now).unwrap();
             assert_eq!(probe.attempt, attempt);
-            assert_eq!(scanner.poll_event(now), None);
+            assert_eq!(scanner.poll_event(now, now), None);
             now = scanner.poll_timeout().unwrap();
-            let event = scanner.poll_event(now).unwrap();
+            let event = scanner.poll_event(now, now).unwrap();
             match event {
                 ScanEvent::Expired(id) => assert!(attempt < attempts && id == probe.probe),
                 ScanEvent::Verdict(verdict) => {
@@ -145,7 +145,7 @@ fn a_held_probe_is_in_flight_without_a_timeout() {
     let probe = scanner.poll_transmit(Duration::ZERO).unwrap().probe;
     assert!(scanner.hold(MS, probe));
     assert!(!scanner.hold(MS, probe));
-    assert_eq!(scanner.poll_event(Duration::from_secs(9)), None);
+    assert_eq!(scanner.poll_event(Duration::from_secs(9), Duration::from_secs(9)), None);
     assert_eq!(scanner.poll_timeout(), None);
     assert!(!scanner.is_finished());
     let verdict = scanner.release(probe).unwrap();
@@ -156,13 +156,24 @@ fn a_held_probe_is_in_flight_without_a_timeout() {
 }
 
 #[test]
+fn an_attempt_whose_answer_may_have_arrived_does_not_expire() {
+    let mut scanner = scanner(ScanMethod::Tcp, "80", |options| options.retries = 0);
+    let probe = scanner.poll_transmit(Duration::ZERO).unwrap().probe;
+    // The host was busy for long.
+    let now = Duration::from_secs(7);
+    assert_eq!(scanner.poll_event(now, 10 * MS), None);
+    let verdict = scanner.handle_outcome(now, probe, ScanOutcome::Refused).unwrap();
+    assert_eq!(verdict.state, PortState::Closed);
+}
+
+#[test]
 fn what_is_in_flight_ends_after_a_stop() {
     let mut scanner = scanner(ScanMethod::Udp, "1-100", |_| {});
     assert_eq!(burst(&mut scanner, Duration::ZERO).len(), 20);
     scanner.stop();
     assert_eq!(scanner.poll_transmit(MS), None);
     let now = Duration::from_secs(1);
-    let events: Vec<_> = std::iter::from_fn(|| scanner.poll_event(now)).collect();
+    let events: Vec<_> = std::iter::from_fn(|| scanner.poll_event(now, now)).collect();
     assert_eq!(events.len(), 20);
     assert!(events.iter().all(|event| matches!(event, ScanEvent::Verdict(_))));
     assert!(scanner.is_finished());
@@ -191,7 +202,7 @@ fn a_host_that_holds_back_its_errors_is_asked_slower_until_all_is_known() {
     let mut closed = 0;
     let mut last = now;
     while !scanner.is_finished() {
-        while let Some(event) = scanner.poll_event(now) {
+        while let Some(event) = scanner.poll_event(now, now) {
             assert!(matches!(event, ScanEvent::Expired(_)), "{event:?} at {now:?}");
         }
         while let Some(probe) = scanner.poll_transmit(now) {
@@ -249,7 +260,7 @@ proptest! {
                     prop_assert_eq!(verdicts.insert(verdict.destination, verdict.state), None);
                 }
             }
-            while let Some(event) = scanner.poll_event(now) {
+            while let Some(event) = scanner.poll_event(now, now) {
                 if let ScanEvent::Verdict(verdict) = event {
                     prop_assert_eq!(verdicts.insert(verdict.destination, verdict.state), None);
                 }

@@ -10,11 +10,12 @@ use sockeye_event_loop::{
 };
 
 use super::scan::{BANNER_MAX, ScanReport};
+use super::turns::Turns;
 use crate::input::Cause;
 use crate::scan::{ProbeId, ScanEvent, ScanOutcome, Scanner};
 
-/// Connects that are started in a row before what came in is looked at.
-const BURST: usize = 64;
+/// Connects that are started in one turn.
+const BURST: usize = 128;
 /// The key of the one timer of the service.
 const TICK: u64 = 0;
 
@@ -32,6 +33,7 @@ pub struct ConnectScan<F> {
     connects: Vec<Option<ConnectId>>,
     /// The timer that is set, and for when.
     timer: Option<(TimerId, Duration)>,
+    turns: Turns,
 }
 
 /// An open connection that waits for what the server says.
@@ -52,6 +54,7 @@ where
             banner,
             connects: Vec::new(),
             timer: None,
+            turns: Turns::NEW,
         }
     }
 
@@ -62,8 +65,9 @@ where
 
     /// Starts what is due and sets the timer for the next time.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) {
-        let now = since_origin(context.now());
-        while let Some(event) = self.scanner.poll_event(now) {
+        self.turns.see(since_origin(context.now()));
+        let now = since_origin(context.exact_now());
+        while let Some(event) = self.scanner.poll_event(now, self.turns.heard()) {
             match event {
                 ScanEvent::Expired(probe) => self.cancel(context, probe),
                 ScanEvent::Verdict(verdict) => {
@@ -72,7 +76,8 @@ where
                 }
             }
         }
-        for _ in 0..BURST {
+        while self.turns.may_send(BURST) {
+            let now = since_origin(context.exact_now());
             let Some(transmit) = self.scanner.poll_transmit(now) else {
                 break;
             };
@@ -86,7 +91,7 @@ where
                 *place = Some(connect);
             }
         }
-        self.arm(context, now);
+        self.arm(context);
     }
 
     fn cancel(&mut self, context: &mut Context<'_>, probe: ProbeId) {
@@ -96,24 +101,25 @@ where
         }
     }
 
-    fn arm(&mut self, context: &mut Context<'_>, now: Duration) {
+    fn arm(&mut self, context: &mut Context<'_>) {
         let Some(deadline) = self.scanner.poll_timeout() else {
             return;
         };
         // What came in meanwhile goes first.
-        let deadline = deadline.max(now);
+        let turn = since_origin(context.now());
+        let deadline = deadline.max(turn);
         if let Some((timer, at)) = self.timer {
             if at <= deadline {
                 return;
             }
             context.cancel_timer(timer);
         }
-        let timer = context.set_timer(deadline.saturating_sub(now), TICK);
+        let timer = context.set_timer(deadline.saturating_sub(turn), TICK);
         self.timer = Some((timer, deadline));
     }
 
     fn told(&mut self, context: &mut Context<'_>, probe: ProbeId, outcome: ScanOutcome) {
-        let now = since_origin(context.now());
+        let now = since_origin(context.exact_now());
         if let Some(verdict) = self.scanner.handle_outcome(now, probe, outcome) {
             (self.on_report)(context, &mut self.scanner, ScanReport { verdict, said: &[] });
         }
@@ -131,7 +137,7 @@ where
         let probe = ProbeId::from_bits(stream.tag());
         let waiting = Waiting { probe, said: Vec::new() };
         match self.banner {
-            Some(wait) if self.scanner.hold(since_origin(stream.now()), probe) => {
+            Some(wait) if self.scanner.hold(since_origin(stream.context().exact_now()), probe) => {
                 stream.set_timer(wait, TICK);
             }
             _ => {

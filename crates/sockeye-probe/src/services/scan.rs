@@ -12,14 +12,15 @@ use sockeye_event_loop::{
 };
 
 use super::connects::{ConnectScan, since_origin};
+use super::turns::Turns;
 use super::{convert, unspecified};
 use crate::input::Cause;
 use crate::scan::{ProbeId, ScanEvent, ScanOutcome, ScanTransmit, Scanner, Verdict, payload};
 
 /// Bytes of what a server says that are kept.
 pub(super) const BANNER_MAX: usize = 256;
-/// Datagrams that leave in a row before what came in is looked at.
-const BURST: usize = 32;
+/// Datagrams that are sent in one turn.
+const BURST: usize = 64;
 /// The key of the one timer.
 const TICK: u64 = 0;
 
@@ -76,6 +77,7 @@ where
         sockets: Vec::new(),
         held: None,
         timer: None,
+        turns: Turns::NEW,
         fault: None,
     });
     let options = DatagramOptions {
@@ -110,6 +112,7 @@ pub struct DatagramScan<F> {
     /// A probe of the other family's socket, or one that found the queue full.
     held: Option<ScanTransmit>,
     timer: Option<(DatagramId, TimerId, Duration)>,
+    turns: Turns,
     fault: Option<io::Error>,
 }
 
@@ -128,14 +131,16 @@ where
     }
 
     fn pump(&mut self, socket: &mut Datagrams<'_>) {
-        let now = since_origin(socket.now());
-        while let Some(event) = self.scanner.poll_event(now) {
+        self.turns.see(since_origin(socket.now()));
+        let now = since_origin(socket.exact_now());
+        while let Some(event) = self.scanner.poll_event(now, self.turns.heard()) {
             if let ScanEvent::Verdict(verdict) = event {
                 let report = ScanReport { verdict, said: &[] };
                 (self.on_report)(&mut socket.context(), &mut self.scanner, report);
             }
         }
-        for _ in 0..BURST {
+        while self.held.is_some() || self.turns.may_send(BURST) {
+            let now = since_origin(socket.exact_now());
             let due = self.held.take().or_else(|| self.scanner.poll_transmit(now));
             let Some(transmit) = due else { break };
             let v6 = transmit.destination.is_ipv6();
@@ -151,26 +156,27 @@ where
                 return;
             }
         }
-        self.arm(socket, now);
+        self.arm(socket);
     }
 
-    fn arm(&mut self, socket: &mut Datagrams<'_>, now: Duration) {
+    fn arm(&mut self, socket: &mut Datagrams<'_>) {
         let Some(deadline) = self.scanner.poll_timeout() else {
             return;
         };
-        let deadline = deadline.max(now);
+        let turn = since_origin(socket.now());
+        let deadline = deadline.max(turn);
         if let Some((owner, timer, at)) = self.timer {
             if at <= deadline {
                 return;
             }
             socket.other(owner).cancel_timer(timer);
         }
-        let timer = socket.set_timer(deadline.saturating_sub(now), TICK);
+        let timer = socket.set_timer(deadline.saturating_sub(turn), TICK);
         self.timer = Some((socket.id(), timer, deadline));
     }
 
     fn told(&mut self, socket: &mut Datagrams<'_>, probe: ProbeId, outcome: ScanOutcome, said: &[u8]) {
-        let now = since_origin(socket.now());
+        let now = since_origin(socket.exact_now());
         if let Some(verdict) = self.scanner.handle_outcome(now, probe, outcome) {
             let report = ScanReport { verdict, said };
             (self.on_report)(&mut socket.context(), &mut self.scanner, report);
@@ -196,8 +202,7 @@ where
         self.sockets.push((socket.id(), v6));
         if self.timer.is_none() {
             // The first probes leave with the first turn, when all sockets are open.
-            let now = since_origin(socket.now());
-            self.arm(socket, now);
+            self.arm(socket);
         }
     }
 

@@ -227,7 +227,7 @@ fn no_room() -> anyhow::Error {
     Failure::with(
         Exit::Io,
         format!(
-            "no descriptor or no local port for any probe in ten seconds: raise the limit{limit} (ulimit -n), \
+            "no descriptor or no local port for any probe in five seconds: raise the limit{limit} (ulimit -n), \
              or look for other programs that use them up (sockeye sockets --summary)"
         ),
     )

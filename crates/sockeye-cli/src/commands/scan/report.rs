@@ -129,7 +129,7 @@ impl Report {
             line.push_str(&format!(", {open_or_filtered} open|filtered"));
         }
         if interrupted {
-            line.push_str(&format!("; interrupted, {} unknown", total.saturating_sub(counts.done())));
+            line.push_str(&format!("; stopped early, {} unknown", total.saturating_sub(counts.done())));
         }
         output.line(line)?;
         let fields = json!({
