@@ -56,8 +56,8 @@ pub use ping::{
     AddError, Pace, PingCounts, PingEvent, PingOptions, PingOutcome, PingTransmit, Pinger, TargetId,
 };
 pub use scan::{
-    PortState, ProbeId, Reason, ScanCounts, ScanEvent, ScanMethod, ScanOptions, ScanOutcome, ScanTransmit, Scanner,
-    Verdict,
+    PortState, ProbeId, Reason, ScanCounts, ScanEvent, ScanMethod, ScanOptions, ScanOutcome, ScanTransmit,
+    Scanner, Verdict,
 };
 pub use sockeye_packet::{InterfaceRole, MplsLabel};
 pub use stats::RttStats;

@@ -27,9 +27,7 @@ mod options;
 mod payload;
 mod targets;
 
-pub use event::{
-    PortState, ProbeId, Reason, ScanCounts, ScanEvent, ScanOutcome, ScanTransmit, Verdict,
-};
+pub use event::{PortState, ProbeId, Reason, ScanCounts, ScanEvent, ScanOutcome, ScanTransmit, Verdict};
 use host::{Again, Host};
 pub use options::{ScanMethod, ScanOptions};
 pub use payload::payload;
@@ -388,7 +386,14 @@ impl Scanner {
         self.in_flight
     }
 
-    fn judge(&mut self, id: ProbeId, probe: &Probe, state: PortState, reason: Reason, rtt: Option<Duration>) -> Verdict {
+    fn judge(
+        &mut self,
+        id: ProbeId,
+        probe: &Probe,
+        state: PortState,
+        reason: Reason,
+        rtt: Option<Duration>,
+    ) -> Verdict {
         self.counts.add(state);
         Verdict {
             probe: id,
@@ -484,7 +489,9 @@ impl Scanner {
     /// Begins as many hosts as may be scanned at once.
     fn admit(&mut self) {
         while self.has_place() && !self.ports.is_empty() {
-            let Some(address) = self.targets.next() else { return };
+            let Some(address) = self.targets.next() else {
+                return;
+            };
             let mut state = self.options.secret ^ hash(address.ip());
             let offset = below(&mut state, self.ports.len());
             let host = Host::new(address, u32::try_from(offset).unwrap_or(0), &self.options);

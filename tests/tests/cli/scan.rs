@@ -49,16 +49,28 @@ fn open_ports_are_printed_and_the_others_counted() {
     let output = scan(&["127.0.0.1", "-p", &port]);
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
     let text = output.text();
-    assert!(text.contains(&format!(" {port}/tcp ")) && text.contains(" syn-ack "), "{text}");
-    assert!(text.contains("1 ports in") && text.contains(": 1 open, 0 closed, 0 filtered"), "{text}");
+    assert!(
+        text.contains(&format!(" {port}/tcp ")) && text.contains(" syn-ack "),
+        "{text}"
+    );
+    assert!(
+        text.contains("1 ports in") && text.contains(": 1 open, 0 closed, 0 filtered"),
+        "{text}"
+    );
     assert_eq!(output.stderr, "");
     drop(listener);
     let output = scan(&["127.0.0.1", "-p", &port]);
-    assert_eq!((output.status.code(), output.text().lines().count()), (Some(1), 1));
+    assert_eq!(
+        (output.status.code(), output.text().lines().count()),
+        (Some(1), 1)
+    );
     let output = scan(&["127.0.0.1", "-p", &port, "--all", "--json"]);
     let events = events(&output);
     assert_eq!(events[1]["state"], "closed");
-    assert_eq!((&events[1]["reason"], &events[1]["attempts"]), (&"refused".into(), &1.into()));
+    assert_eq!(
+        (&events[1]["reason"], &events[1]["attempts"]),
+        (&"refused".into(), &1.into())
+    );
     assert_eq!(events.last().expect("an end")["closed"], 1);
 }
 
@@ -76,7 +88,11 @@ fn what_a_server_says_is_shown_and_not_obeyed() {
     });
     let words = ["127.0.0.1", "-p", &port, "--banner=60"];
     let output = scan(&words);
-    assert!(output.text().contains("  hello \\u{1b}[2J\n"), "{}", output.text());
+    assert!(
+        output.text().contains("  hello \\u{1b}[2J\n"),
+        "{}",
+        output.text()
+    );
     let output = scan(&[&words[..], &["--json"]].concat());
     assert_eq!(events(&output)[1]["banner"], "hello \u{1b}[2J\r\n");
     server.join().expect("it ends");
@@ -142,7 +158,11 @@ fn an_unknown_host_names_the_servers() {
     let mut command = namespace.command(program);
     let output = program::output(command.args(["scan", "nobody.invalid", "-p", "1"]), PATIENCE);
     assert_eq!(output.status.code(), Some(3));
-    assert!(output.stderr.contains("name servers of this machine: "), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("name servers of this machine: "),
+        "{}",
+        output.stderr
+    );
 }
 
 #[test]
@@ -152,7 +172,10 @@ fn few_descriptors_are_enough_and_none_is_an_error() {
     }
     let run = |limit: &str| {
         let mut command = wrapped("prlimit", &[&format!("--nofile={limit}:{limit}")]);
-        program::output(command.args(["scan", "127.0.0.1", "-p", "1-300", "--all", "--json"]), PATIENCE)
+        program::output(
+            command.args(["scan", "127.0.0.1", "-p", "1-300", "--all", "--json"]),
+            PATIENCE,
+        )
     };
     assert_eq!(states(&run("28")).len(), 300);
     let output = run("8");

@@ -88,7 +88,11 @@ impl Host {
 
     /// Whether another probe may leave now.
     pub(super) const fn has_room(&self) -> bool {
-        let window = if matches!(self.holds_back, HoldsBack::Asked) { 1 } else { self.window };
+        let window = if matches!(self.holds_back, HoldsBack::Asked) {
+            1
+        } else {
+            self.window
+        };
         self.in_flight < window
     }
 
@@ -103,16 +107,24 @@ impl Host {
         let least = ns(ScanOptions::MIN_TIMEOUT);
         let usual = match self.rtt_ns {
             // Errors that a host holds back come late or never: the round trip of others says nothing.
-            Some((rtt, deviation)) if matches!(self.holds_back, HoldsBack::Unknown | HoldsBack::No) => rtt.saturating_add(4 * deviation).max(least),
+            Some((rtt, deviation)) if matches!(self.holds_back, HoldsBack::Unknown | HoldsBack::No) => {
+                rtt.saturating_add(4 * deviation).max(least)
+            }
             _ => longest,
         };
-        usual.saturating_mul(1 << attempt.saturating_sub(1).min(4)).min(longest)
+        usual
+            .saturating_mul(1 << attempt.saturating_sub(1).min(4))
+            .min(longest)
     }
 
     /// How often a port may be asked.
     pub(super) fn attempts(&self, options: &ScanOptions) -> u32 {
         let asked = options.retries.saturating_add(1);
-        let proven = if self.most_attempts > 1 { self.most_attempts + 2 } else { 1 };
+        let proven = if self.most_attempts > 1 {
+            self.most_attempts + 2
+        } else {
+            1
+        };
         asked.max(proven.min(ScanOptions::MAX_ATTEMPTS))
     }
 

@@ -30,7 +30,9 @@ fn each_port_is_asked_once_in_an_order_without_pattern() {
     assert_eq!(asked.len(), 180);
     let ports: Vec<u16> = probes.iter().map(|probe| probe.destination.port()).collect();
     assert!(!ports.is_sorted());
-    let turns = probes.windows(2).filter(|pair| pair[0].destination.ip() == pair[1].destination.ip());
+    let turns = probes
+        .windows(2)
+        .filter(|pair| pair[0].destination.ip() == pair[1].destination.ip());
     assert_eq!(turns.count(), 0, "hosts take turns");
 }
 
@@ -50,7 +52,12 @@ fn outcomes_are_states_with_reasons() {
         (ScanMethod::Tcp, ScanOutcome::Answered, Open, Reason::SynAck),
         (ScanMethod::Udp, ScanOutcome::Answered, Open, Reason::Answer),
         (ScanMethod::Tcp, ScanOutcome::Refused, Closed, Reason::Refused),
-        (ScanMethod::Udp, ScanOutcome::Refused, Closed, Reason::PortUnreachable),
+        (
+            ScanMethod::Udp,
+            ScanOutcome::Refused,
+            Closed,
+            Reason::PortUnreachable,
+        ),
         (ScanMethod::Tcp, unreachable, Filtered, reported),
         (ScanMethod::Udp, unreachable, Filtered, reported),
     ] {
@@ -107,7 +114,9 @@ fn no_more_are_in_flight_than_allowed_and_the_rate_holds() {
     }
     assert!(now >= 45 * MS, "{now:?}");
     assert_eq!(scanner.poll_transmit(now), None);
-    scanner.handle_outcome(now, left[0].probe, ScanOutcome::Refused).unwrap();
+    scanner
+        .handle_outcome(now, left[0].probe, ScanOutcome::Refused)
+        .unwrap();
     assert!(scanner.poll_transmit(now + 5 * MS).is_some());
 }
 
@@ -120,7 +129,9 @@ fn a_host_without_room_asks_fewer_at_once_and_gives_up_in_the_end() {
         assert_eq!(scanner.handle_outcome(MS, probe.probe, ScanOutcome::NoRoom), None);
     }
     for probe in &probes[..40] {
-        scanner.handle_outcome(2 * MS, probe.probe, ScanOutcome::Refused).unwrap();
+        scanner
+            .handle_outcome(2 * MS, probe.probe, ScanOutcome::Refused)
+            .unwrap();
     }
     assert!(!scanner.is_starved());
     let again = burst(&mut scanner, Duration::from_secs(1));
@@ -145,7 +156,10 @@ fn a_held_probe_is_in_flight_without_a_timeout() {
     let probe = scanner.poll_transmit(Duration::ZERO).unwrap().probe;
     assert!(scanner.hold(MS, probe));
     assert!(!scanner.hold(MS, probe));
-    assert_eq!(scanner.poll_event(Duration::from_secs(9), Duration::from_secs(9)), None);
+    assert_eq!(
+        scanner.poll_event(Duration::from_secs(9), Duration::from_secs(9)),
+        None
+    );
     assert_eq!(scanner.poll_timeout(), None);
     assert!(!scanner.is_finished());
     let verdict = scanner.release(probe).unwrap();
@@ -210,7 +224,9 @@ fn a_host_that_holds_back_its_errors_is_asked_slower_until_all_is_known() {
             last = now;
             if tokens >= 1.0 {
                 tokens -= 1.0;
-                let verdict = scanner.handle_outcome(now, probe.probe, ScanOutcome::Refused).unwrap();
+                let verdict = scanner
+                    .handle_outcome(now, probe.probe, ScanOutcome::Refused)
+                    .unwrap();
                 assert_eq!(verdict.state, PortState::Closed);
                 closed += 1;
             }

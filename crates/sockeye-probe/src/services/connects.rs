@@ -105,9 +105,9 @@ where
         let Some(deadline) = self.scanner.poll_timeout() else {
             return;
         };
-        // What came in meanwhile goes first.
         let turn = since_origin(context.now());
-        let deadline = deadline.max(turn);
+        self.turns.see(turn);
+        let deadline = self.turns.look(deadline, BURST);
         if let Some((timer, at)) = self.timer {
             if at <= deadline {
                 return;
@@ -135,9 +135,16 @@ where
 
     fn on_open(&mut self, stream: &mut Stream<'_>) -> Waiting {
         let probe = ProbeId::from_bits(stream.tag());
-        let waiting = Waiting { probe, said: Vec::new() };
+        let waiting = Waiting {
+            probe,
+            said: Vec::new(),
+        };
         match self.banner {
-            Some(wait) if self.scanner.hold(since_origin(stream.context().exact_now()), probe) => {
+            Some(wait)
+                if self
+                    .scanner
+                    .hold(since_origin(stream.context().exact_now()), probe) =>
+            {
                 stream.set_timer(wait, TICK);
             }
             _ => {
@@ -175,7 +182,11 @@ where
     }
 
     fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
-        self.told(context, ProbeId::from_bits(failure.tag), of_failure(failure.cause));
+        self.told(
+            context,
+            ProbeId::from_bits(failure.tag),
+            of_failure(failure.cause),
+        );
     }
 
     fn on_service_timer(&mut self, context: &mut Context<'_>, _key: u64) {
@@ -186,7 +197,10 @@ where
 
 /// What an error of `connect(2)` says of the port.
 fn of_failure(fault: ConnectFault) -> ScanOutcome {
-    let unreachable = |cause| ScanOutcome::Unreachable { offender: None, cause };
+    let unreachable = |cause| ScanOutcome::Unreachable {
+        offender: None,
+        cause,
+    };
     let error = match fault {
         ConnectFault::Failed(error) => error,
         ConnectFault::TooManyConnections => return ScanOutcome::NoRoom,
@@ -196,14 +210,21 @@ fn of_failure(fault: ConnectFault) -> ScanOutcome {
         // RST after the handshake, before this host has looked, is one more way to refuse.
         Some(errno::ECONNREFUSED | errno::ECONNRESET) => ScanOutcome::Refused,
         Some(
-            errno::EMFILE | errno::ENFILE | errno::ENOBUFS | errno::ENOMEM | errno::EADDRNOTAVAIL | errno::EAGAIN,
+            errno::EMFILE
+            | errno::ENFILE
+            | errno::ENOBUFS
+            | errno::ENOMEM
+            | errno::EADDRNOTAVAIL
+            | errno::EAGAIN,
         ) => ScanOutcome::NoRoom,
         Some(errno::EACCES) => unreachable(Cause::ProhibitRoute),
         Some(errno::EINVAL) => unreachable(Cause::BlackholeRoute),
         Some(errno::EPERM) => unreachable(Cause::Prohibited),
         _ => match error.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ScanOutcome::Refused,
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => unreachable(Cause::NetworkUnreachable),
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+                unreachable(Cause::NetworkUnreachable)
+            }
             io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => unreachable(Cause::HostUnreachable),
             io::ErrorKind::OutOfMemory => ScanOutcome::NoRoom,
             _ => unreachable(Cause::NotSent),
@@ -230,12 +251,18 @@ mod tests {
     #[test]
     fn errors_of_connect_are_outcomes() {
         let outcome = |errno| of_failure(ConnectFault::Failed(io::Error::from_raw_os_error(errno)));
-        let unreachable = |cause| ScanOutcome::Unreachable { offender: None, cause };
+        let unreachable = |cause| ScanOutcome::Unreachable {
+            offender: None,
+            cause,
+        };
         assert_eq!(outcome(errno::ECONNREFUSED), ScanOutcome::Refused);
         assert_eq!(outcome(errno::EMFILE), ScanOutcome::NoRoom);
         assert_eq!(outcome(errno::EADDRNOTAVAIL), ScanOutcome::NoRoom);
         assert_eq!(outcome(errno::EHOSTUNREACH), unreachable(Cause::HostUnreachable));
-        assert_eq!(outcome(errno::ENETUNREACH), unreachable(Cause::NetworkUnreachable));
+        assert_eq!(
+            outcome(errno::ENETUNREACH),
+            unreachable(Cause::NetworkUnreachable)
+        );
         assert_eq!(outcome(errno::EPERM), unreachable(Cause::Prohibited));
     }
 }

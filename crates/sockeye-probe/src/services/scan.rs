@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
-    CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, EventLoop, Fault,
-    OpError, QueueEntry, SendFailure, Sent, ServiceHandle, StreamOptions, TimerId,
+    CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, EventLoop,
+    Fault, OpError, QueueEntry, SendFailure, Sent, ServiceHandle, StreamOptions, TimerId,
 };
 
 use super::connects::{ConnectScan, since_origin};
@@ -146,7 +146,15 @@ where
             let v6 = transmit.destination.is_ipv6();
             let Some(&(sender, _)) = self.sockets.iter().find(|(_, of_v6)| *of_v6 == v6) else {
                 let cause = Cause::NetworkUnreachable;
-                self.told(socket, transmit.probe, ScanOutcome::Unreachable { offender: None, cause }, &[]);
+                self.told(
+                    socket,
+                    transmit.probe,
+                    ScanOutcome::Unreachable {
+                        offender: None,
+                        cause,
+                    },
+                    &[],
+                );
                 continue;
             };
             let payload = payload(transmit.destination.port());
@@ -164,7 +172,8 @@ where
             return;
         };
         let turn = since_origin(socket.now());
-        let deadline = deadline.max(turn);
+        self.turns.see(turn);
+        let deadline = self.turns.look(deadline, BURST);
         if let Some((owner, timer, at)) = self.timer {
             if at <= deadline {
                 return;
@@ -188,7 +197,9 @@ where
 fn of_error(destination: SocketAddr, offender: Option<std::net::IpAddr>, cause: Cause) -> ScanOutcome {
     match cause {
         // A filter on the way may say so too (`reject`), in its own name.
-        Cause::PortUnreachable if offender.is_none_or(|from| from == destination.ip()) => ScanOutcome::Refused,
+        Cause::PortUnreachable if offender.is_none_or(|from| from == destination.ip()) => {
+            ScanOutcome::Refused
+        }
         _ => ScanOutcome::Unreachable { offender, cause },
     }
 }

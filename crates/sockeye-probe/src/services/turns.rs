@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Between two looks whether what is overdue has been answered.
+const HEARING: Duration = Duration::from_millis(1);
+
 /// The times of the last turns of the loop.
 ///
 /// What had arrived by the time of a turn is among the events of the next one at the latest, and all of those have been
@@ -42,6 +45,20 @@ impl Turns {
         self.heard
     }
 
+    /// When to look again for what is due at `deadline`, in a turn that may send `most` probes.
+    ///
+    /// What is due already and was not done waits until it is known that no answer has arrived, which takes two more turns
+    /// with times of their own.
+    pub(super) fn look(&self, deadline: Duration, most: usize) -> Duration {
+        if deadline > self.now {
+            deadline
+        } else if self.sent >= most {
+            self.now
+        } else {
+            self.now + HEARING
+        }
+    }
+
     /// Whether another probe may be sent in this turn; counts it if so. A turn that sends without end hears nothing.
     pub(super) const fn may_send(&mut self, most: usize) -> bool {
         if self.sent >= most {
@@ -65,6 +82,9 @@ mod tests {
             assert_eq!(turns.heard(), ms(heard));
         }
         assert!(turns.may_send(1) && !turns.may_send(1));
+        assert_eq!(turns.look(ms(25), 1), ms(25));
+        assert_eq!(turns.look(ms(15), 1), ms(20), "there is more to send");
+        assert_eq!(turns.look(ms(15), 2), ms(21));
         turns.see(ms(21));
         assert!(turns.may_send(1));
     }

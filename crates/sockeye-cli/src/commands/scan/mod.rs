@@ -41,7 +41,13 @@ pub(crate) struct Arguments {
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
     /// Ports: numbers, ranges and service names such as 22,8000-8100,https, or "all"
-    #[arg(short, long, value_name = "PORTS", default_value = "1-1024", allow_hyphen_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "PORTS",
+        default_value = "1-1024",
+        allow_hyphen_values = true
+    )]
     ports: String,
     /// How: T (connects) or U (UDP)
     #[arg(short = 's', long = "scan", value_name = "T|U", default_value = "T", value_parser = method)]
@@ -161,7 +167,9 @@ fn scanner(
     let ports = words::ports(&arguments.ports, transport)?;
     let mut options = ScanOptions {
         timeout: Duration::from_secs_f64(arguments.timeout),
-        gap: arguments.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate),
+        gap: arguments
+            .rate
+            .map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate),
         ..ScanOptions::new(arguments.method, probing::secret())
     };
     if let Some(retries) = arguments.retries {

@@ -36,7 +36,12 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn begin(&self, output: &mut Output, scanner: &Scanner, targets: &[String]) -> anyhow::Result<()> {
+    pub(super) fn begin(
+        &self,
+        output: &mut Output,
+        scanner: &Scanner,
+        targets: &[String],
+    ) -> anyhow::Result<()> {
         let hosts = u64::try_from(scanner.hosts()).unwrap_or(u64::MAX);
         let ports = u64::try_from(self.total).unwrap_or(u64::MAX) / hosts.max(1);
         let fields = json!({
@@ -124,12 +129,19 @@ impl Report {
             ..
         } = counts;
         let total = u64::try_from(self.total).unwrap_or(u64::MAX);
-        let mut line = format!("{} ports in {:.2} s: {open} open, {closed} closed, {filtered} filtered", counts.done(), took.as_secs_f64());
+        let mut line = format!(
+            "{} ports in {:.2} s: {open} open, {closed} closed, {filtered} filtered",
+            counts.done(),
+            took.as_secs_f64()
+        );
         if open_or_filtered > 0 {
             line.push_str(&format!(", {open_or_filtered} open|filtered"));
         }
         if interrupted {
-            line.push_str(&format!("; stopped early, {} unknown", total.saturating_sub(counts.done())));
+            line.push_str(&format!(
+                "; stopped early, {} unknown",
+                total.saturating_sub(counts.done())
+            ));
         }
         output.line(line)?;
         let fields = json!({

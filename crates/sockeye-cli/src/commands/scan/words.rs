@@ -66,7 +66,9 @@ pub(super) fn ports(text: &str, transport: Transport) -> anyhow::Result<PortSet>
 /// What is wrong with it; for a name without an address, who was asked.
 pub(super) fn place(text: &str, family: Family, transport: Transport) -> anyhow::Result<Place> {
     if text.contains('/') && !text.contains("://") {
-        let network: Network = text.parse().map_err(|error| Failure::usage(format!("{text:?}: {error}")))?;
+        let network: Network = text
+            .parse()
+            .map_err(|error| Failure::usage(format!("{text:?}: {error}")))?;
         if !family.admits(&SocketAddr::new(network.address(), 0)) {
             return Err(Failure::usage(format!("{text} is a network of the other family")));
         }
@@ -105,7 +107,17 @@ mod tests {
         assert_eq!(read("22,80,8000-8002"), "22,80,8000-8002");
         assert_eq!(read("https,ssh"), "22,443");
         assert_eq!(read("all"), "1-65535");
-        for text in ["0", "0-70000", "70000", "", "1,,2", "9-8", "nothing-such", "-1", "1-"] {
+        for text in [
+            "0",
+            "0-70000",
+            "70000",
+            "",
+            "1,,2",
+            "9-8",
+            "nothing-such",
+            "-1",
+            "1-",
+        ] {
             let error = ports(text, Transport::Tcp).unwrap_err();
             assert_eq!(classify(&error), Exit::Usage, "{text}");
             assert!(error.to_string().contains("1 to 65535"), "{error}");
