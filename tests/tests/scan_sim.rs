@@ -1,5 +1,7 @@
 //! Port scans in the simulated network: hosts that answer, refuse, keep silent, and a path that loses packets.
 
+#![expect(clippy::expect_used, reason = "what a test expects and does not get fails it")]
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

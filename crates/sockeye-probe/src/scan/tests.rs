@@ -242,7 +242,7 @@ fn a_host_that_holds_back_its_errors_is_asked_slower_until_all_is_known() {
 proptest! {
     /// Whatever is lost, refused, late or without room: each port gets one verdict, and never a wrong one.
     #[test]
-    fn each_port_has_one_verdict(
+    fn prop_each_port_has_one_verdict(
         seed: u64,
         udp: bool,
         hosts in 1_u8..6,
