@@ -24,12 +24,14 @@ use crate::wire;
 mod event;
 mod host;
 mod options;
+mod order;
 mod payload;
 mod targets;
 
 pub use event::{PortState, ProbeId, Reason, ScanCounts, ScanEvent, ScanOutcome, ScanTransmit, Verdict};
 use host::{Again, Host};
 pub use options::{ScanMethod, ScanOptions};
+use order::{below, hash, shuffle};
 pub use payload::payload;
 use targets::Targets;
 
@@ -125,12 +127,12 @@ impl Scanner {
     }
 
     /// Adds a host, which is scanned after those that were added before. Its port is not looked at; the scope of a
-    /// link-local address is. One that is added twice is scanned twice.
+    /// link-local address is. One that is among them already is not added again.
     pub fn add_host(&mut self, address: SocketAddr) {
         self.targets.add_host(wire::portless(address));
     }
 
-    /// Adds all addresses of a network, its first and its last one too.
+    /// Adds all addresses of a network, its first and its last one too. Those that were added before are scanned once.
     pub fn add_network(&mut self, network: Network) {
         self.targets.add_network(network);
     }
@@ -171,6 +173,7 @@ impl Scanner {
                 destination,
                 held: None,
             });
+            self.forget_deadlines();
             self.deadlines
                 .push(Reverse((deadline_ns, probe.slot, probe.generation)));
             if self.options.method == ScanMethod::Udp {
@@ -429,6 +432,20 @@ impl Scanner {
         self.queue(probe.host);
     }
 
+    /// Once most deadlines are those of attempts that are over, they go: a long timeout would keep one for each answer.
+    fn forget_deadlines(&mut self) {
+        if self.deadlines.len() <= 2 * self.in_flight + MAX_HOSTS {
+            return;
+        }
+        let probes = &self.probes;
+        self.deadlines.retain(|&Reverse((_, slot, generation))| {
+            let place = probes.get(slot as usize);
+            place.is_some_and(|(now, probe)| {
+                *now == generation && probe.as_ref().is_some_and(|probe| probe.held.is_none())
+            })
+        });
+    }
+
     fn leave(&mut self, index: u32) {
         if let Some(host) = self.host(index) {
             host.left();
@@ -560,40 +577,6 @@ fn next_port(host: &mut Host, ports: &[u16]) -> Option<Again> {
 fn key(address: SocketAddr) -> (IpAddr, u32, u16) {
     let (ip, scope) = wire::key(address);
     (ip, scope, address.port())
-}
-
-/// A number of an address, to begin its ports elsewhere.
-fn hash(ip: IpAddr) -> u64 {
-    let bits = match ip {
-        IpAddr::V4(ip) => u128::from(ip.to_bits()),
-        IpAddr::V6(ip) => ip.to_bits(),
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are mixed")]
-    let mut mixed = (bits >> 64) as u64 ^ (bits as u64).rotate_left(32);
-    random(&mut mixed)
-}
-
-/// `SplitMix64` (Steele, Lea and Flood 2014): a spread order needs no better randomness.
-const fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// A number below `bound`, which is not 0.
-fn below(state: &mut u64, bound: usize) -> usize {
-    let wide = u128::from(random(state)) * bound as u128;
-    usize::try_from(wide >> 64).unwrap_or(0)
-}
-
-/// Fisher and Yates.
-fn shuffle(ports: &mut [u16], secret: u64) {
-    let mut state = secret;
-    for last in (1..ports.len()).rev() {
-        ports.swap(last, below(&mut state, last + 1));
-    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,20 @@ impl Range {
         }
     }
 
+    fn covers(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Host(one), Self::Host(other)) => one == other,
+            (Self::Host(host), Self::Network(network)) => {
+                host == SocketAddr::new(network.address(), 0) && self.len() == other.len()
+            }
+            // The zone of a link-local address is one more part of it.
+            (Self::Network(network), Self::Host(host)) => {
+                network.contains(host.ip()) && host == SocketAddr::new(host.ip(), 0)
+            }
+            (Self::Network(one), Self::Network(other)) => one.contains_network(&other),
+        }
+    }
+
     fn host(self, index: u128) -> SocketAddr {
         match self {
             Self::Host(address) => address,
@@ -55,11 +69,27 @@ fn bits(ip: IpAddr) -> u128 {
 
 impl Targets {
     pub(super) fn add_host(&mut self, address: SocketAddr) {
-        self.ranges.push(Range::Host(address));
+        self.add(Range::Host(address));
     }
 
     pub(super) fn add_network(&mut self, network: Network) {
-        self.ranges.push(Range::Network(network));
+        self.add(Range::Network(network));
+    }
+
+    /// Each address once: two answers from one address could not be told apart. Of two networks that overlap one is
+    /// within the other.
+    fn add(&mut self, range: Range) {
+        if self.ranges.iter().any(|before| before.covers(range)) {
+            return;
+        }
+        // Those that were begun stay.
+        let mut index = 0;
+        let begun = self.at + usize::from(self.within > 0);
+        self.ranges.retain(|before| {
+            index += 1;
+            index <= begun || !range.covers(*before)
+        });
+        self.ranges.push(range);
     }
 
     /// All hosts, those that were walked over too.
@@ -93,7 +123,7 @@ mod tests {
         let mut targets = Targets::default();
         targets.add_network("192.0.2.252/30".parse().unwrap());
         targets.add_host("[2001:db8::1]:0".parse().unwrap());
-        targets.add_network("2001:db8::/127".parse().unwrap());
+        targets.add_network("2001:db8::8/127".parse().unwrap());
         assert_eq!(targets.len(), 7);
         let walked: Vec<String> = std::iter::from_fn(|| targets.next())
             .map(|host| host.ip().to_string())
@@ -106,11 +136,39 @@ mod tests {
                 "192.0.2.254",
                 "192.0.2.255",
                 "2001:db8::1",
-                "2001:db8::",
-                "2001:db8::1"
+                "2001:db8::8",
+                "2001:db8::9"
             ]
         );
         assert_eq!(targets.len(), 7);
+    }
+
+    #[test]
+    fn an_address_is_walked_once() {
+        let mut targets = Targets::default();
+        let host = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for text in [
+            "192.0.2.1:0",
+            "192.0.2.1:0",
+            "198.51.100.1:0",
+            "[fe80::1%2]:0",
+            "[fe80::1%3]:0",
+        ] {
+            targets.add_host(host(text));
+        }
+        assert_eq!(targets.len(), 4);
+        for (network, hosts) in [
+            ("192.0.2.0/30", 7),
+            ("192.0.2.0/29", 11),
+            ("192.0.2.4/32", 11),
+            ("198.51.100.1/32", 11),
+        ] {
+            targets.add_network(network.parse().unwrap());
+            assert_eq!(targets.len(), hosts, "{network}");
+        }
+        targets.add_host(host("192.0.2.7:0"));
+        let walked: Vec<_> = std::iter::from_fn(|| targets.next()).collect();
+        assert_eq!(walked.len(), 11);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::order::random;
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -206,6 +207,11 @@ fn a_thousand_times_the_hosts_is_no_more_memory() {
         now += MS;
     }
     assert!(scanner.hosts.len() <= MAX_HOSTS && scanner.probes.len() <= 1000);
+    assert!(
+        scanner.counts().sent > 10_000 && scanner.deadlines.len() < 3000,
+        "{}",
+        scanner.deadlines.len()
+    );
 }
 
 /// Linux gives a peer six ICMP errors at once and then one a second.
