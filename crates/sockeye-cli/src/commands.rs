@@ -17,6 +17,7 @@ mod ping;
 #[cfg(feature = "relay")]
 mod relay;
 mod resolve;
+mod scan;
 mod serve;
 #[cfg(feature = "sockets")]
 pub(crate) mod sockets;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Trace(trace::Arguments),
     /// Find the largest packet that arrives at a host
     Mtu(mtu::Arguments),
+    /// Find the open ports of hosts and networks
+    Scan(scan::Arguments),
     /// Say what addresses, endpoints, networks, targets, ports and service names are
     Explain(explain::Arguments),
     /// Look names up: the addresses in the order a connection would try them, and why
@@ -77,6 +80,7 @@ impl Command {
             Self::Ping(arguments) => arguments.format,
             Self::Trace(arguments) => arguments.format,
             Self::Mtu(arguments) => arguments.format,
+            Self::Scan(arguments) => arguments.format,
             Self::Explain(arguments) => arguments.format,
             Self::Resolve(arguments) => arguments.format,
             #[cfg(feature = "sockets")]
@@ -101,6 +105,7 @@ impl Command {
             Self::Ping(arguments) => ping::run(&arguments, output),
             Self::Trace(arguments) => trace::run(&arguments, output),
             Self::Mtu(arguments) => mtu::run(&arguments, output),
+            Self::Scan(arguments) => scan::run(&arguments, output),
             Self::Explain(arguments) => explain::run(&arguments, output),
             Self::Resolve(arguments) => resolve::run(&arguments, output),
             #[cfg(feature = "sockets")]

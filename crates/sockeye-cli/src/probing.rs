@@ -134,6 +134,11 @@ impl<T> Inbox<T> {
         self.0.borrow_mut().push_back(event);
     }
 
+    /// Everything that waits.
+    pub(crate) fn take_all(&self) -> Vec<T> {
+        self.0.borrow_mut().drain(..).collect()
+    }
+
     fn take(&self) -> Option<T> {
         self.0.borrow_mut().pop_front()
     }

@@ -54,6 +54,11 @@ impl<'a> Context<'a> {
         self.host.now()
     }
 
+    /// The clock, read anew: [`now`](Self::now) is read once a turn. For those who measure.
+    pub fn exact_now(&mut self) -> Time {
+        self.host.exact_now()
+    }
+
     /// A random number, from the seed in a simulation. Not for keys.
     pub fn random(&mut self) -> u64 {
         self.host.random()

@@ -1,4 +1,4 @@
-//! Ping, traceroute and path MTU discovery as engines without I/O, and services that drive them.
+//! Ping, traceroute, path MTU discovery and port scans as engines without I/O, and services that drive them.
 //!
 //! An engine is a plain value: the caller sends what `poll_transmit` yields, hands what its sockets receive to
 //! `handle_input`, and asks `poll_timeout` when to come back for `poll_transmit` and `poll_event`. Time is a
@@ -29,6 +29,7 @@
 //! | [`ping`] | [`Pinger`]: many targets at once |
 //! | [`trace`] | [`Tracer`]: the routers on the way, by ICMP, UDP or TCP, classic or Paris |
 //! | [`mtu`] | [`PmtuProbe`]: the path MTU, with and without ICMP |
+//! | [`scan`] | [`Scanner`]: which ports of which hosts are open, by TCP connects or by UDP |
 //! | `input` | [`Input`]: what sockets received; [`Cause`]: why a probe came to nothing |
 //! | `stats` | [`RttStats`]: round-trip times in constant memory |
 //! | `services` | on the event loop (feature `services`) |
@@ -39,6 +40,7 @@ mod extensions;
 mod input;
 pub mod mtu;
 pub mod ping;
+pub mod scan;
 #[cfg(feature = "services")]
 pub mod services;
 mod stats;
@@ -52,6 +54,10 @@ pub use input::{Cause, Input, Message};
 pub use mtu::{Limit, MtuEnd, MtuEvent, MtuMethod, MtuOptions, MtuTransmit, PmtuProbe};
 pub use ping::{
     AddError, Pace, PingCounts, PingEvent, PingOptions, PingOutcome, PingTransmit, Pinger, TargetId,
+};
+pub use scan::{
+    PortState, ProbeId, Reason, ScanCounts, ScanEvent, ScanMethod, ScanOptions, ScanOutcome, ScanTransmit,
+    Scanner, Verdict,
 };
 pub use sockeye_packet::{InterfaceRole, MplsLabel};
 pub use stats::RttStats;

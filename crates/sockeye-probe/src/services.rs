@@ -4,6 +4,8 @@
 //! engine needs: a ping socket where the system allows one and a raw one where it must be for ICMP, UDP with the error
 //! queue for UDP (no privilege at all), raw TCP and ICMP for TCP. [`Prober::mode`] says which it became.
 //!
+//! [`scan_tcp`] and [`scan_udp`] do the same for a [`Scanner`](crate::Scanner), by connects and by UDP with the error queue.
+//!
 //! ```no_run
 //! use sockeye_event_loop::EventLoop;
 //! use sockeye_probe::services;
@@ -37,14 +39,19 @@ use crate::mtu::{MtuEvent, MtuMethod, PmtuProbe};
 use crate::ping::{PingEvent, Pinger};
 use crate::trace::{TraceEvent, TraceMethod, Tracer};
 
+mod connects;
 mod convert;
 mod engine;
 mod prober;
+mod scan;
+mod turns;
 mod wall;
 
+pub use connects::{ConnectScan, Waiting};
 pub use engine::{Engine, Transmit};
 use prober::Role;
 pub use prober::{Mode, Prober};
+pub use scan::{DatagramScan, ScanReport, scan_tcp, scan_udp};
 
 /// Pings from this loop: opens an ICMP socket for each family among the targets.
 ///

@@ -1,0 +1,172 @@
+//! Port scans in the simulated network: hosts that answer, refuse, keep silent, and a path that loses packets.
+
+#![expect(clippy::expect_used, reason = "what a test expects and does not get fails it")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sockeye::endpoint::PortSet;
+use sockeye::event_loop::{Datagram, DatagramOptions, DatagramService, Datagrams, Stream, StreamService};
+use sockeye::probe::services::{self, ScanReport};
+use sockeye::probe::{PortState, Reason, ScanMethod, ScanOptions, Scanner, Verdict};
+use sockeye::sim::{HostId, LinkOptions, Sim};
+
+const LIMIT: Duration = Duration::from_secs(600);
+const SERVER: [u8; 4] = [10, 0, 0, 2];
+const SILENT: [u8; 4] = [10, 0, 0, 3];
+
+struct Greeter;
+
+impl StreamService for Greeter {
+    type Conn = ();
+
+    fn on_open(&mut self, stream: &mut Stream<'_>) {
+        assert!(stream.write(b"hello\r\n").is_taken());
+    }
+
+    fn on_data(&mut self, _stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
+        data.len()
+    }
+}
+
+struct Answerer;
+
+impl DatagramService for Answerer {
+    fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        assert!(socket.send_to(b"yes", datagram.source).is_taken());
+    }
+}
+
+struct World {
+    sim: Sim,
+    client: HostId,
+}
+
+/// A host that listens on the ports 10 and 20, and one that nothing comes through to.
+fn world(seed: u64, loss_ppm: u32) -> World {
+    let mut sim = Sim::new(seed);
+    let (client, server, silent) = (sim.host([10, 0, 0, 1]), sim.host(SERVER), sim.host(SILENT));
+    let link = LinkOptions {
+        latency: Duration::from_millis(5),
+        loss_ppm,
+        ..LinkOptions::default()
+    };
+    sim.link(client, server, link);
+    sim.link(client, silent, LinkOptions::default());
+    sim.partition(client, silent);
+    for port in [10, 20] {
+        sim.listen(server, port, Greeter).expect("a listener");
+        let events = sim.on(server);
+        let service = events.add_datagram_service(Answerer);
+        let at = SocketAddr::from((SERVER, port));
+        events
+            .bind(service, at, &DatagramOptions::default())
+            .expect("a socket");
+    }
+    World { sim, client }
+}
+
+type Found = Rc<RefCell<BTreeMap<SocketAddr, (Verdict, Vec<u8>)>>>;
+
+/// Scans the ports 1 to 30 of both hosts.
+fn scan(world: &mut World, method: ScanMethod, banner: bool) -> BTreeMap<SocketAddr, (Verdict, Vec<u8>)> {
+    let ports: PortSet = "1-30".parse().expect("ports");
+    let options = ScanOptions {
+        retries: 5,
+        ..ScanOptions::new(method, 7)
+    };
+    let mut scanner = Scanner::new(&ports, options);
+    for host in [SERVER, SILENT] {
+        scanner.add_host(SocketAddr::from((host, 0)));
+    }
+    let found = Found::default();
+    let finished = Rc::new(Cell::new(false));
+    let (told, done) = (Rc::clone(&found), Rc::clone(&finished));
+    let on_report =
+        move |_: &mut sockeye::event_loop::Context<'_>, scanner: &mut Scanner, report: ScanReport<'_>| {
+            let before = told
+                .borrow_mut()
+                .insert(report.verdict.destination, (report.verdict, report.said.to_vec()));
+            assert!(before.is_none(), "one verdict a port");
+            done.set(scanner.is_finished());
+        };
+    let events = world.sim.on(world.client);
+    match method {
+        ScanMethod::Tcp => {
+            let banner = banner.then_some(Duration::from_secs(2));
+            services::scan_tcp(events, scanner, banner, on_report);
+        }
+        ScanMethod::Udp => {
+            services::scan_udp(events, scanner, on_report).expect("sockets");
+        }
+    }
+    world.sim.run_until(LIMIT, || finished.get()).expect("it ends");
+    found.take()
+}
+
+fn check(found: &BTreeMap<SocketAddr, (Verdict, Vec<u8>)>, silent: PortState) {
+    assert_eq!(found.len(), 60);
+    for (at, (verdict, _)) in found {
+        let state = match (at.ip() == std::net::IpAddr::from(SERVER), at.port()) {
+            (true, 10 | 20) => PortState::Open,
+            (true, _) => PortState::Closed,
+            (false, _) => silent,
+        };
+        assert_eq!(verdict.state, state, "{verdict:?}");
+        assert_eq!(verdict.reason == Reason::Timeout, state == silent, "{verdict:?}");
+    }
+}
+
+#[test]
+fn hosts_answer_refuse_and_keep_silent() {
+    let found = scan(&mut world(1, 0), ScanMethod::Tcp, false);
+    check(&found, PortState::Filtered);
+    for (verdict, said) in found.values() {
+        assert!(
+            verdict.rtt.is_none_or(|rtt| rtt == Duration::from_millis(10)),
+            "{verdict:?}"
+        );
+        assert!(said.is_empty());
+    }
+    let found = scan(&mut world(1, 0), ScanMethod::Udp, false);
+    check(&found, PortState::OpenOrFiltered);
+    assert_eq!(found[&SocketAddr::from((SERVER, 10))].1, b"yes");
+}
+
+#[test]
+fn a_banner_is_what_the_server_says_first() {
+    let found = scan(&mut world(2, 0), ScanMethod::Tcp, true);
+    check(&found, PortState::Filtered);
+    for (at, (_, said)) in found {
+        let open = at.ip() == std::net::IpAddr::from(SERVER) && matches!(at.port(), 10 | 20);
+        assert_eq!(said, if open { &b"hello\r\n"[..] } else { b"" });
+    }
+}
+
+#[test]
+fn loss_changes_no_state_and_a_seed_repeats() {
+    for seed in 0..10 {
+        for method in [ScanMethod::Tcp, ScanMethod::Udp] {
+            // Six attempts: that all of them fail happens to one port in a thousand runs or fewer.
+            let silent = match method {
+                ScanMethod::Tcp => PortState::Filtered,
+                ScanMethod::Udp => PortState::OpenOrFiltered,
+            };
+            let mut first = world(seed, 50_000);
+            check(&scan(&mut first, method, false), silent);
+            let mut second = world(seed, 50_000);
+            scan(&mut second, method, false);
+            assert_eq!(first.sim.trace_hash(), second.sim.trace_hash());
+        }
+    }
+}
+
+#[test]
+fn few_descriptors_slow_a_scan_and_change_no_state() {
+    let mut world = world(3, 0);
+    world.sim.set_descriptor_limit(world.client, 12);
+    check(&scan(&mut world, ScanMethod::Tcp, false), PortState::Filtered);
+}
