@@ -6,6 +6,7 @@
 //! | [`exit`] | every exit status, and which error gets which |
 //! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
 //! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
+//! | [`metrics`] | `--metrics` of `relay`, `serve` and `ping`: HTTP, OpenMetrics, the status page |
 //! | [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
@@ -18,6 +19,8 @@
 mod arguments;
 mod commands;
 mod exit;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod names;
 mod output;
 mod probing;

@@ -5,6 +5,8 @@ mod certificates;
 mod files;
 mod inherited;
 mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod plan;
 mod running;
 mod told;

@@ -67,6 +67,8 @@ impl<'a> Program<'a> {
         // Each session is two descriptors, and the soft limit is made for programs that use select(2).
         sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
         let manager = ServiceManager::from_env().context("tell the service manager")?;
+        #[cfg(feature = "metrics")]
+        arguments.metrics.apart_from(plan.config.listeners.iter().map(|listener| &listener.at))?;
         let mut events = EventLoop::new().context("make an event loop")?;
         let signals = Rc::new(RefCell::new(VecDeque::new()));
         let queue = Rc::clone(&signals);
@@ -79,6 +81,11 @@ impl<'a> Program<'a> {
         let config = plan.config;
         let mut relay = Relay::new(config.clone())?.hooks(journal.told.clone());
         relay = plan.tls.give(relay);
+        #[cfg(all(feature = "metrics", feature = "tls"))]
+        {
+            let limits = sockeye::tls::HandshakeLimits::default();
+            relay = relay.tls_handshakes(limits, &journal.accounts.handshakes);
+        }
         for (listener, place) in plan.sockets {
             if let Some(socket) = passed.get_mut(place).and_then(|passed| passed.socket.take()) {
                 relay = relay.inherited(listener, socket);
@@ -117,6 +124,8 @@ impl<'a> Program<'a> {
     /// When stdout or the poller fails.
     pub(super) fn run(&mut self, config: &Config, output: &mut Output, log: &Writer) -> anyhow::Result<Exit> {
         self.say_listeners(config, &[], output)?;
+        #[cfg(feature = "metrics")]
+        self.serve_metrics(output)?;
         self.tell_manager(|manager, status| manager.ready(status));
         loop {
             let timeout = self
@@ -142,6 +151,19 @@ impl<'a> Program<'a> {
                 return Ok(Exit::Success);
             }
         }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn serve_metrics(&mut self, output: &mut Output) -> anyhow::Result<()> {
+        let (relay, accounts) = (self.relay.service(), self.journal.accounts.clone());
+        let arguments = &self.arguments.metrics;
+        let said = arguments.start(&mut self.events, "relay", output, move |remote, ask| {
+            let accounts = accounts.clone();
+            remote.with(relay, move |relay, context| {
+                ask.answer_on(context, accounts.snapshot(relay.stats()));
+            })
+        });
+        self.or_unread(said)
     }
 
     fn wakes(&self) -> Option<Instant> {
@@ -179,6 +201,8 @@ impl<'a> Program<'a> {
             };
             self.journal.listeners.insert(label, name);
         }
+        #[cfg(feature = "metrics")]
+        self.journal.accounts.call(&self.journal.listeners);
     }
 
     /// Where a listener is: port 0 has become a real one.
@@ -230,6 +254,8 @@ impl<'a> Program<'a> {
         }
         let before = self.current.clone();
         let outcome = self.take_over();
+        #[cfg(feature = "metrics")]
+        self.journal.accounts.reloaded(outcome.is_ok());
         match &outcome {
             Ok(config) => {
                 self.call_listeners(config);

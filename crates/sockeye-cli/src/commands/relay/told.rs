@@ -79,6 +79,9 @@ pub(super) struct Journal {
     quiet: bool,
     /// How listeners are called: by their names, or where they really are.
     pub(super) listeners: BTreeMap<String, String>,
+    /// What is counted of it.
+    #[cfg(feature = "metrics")]
+    pub(super) accounts: super::metrics::Accounts,
 }
 
 /// What a turn has brought.
@@ -106,6 +109,8 @@ impl Journal {
         for notice in &notices {
             if let Notice::Session(record) = notice {
                 seen.no_room |= record.end == SessionEnd::NoRoom;
+                #[cfg(feature = "metrics")]
+                self.accounts.session(record);
             }
             self.print_one(notice, output)?;
         }
