@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelKey as _, EncodeLabelSet, EncodeMetric as _, LabelSetEncoder, NoLabelSet, text,
+    DescriptorEncoder, EncodeLabelKey as _, EncodeLabelSet, LabelSetEncoder, NoLabelSet, text,
 };
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use serde_json::Value;
 
@@ -95,6 +94,10 @@ impl Exposition<'_> {
             .0
             .encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
         for (labels, value) in samples {
+            if N == 0 {
+                family.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+                continue;
+            }
             let labels = Labels(&labels);
             let mut sample = family.encode_family(&labels)?;
             sample.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
@@ -114,8 +117,12 @@ impl Exposition<'_> {
             .0
             .encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
         for (labels, value) in samples {
+            if N == 0 {
+                family.encode_gauge(&value)?;
+                continue;
+            }
             let labels = Labels(&labels);
-            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            family.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub(crate) const ROWS: usize = 500;
 
 /// The options of the commands that have an endpoint.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct Endpoint {
     /// Serve metrics over HTTP: OpenMetrics at /metrics, a live page at /. Such as 127.0.0.1:9100 (port 0: any free one,
     /// which is printed) or unix:/run/relay.sock. There is no password
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
@@ -70,7 +70,7 @@ fn address(text: &str) -> Result<Address, String> {
     }
 }
 
-impl Arguments {
+impl Endpoint {
     /// Serves, if it was asked for, and says where. `source` brings a question to where it can be answered.
     ///
     /// # Errors

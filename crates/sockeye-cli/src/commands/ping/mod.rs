@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     numeric: bool,
     #[cfg(feature = "metrics")]
     #[command(flatten)]
-    metrics: crate::metrics::Arguments,
+    metrics: crate::metrics::Endpoint,
     #[command(flatten)]
     pub(crate) format: Format,
 }

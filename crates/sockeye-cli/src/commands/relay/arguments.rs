@@ -103,7 +103,7 @@ pub(crate) struct Arguments {
     pub(super) quiet: bool,
     #[cfg(feature = "metrics")]
     #[command(flatten)]
-    pub(super) metrics: crate::metrics::Arguments,
+    pub(super) metrics: crate::metrics::Endpoint,
     #[command(flatten)]
     pub(crate) format: Format,
 }

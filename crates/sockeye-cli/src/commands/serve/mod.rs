@@ -71,7 +71,7 @@ pub(crate) struct Arguments {
     udp_rate: u32,
     #[cfg(feature = "metrics")]
     #[command(flatten)]
-    metrics: crate::metrics::Arguments,
+    metrics: crate::metrics::Endpoint,
     #[command(flatten)]
     pub(crate) format: Format,
 }
