@@ -68,7 +68,6 @@ impl<F: FnMut(Time, String), C: FnMut(&WithheldCounts)> UdpEcho<F, C> {
         }
     }
 
-
     #[cold]
     fn withheld(&mut self, socket: &mut Datagrams<'_>) {
         (self.count)(&self.guard.withheld());

@@ -305,7 +305,10 @@ mod tests {
 
     #[test]
     fn those_of_one_name_are_one_and_the_one_that_stays_says_how_it_is() {
-        let backends = vec![backend(true, Condition::Down, 3), backend(false, Condition::Up, 4)];
+        let backends = vec![
+            backend(true, Condition::Down, 3),
+            backend(false, Condition::Up, 4),
+        ];
         let pool = |backends| PoolStats {
             name: "p".to_owned(),
             waiting: 1,
@@ -318,7 +321,9 @@ mod tests {
         };
         let stats = stats.by_name();
         assert_eq!((stats.pools.len(), stats.pools[0].waiting), (1, 2));
-        let [one] = &*stats.pools[0].backends else { panic!("{stats:?}") };
+        let [one] = &*stats.pools[0].backends else {
+            panic!("{stats:?}")
+        };
         assert_eq!((one.condition, one.leaving, one.open), (Condition::Up, false, 3));
         assert_eq!((one.counters.sessions, one.share_sixteenths), (12, 16));
     }

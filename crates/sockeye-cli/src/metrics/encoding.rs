@@ -165,7 +165,11 @@ pub(super) fn queue() -> (SyncSender<Job>, Receiver<Job>) {
 ///
 /// # Errors
 /// When there can be no thread.
-pub(super) fn start(jobs: Receiver<Job>, remote: Remote, server: ServiceHandle<Server>) -> std::io::Result<()> {
+pub(super) fn start(
+    jobs: Receiver<Job>,
+    remote: Remote,
+    server: ServiceHandle<Server>,
+) -> std::io::Result<()> {
     let work = move || {
         for job in jobs {
             let body = Arc::new(encode(&job));

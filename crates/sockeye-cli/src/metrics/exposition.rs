@@ -134,9 +134,9 @@ impl Exposition<'_> {
         help: &str,
         samples: impl IntoIterator<Item = ([(&'static str, &'l str); N], &'l Buckets)>,
     ) -> fmt::Result {
-        let mut family =
-            self.0
-                .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (labels, buckets) in samples {
             let labels = Labels(&labels);
             let mut sample = family.encode_family(&labels)?;

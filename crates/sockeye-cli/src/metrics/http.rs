@@ -134,10 +134,7 @@ pub(super) fn read(bytes: &[u8], names: Option<&[String]>) -> Read {
 }
 
 fn whole(parsed: &httparse::Request<'_, '_>, names: Option<&[String]>) -> Result<Request, Status> {
-    let (method, target) = (
-        parsed.method.unwrap_or_default(),
-        parsed.path.unwrap_or_default(),
-    );
+    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
     // A body would be taken for the next request.
     let has_body = |header: &&httparse::Header<'_>| {
         header.name.eq_ignore_ascii_case("transfer-encoding")
@@ -189,7 +186,8 @@ fn all<'a>(parsed: &'a httparse::Request<'_, '_>, name: &'a str) -> impl Iterato
 }
 
 fn has_token(list: &str, token: &str) -> bool {
-    list.split(',').any(|word| word.trim().eq_ignore_ascii_case(token))
+    list.split(',')
+        .any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
 /// The host of a target in absolute form, if it is one, and the path.
@@ -211,13 +209,11 @@ fn wanted(path: &str, parsed: &httparse::Request<'_, '_>) -> Result<Wanted, Stat
     match path {
         "/" => Ok(Wanted::Page),
         "/status.json" => Ok(Wanted::Report(Form::Status)),
-        "/metrics" => Ok(Wanted::Report(
-            if wants_text_alone(all(parsed, "accept")) {
-                Form::Text
-            } else {
-                Form::OpenMetrics
-            },
-        )),
+        "/metrics" => Ok(Wanted::Report(if wants_text_alone(all(parsed, "accept")) {
+            Form::Text
+        } else {
+            Form::OpenMetrics
+        })),
         _ => Err(Status::NotFound),
     }
 }
@@ -299,7 +295,9 @@ mod tests {
             assert_eq!(read_all(&text[..len]), Read::More, "{len}");
         }
         let both = format!("{text}HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
-        let Read::Request(request, len) = read_all(&both) else { panic!("a request") };
+        let Read::Request(request, len) = read_all(&both) else {
+            panic!("a request")
+        };
         assert_eq!(len, text.len());
         assert_eq!(request.wants, Ok(Wanted::Report(Form::OpenMetrics)));
         assert!(request.keep && !request.head_only);
@@ -312,16 +310,37 @@ mod tests {
         let headers = format!("{GET}{}\r\n", "A: b\r\n".repeat(64));
         let large = format!("{GET}A: {}", "b".repeat(MAX_HEAD));
         let cases = [
-            ("BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", Status::MethodNotAllowed),
-            ("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", Status::MethodNotAllowed),
+            (
+                "BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                Status::MethodNotAllowed,
+            ),
+            (
+                "POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n",
+                Status::MethodNotAllowed,
+            ),
             ("GET / HTTP/1.1\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", Status::BadRequest),
+            (
+                "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+                Status::BadRequest,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n",
+                Status::BadRequest,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Status::BadRequest,
+            ),
             ("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", Status::Version),
             ("\u{16}\u{3}\u{1}\r\n\r\n", Status::BadRequest),
-            ("GET /metrics/ HTTP/1.1\r\nHost: localhost\r\n\r\n", Status::NotFound),
-            ("GET /../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", Status::NotFound),
+            (
+                "GET /metrics/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                Status::NotFound,
+            ),
+            (
+                "GET /../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                Status::NotFound,
+            ),
             (&long, Status::TargetTooLong),
             (&longer, Status::TargetTooLong),
             (&headers, Status::HeadTooLarge),
@@ -335,10 +354,29 @@ mod tests {
     #[test]
     fn a_foreign_name_is_not_this_host() {
         let asked = |host: &str| wants(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-        for host in ["127.0.0.1", "127.0.0.1:9100", "[::1]", "[::1]:9100", "192.0.2.7:1", "LOCALHOST", "localhost.:80", "Node7.example:9100"] {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:9100",
+            "[::1]",
+            "[::1]:9100",
+            "192.0.2.7:1",
+            "LOCALHOST",
+            "localhost.:80",
+            "Node7.example:9100",
+        ] {
             assert_eq!(asked(host), Ok(Wanted::Page), "{host}");
         }
-        for host in ["evil.example", "evil.example:9100", "127.0.0.1.evil.example", "[::1", "[evil]", "[::1]x", "127.0.0.1:80:80", "localhost:x", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:9100",
+            "127.0.0.1.evil.example",
+            "[::1",
+            "[evil]",
+            "[::1]x",
+            "127.0.0.1:80:80",
+            "localhost:x",
+            "",
+        ] {
             assert_eq!(asked(host), Err(Status::Misdirected), "{host}");
         }
         let absolute = "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -351,11 +389,15 @@ mod tests {
     #[test]
     fn the_text_format_is_for_those_who_take_nothing_else() {
         let asked = |accept: &str| wants(&format!("{GET}Accept: {accept}\r\n\r\n"));
-        let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         for accept in [prometheus, "*/*", "application/json", ""] {
             assert_eq!(asked(accept), Ok(Wanted::Report(Form::OpenMetrics)), "{accept}");
         }
-        for accept in ["text/plain", "text/plain;version=0.0.4, application/openmetrics-text;q=0"] {
+        for accept in [
+            "text/plain",
+            "text/plain;version=0.0.4, application/openmetrics-text;q=0",
+        ] {
             assert_eq!(asked(accept), Ok(Wanted::Report(Form::Text)), "{accept}");
         }
     }
@@ -364,7 +406,9 @@ mod tests {
     fn whoever_wants_to_leave_may() {
         let keeps = |text: &str| matches!(read_all(text), Read::Request(request, _) if request.keep);
         assert!(keeps("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        assert!(!keeps("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: TE, Close\r\n\r\n"));
+        assert!(!keeps(
+            "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: TE, Close\r\n\r\n"
+        ));
         assert!(!keeps("GET / HTTP/1.0\r\n\r\n"));
     }
 }

@@ -33,7 +33,17 @@ mod tests {
         assert_eq!(text.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
         assert!(!text.contains(NONCE));
         // What comes from outside is never markup.
-        for never in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=\"", "http:", "https:", " on"] {
+        for never in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "style=\"",
+            "http:",
+            "https:",
+            " on",
+        ] {
             let found = text.match_indices(never).next();
             let allowed = never == " on" || never == "http:";
             assert!(found.is_none() || allowed, "{never} at {found:?}");

@@ -28,13 +28,16 @@ struct Host {
 
 /// The hosts for the two sides: who is asked, and who counts.
 pub(super) fn watched(names: &[String], pinger: &Pinger) -> (Watched, Watched) {
-    let hosts = names.iter().zip(pinger.targets()).map(|(name, (_, address))| Host {
-        name: name.clone(),
-        address: address.to_string(),
-        rtt: Histogram::new(&LATENCY),
-        is_up: AtomicBool::new(false),
-        answered_ms: AtomicU64::new(0),
-    });
+    let hosts = names
+        .iter()
+        .zip(pinger.targets())
+        .map(|(name, (_, address))| Host {
+            name: name.clone(),
+            address: address.to_string(),
+            rtt: Histogram::new(&LATENCY),
+            is_up: AtomicBool::new(false),
+            answered_ms: AtomicU64::new(0),
+        });
     let watched = Watched(hosts.collect());
     (watched.clone(), watched)
 }
@@ -58,12 +61,15 @@ impl Watched {
     }
 
     pub(super) fn snapshot(&self, pinger: &Pinger) -> PingSnapshot {
-        let rows = pinger.targets().zip(self.0.iter()).map(|((target, _), host)| Row {
-            counts: pinger.counts(target),
-            rtt: host.rtt.read(),
-            is_up: host.is_up.load(Ordering::Relaxed),
-            answered_ms: host.answered_ms.load(Ordering::Relaxed),
-        });
+        let rows = pinger
+            .targets()
+            .zip(self.0.iter())
+            .map(|((target, _), host)| Row {
+                counts: pinger.counts(target),
+                rtt: host.rtt.read(),
+                is_up: host.is_up.load(Ordering::Relaxed),
+                answered_ms: host.answered_ms.load(Ordering::Relaxed),
+            });
         PingSnapshot {
             hosts: self.clone(),
             rows: rows.collect(),
@@ -92,12 +98,36 @@ type Of = (&'static str, &'static str, fn(&PingCounts) -> u32);
 
 const COUNTERS: &[Of] = &[
     ("sockeye_ping_sent_requests", "Requests sent.", |of| of.sent),
-    ("sockeye_ping_received_replies", "Requests answered in time.", |of| of.received),
-    ("sockeye_ping_lost_requests", "Requests not answered in time.", |of| of.lost),
-    ("sockeye_ping_failed_requests", "Requests to which an error came back, or that could not be sent.", |of| of.failed),
-    ("sockeye_ping_late_replies", "Replies to requests that were counted lost or failed.", |of| of.late),
-    ("sockeye_ping_duplicate_replies", "Further replies to requests that were answered.", |of| of.duplicates),
-    ("sockeye_ping_corrupt_replies", "Replies whose payload had changed on the way.", |of| of.corrupt),
+    (
+        "sockeye_ping_received_replies",
+        "Requests answered in time.",
+        |of| of.received,
+    ),
+    (
+        "sockeye_ping_lost_requests",
+        "Requests not answered in time.",
+        |of| of.lost,
+    ),
+    (
+        "sockeye_ping_failed_requests",
+        "Requests to which an error came back, or that could not be sent.",
+        |of| of.failed,
+    ),
+    (
+        "sockeye_ping_late_replies",
+        "Replies to requests that were counted lost or failed.",
+        |of| of.late,
+    ),
+    (
+        "sockeye_ping_duplicate_replies",
+        "Further replies to requests that were answered.",
+        |of| of.duplicates,
+    ),
+    (
+        "sockeye_ping_corrupt_replies",
+        "Replies whose payload had changed on the way.",
+        |of| of.corrupt,
+    ),
 ];
 
 impl PingSnapshot {
@@ -114,7 +144,8 @@ impl Snapshot for PingSnapshot {
         to.gauges(
             ("sockeye_ping_up", In::Nothing),
             "1 if the last request that came to anything was answered.",
-            self.all().map(|(labels, row)| (labels, f64::from(u8::from(row.is_up)))),
+            self.all()
+                .map(|(labels, row)| (labels, f64::from(u8::from(row.is_up)))),
         )?;
         to.gauges(
             ("sockeye_ping_last_reply_time", In::Seconds),
@@ -126,10 +157,13 @@ impl Snapshot for PingSnapshot {
         to.gauges(
             ("sockeye_ping_pending_requests", In::Nothing),
             "Requests in flight.",
-            self.all().map(|(labels, row)| (labels, f64::from(row.counts.pending))),
+            self.all()
+                .map(|(labels, row)| (labels, f64::from(row.counts.pending))),
         )?;
         for (name, help, read) in COUNTERS {
-            let samples = self.all().map(|(labels, row)| (labels, u64::from(read(&row.counts))));
+            let samples = self
+                .all()
+                .map(|(labels, row)| (labels, u64::from(read(&row.counts))));
             to.counters((name, In::Nothing), help, samples)?;
         }
         to.histograms(

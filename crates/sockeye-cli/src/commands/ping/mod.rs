@@ -104,13 +104,15 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     };
     report.begin(output, mode)?;
     #[cfg(feature = "metrics")]
-    arguments.metrics.start(&mut events, "ping", output, move |remote, ask| {
-        let watched = watched.clone();
-        remote.with(service, move |prober, context| {
-            let snapshot = watched.snapshot(prober.engine());
-            ask.answer_on(context, snapshot);
-        })
-    })?;
+    arguments
+        .metrics
+        .start(&mut events, "ping", output, move |remote, ask| {
+            let watched = watched.clone();
+            remote.with(service, move |prober, context| {
+                let snapshot = watched.snapshot(prober.engine());
+                ask.answer_on(context, snapshot);
+            })
+        })?;
 
     let finished = probing::run(&mut events, &inbox, |events, (event, last)| {
         if !quiet {

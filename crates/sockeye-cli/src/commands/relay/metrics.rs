@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use sockeye::relay::{
-    BackendCounters, BackendStats, Condition, ListenerCounters, PoolCounters, PoolStats, RelayStats, SessionEnd,
-    SessionRecord,
+    BackendCounters, BackendStats, Condition, ListenerCounters, PoolCounters, PoolStats, RelayStats,
+    SessionEnd, SessionRecord,
 };
 
 use crate::metrics::histogram::{Buckets, Histogram, LATENCY, SESSION};
@@ -81,9 +81,7 @@ impl Accounts {
     /// Everything now. Of listeners and pools that are gone nothing is kept.
     pub(super) fn snapshot(&self, mut stats: RelayStats) -> RelaySnapshot {
         let counted = &mut *self.counted();
-        counted
-            .listeners
-            .retain(|name, _| stats.listener(name).is_some());
+        counted.listeners.retain(|name, _| stats.listener(name).is_some());
         counted.connects.retain(|name, _| stats.pool(name).is_some());
         let called = |label: &str| counted.names.get(label).map_or(label, String::as_str).to_owned();
         for listener in &mut stats.listeners {
@@ -151,42 +149,161 @@ pub(super) struct RelaySnapshot {
 type Of<T> = (&'static str, In, &'static str, fn(&T) -> u64);
 
 const OF_LISTENERS: &[Of<ListenerCounters>] = &[
-    ("sockeye_relay_sessions", In::Nothing, "Sessions that came: connections, or flows of datagrams.", |of| of.sessions),
-    ("sockeye_relay_unserved_sessions", In::Nothing, "Sessions that ended without a backend.", |of| of.unserved),
-    ("sockeye_relay_refused_connections", In::Nothing, "Connections without a PROXY header that had to have one.", |of| of.no_header),
-    ("sockeye_relay_received", In::Bytes, "Bytes from clients, of sessions that are over.", |of| of.bytes_in),
-    ("sockeye_relay_sent", In::Bytes, "Bytes to clients, of sessions that are over.", |of| of.bytes_out),
-    ("sockeye_relay_received_datagrams", In::Nothing, "Datagrams from clients.", |of| of.datagrams_in),
-    ("sockeye_relay_sent_datagrams", In::Nothing, "Datagrams to clients.", |of| of.datagrams_out),
-    ("sockeye_relay_dropped_datagrams", In::Nothing, "Datagrams of either way without a backend, or without room.", |of| of.datagrams_dropped),
+    (
+        "sockeye_relay_sessions",
+        In::Nothing,
+        "Sessions that came: connections, or flows of datagrams.",
+        |of| of.sessions,
+    ),
+    (
+        "sockeye_relay_unserved_sessions",
+        In::Nothing,
+        "Sessions that ended without a backend.",
+        |of| of.unserved,
+    ),
+    (
+        "sockeye_relay_refused_connections",
+        In::Nothing,
+        "Connections without a PROXY header that had to have one.",
+        |of| of.no_header,
+    ),
+    (
+        "sockeye_relay_received",
+        In::Bytes,
+        "Bytes from clients, of sessions that are over.",
+        |of| of.bytes_in,
+    ),
+    (
+        "sockeye_relay_sent",
+        In::Bytes,
+        "Bytes to clients, of sessions that are over.",
+        |of| of.bytes_out,
+    ),
+    (
+        "sockeye_relay_received_datagrams",
+        In::Nothing,
+        "Datagrams from clients.",
+        |of| of.datagrams_in,
+    ),
+    (
+        "sockeye_relay_sent_datagrams",
+        In::Nothing,
+        "Datagrams to clients.",
+        |of| of.datagrams_out,
+    ),
+    (
+        "sockeye_relay_dropped_datagrams",
+        In::Nothing,
+        "Datagrams of either way without a backend, or without room.",
+        |of| of.datagrams_dropped,
+    ),
 ];
 
 const OF_POOLS: &[Of<PoolCounters>] = &[
-    ("sockeye_relay_pool_sessions", In::Nothing, "Sessions that got a backend.", |of| of.sessions),
-    ("sockeye_relay_pool_retries", In::Nothing, "Tries of another backend after one that failed.", |of| of.retries),
-    ("sockeye_relay_pool_queued_sessions", In::Nothing, "Sessions that waited for a backend.", |of| of.queued),
-    ("sockeye_relay_pool_received", In::Bytes, "Bytes from clients, of sessions that are over.", |of| of.bytes_in),
-    ("sockeye_relay_pool_sent", In::Bytes, "Bytes to clients, of sessions that are over.", |of| of.bytes_out),
+    (
+        "sockeye_relay_pool_sessions",
+        In::Nothing,
+        "Sessions that got a backend.",
+        |of| of.sessions,
+    ),
+    (
+        "sockeye_relay_pool_retries",
+        In::Nothing,
+        "Tries of another backend after one that failed.",
+        |of| of.retries,
+    ),
+    (
+        "sockeye_relay_pool_queued_sessions",
+        In::Nothing,
+        "Sessions that waited for a backend.",
+        |of| of.queued,
+    ),
+    (
+        "sockeye_relay_pool_received",
+        In::Bytes,
+        "Bytes from clients, of sessions that are over.",
+        |of| of.bytes_in,
+    ),
+    (
+        "sockeye_relay_pool_sent",
+        In::Bytes,
+        "Bytes to clients, of sessions that are over.",
+        |of| of.bytes_out,
+    ),
 ];
 
 const OF_BACKENDS: &[Of<BackendCounters>] = &[
-    ("sockeye_relay_backend_sessions", In::Nothing, "Connects that succeeded, and flows.", |of| of.sessions),
-    ("sockeye_relay_backend_failed_connects", In::Nothing, "Connects that failed.", |of| of.connects_failed),
-    ("sockeye_relay_backend_failed_sessions", In::Nothing, "Sessions that the backend ended without a byte.", |of| of.failed),
-    ("sockeye_relay_backend_downs", In::Nothing, "Times that it went down.", |of| of.downs),
-    ("sockeye_relay_backend_passed_checks", In::Nothing, "Checks that passed.", |of| of.checks_passed),
-    ("sockeye_relay_backend_failed_checks", In::Nothing, "Checks that failed.", |of| of.checks_failed),
-    ("sockeye_relay_backend_sent", In::Bytes, "Bytes to the backend, of sessions that are over.", |of| of.bytes_in),
-    ("sockeye_relay_backend_received", In::Bytes, "Bytes from the backend, of sessions that are over.", |of| of.bytes_out),
+    (
+        "sockeye_relay_backend_sessions",
+        In::Nothing,
+        "Connects that succeeded, and flows.",
+        |of| of.sessions,
+    ),
+    (
+        "sockeye_relay_backend_failed_connects",
+        In::Nothing,
+        "Connects that failed.",
+        |of| of.connects_failed,
+    ),
+    (
+        "sockeye_relay_backend_failed_sessions",
+        In::Nothing,
+        "Sessions that the backend ended without a byte.",
+        |of| of.failed,
+    ),
+    (
+        "sockeye_relay_backend_downs",
+        In::Nothing,
+        "Times that it went down.",
+        |of| of.downs,
+    ),
+    (
+        "sockeye_relay_backend_passed_checks",
+        In::Nothing,
+        "Checks that passed.",
+        |of| of.checks_passed,
+    ),
+    (
+        "sockeye_relay_backend_failed_checks",
+        In::Nothing,
+        "Checks that failed.",
+        |of| of.checks_failed,
+    ),
+    (
+        "sockeye_relay_backend_sent",
+        In::Bytes,
+        "Bytes to the backend, of sessions that are over.",
+        |of| of.bytes_in,
+    ),
+    (
+        "sockeye_relay_backend_received",
+        In::Bytes,
+        "Bytes from the backend, of sessions that are over.",
+        |of| of.bytes_out,
+    ),
 ];
 
 type OfBackend = (&'static str, &'static str, fn(&BackendStats) -> f64);
 
 const BACKENDS_NOW: &[OfBackend] = &[
-    ("sockeye_relay_backend_up", "1 if it gets sessions.", |of| f64::from(u8::from(of.condition == Condition::Up))),
-    ("sockeye_relay_backend_share", "The part of its weight that counts: below 1 while it starts slowly, 0 while it is down.", |of| f64::from(of.share_sixteenths) / 16.0),
-    ("sockeye_relay_backend_open_sessions", "Sessions that it has now, connects under way among them.", |of| f64::from(of.open)),
-    ("sockeye_relay_backend_addresses", "Addresses that it has now; 0 of a name that was not found.", |of| float(of.addresses as u64)),
+    ("sockeye_relay_backend_up", "1 if it gets sessions.", |of| {
+        f64::from(u8::from(of.condition == Condition::Up))
+    }),
+    (
+        "sockeye_relay_backend_share",
+        "The part of its weight that counts: below 1 while it starts slowly, 0 while it is down.",
+        |of| f64::from(of.share_sixteenths) / 16.0,
+    ),
+    (
+        "sockeye_relay_backend_open_sessions",
+        "Sessions that it has now, connects under way among them.",
+        |of| f64::from(of.open),
+    ),
+    (
+        "sockeye_relay_backend_addresses",
+        "Addresses that it has now; 0 of a name that was not found.",
+        |of| float(of.addresses as u64),
+    ),
 ];
 
 impl Snapshot for RelaySnapshot {
@@ -203,7 +320,8 @@ impl Snapshot for RelaySnapshot {
         to.counters(
             ("sockeye_relay_tls_handshakes", In::Nothing),
             "Handshakes of tls:// listeners and backends.",
-            self.handshakes.map(|(result, count)| ([("result", result)], count)),
+            self.handshakes
+                .map(|(result, count)| ([("result", result)], count)),
         )
     }
 
@@ -271,7 +389,10 @@ impl Snapshot for RelaySnapshot {
 
 /// As many as the page shows, those that are down first.
 fn backends(stats: &RelayStats) -> Vec<Value> {
-    let all = stats.pools.iter().flat_map(|pool| pool.backends.iter().map(move |one| (pool, one)));
+    let all = stats
+        .pools
+        .iter()
+        .flat_map(|pool| pool.backends.iter().map(move |one| (pool, one)));
     let is_up = |(_, backend): &(&PoolStats, &BackendStats)| backend.condition == Condition::Up;
     let (up, down): (Vec<_>, Vec<_>) = all.partition(is_up);
     let row = |(pool, backend): (&PoolStats, &BackendStats)| {
@@ -321,7 +442,9 @@ impl RelaySnapshot {
         to.histograms(
             "sockeye_relay_session_duration",
             "How long sessions lasted.",
-            self.lasted.iter().map(|(name, lasted)| ([("listener", name.as_str())], lasted)),
+            self.lasted
+                .iter()
+                .map(|(name, lasted)| ([("listener", name.as_str())], lasted)),
         )
     }
 
@@ -357,7 +480,9 @@ impl RelaySnapshot {
         to.histograms(
             "sockeye_relay_pool_connect",
             "From the arrival of a session until its backend was reached, of sessions that are over.",
-            self.connects.iter().map(|(name, connects)| ([("pool", name.as_str())], connects)),
+            self.connects
+                .iter()
+                .map(|(name, connects)| ([("pool", name.as_str())], connects)),
         )
     }
 }
@@ -366,7 +491,10 @@ fn of_backends(stats: &RelayStats, to: &mut Exposition<'_>) -> fmt::Result {
     let all = || {
         stats.pools.iter().flat_map(|pool| {
             pool.backends.iter().map(move |one| {
-                ([("pool", pool.name.as_str()), ("backend", one.name.as_str())], one)
+                (
+                    [("pool", pool.name.as_str()), ("backend", one.name.as_str())],
+                    one,
+                )
             })
         })
     };

@@ -68,7 +68,9 @@ impl<'a> Program<'a> {
         sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
         let manager = ServiceManager::from_env().context("tell the service manager")?;
         #[cfg(feature = "metrics")]
-        arguments.metrics.apart_from(plan.config.listeners.iter().map(|listener| &listener.at))?;
+        arguments
+            .metrics
+            .apart_from(plan.config.listeners.iter().map(|listener| &listener.at))?;
         let mut events = EventLoop::new().context("make an event loop")?;
         let signals = Rc::new(RefCell::new(VecDeque::new()));
         let queue = Rc::clone(&signals);

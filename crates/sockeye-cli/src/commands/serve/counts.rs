@@ -120,10 +120,26 @@ mod told {
 
     const NAMES: [Family; 6] = [
         ("sockeye_serve_connections", In::Nothing, "Connections accepted."),
-        ("sockeye_serve_closed_connections", In::Nothing, "Connections that are gone."),
-        ("sockeye_serve_received", In::Bytes, "Bytes received, of connections and datagrams."),
-        ("sockeye_serve_sent", In::Bytes, "Bytes given to the system or its queue, of connections and datagrams."),
-        ("sockeye_serve_received_datagrams", In::Nothing, "Datagrams received."),
+        (
+            "sockeye_serve_closed_connections",
+            In::Nothing,
+            "Connections that are gone.",
+        ),
+        (
+            "sockeye_serve_received",
+            In::Bytes,
+            "Bytes received, of connections and datagrams.",
+        ),
+        (
+            "sockeye_serve_sent",
+            In::Bytes,
+            "Bytes given to the system or its queue, of connections and datagrams.",
+        ),
+        (
+            "sockeye_serve_received_datagrams",
+            In::Nothing,
+            "Datagrams received.",
+        ),
         ("sockeye_serve_sent_datagrams", In::Nothing, "Datagrams sent."),
     ];
 
@@ -185,7 +201,11 @@ mod told {
 
     impl Snapshot for ServeSnapshot {
         fn encode(&self, to: &mut Exposition<'_>) -> fmt::Result {
-            let all = || self.addresses.iter().map(|(name, row)| ([("address", name.as_str())], row));
+            let all = || {
+                self.addresses
+                    .iter()
+                    .map(|(name, row)| ([("address", name.as_str())], row))
+            };
             to.info("sockeye_serve", "What is served.", &[("service", self.service)])?;
             to.gauges(
                 ("sockeye_serve_open_connections", In::Nothing),
@@ -193,7 +213,11 @@ mod told {
                 all().map(|(labels, [opened, closed, ..])| (labels, float(opened.saturating_sub(*closed)))),
             )?;
             for (place, (name, unit, help)) in NAMES.into_iter().enumerate() {
-                to.counters((name, unit), help, all().map(|(labels, row)| (labels, row[place])))?;
+                to.counters(
+                    (name, unit),
+                    help,
+                    all().map(|(labels, row)| (labels, row[place])),
+                )?;
             }
             let reasons = REASONS.into_iter().zip(self.withheld);
             to.counters(
@@ -218,7 +242,9 @@ mod told {
             });
             let addresses: Vec<Value> = addresses.take(crate::metrics::ROWS).collect();
             let reasons = REASONS.into_iter().zip(self.withheld);
-            let withheld: Value = reasons.map(|(reason, count)| (reason.to_owned(), json!(count))).collect();
+            let withheld: Value = reasons
+                .map(|(reason, count)| (reason.to_owned(), json!(count)))
+                .collect();
             json!({ "service": self.service, "addresses": addresses, "withheld": withheld })
         }
     }

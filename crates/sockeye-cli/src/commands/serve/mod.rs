@@ -145,13 +145,15 @@ fn serve_metrics(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let (shared, service) = (Arc::clone(shared), arguments.service.name());
-    arguments.metrics.start(events, "serve", output, move |remote, ask| {
-        let shared = Arc::clone(&shared);
-        remote.post(move |context| {
-            let (stats, snapshot) = counts::snapshot(&shared.counts, service, context.stats());
-            ask.answer(stats, snapshot);
+    arguments
+        .metrics
+        .start(events, "serve", output, move |remote, ask| {
+            let shared = Arc::clone(&shared);
+            remote.post(move |context| {
+                let (stats, snapshot) = counts::snapshot(&shared.counts, service, context.stats());
+                ask.answer(stats, snapshot);
+            })
         })
-    })
 }
 
 #[cfg(feature = "metrics")]

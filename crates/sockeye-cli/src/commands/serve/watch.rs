@@ -4,8 +4,8 @@
 //! while messages are served. What it says is limited: one line of a kind in ten seconds, whatever happens.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sockeye::endpoint::Address;
@@ -167,7 +167,9 @@ impl<S, I: PartialEq> Watched<S, I> {
     fn counts(&self, id: Option<I>) -> Option<&Arc<AtAddress>> {
         // There are few sockets.
         let mut sockets = self.sockets.iter();
-        sockets.find(|(socket, ..)| Some(socket) == id.as_ref()).map(|(.., at)| at)
+        sockets
+            .find(|(socket, ..)| Some(socket) == id.as_ref())
+            .map(|(.., at)| at)
     }
 
     fn lost(&mut self, id: &I, why: &dyn std::fmt::Display) {
