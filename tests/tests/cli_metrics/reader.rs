@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A name and labels.
+type Series = (String, BTreeMap<String, String>);
+
 /// An exposition.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
     /// Types of families.
     pub(crate) kinds: BTreeMap<String, String>,
-    samples: BTreeMap<(String, BTreeMap<String, String>), f64>,
+    samples: BTreeMap<Series, f64>,
 }
 
 impl Exposition {
@@ -142,7 +145,7 @@ fn quoted<'a>(text: &'a str, line: &str) -> (String, &'a str) {
 /// Buckets only grow, and the last has all.
 #[track_caller]
 fn histograms(all: &Exposition) {
-    let mut series: BTreeMap<(String, BTreeMap<String, String>), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut series: BTreeMap<Series, Vec<(f64, f64)>> = BTreeMap::new();
     for ((name, labels), value) in &all.samples {
         let Some(family) = name.strip_suffix("_bucket") else {
             continue;

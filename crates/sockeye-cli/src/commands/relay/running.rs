@@ -49,6 +49,8 @@ pub(super) struct Program<'a> {
     told_dropped: Option<Instant>,
     /// The listeners that there are, by their names or addresses.
     current: Vec<String>,
+    /// How many of them were lost since they were opened.
+    lost: usize,
     next_stats: Option<Instant>,
     /// When a drain is over at the latest.
     ends_by: Option<Instant>,
@@ -113,6 +115,7 @@ impl<'a> Program<'a> {
             dropped: 0,
             told_dropped: None,
             current: Vec::new(),
+            lost: 0,
             next_stats: arguments.stats.map(after),
             ends_by: None,
         };
@@ -135,6 +138,7 @@ impl<'a> Program<'a> {
                 .map(|at| at.saturating_duration_since(Instant::now()));
             self.events.turn(timeout).context("run the event loop")?;
             let seen = self.print(output)?;
+            self.look_at_listeners(seen, output)?;
             self.look_at_descriptors(seen);
             self.look_at_log(log);
             self.say_stats();
@@ -150,7 +154,14 @@ impl<'a> Program<'a> {
                 && (self.relay.is_drained(&mut self.events) || Instant::now() >= by)
             {
                 self.print(output)?;
-                return Ok(Exit::Success);
+                return if self.is_cut_off() {
+                    Err(Failure::with(
+                        Exit::Io,
+                        "relay: every listener is lost, nobody can come in any more",
+                    ))
+                } else {
+                    Ok(Exit::Success)
+                };
             }
         }
     }
@@ -260,6 +271,8 @@ impl<'a> Program<'a> {
         self.journal.accounts.reloaded(outcome.is_ok());
         match &outcome {
             Ok(config) => {
+                // Those that were lost are open again.
+                self.lost = 0;
                 self.call_listeners(config);
                 note("sockeye: relay: reloaded");
                 let said = output.event("reloaded", json!({}));
@@ -380,6 +393,20 @@ impl<'a> Program<'a> {
             ));
             (self.dropped, self.told_dropped) = (dropped, Some(Instant::now()));
         }
+    }
+
+    /// Ends once nobody can come in any more: whoever looks after the program starts it again.
+    fn look_at_listeners(&mut self, seen: Seen, output: &mut Output) -> anyhow::Result<()> {
+        self.lost += seen.lost;
+        if seen.lost > 0 && self.is_cut_off() && self.ends_by.is_none() {
+            note("sockeye: relay: every listener is lost: it ends when its sessions have");
+            self.end(output)?;
+        }
+        Ok(())
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.lost > 0 && self.lost >= self.current.len()
     }
 
     /// Says that descriptors have run out, once in a while.

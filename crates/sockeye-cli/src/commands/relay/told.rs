@@ -89,6 +89,8 @@ pub(super) struct Journal {
 pub(super) struct Seen {
     /// A session found no room: no descriptor, or no memory.
     pub(super) no_room: bool,
+    /// Listeners that were lost.
+    pub(super) lost: usize,
 }
 
 impl Journal {
@@ -112,6 +114,7 @@ impl Journal {
                 #[cfg(feature = "metrics")]
                 self.accounts.session(record);
             }
+            seen.lost += usize::from(matches!(notice, Notice::Lost { .. }));
             self.print_one(notice, output)?;
         }
         Ok(seen)
