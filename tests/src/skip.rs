@@ -63,6 +63,7 @@ impl Need {
             "ssh" => "openssh-client",
             "dig" => "bind9-dnsutils",
             "dnsmasq" => "dnsmasq-base",
+            "promtool" => "prometheus",
             other => other,
         };
         Self::Program { name, package }

@@ -9,6 +9,7 @@
 //! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
 //! | [`talk`] | stdin and stdout with a peer: what `connect` and `listen` share |
 //! | [`certificates`], [`identity`], [`files`] | TLS and files that the command line names |
+//! | [`metrics`] | `--metrics` of `relay`, `serve` and `ping`: HTTP, OpenMetrics, the status page |
 //! | [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
@@ -27,6 +28,8 @@ mod exit;
 mod files;
 #[cfg(any(feature = "relay", feature = "tls"))]
 mod identity;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod names;
 mod output;
 mod probing;

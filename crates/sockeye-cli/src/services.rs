@@ -7,6 +7,12 @@ use sockeye::event_loop::{
     Datagram, DatagramService, Datagrams, ReflectorGuard, Sent, Stream, StreamService, Time, WithheldCounts,
 };
 
+/// What a service has sent, for those who count it.
+pub(crate) trait Sends {
+    /// Bytes and messages since the last time, of a callback that was through with so many bytes.
+    fn sent(&mut self, consumed: usize) -> (u64, u64);
+}
+
 /// Sends back what comes on connections.
 #[derive(Debug, Default)]
 pub(crate) struct Echo;
@@ -25,33 +31,46 @@ impl StreamService for Echo {
     }
 }
 
+impl Sends for Echo {
+    fn sent(&mut self, consumed: usize) -> (u64, u64) {
+        (consumed as u64, 0)
+    }
+}
+
 /// Sends datagrams back, to those who may have an answer.
 #[derive(Debug)]
-pub(crate) struct UdpEcho<F> {
+pub(crate) struct UdpEcho<F, C> {
     guard: ReflectorGuard,
+    /// Takes what was withheld so far, each time that something is.
+    count: C,
     /// Takes a line about what was withheld.
     tell: F,
     /// What it has been told of.
     told: WithheldCounts,
     /// A timer is set that will tell of more.
     will_tell: bool,
+    /// Bytes and datagrams that were sent and not asked for yet.
+    sent: (u64, u64),
 }
 
 /// From the first answer that is withheld until that is told: one line about many.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
-impl<F: FnMut(Time, String)> UdpEcho<F> {
-    pub(crate) fn new(guard: ReflectorGuard, tell: F) -> Self {
+impl<F: FnMut(Time, String), C: FnMut(&WithheldCounts)> UdpEcho<F, C> {
+    pub(crate) fn new(guard: ReflectorGuard, tell: F, count: C) -> Self {
         Self {
             guard,
+            count,
             tell,
             told: WithheldCounts::default(),
             will_tell: false,
+            sent: (0, 0),
         }
     }
 
     #[cold]
     fn withheld(&mut self, socket: &mut Datagrams<'_>) {
+        (self.count)(&self.guard.withheld());
         if !self.will_tell {
             self.will_tell = true;
             socket.set_timer(TELL_AFTER, 0);
@@ -59,7 +78,11 @@ impl<F: FnMut(Time, String)> UdpEcho<F> {
     }
 }
 
-impl<F: FnMut(Time, String) + 'static> DatagramService for UdpEcho<F> {
+impl<F, C> DatagramService for UdpEcho<F, C>
+where
+    F: FnMut(Time, String) + 'static,
+    C: FnMut(&WithheldCounts) + 'static,
+{
     fn on_open(&mut self, socket: &mut Datagrams<'_>) {
         if let Ok(own) = socket.local_addr() {
             self.guard.add_own(own);
@@ -69,7 +92,10 @@ impl<F: FnMut(Time, String) + 'static> DatagramService for UdpEcho<F> {
     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
         if self.guard.admit(datagram.source, socket.now()).is_ok() {
             // A datagram that finds the queue full is lost, as datagrams are.
-            let _ = socket.send(&datagram.echo());
+            if socket.send(&datagram.echo()).is_taken() {
+                self.sent.0 += datagram.data.len() as u64;
+                self.sent.1 += 1;
+            }
         } else {
             self.withheld(socket);
         }
@@ -81,6 +107,12 @@ impl<F: FnMut(Time, String) + 'static> DatagramService for UdpEcho<F> {
         let line = withheld_line(&counts, &self.told);
         self.told = counts;
         (self.tell)(socket.now(), line);
+    }
+}
+
+impl<F, C> Sends for UdpEcho<F, C> {
+    fn sent(&mut self, _consumed: usize) -> (u64, u64) {
+        std::mem::take(&mut self.sent)
     }
 }
 
@@ -130,6 +162,12 @@ impl StreamService for Discard {
     }
 }
 
+impl Sends for Discard {
+    fn sent(&mut self, _consumed: usize) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
 impl DatagramService for Discard {
     fn on_datagram(&mut self, _socket: &mut Datagrams<'_>, _datagram: Datagram<'_>) {}
 }
@@ -139,6 +177,8 @@ impl DatagramService for Discard {
 pub(crate) struct Chargen {
     /// Whole rounds of the pattern, so that one follows another without a seam.
     rounds: std::sync::Arc<[u8]>,
+    /// Bytes that were sent and not asked for yet.
+    sent: u64,
 }
 
 /// Characters of a line (RFC 864, "Data Syntax").
@@ -156,14 +196,23 @@ impl Default for Chargen {
         }
         Self {
             rounds: round.repeat(8).into(),
+            sent: 0,
         }
     }
 }
 
 impl Chargen {
     /// Until the queue is full: `on_writable` goes on.
-    fn fill(&self, stream: &mut Stream<'_>) {
-        while stream.write_shared(&self.rounds).is_taken() {}
+    fn fill(&mut self, stream: &mut Stream<'_>) {
+        while stream.write_shared(&self.rounds).is_taken() {
+            self.sent += self.rounds.len() as u64;
+        }
+    }
+}
+
+impl Sends for Chargen {
+    fn sent(&mut self, _consumed: usize) -> (u64, u64) {
+        (std::mem::take(&mut self.sent), 0)
     }
 }
 

@@ -325,6 +325,7 @@ impl Pool {
             condition: backend.health.condition(),
             leaving: backend.leaving,
             open: backend.sessions,
+            share_sixteenths: backend.health.share(),
             addresses: match &backend.place {
                 Place::Unix(_) => 1,
                 Place::Ip(addresses) => addresses.len(),

@@ -1,5 +1,8 @@
 //! What a relay has done so far, as plain numbers to be read as a snapshot.
 
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
 use crate::health::Condition;
 
 /// A whole relay.
@@ -23,6 +26,80 @@ impl RelayStats {
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&PoolStats> {
         self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// The same with each name once: a listener, pool or backend that has only sessions left may be called as one that came
+    /// after it. Numbers are added up; the condition is that of the one that stays.
+    #[must_use]
+    pub fn by_name(mut self) -> Self {
+        self.listeners = merged(self.listeners);
+        self.pools = merged(self.pools);
+        for pool in &mut self.pools {
+            pool.backends = merged(std::mem::take(&mut pool.backends));
+        }
+        self
+    }
+}
+
+/// What may be there twice.
+trait Named {
+    fn name(&self) -> &str;
+    fn merge(&mut self, other: Self);
+}
+
+fn merged<T: Named>(all: Vec<T>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::with_capacity(all.len());
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for one in all {
+        let same = places.get(one.name()).copied();
+        match same.and_then(|place| kept.get_mut(place)) {
+            Some(first) => first.merge(one),
+            None => {
+                places.insert(one.name().to_owned(), kept.len());
+                kept.push(one);
+            }
+        }
+    }
+    kept
+}
+
+impl Named for ListenerStats {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.open += other.open;
+        self.counters += other.counters;
+    }
+}
+
+impl Named for PoolStats {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.waiting += other.waiting;
+        self.counters += other.counters;
+        self.backends.extend(other.backends);
+    }
+}
+
+impl Named for BackendStats {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn merge(&mut self, other: Self) {
+        if self.leaving && !other.leaving {
+            self.condition = other.condition;
+            self.addresses = other.addresses;
+            self.share_sixteenths = other.share_sixteenths;
+            self.leaving = false;
+        }
+        self.open += other.open;
+        self.counters += other.counters;
     }
 }
 
@@ -131,6 +208,8 @@ pub struct BackendStats {
     pub leaving: bool,
     /// Sessions that it has now, connects under way among them.
     pub open: u32,
+    /// How much of its share of the sessions it gets, in sixteenths: 0 while it is down, fewer than 16 while it starts slowly.
+    pub share_sixteenths: u32,
     /// Addresses that it has now: none of a name that was not found yet.
     pub addresses: usize,
     /// What it has counted.
@@ -157,4 +236,95 @@ pub struct BackendCounters {
     pub bytes_in: u64,
     /// Bytes from it, of sessions that are over.
     pub bytes_out: u64,
+}
+
+impl AddAssign for ListenerCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.too_many_of_source += other.too_many_of_source;
+        self.not_admitted += other.not_admitted;
+        self.no_header += other.no_header;
+        self.unserved += other.unserved;
+        self.ended += other.ended;
+        self.timed_out += other.timed_out;
+        self.given_up += other.given_up;
+        self.no_socket += other.no_socket;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.datagrams_in += other.datagrams_in;
+        self.datagrams_out += other.datagrams_out;
+        self.datagrams_dropped += other.datagrams_dropped;
+    }
+}
+
+impl AddAssign for PoolCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.retries += other.retries;
+        self.connects_failed += other.connects_failed;
+        self.all_down += other.all_down;
+        self.all_full += other.all_full;
+        self.queued += other.queued;
+        self.queue_timeouts += other.queue_timeouts;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+}
+
+impl AddAssign for BackendCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.connects_failed += other.connects_failed;
+        self.failed += other.failed;
+        self.downs += other.downs;
+        self.checks_passed += other.checks_passed;
+        self.checks_failed += other.checks_failed;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(leaving: bool, condition: Condition, sessions: u64) -> BackendStats {
+        BackendStats {
+            name: "b".to_owned(),
+            condition,
+            leaving,
+            open: 1,
+            share_sixteenths: if leaving { 0 } else { 16 },
+            addresses: 1,
+            counters: BackendCounters {
+                sessions,
+                ..BackendCounters::default()
+            },
+        }
+    }
+
+    #[test]
+    fn those_of_one_name_are_one_and_the_one_that_stays_says_how_it_is() {
+        let backends = vec![
+            backend(true, Condition::Down, 3),
+            backend(false, Condition::Up, 4),
+        ];
+        let pool = |backends| PoolStats {
+            name: "p".to_owned(),
+            waiting: 1,
+            counters: PoolCounters::default(),
+            backends,
+        };
+        let stats = RelayStats {
+            listeners: Vec::new(),
+            pools: vec![pool(backends), pool(vec![backend(true, Condition::Down, 5)])],
+        };
+        let stats = stats.by_name();
+        assert_eq!((stats.pools.len(), stats.pools[0].waiting), (1, 2));
+        let [one] = &*stats.pools[0].backends else {
+            panic!("{stats:?}")
+        };
+        assert_eq!((one.condition, one.leaving, one.open), (Condition::Up, false, 3));
+        assert_eq!((one.counters.sessions, one.share_sixteenths), (12, 16));
+    }
 }

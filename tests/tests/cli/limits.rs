@@ -1,11 +1,11 @@
 //! `serve` at its limits, and with sockets that fail.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 
 use sockeye_tests::netns;
-use sockeye_tests::program;
+use sockeye_tests::program::{self, Running};
 use sockeye_tests::skip::{Need, require};
 use sockeye_tests::wait::PATIENCE;
 
@@ -100,6 +100,33 @@ fn it_ends_when_its_last_listener_is_lost() {
     assert!(line.contains(&format!("tcp://{}", server.addresses[0])), "{line}");
     server.says("nothing is left to serve");
     assert_eq!(server.running.wait(PATIENCE).code(), Some(5));
+}
+
+#[test]
+fn a_relay_ends_when_its_last_listener_is_lost() {
+    if !require(&[STRACE]) {
+        return;
+    }
+    let mut command = injected("accept4", "error=EINVAL:when=1");
+    let words = ["relay", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:9"];
+    let mut relay = Running::start(command.args(words));
+    let line = relay.line(PATIENCE);
+    let at: SocketAddr = line
+        .strip_prefix("listening on tcp://")
+        .and_then(|at| at.parse().ok())
+        .expect("an address");
+    let _client = TcpStream::connect(at).expect("a place in the backlog");
+    let mut said = Vec::new();
+    while let Some(line) = relay.error_line(PATIENCE) {
+        said.push(line);
+    }
+    let said = said.join("\n");
+    assert!(said.contains("is lost: its socket failed"), "{said}");
+    assert!(
+        said.contains("every listener is lost, nobody can come in"),
+        "{said}"
+    );
+    assert_eq!(relay.wait(PATIENCE).code(), Some(5));
 }
 
 #[test]

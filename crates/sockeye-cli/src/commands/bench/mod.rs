@@ -337,7 +337,7 @@ impl Server {
                         ..ReflectorOptions::default()
                     };
                     let unlimited = ReflectorGuard::new(options, 0);
-                    let echo = events.add_datagram_service(UdpEcho::new(unlimited, |_, _| {}));
+                    let echo = events.add_datagram_service(UdpEcho::new(unlimited, |_, _| {}, |_| {}));
                     let socket = events.bind(echo, at, &datagram_options())?;
                     PeerName::Ip(events.local_addr(socket)?)
                 }

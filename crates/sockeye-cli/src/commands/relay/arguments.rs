@@ -15,7 +15,8 @@ Examples:\n\
 \x20 sockeye relay --listen tls://127.0.0.1:8443 --cert cert.pem --key key.pem --to tcp://127.0.0.1:80\n\
 \x20 sockeye relay --listen udp://127.0.0.1:5353 --to udp://127.0.0.1:53\n\
 \x20 sockeye relay --listen unix:/run/api.sock --to tls://api.example.org:443 --check connect\n\
-\x20 sockeye relay --config relay.toml --check-config\n\n\
+\x20 sockeye relay --config relay.toml --check-config\n\
+\x20 sockeye relay --listen 127.0.0.1:8080 --to 127.0.0.1:80 --metrics 127.0.0.1:9100\n\n\
 A file has the same and more: several pools, routes by server name (SNI), weights, limits of a backend, queues:\n\n\
 \x20 [[listeners]]\n\
 \x20 at = \"tls://127.0.0.1:8443\"\n\
@@ -100,6 +101,9 @@ pub(crate) struct Arguments {
     /// No line a session
     #[arg(short, long)]
     pub(super) quiet: bool,
+    #[cfg(feature = "metrics")]
+    #[command(flatten)]
+    pub(super) metrics: crate::metrics::Endpoint,
     #[command(flatten)]
     pub(crate) format: Format,
 }

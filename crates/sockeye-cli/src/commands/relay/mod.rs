@@ -4,6 +4,8 @@ mod arguments;
 mod certificates;
 mod inherited;
 mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod plan;
 mod running;
 mod told;

@@ -49,6 +49,8 @@ pub(super) struct Program<'a> {
     told_dropped: Option<Instant>,
     /// The listeners that there are, by their names or addresses.
     current: Vec<String>,
+    /// How many of them were lost since they were opened.
+    lost: usize,
     next_stats: Option<Instant>,
     /// When a drain is over at the latest.
     ends_by: Option<Instant>,
@@ -67,6 +69,10 @@ impl<'a> Program<'a> {
         // Each session is two descriptors, and the soft limit is made for programs that use select(2).
         sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
         let manager = ServiceManager::from_env().context("tell the service manager")?;
+        #[cfg(feature = "metrics")]
+        arguments
+            .metrics
+            .apart_from(plan.config.listeners.iter().map(|listener| &listener.at))?;
         let mut events = EventLoop::new().context("make an event loop")?;
         let signals = Rc::new(RefCell::new(VecDeque::new()));
         let queue = Rc::clone(&signals);
@@ -79,6 +85,11 @@ impl<'a> Program<'a> {
         let config = plan.config;
         let mut relay = Relay::new(config.clone())?.hooks(journal.told.clone());
         relay = plan.tls.give(relay);
+        #[cfg(all(feature = "metrics", feature = "tls"))]
+        {
+            let limits = sockeye::tls::HandshakeLimits::default();
+            relay = relay.tls_handshakes(limits, &journal.accounts.handshakes);
+        }
         for (listener, place) in plan.sockets {
             if let Some(socket) = passed.get_mut(place).and_then(|passed| passed.socket.take()) {
                 relay = relay.inherited(listener, socket);
@@ -104,6 +115,7 @@ impl<'a> Program<'a> {
             dropped: 0,
             told_dropped: None,
             current: Vec::new(),
+            lost: 0,
             next_stats: arguments.stats.map(after),
             ends_by: None,
         };
@@ -117,6 +129,8 @@ impl<'a> Program<'a> {
     /// When stdout or the poller fails.
     pub(super) fn run(&mut self, config: &Config, output: &mut Output, log: &Writer) -> anyhow::Result<Exit> {
         self.say_listeners(config, &[], output)?;
+        #[cfg(feature = "metrics")]
+        self.serve_metrics(output)?;
         self.tell_manager(|manager, status| manager.ready(status));
         loop {
             let timeout = self
@@ -124,6 +138,7 @@ impl<'a> Program<'a> {
                 .map(|at| at.saturating_duration_since(Instant::now()));
             self.events.turn(timeout).context("run the event loop")?;
             let seen = self.print(output)?;
+            self.look_at_listeners(seen, output)?;
             self.look_at_descriptors(seen);
             self.look_at_log(log);
             self.say_stats();
@@ -139,9 +154,29 @@ impl<'a> Program<'a> {
                 && (self.relay.is_drained(&mut self.events) || Instant::now() >= by)
             {
                 self.print(output)?;
-                return Ok(Exit::Success);
+                return if self.is_cut_off() {
+                    Err(Failure::with(
+                        Exit::Io,
+                        "relay: every listener is lost, nobody can come in any more",
+                    ))
+                } else {
+                    Ok(Exit::Success)
+                };
             }
         }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn serve_metrics(&mut self, output: &mut Output) -> anyhow::Result<()> {
+        let (relay, accounts) = (self.relay.service(), self.journal.accounts.clone());
+        let arguments = &self.arguments.metrics;
+        let said = arguments.start(&mut self.events, "relay", output, move |remote, ask| {
+            let accounts = accounts.clone();
+            remote.with(relay, move |relay, context| {
+                ask.answer_on(context, accounts.snapshot(relay.stats()));
+            })
+        });
+        self.or_unread(said)
     }
 
     fn wakes(&self) -> Option<Instant> {
@@ -179,6 +214,8 @@ impl<'a> Program<'a> {
             };
             self.journal.listeners.insert(label, name);
         }
+        #[cfg(feature = "metrics")]
+        self.journal.accounts.call(&self.journal.listeners);
     }
 
     /// Where a listener is: port 0 has become a real one.
@@ -230,8 +267,12 @@ impl<'a> Program<'a> {
         }
         let before = self.current.clone();
         let outcome = self.take_over();
+        #[cfg(feature = "metrics")]
+        self.journal.accounts.reloaded(outcome.is_ok());
         match &outcome {
             Ok(config) => {
+                // Those that were lost are open again.
+                self.lost = 0;
                 self.call_listeners(config);
                 note("sockeye: relay: reloaded");
                 let said = output.event("reloaded", json!({}));
@@ -352,6 +393,20 @@ impl<'a> Program<'a> {
             ));
             (self.dropped, self.told_dropped) = (dropped, Some(Instant::now()));
         }
+    }
+
+    /// Ends once nobody can come in any more: whoever looks after the program starts it again.
+    fn look_at_listeners(&mut self, seen: Seen, output: &mut Output) -> anyhow::Result<()> {
+        self.lost += seen.lost;
+        if seen.lost > 0 && self.is_cut_off() && self.ends_by.is_none() {
+            note("sockeye: relay: every listener is lost: it ends when its sessions have");
+            self.end(output)?;
+        }
+        Ok(())
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.lost > 0 && self.lost >= self.current.len()
     }
 
     /// Says that descriptors have run out, once in a while.

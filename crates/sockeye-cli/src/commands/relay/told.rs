@@ -79,6 +79,9 @@ pub(super) struct Journal {
     quiet: bool,
     /// How listeners are called: by their names, or where they really are.
     pub(super) listeners: BTreeMap<String, String>,
+    /// What is counted of it.
+    #[cfg(feature = "metrics")]
+    pub(super) accounts: super::metrics::Accounts,
 }
 
 /// What a turn has brought.
@@ -86,6 +89,8 @@ pub(super) struct Journal {
 pub(super) struct Seen {
     /// A session found no room: no descriptor, or no memory.
     pub(super) no_room: bool,
+    /// Listeners that were lost.
+    pub(super) lost: usize,
 }
 
 impl Journal {
@@ -106,7 +111,10 @@ impl Journal {
         for notice in &notices {
             if let Notice::Session(record) = notice {
                 seen.no_room |= record.end == SessionEnd::NoRoom;
+                #[cfg(feature = "metrics")]
+                self.accounts.session(record);
             }
+            seen.lost += usize::from(matches!(notice, Notice::Lost { .. }));
             self.print_one(notice, output)?;
         }
         Ok(seen)

@@ -1,5 +1,6 @@
 //! `sockeye serve echo|discard|chargen --listen ENDPOINT...`: small services for tests and measurements.
 
+mod counts;
 mod watch;
 
 use std::io;
@@ -22,7 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::{Format, Output};
 use crate::probing;
-use crate::services::{Chargen, Discard, Echo, UdpEcho};
+use crate::services::{Chargen, Discard, Echo, Sends, UdpEcho};
 use crate::signals::stop_on_signals;
 use watch::{Notice, Shared, Watched};
 
@@ -38,7 +39,8 @@ const ALL_SOURCES: u32 = 10;
 Examples:\n\
 \x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --listen udp://[::1]:7007\n\
 \x20 sockeye serve chargen --listen tcp://127.0.0.1:0 --shards 2\n\
-\x20 sockeye serve echo --listen unix:/run/echo.sock --unix-mode 660\n\n\
+\x20 sockeye serve echo --listen unix:/run/echo.sock --unix-mode 660\n\
+\x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --metrics 127.0.0.1:9100\n\n\
 Echo over udp: datagrams can claim any sender. None is answered that claims to come from a socket of this\n\
 program, or from a port of a service that answers anything (7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389,\n\
 520, 1434, 1900, 3702, 5353, 5683, 11211 and the like), and each source gets --udp-rate answers a second, all\n\
@@ -67,6 +69,9 @@ pub(crate) struct Arguments {
     /// Answers a second to one source of datagrams: an IPv4 address, or a /64 of IPv6; 0: no limit
     #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
     udp_rate: u32,
+    #[cfg(feature = "metrics")]
+    #[command(flatten)]
+    metrics: crate::metrics::Endpoint,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -94,6 +99,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         .map(|address| listenable(arguments, address))
         .collect::<Result<Vec<_>, _>>()?;
     distinct(&addresses)?;
+    #[cfg(feature = "metrics")]
+    arguments.metrics.apart_from(&addresses)?;
     // Each connection is a descriptor, and the soft limit is made for programs that use select(2).
     sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
 
@@ -109,6 +116,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         output.line(format_args!("listening on {address}"))?;
         output.event("listening", json!({ "endpoint": address.to_string() }))?;
     }
+    #[cfg(feature = "metrics")]
+    serve_metrics(arguments, &mut events, &shared, output)?;
     events.run().context("run the event loop")?;
     // All at once: the connections of one loop must not wait for those of another.
     let others = shards.map(|shards| thread::spawn(move || shards.drain(DRAIN)));
@@ -126,6 +135,36 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         ));
     }
     Ok(Exit::Success)
+}
+
+#[cfg(feature = "metrics")]
+fn serve_metrics(
+    arguments: &Arguments,
+    events: &mut EventLoop,
+    shared: &Arc<Shared>,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let (shared, service) = (Arc::clone(shared), arguments.service.name());
+    arguments
+        .metrics
+        .start(events, "serve", output, move |remote, ask| {
+            let shared = Arc::clone(&shared);
+            remote.post(move |context| {
+                let (stats, snapshot) = counts::snapshot(&shared.counts, service, context.stats());
+                ask.answer(stats, snapshot);
+            })
+        })
+}
+
+#[cfg(feature = "metrics")]
+impl Service {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Discard => "discard",
+            Self::Chargen => "chargen",
+        }
+    }
 }
 
 /// What each loop is told.
@@ -248,7 +287,9 @@ fn open(
             let guard = ReflectorGuard::new(plan.reflector, probing::secret());
             let telling = Arc::clone(shared);
             let tell = move |now, line| telling.tell(Notice::Withheld, now, || line);
-            open_for(events, plan, endpoints, shared, Echo, UdpEcho::new(guard, tell))
+            let withheld = shared.counts.withheld();
+            let echo = UdpEcho::new(guard, tell, move |counts: &_| withheld.set(counts));
+            open_for(events, plan, endpoints, shared, Echo, echo)
         }
         Service::Discard => open_for(events, plan, endpoints, shared, Discard, Discard),
         // Over UDP it is refused before.
@@ -263,8 +304,8 @@ fn open_for(
     plan: Plan,
     addresses: &[Address],
     shared: &Arc<Shared>,
-    streams: impl StreamService,
-    datagrams: impl DatagramService,
+    streams: impl StreamService + Sends,
+    datagrams: impl DatagramService + Sends,
 ) -> anyhow::Result<Vec<Address>> {
     let options = StreamOptions {
         deadlines: Deadlines {
@@ -293,7 +334,7 @@ fn open_for(
 type Streams<S> = ServiceHandle<Watched<S, ListenerId>>;
 type Messages<S> = ServiceHandle<Watched<S, DatagramId>>;
 
-fn listen<S: StreamService>(
+fn listen<S: StreamService + Sends>(
     events: &mut EventLoop,
     plan: Plan,
     service: Streams<S>,
@@ -306,7 +347,7 @@ fn listen<S: StreamService>(
     Ok(bound)
 }
 
-fn listen_unix<S: StreamService>(
+fn listen_unix<S: StreamService + Sends>(
     events: &mut EventLoop,
     plan: Plan,
     service: Streams<S>,
@@ -322,7 +363,7 @@ fn listen_unix<S: StreamService>(
     Ok(bound)
 }
 
-fn bind<S: DatagramService>(
+fn bind<S: DatagramService + Sends>(
     events: &mut EventLoop,
     plan: Plan,
     service: Messages<S>,

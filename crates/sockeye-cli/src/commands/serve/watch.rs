@@ -4,17 +4,19 @@
 //! while messages are served. What it says is limited: one line of a kind in ten seconds, whatever happens.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sockeye::endpoint::Address;
 use sockeye::event_loop::{
     CloseReason, Context, Datagram, DatagramId, DatagramService, Datagrams, EventLoop, ListenerId, Remote,
-    Stream, StreamOptions, StreamService, Time,
+    Stats, Stream, StreamId, StreamOptions, StreamService, Time,
 };
 
+use super::counts::{AtAddress, Counts};
 use crate::output::note;
+use crate::services::Sends;
 
 /// How often a watch looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +40,8 @@ pub(super) struct Shared {
     main: Remote,
     /// When each notice was given last, in nanoseconds of the loops' clock; 0 for never.
     told_ns: [AtomicU64; 3],
+    /// What is counted.
+    pub(super) counts: Counts,
 }
 
 impl Shared {
@@ -46,6 +50,7 @@ impl Shared {
             serving: AtomicUsize::new(0),
             main,
             told_ns: Default::default(),
+            counts: Counts::default(),
         })
     }
 
@@ -86,6 +91,8 @@ struct Watch {
     shared: Arc<Shared>,
     max_connections: usize,
     back_offs: u64,
+    /// Where the loop's counters are to be read by others.
+    published: Arc<Mutex<Stats>>,
 }
 
 /// Has a loop watched.
@@ -94,6 +101,7 @@ pub(super) fn start(events: &mut EventLoop, shared: &Arc<Shared>, max_connection
         shared: Arc::clone(shared),
         max_connections,
         back_offs: 0,
+        published: shared.counts.of_loop(),
     };
     let service = events.add_stream_service(watch, StreamOptions::default());
     events.with(service, |_, context| context.set_timer(EVERY, 0));
@@ -110,6 +118,7 @@ impl StreamService for Watch {
 
     fn on_service_timer(&mut self, context: &mut Context<'_>, _key: u64) {
         let (stats, now) = (context.stats(), context.now());
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = stats;
         if stats.accept_back_offs > self.back_offs {
             self.back_offs = stats.accept_back_offs;
             self.shared.tell(Notice::Descriptors, now, no_descriptor);
@@ -129,7 +138,14 @@ impl StreamService for Watch {
 pub(super) struct Watched<S, I> {
     service: S,
     shared: Arc<Shared>,
-    sockets: Vec<(I, Address)>,
+    sockets: Vec<(I, Address, Arc<AtAddress>)>,
+}
+
+/// A connection: the service's state, and where it is counted.
+#[derive(Debug)]
+pub(super) struct Counted<C> {
+    conn: C,
+    at: Arc<AtAddress>,
 }
 
 impl<S, I: PartialEq> Watched<S, I> {
@@ -144,49 +160,83 @@ impl<S, I: PartialEq> Watched<S, I> {
     /// The socket serves from now on.
     pub(super) fn add(&mut self, id: I, address: Address) {
         self.shared.serving.fetch_add(1, Ordering::Relaxed);
-        self.sockets.push((id, address));
+        self.sockets.push((id, address, self.shared.counts.at(address)));
+    }
+
+    /// Where what comes by a socket is counted.
+    fn counts(&self, id: Option<I>) -> Option<&Arc<AtAddress>> {
+        // There are few sockets.
+        let mut sockets = self.sockets.iter();
+        sockets
+            .find(|(socket, ..)| Some(socket) == id.as_ref())
+            .map(|(.., at)| at)
     }
 
     fn lost(&mut self, id: &I, why: &dyn std::fmt::Display) {
-        if let Some(place) = self.sockets.iter().position(|(socket, _)| socket == id) {
-            let (_, address) = self.sockets.swap_remove(place);
+        if let Some(place) = self.sockets.iter().position(|(socket, ..)| socket == id) {
+            let (_, address, _) = self.sockets.swap_remove(place);
             self.shared.lost(&address, why);
         }
     }
 }
 
 /// The callbacks that the small services have.
-impl<S: StreamService> StreamService for Watched<S, ListenerId> {
-    type Conn = S::Conn;
+impl<S: StreamService + Sends> StreamService for Watched<S, ListenerId> {
+    type Conn = Counted<S::Conn>;
 
-    fn on_open(&mut self, stream: &mut Stream<'_>) -> S::Conn {
-        self.service.on_open(stream)
+    fn on_open(&mut self, stream: &mut Stream<'_>) -> Self::Conn {
+        // Of a listener that was lost meanwhile nothing is told any more.
+        let at = self.counts(stream.listener()).map(Arc::clone).unwrap_or_default();
+        at.opened.add(1);
+        let conn = self.service.on_open(stream);
+        at.sent_bytes.add(self.service.sent(0).0);
+        Counted { conn, at }
     }
 
-    fn on_data(&mut self, stream: &mut Stream<'_>, conn: &mut S::Conn, data: &mut [u8]) -> usize {
-        self.service.on_data(stream, conn, data)
+    fn on_data(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn, data: &mut [u8]) -> usize {
+        let consumed = self.service.on_data(stream, &mut conn.conn, data);
+        conn.at.received_bytes.add(consumed as u64);
+        conn.at.sent_bytes.add(self.service.sent(consumed).0);
+        consumed
     }
 
-    fn on_writable(&mut self, stream: &mut Stream<'_>, conn: &mut S::Conn) {
-        self.service.on_writable(stream, conn);
+    fn on_writable(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {
+        self.service.on_writable(stream, &mut conn.conn);
+        conn.at.sent_bytes.add(self.service.sent(0).0);
     }
 
-    fn on_eof(&mut self, stream: &mut Stream<'_>, conn: &mut S::Conn) {
-        self.service.on_eof(stream, conn);
+    fn on_eof(&mut self, stream: &mut Stream<'_>, conn: &mut Self::Conn) {
+        self.service.on_eof(stream, &mut conn.conn);
     }
 
     fn on_listener_lost(&mut self, _: &mut Context<'_>, listener: ListenerId, error: io::Error) {
         self.lost(&listener, &error);
     }
+
+    fn on_close(&mut self, _: &mut Context<'_>, _: StreamId, conn: Self::Conn, _: CloseReason) {
+        conn.at.closed.add(1);
+    }
 }
 
-impl<S: DatagramService> DatagramService for Watched<S, DatagramId> {
+impl<S: DatagramService + Sends> DatagramService for Watched<S, DatagramId> {
     fn on_open(&mut self, socket: &mut Datagrams<'_>) {
         self.service.on_open(socket);
     }
 
     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        let (id, len) = (socket.id(), datagram.data.len());
         self.service.on_datagram(socket, datagram);
+        let (bytes, datagrams) = self.service.sent(len);
+        if let Some(at) = self.counts(Some(id)) {
+            at.received_datagrams.add(1);
+            at.received_bytes.add(len as u64);
+            at.sent_datagrams.add(datagrams);
+            at.sent_bytes.add(bytes);
+        }
+    }
+
+    fn on_batch_complete(&mut self, socket: &mut Datagrams<'_>) {
+        self.service.on_batch_complete(socket);
     }
 
     fn on_timer(&mut self, socket: &mut Datagrams<'_>, key: u64) {

@@ -1,5 +1,8 @@
 //! `sockeye ping HOST...`: who answers, and how fast.
 
+#[cfg(feature = "metrics")]
+mod metrics;
+
 use std::io::BufRead as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,7 +26,8 @@ use crate::signals::stop_on_signals;
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye ping -c 3 127.0.0.1 ::1\n\
-\x20 sockeye ping --file HOSTS --count 1 --quiet --json")]
+\x20 sockeye ping --file HOSTS --count 1 --quiet --json\n\
+\x20 sockeye ping --file HOSTS --quiet --metrics 127.0.0.1:9100")]
 pub(crate) struct Arguments {
     /// Whom to ping: names or addresses
     #[arg(value_name = "HOST", required_unless_present = "file")]
@@ -60,6 +64,9 @@ pub(crate) struct Arguments {
     /// Do not look up the names of addresses
     #[arg(short = 'n', long)]
     numeric: bool,
+    #[cfg(feature = "metrics")]
+    #[command(flatten)]
+    metrics: crate::metrics::Endpoint,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -75,8 +82,12 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let inbox = Inbox::new();
     let sink = inbox.clone();
     let quiet = arguments.quiet;
+    #[cfg(feature = "metrics")]
+    let (watched, counted) = metrics::watched(&names, &pinger);
     let service = services::ping(&mut events, pinger, move |_, pinger, event| {
         let last = pinger.is_finished();
+        #[cfg(feature = "metrics")]
+        counted.outcome(&event);
         if last || !quiet {
             sink.put((event, last));
         }
@@ -92,6 +103,16 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         reverse: ReverseNames::new(!arguments.numeric && !quiet),
     };
     report.begin(output, mode)?;
+    #[cfg(feature = "metrics")]
+    arguments
+        .metrics
+        .start(&mut events, "ping", output, move |remote, ask| {
+            let watched = watched.clone();
+            remote.with(service, move |prober, context| {
+                let snapshot = watched.snapshot(prober.engine());
+                ask.answer_on(context, snapshot);
+            })
+        })?;
 
     let finished = probing::run(&mut events, &inbox, |events, (event, last)| {
         if !quiet {

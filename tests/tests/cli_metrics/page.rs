@@ -1,0 +1,128 @@
+//! The page in a real browser.
+
+use std::path::Path;
+use std::process::Command;
+
+use sockeye_tests::program;
+use sockeye_tests::skip::{self, Need};
+use sockeye_tests::wait::{self, PATIENCE};
+
+use crate::ground::{Program, echo, file, session};
+use crate::reader;
+
+/// Of a name that would be a script, were it taken for markup.
+const HOSTILE: &str = "<img src=x onerror=document.title='broken-into'>";
+
+/// A browser without a window, whose files go into the folder. It sees three seconds of the page's time, which are over as
+/// soon as nothing is left to wait for.
+fn browser(folder: &Path, words: &[&str], url: &str) -> String {
+    let mut command = Command::new("chromium");
+    command
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+        ])
+        .arg(format!("--user-data-dir={}", folder.join("profile").display()))
+        .args(["--virtual-time-budget=3500"])
+        .args(words)
+        .arg(url)
+        .env("HOME", folder);
+    let output = program::output(&mut command, PATIENCE * 3);
+    assert!(output.status.success(), "{}", output.stderr);
+    output.text()
+}
+
+#[test]
+fn a_browser_shows_who_is_up_and_what_was_counted() {
+    if !skip::require(&[Need::program("chromium")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "[[listeners]]\nat = \"tcp://127.0.0.1:0\"\nto = \"p\"\n\
+         [[pools]]\nname = \"p\"\nbackends = [{{ at = \"tcp://{}\", name = \"{HOSTILE}\" }}]\n",
+        echo()
+    );
+    let path = file(folder.path(), "relay.toml", &text);
+    let program = Program::start(&["relay", "--config", &path, "--metrics", "127.0.0.1:0"]);
+    for _ in 0..7 {
+        session(program.listener(0), "salmon");
+    }
+    wait::until("all are over", PATIENCE, || {
+        reader::read(&program.get("/metrics")).sum("sockeye_relay_ended_sessions_total") == 7.0
+    });
+    let page = browser(
+        folder.path(),
+        &["--dump-dom"],
+        &format!("http://{}/", program.addr()),
+    );
+    // What the script has put there, which ran although the policy allows nothing else.
+    let (shown, _) = page.split_once("<script").expect("the script is last");
+    assert!(shown.contains("<title>sockeye relay</title>"), "{shown}");
+    assert!(shown.contains("Live. Version"), "{shown}");
+    assert!(shown.contains("<dt>Backends up</dt><dd>1 of 1</dd>"), "{shown}");
+    assert!(
+        shown.contains("<dt>Sessions</dt><dd>0/s</dd>"),
+        "two answers make a rate: {shown}"
+    );
+    assert!(
+        shown.contains(&format!(">{}</th>", program.listens[0])),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("<td>7</td>") && shown.contains("<td>42 B</td>"),
+        "{shown}"
+    );
+    assert!(shown.contains("<td class=\"good\">\u{25b2} up</td>"), "{shown}");
+    assert!(shown.contains("<polyline points="), "{shown}");
+    // The name is a text.
+    assert!(shown.contains("&lt;img src=x onerror="), "{shown}");
+    assert!(
+        !shown.contains("<img") && !shown.contains("<title>broken-into"),
+        "{shown}"
+    );
+    program.end();
+}
+
+#[test]
+fn a_browser_shows_it_dark_or_light() {
+    if !skip::require(&[Need::program("chromium"), Need::program("python3")]) {
+        return;
+    }
+    let words = [
+        "serve",
+        "echo",
+        "--listen",
+        "tcp://127.0.0.1:0",
+        "--metrics",
+        "127.0.0.1:0",
+    ];
+    let program = Program::start(&words);
+    let folder = tempfile::tempdir().expect("a folder");
+    // The first pixel of the first line needs no neighbour, whichever filter the line has (PNG, section 9).
+    let pixel = "import sys, zlib, struct\n\
+                 data, at, packed = open(sys.argv[1], 'rb').read(), 8, b''\n\
+                 while at < len(data):\n \
+                 size, kind = struct.unpack('>I4s', data[at:at + 8])\n \
+                 packed += data[at + 8:at + 8 + size] if kind == b'IDAT' else b''\n \
+                 at += size + 12\n\
+                 print(*zlib.decompress(packed)[1:4])\n";
+    // Chromium's own numbers of the schemes.
+    for (scheme, ground) in [("1", "246 247 248"), ("0", "20 24 27")] {
+        let image = folder.path().join(format!("{scheme}.png"));
+        let words = [
+            format!("--blink-settings=preferredColorScheme={scheme}"),
+            format!("--screenshot={}", image.display()),
+            "--window-size=400,600".to_owned(),
+        ];
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        browser(folder.path(), &words, &format!("http://{}/", program.addr()));
+        let mut python = Command::new("python3");
+        let said = program::output(python.args(["-c", pixel]).arg(&image), PATIENCE);
+        assert_eq!(said.text().trim(), ground, "{}", said.stderr);
+    }
+    program.end();
+}
