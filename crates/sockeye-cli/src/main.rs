@@ -6,6 +6,8 @@
 //! | [`exit`] | every exit status, and which error gets which |
 //! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
 //! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
+//! | [`sparks`] | the last outcomes as one short line |
+//! | `terminal` | the whole terminal for a view, given back on every way out (feature `terminal`) |
 //! | [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
@@ -24,6 +26,9 @@ mod probing;
 mod reverse;
 mod services;
 mod signals;
+mod sparks;
+#[cfg(feature = "terminal")]
+mod terminal;
 
 use std::borrow::Cow;
 use std::process::ExitCode;

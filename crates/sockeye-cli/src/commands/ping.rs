@@ -15,7 +15,7 @@ use sockeye::probe::{
 
 use crate::exit::{Exit, Failure, classify, describe};
 use crate::output::{Format, Output, note};
-use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
+use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds, rtt_json};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
 
@@ -351,15 +351,6 @@ fn counts_json(counts: PingCounts) -> Value {
         "sent": counts.sent, "received": counts.received, "lost": counts.lost, "failed": counts.failed,
         "pending": counts.pending, "late": counts.late, "duplicates": counts.duplicates, "corrupt": counts.corrupt,
         "loss": counts.loss(),
-    })
-}
-
-fn rtt_json(rtt: &RttStats) -> Value {
-    let percentile = |percent| rtt.percentile(percent).map(nanoseconds);
-    json!({
-        "min": rtt.min().map(nanoseconds), "avg": rtt.mean().map(nanoseconds), "max": rtt.max().map(nanoseconds),
-        "mdev": rtt.deviation().map(nanoseconds),
-        "p50": percentile(50.0), "p90": percentile(90.0), "p99": percentile(99.0),
     })
 }
 
