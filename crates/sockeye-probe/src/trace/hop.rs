@@ -28,8 +28,6 @@ pub struct Hop {
     pub pending: u32,
     /// Answers to probes that were counted lost already; they stay so.
     pub late: u32,
-    /// The last round trip.
-    pub last: Option<Duration>,
     /// The round trips to all addresses of this hop.
     pub rtt: RttStats,
     /// Their differences, in the order of the answers.
@@ -53,8 +51,6 @@ pub struct Path {
     pub received: u32,
     /// What its last answer said.
     pub kind: AnswerKind,
-    /// Its last round trip.
-    pub last: Duration,
     /// Its round trips.
     pub rtt: RttStats,
     /// Labels and interfaces that its last answer told of.
@@ -114,7 +110,6 @@ impl Hop {
     ) {
         self.pending = self.pending.saturating_sub(1);
         self.received = self.received.saturating_add(1);
-        self.last = Some(rtt);
         self.rtt.record(rtt);
         self.jitter.record(rtt);
         self.history.set(number, Recent::Answered(rtt));
@@ -125,7 +120,6 @@ impl Hop {
                     address: from,
                     received: 0,
                     kind,
-                    last: rtt,
                     rtt: RttStats::new(),
                     extensions: Extensions::default(),
                 });
@@ -139,7 +133,6 @@ impl Hop {
         {
             path.received = path.received.saturating_add(1);
             path.kind = kind;
-            path.last = rtt;
             path.rtt.record(rtt);
             path.extensions = extensions;
         }

@@ -151,7 +151,7 @@ fn columns(figures: Figures) -> Vec<Column> {
     ];
     match figures {
         Figures::Times => columns.extend([
-            column("last", 8, |hop| time(hop.last)),
+            column("last", 8, |hop| time(hop.rtt.last())),
             column("avg", 8, |hop| time(hop.rtt.mean())),
             column("best", 8, |hop| time(hop.rtt.min())),
             column("worst", 8, |hop| time(hop.rtt.max())),
@@ -212,7 +212,6 @@ mod tests {
         hop.lost = lost;
         for ms in 0..u64::from(received) {
             let rtt = Duration::from_millis(10 + ms);
-            hop.last = Some(rtt);
             hop.rtt.record(rtt);
             hop.jitter.record(rtt);
         }

@@ -204,7 +204,7 @@ fn hop_json(number: u8, hop: &Hop, names: &ReverseNames) -> Value {
     let paths: Vec<Value> = hop.paths().iter().map(|path| path_json(path, names)).collect();
     json!({
         "hop": number, "sent": hop.sent, "received": hop.received, "lost": hop.lost, "failed": hop.failed,
-        "pending": hop.pending, "late": hop.late, "loss": hop.loss(), "last_ns": hop.last.map(nanoseconds),
+        "pending": hop.pending, "late": hop.late, "loss": hop.loss(), "last_ns": hop.rtt.last().map(nanoseconds),
         "rtt_ns": rtt_json(&hop.rtt), "jitter_ns": jitter_json(&hop.jitter), "paths": paths, "unlisted": hop.unlisted,
     })
 }
@@ -225,7 +225,7 @@ fn path_json(path: &Path, names: &ReverseNames) -> Value {
     };
     json!({
         "address": path.address, "name": names.name(path.address), "received": path.received, "kind": kind,
-        "cause": cause, "last_ns": nanoseconds(path.last), "rtt_ns": rtt_json(&path.rtt),
+        "cause": cause, "last_ns": path.rtt.last().map(nanoseconds), "rtt_ns": rtt_json(&path.rtt),
         "mpls": labels_json(&path.extensions), "interfaces": interfaces_json(&path.extensions),
     })
 }
