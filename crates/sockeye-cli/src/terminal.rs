@@ -67,13 +67,15 @@ impl Screen {
     /// # Errors
     /// When the terminal cannot be written.
     pub(crate) fn draw(&mut self, lines: &[String]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        // In one write, so that nobody sees half of it.
+        let mut out = Vec::new();
         for (row, line) in (0u16..).zip(lines) {
             queue!(
                 out,
                 cursor::MoveTo(0, row),
-                style::Print(escaped(line)),
-                terminal::Clear(terminal::ClearType::UntilNewLine)
+                // Before the text: behind a full line the cursor still stands on its last character.
+                terminal::Clear(terminal::ClearType::UntilNewLine),
+                style::Print(escaped(line))
             )?;
         }
         let below = u16::try_from(lines.len()).unwrap_or(u16::MAX);
@@ -84,7 +86,9 @@ impl Screen {
                 terminal::Clear(terminal::ClearType::FromCursorDown)
             )?;
         }
-        out.flush()
+        let mut terminal = io::stdout().lock();
+        terminal.write_all(&out)?;
+        terminal.flush()
     }
 }
 

@@ -10,10 +10,12 @@
 
 #[path = "../resolver_loop/certificates.rs"]
 mod certificates;
+mod chain;
 mod doctor;
 mod escape;
 mod installed;
 mod limits;
+mod ping;
 mod reflect;
 mod relay;
 mod resolve;
@@ -23,3 +25,5 @@ mod server;
 mod serving;
 mod sockets;
 mod streams;
+mod tmux;
+mod trace;

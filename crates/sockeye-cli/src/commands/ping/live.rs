@@ -117,8 +117,10 @@ mod tests {
 
     #[test]
     fn a_line_is_narrower_than_the_terminal() {
-        let mut counts = PingCounts::default();
-        counts.sent = 12;
+        let counts = PingCounts {
+            sent: 12,
+            ..PingCounts::default()
+        };
         let rtt = Some(Duration::from_micros(1234));
         for width in 0..150 {
             let line = line(

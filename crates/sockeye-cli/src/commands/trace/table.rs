@@ -19,6 +19,10 @@ pub(super) enum Figures {
     #[default]
     Times,
     /// Jitter and percentiles.
+    #[cfg_attr(
+        not(feature = "terminal"),
+        allow(dead_code, reason = "only the view on a terminal shows them")
+    )]
     Jitter,
     /// A line of sparks.
     Sparks,
@@ -250,8 +254,8 @@ mod tests {
             }
         }
         let narrow = lines(&rows, Figures::Times, Some(40));
-        assert_eq!(narrow[0], "hop  host                   loss   sent");
-        assert_eq!(narrow[1], "  1  a-router-with-a-lo…   33.3%      3");
+        assert_eq!(narrow[0], "hop  host                    loss   sent");
+        assert_eq!(narrow[1], "  1  a-router-with-a-lon…   33.3%      3");
     }
 
     #[test]
