@@ -9,7 +9,7 @@ use sockeye::event_loop::Context;
 use sockeye::probe::services::{self, Mode};
 use sockeye::probe::{
     Flow, Limit, MtuEnd, MtuEvent, MtuMethod, MtuOptions, PingEvent, PingOptions, Pinger, PmtuProbe,
-    ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions, Tracer,
+    ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions, Tracer, Watch, WatchEvent, WatchOptions,
 };
 use sockeye::sim::{HostId, LinkId, LinkOptions, Sim};
 
@@ -152,6 +152,54 @@ fn the_route_is_that_of_the_network() {
                     assert_eq!(answer.rtt, 2 * LATENCY * u32::from(hop), "{method:?} {flow:?}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_watch_has_the_times_of_the_links_and_the_loss_behind_a_cut() {
+    for method in [TraceMethod::Icmp, TraceMethod::Udp] {
+        let mut path = path(4);
+        let mut options = WatchOptions {
+            rounds: Some(20),
+            ..WatchOptions::new(method, 7)
+        };
+        options.trace.identifier = Some(9);
+        let watch = Watch::new(server(33_434), options).expect("sound options");
+        let (end, answers) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(0)));
+        let (told, counted) = (Rc::clone(&end), Rc::clone(&answers));
+        let service = services::watch(path.sim.on(path.client), watch, move |_, _, event| match event {
+            WatchEvent::Done(how) => told.set(Some(how)),
+            WatchEvent::Answer { .. } => counted.set(counted.get() + 1),
+            _ => {}
+        })
+        .expect("the method is allowed");
+        // Ten rounds, and then nothing passes between the routers.
+        path.sim
+            .run_until(LIMIT, || answers.get() >= 30)
+            .expect("answers come");
+        let cut = LinkOptions {
+            loss: 1.0,
+            ..path.sim.link_options(path.middle)
+        };
+        path.sim.set_link(path.middle, cut);
+        path.sim
+            .run_until(LIMIT, || end.get().is_some())
+            .expect("a watch ends");
+        assert_eq!(
+            end.get(),
+            Some(TraceEnd::Reached { hop: 3 }),
+            "as far as is known"
+        );
+        let prober = path.sim.on(path.client).service(service).expect("it is there");
+        for ((number, hop), address) in prober.engine().hops().zip([FIRST, SECOND, SERVER]) {
+            let received = if number == 1 { 20 } else { 10 };
+            let counts = (hop.sent, hop.received, hop.lost);
+            assert_eq!(counts, (20, received, 20 - received), "{method:?} {number}");
+            assert_eq!(hop.paths()[0].address, IpAddr::from(address));
+            let rtt = Some(2 * LATENCY * u32::from(number));
+            assert_eq!((hop.rtt.min(), hop.rtt.max()), (rtt, rtt));
+            assert_eq!(hop.jitter.mean(), Some(Duration::ZERO));
         }
     }
 }

@@ -10,6 +10,8 @@
 //! | [`talk`] | stdin and stdout with a peer: what `connect` and `listen` share |
 //! | [`certificates`], [`identity`], [`files`] | TLS and files that the command line names |
 //! | [`metrics`] | `--metrics` of `relay`, `serve` and `ping`: HTTP, OpenMetrics, the status page |
+//! | [`sparks`] | the last outcomes as one short line |
+//! | `terminal` | the whole terminal for a view, given back on every way out (feature `terminal`) |
 //! | [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
@@ -37,6 +39,9 @@ mod reverse;
 mod services;
 mod signals;
 mod talk;
+mod sparks;
+#[cfg(feature = "terminal")]
+mod terminal;
 
 use std::borrow::Cow;
 use std::process::ExitCode;

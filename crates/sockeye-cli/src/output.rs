@@ -199,6 +199,31 @@ impl Output {
         self.to.write_all(room).map_err(closed)
     }
 
+    /// Draws lines that were drawn before anew: `above` of them stand over the cursor. Only where stdout is a terminal, and
+    /// with lines that are narrower than it.
+    ///
+    /// # Errors
+    /// As [`line`](Self::line).
+    #[cfg(feature = "terminal")]
+    pub(crate) fn redraw(&mut self, above: usize, lines: &[String]) -> io::Result<()> {
+        if self.format.json {
+            return Ok(());
+        }
+        let mut text = String::new();
+        if above > 0 {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\x1b[{above}A");
+        }
+        for line in lines {
+            let _ = writeln!(text, "\r{}\x1b[K", escaped(line));
+        }
+        text.push_str("\x1b[J");
+        self.to
+            .write_all(text.as_bytes())
+            .and_then(|()| self.to.flush())
+            .map_err(closed)
+    }
+
     /// The last event of a command that failed.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use sockeye::endpoint::{Target, TargetDefaults, Transport};
 use sockeye::event_loop::EventLoop;
+use sockeye::probe::RttStats;
 use sockeye::socket::OpError;
 
 use crate::exit::{Exit, Failure, classify, describe};
@@ -107,6 +108,16 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.3} ms", duration.as_secs_f64() * 1e3)
 }
 
+/// Round-trip times for programs.
+pub(crate) fn rtt_json(rtt: &RttStats) -> Value {
+    let percentile = |percent| rtt.percentile(percent).map(nanoseconds);
+    json!({
+        "min": rtt.min().map(nanoseconds), "avg": rtt.mean().map(nanoseconds), "max": rtt.max().map(nanoseconds),
+        "mdev": rtt.deviation().map(nanoseconds),
+        "p50": percentile(50.0), "p90": percentile(90.0), "p99": percentile(99.0),
+    })
+}
+
 /// Seconds from 0 on.
 pub(crate) fn interval(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -135,11 +146,13 @@ impl<T> Inbox<T> {
     }
 
     /// Everything that waits.
+    #[cfg(feature = "metrics")]
     pub(crate) fn take_all(&self) -> Vec<T> {
         self.0.borrow_mut().drain(..).collect()
     }
 
-    fn take(&self) -> Option<T> {
+    /// The next one, if there is one.
+    pub(crate) fn take(&self) -> Option<T> {
         self.0.borrow_mut().pop_front()
     }
 }

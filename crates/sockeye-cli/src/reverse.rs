@@ -30,6 +30,12 @@ impl ReverseNames {
         }
     }
 
+    /// Looks names up from here on, if that was not wanted before.
+    #[cfg(feature = "terminal")]
+    pub(crate) const fn want(&mut self) {
+        self.wanted = true;
+    }
+
     /// Looks up the name of an address, unless that was done before.
     pub(crate) fn ask(&mut self, events: &mut EventLoop, ip: IpAddr) {
         if !self.wanted || self.names.contains_key(&ip) || self.names.len() >= MAX_ADDRESSES {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sockeye_packet::{ExtensionObject, IcmpExtensions, InterfaceRole, MplsLabel};
 
-use crate::trace::{TraceMethod, TraceOptions};
+use crate::trace::TraceMethod;
 use crate::wire::{ECHO_HEADER_LEN, IcmpError};
 
 /// Objects that are kept of one answer; more is noise or an attack.
@@ -53,15 +53,15 @@ impl Extensions {
 
     /// From an entry of the error queue, which holds what is quoted from the payload (UDP) or the ICMP header on, and
     /// does not say where the quote ends: only a structure with a right checksum at the classic place is believed.
-    pub(crate) fn of_queued(v6: bool, options: &TraceOptions, quoted: &[u8]) -> Self {
+    pub(crate) fn of_queued(v6: bool, method: TraceMethod, payload_len: usize, quoted: &[u8]) -> Self {
         let network = if v6 { 40 } else { 20 };
-        let transport = match options.method {
+        let transport = match method {
             TraceMethod::Icmp => 0,
             TraceMethod::Udp | TraceMethod::Tcp { .. } => ECHO_HEADER_LEN,
         };
-        let sent = match options.method {
-            TraceMethod::Icmp => ECHO_HEADER_LEN + options.payload_len,
-            TraceMethod::Udp | TraceMethod::Tcp { .. } => options.payload_len,
+        let sent = match method {
+            TraceMethod::Icmp => ECHO_HEADER_LEN + payload_len,
+            TraceMethod::Udp | TraceMethod::Tcp { .. } => payload_len,
         };
         let at = CLASSIC_QUOTE - network - transport;
         // A longer probe puts its own bytes there.

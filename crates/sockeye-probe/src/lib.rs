@@ -27,17 +27,21 @@
 //! | module | what |
 //! |---|---|
 //! | [`ping`] | [`Pinger`]: many targets at once |
-//! | [`trace`] | [`Tracer`]: the routers on the way, by ICMP, UDP or TCP, classic or Paris |
+//! | [`trace`] | [`Tracer`]: the routers on the way, by ICMP, UDP or TCP, classic or Paris; [`Watch`]: round after round, with figures of each hop |
 //! | [`mtu`] | [`PmtuProbe`]: the path MTU, with and without ICMP |
 //! | [`scan`] | [`Scanner`]: which ports of which hosts are open, by TCP connects or by UDP |
 //! | `input` | [`Input`]: what sockets received; [`Cause`]: why a probe came to nothing |
 //! | `stats` | [`RttStats`]: round-trip times in constant memory |
+//! | `jitter` | [`Jitter`]: the differences between round-trip times, as a mean and as RTP has it |
+//! | `history` | [`History`]: the last outcomes, in the order of sending |
 //! | `services` | on the event loop (feature `services`) |
 //! | `extensions` | [`Extensions`]: MPLS labels and interfaces that routers tell of |
 #![forbid(unsafe_code)]
 
 mod extensions;
+mod history;
 mod input;
+mod jitter;
 pub mod mtu;
 pub mod ping;
 pub mod scan;
@@ -50,7 +54,9 @@ pub mod trace;
 mod wire;
 
 pub use extensions::{Extensions, Interface};
+pub use history::{History, Recent};
 pub use input::{Cause, Input, Message};
+pub use jitter::Jitter;
 pub use mtu::{Limit, MtuEnd, MtuEvent, MtuMethod, MtuOptions, MtuTransmit, PmtuProbe};
 pub use ping::{
     AddError, Pace, PingCounts, PingEvent, PingOptions, PingOutcome, PingTransmit, Pinger, TargetId,
@@ -62,8 +68,8 @@ pub use scan::{
 pub use sockeye_packet::{InterfaceRole, MplsLabel};
 pub use stats::RttStats;
 pub use trace::{
-    Answer, AnswerKind, Flow, ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions, TraceOptionsError,
-    TraceTransmit, Tracer,
+    Answer, AnswerKind, Flow, Hop, Path, ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions,
+    TraceOptionsError, TraceTransmit, Tracer, Watch, WatchEvent, WatchOptions,
 };
 
 #[cfg(test)]

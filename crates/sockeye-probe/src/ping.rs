@@ -144,10 +144,13 @@ impl Pinger {
                 return None;
             }
             self.schedule.pop();
-            let (window, last) = (self.window, self.options.count);
+            let window = self.window;
+            let had_all = self.stopped || self.had_all(id);
             let target = self.targets.get_mut(id.index())?;
             target.scheduled = false;
-            if self.stopped || last.is_some_and(|count| target.counts.sent >= count) {
+            if had_all {
+                // Answered while the next was scheduled: nobody else says that it has finished.
+                self.finish(id);
                 continue;
             }
             let sequence = target.send(now_ns, window);
@@ -477,26 +480,29 @@ impl Pinger {
 
     /// Enters a target into the schedule, if another request is to come and fits.
     fn reschedule(&mut self, id: TargetId) {
+        let wanted = !self.stopped && !self.had_all(id);
         let Some(target) = self.targets.get_mut(id.index()) else {
             return;
         };
-        let wanted = !self.stopped && self.options.count.is_none_or(|count| target.counts.sent < count);
         if wanted && !target.scheduled && target.has_room(self.in_flight, self.window) {
             target.scheduled = true;
             self.schedule.push(Reverse((target.due_ns, id)));
         }
     }
 
+    /// Whether no further request goes to a target.
+    fn had_all(&self, id: TargetId) -> bool {
+        let counts = self.counts(id);
+        self.options.count.is_some_and(|count| counts.sent >= count)
+            || (self.options.until_answered && counts.received > 0)
+    }
+
     /// Notes that a target has come to its end, once.
     fn finish(&mut self, id: TargetId) {
+        let sent_all = self.stopped || self.had_all(id);
         let Some(target) = self.targets.get_mut(id.index()) else {
             return;
         };
-        let sent_all = self.stopped
-            || self
-                .options
-                .count
-                .is_some_and(|count| target.counts.sent >= count);
         if sent_all && target.counts.pending == 0 && !target.finished {
             target.finished = true;
             self.finished.push_back(id);

@@ -5,3 +5,4 @@ mod model;
 mod mtu;
 mod ping;
 mod trace;
+mod watch;

@@ -1,6 +1,6 @@
 //! The engines on the event loop: sockets opened, probes sent, answers handed in, events handed out.
 //!
-//! [`ping`], [`trace`] and [`path_mtu`] take an engine and a closure for its events, and open the sockets that the
+//! [`ping`], [`trace`], [`watch`] and [`path_mtu`] take an engine and a closure for its events, and open the sockets that the
 //! engine needs: a ping socket where the system allows one and a raw one where it must be for ICMP, UDP with the error
 //! queue for UDP (no privilege at all), raw TCP and ICMP for TCP. [`Prober::mode`] says which it became.
 //!
@@ -37,7 +37,7 @@ use sockeye_packet::protocol;
 
 use crate::mtu::{MtuEvent, MtuMethod, PmtuProbe};
 use crate::ping::{PingEvent, Pinger};
-use crate::trace::{TraceEvent, TraceMethod, Tracer};
+use crate::trace::{TraceEvent, TraceMethod, Tracer, Watch, WatchEvent};
 
 mod connects;
 mod convert;
@@ -90,7 +90,38 @@ where
     F: FnMut(&mut Context<'_>, &mut Tracer, TraceEvent) + 'static,
 {
     let (v6, method) = (tracer.destination().is_ipv6(), tracer.method());
-    let prober = Prober::new(tracer, on_event);
+    open_for(events, Prober::new(tracer, on_event), v6, method)
+}
+
+/// Watches a route from this loop, with the sockets that the method needs.
+///
+/// # Errors
+/// As [`trace`].
+pub fn watch<B, F>(
+    events: &mut EventLoop<B>,
+    watch: Watch,
+    on_event: F,
+) -> Result<ServiceHandle<Prober<Watch, F>>, OpError>
+where
+    B: Backend,
+    F: FnMut(&mut Context<'_>, &mut Watch, WatchEvent) + 'static,
+{
+    let (v6, method) = (watch.destination().is_ipv6(), watch.method());
+    open_for(events, Prober::new(watch, on_event), v6, method)
+}
+
+/// Opens the sockets that a trace by `method` needs.
+fn open_for<B, E, F>(
+    events: &mut EventLoop<B>,
+    prober: Prober<E, F>,
+    v6: bool,
+    method: TraceMethod,
+) -> Result<ServiceHandle<Prober<E, F>>, OpError>
+where
+    B: Backend,
+    E: Engine,
+    F: FnMut(&mut Context<'_>, &mut E, E::Event) + 'static,
+{
     match method {
         TraceMethod::Icmp => {
             let service = events.add_packet_service(prober);

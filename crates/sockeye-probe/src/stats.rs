@@ -32,6 +32,7 @@ pub struct RttStats {
     count: u64,
     min_ns: u64,
     max_ns: u64,
+    last_ns: u64,
     mean_ns: f64,
     /// Sum of squared distances from the mean (Welford), which does not cancel as a sum of squares would.
     spread: f64,
@@ -66,6 +67,7 @@ impl RttStats {
             self.min_ns.min(rtt_ns)
         };
         self.max_ns = self.max_ns.max(rtt_ns);
+        self.last_ns = rtt_ns;
         self.count += 1;
         let sample = to_f64(rtt_ns);
         let distance = sample - self.mean_ns;
@@ -90,6 +92,12 @@ impl RttStats {
     #[must_use]
     pub fn max(&self) -> Option<Duration> {
         (self.count > 0).then(|| Duration::from_nanos(self.max_ns))
+    }
+
+    /// The one taken last.
+    #[must_use]
+    pub fn last(&self) -> Option<Duration> {
+        (self.count > 0).then(|| Duration::from_nanos(self.last_ns))
     }
 
     /// The arithmetic mean.

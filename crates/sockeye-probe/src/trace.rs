@@ -17,16 +17,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::extensions::Extensions;
-use crate::input::{Cause, Input, Message};
+use crate::input::{Cause, Input};
 use crate::time::{Clock, ns};
-use crate::token::Secret;
-use crate::wire::{self, Decoded};
 
+mod hop;
 mod options;
 mod probe;
+mod watch;
 
+pub use hop::{Hop, Path};
 pub use options::{Flow, TraceMethod, TraceOptions, TraceOptionsError};
-use probe::{Finder, Match};
+use probe::{Finder, Found, Match};
+pub use watch::{Watch, WatchEvent, WatchOptions};
 
 /// A probe to send; the message itself is in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +182,7 @@ impl Tracer {
             alone: false,
         };
         Ok(Self {
-            finder: Finder::new(destination, &options, Secret::new(options.secret)),
+            finder: Finder::new(destination, &options, options.probes()),
             clock: Clock::default(),
             probes: vec![probe; usize::from(options.probes())],
             cursor: 0,
@@ -229,52 +231,13 @@ impl Tracer {
     pub fn handle_input(&mut self, now: Duration, input: Input<'_>) -> Option<TraceEvent> {
         let now_ns = self.clock.advance(now);
         let received_ns = input.received_at.map_or(now_ns, |moment| self.clock.at(moment));
-        let destination = self.finder.destination();
-        let (from, kind, found, extensions) = match input.message {
-            Message::Icmp { from, message } => match wire::decode(destination.is_ipv6(), message) {
-                Some(Decoded::EchoReply(echo)) => {
-                    let found = self.finder.echo_reply(from.ip(), echo);
-                    (Some(from.ip()), AnswerKind::Reached, found, Extensions::default())
-                }
-                Some(Decoded::Error(error)) => {
-                    let found = self.finder.quoted(&error);
-                    (
-                        Some(from.ip()),
-                        kind(error.cause),
-                        found,
-                        Extensions::of_message(&error),
-                    )
-                }
-                None => (None, AnswerKind::Reached, Match::None, Extensions::default()),
-            },
-            Message::Udp { from, payload } => (
-                Some(from.ip()),
-                AnswerKind::Reached,
-                self.finder.udp(from, payload),
-                Extensions::default(),
-            ),
-            Message::Tcp { from, segment } => (
-                Some(from.ip()),
-                AnswerKind::Reached,
-                self.finder.tcp(from.ip(), segment),
-                Extensions::default(),
-            ),
-            Message::Error {
-                offender,
-                destination,
-                cause,
-                quoted,
-            } => {
-                let found = self.finder.queued(destination, quoted);
-                (
-                    offender,
-                    kind(cause),
-                    found,
-                    Extensions::of_queued(destination.is_ipv6(), &self.options, quoted),
-                )
-            }
-        };
-        let number = match found {
+        let Found {
+            from,
+            kind,
+            which,
+            extensions,
+        } = self.finder.find(input.message);
+        let number = match which {
             Match::Probe(number) => number,
             Match::Unsure if self.pending == 1 => self.only_waiting()?,
             Match::Unsure => {
@@ -285,11 +248,6 @@ impl Tracer {
                 self.strangers += 1;
                 return None;
             }
-        };
-        let kind = if from == Some(destination.ip()) {
-            AnswerKind::Reached
-        } else {
-            kind
         };
         self.answered(number, received_ns, from, kind, input.hop_limit, extensions)
     }
@@ -587,12 +545,5 @@ impl Tracer {
             Some((hop, Some(cause))) => TraceEnd::Failed { hop, cause },
             None => TraceEnd::MaxHops,
         }))
-    }
-}
-
-const fn kind(cause: Cause) -> AnswerKind {
-    match cause {
-        Cause::HopLimitExceeded => AnswerKind::Router,
-        other => AnswerKind::Failed(other),
     }
 }

@@ -10,10 +10,12 @@
 
 #[path = "../resolver_loop/certificates.rs"]
 mod certificates;
+mod chain;
 mod doctor;
 mod escape;
 mod installed;
 mod limits;
+mod ping;
 mod reflect;
 mod relay;
 mod resolve;
@@ -25,3 +27,5 @@ mod serving;
 mod sockets;
 mod streams;
 mod talk;
+mod tmux;
+mod trace;

@@ -24,6 +24,8 @@ pub struct PingOptions {
     pub gap: Duration,
     /// Requests to each target; `None` goes on until [`Pinger::stop`](super::Pinger::stop).
     pub count: Option<u32>,
+    /// Whether a target that has answered gets no further request: `count` is then one request and its retries.
+    pub until_answered: bool,
     /// How long a reply may take. One that comes after it is late: told and counted, but the request stays lost.
     pub timeout: Duration,
     /// Bytes after the ICMP header, at most 65,507. From 8 on, replies are told from a stranger's by a tag in them;
@@ -49,6 +51,7 @@ impl PingOptions {
             pace: Pace::Every(Duration::from_secs(1)),
             gap: Duration::ZERO,
             count: None,
+            until_answered: false,
             timeout: Duration::from_secs(1),
             payload_len: 56,
             hop_limit: None,

@@ -306,3 +306,32 @@ fn the_kernels_time_counts_where_it_is_known() {
     };
     assert_eq!(rtt, Duration::from_millis(2));
 }
+
+#[test]
+fn an_answer_is_enough_where_no_more_is_asked_for() {
+    let (mut pinger, first) = pinger(|options| {
+        options.count = Some(3);
+        options.until_answered = true;
+        options.pace = Pace::Adaptive {
+            at_least: SECOND / 10,
+        };
+    });
+    let second = pinger.add(host(2)).unwrap();
+    let message = reply(&mut pinger, Duration::ZERO);
+    reply(&mut pinger, Duration::ZERO);
+    receive(&mut pinger, SECOND / 2, host(1), &message).unwrap();
+    let mut now = SECOND / 2;
+    let mut finished = Vec::new();
+    while !pinger.is_finished() || pinger.poll_timeout().is_some() {
+        while let Some(event) = pinger.poll_event(now) {
+            if event.outcome == PingOutcome::Finished {
+                finished.push((event.target, now));
+            }
+        }
+        while pinger.poll_transmit(now, &mut Vec::new()).is_some() {}
+        let Some(next) = pinger.poll_timeout() else { break };
+        now = now.max(next);
+    }
+    assert_eq!(finished, [(first, SECOND / 2), (second, 3 * SECOND)]);
+    assert_eq!((pinger.counts(first).sent, pinger.counts(second).sent), (1, 3));
+}

@@ -13,7 +13,7 @@ use crate::trace::{
 
 const SECRET: u64 = 0x5eed;
 
-fn target(v6: bool) -> SocketAddr {
+pub(super) fn target(v6: bool) -> SocketAddr {
     if v6 {
         "[2001:db8::99]:33434"
     } else {
@@ -23,7 +23,7 @@ fn target(v6: bool) -> SocketAddr {
     .unwrap()
 }
 
-fn options(carrier: Carrier, v6: bool, flow: Flow) -> TraceOptions {
+pub(super) fn options(carrier: Carrier, v6: bool, flow: Flow) -> TraceOptions {
     let method = match carrier {
         Carrier::RawIcmp | Carrier::PingSocket => TraceMethod::Icmp,
         Carrier::Udp => TraceMethod::Udp,
@@ -132,7 +132,7 @@ fn run(tracer: &mut Tracer, world: &mut World, jumps: &[i64], exact: bool) -> To
     panic!("it does not end");
 }
 
-fn carrier() -> impl Strategy<Value = Carrier> {
+pub(super) fn carrier() -> impl Strategy<Value = Carrier> {
     prop_oneof![
         Just(Carrier::RawIcmp),
         Just(Carrier::PingSocket),
@@ -141,11 +141,11 @@ fn carrier() -> impl Strategy<Value = Carrier> {
     ]
 }
 
-fn flow() -> impl Strategy<Value = Flow> {
+pub(super) fn flow() -> impl Strategy<Value = Flow> {
     prop_oneof![Just(Flow::Classic), Just(Flow::Paris)]
 }
 
-fn router() -> impl Strategy<Value = Router> {
+pub(super) fn router() -> impl Strategy<Value = Router> {
     (
         1u64..20_000,
         prop::bool::weighted(0.2),

@@ -1,4 +1,4 @@
-//! What the three engines have in common, so that one service drives them all.
+//! What the engines have in common, so that one service drives them all.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::input::{Cause, Input};
 use crate::mtu::{MtuEvent, PmtuProbe};
 use crate::ping::{PingEvent, Pinger};
-use crate::trace::{TraceEvent, Tracer};
+use crate::trace::{TraceEvent, Tracer, Watch, WatchEvent};
 
 /// A probe to send; its message is in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,31 @@ impl Engine for Tracer {
         _len: usize,
         cause: Cause,
     ) -> Option<TraceEvent> {
+        let probe = self.newest(destination)?;
+        self.handle_send_error(now, probe, cause)
+    }
+
+    delegate!();
+}
+
+impl Engine for Watch {
+    type Event = WatchEvent;
+
+    fn poll_transmit(&mut self, now: Duration, message: &mut Vec<u8>) -> Option<Transmit> {
+        let probe = Self::poll_transmit(self, now, message)?;
+        Some(Transmit {
+            destination: probe.destination,
+            hop_limit: Some(probe.hop_limit),
+        })
+    }
+
+    fn handle_send_failure(
+        &mut self,
+        now: Duration,
+        destination: SocketAddr,
+        _len: usize,
+        cause: Cause,
+    ) -> Option<WatchEvent> {
         let probe = self.newest(destination)?;
         self.handle_send_error(now, probe, cause)
     }

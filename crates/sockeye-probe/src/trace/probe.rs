@@ -6,9 +6,11 @@ use sockeye_packet::{
     Emit, Pseudo, Tcp, TcpBuilder, TcpFlags, TcpOption, TcpOptionWriter, checksum, protocol,
 };
 
-use super::{Flow, TraceMethod, TraceOptions};
+use super::{AnswerKind, Flow, TraceMethod, TraceOptions};
+use crate::extensions::Extensions;
+use crate::input::{Cause, Message};
 use crate::token::{Secret, TAG_LEN};
-use crate::wire::{self, Echo, IcmpError};
+use crate::wire::{self, Decoded, Echo, IcmpError};
 
 /// Tag, and two bytes: what holds the checksum still (ICMP), or the number of the probe (UDP).
 pub(super) const MIN_PAYLOAD_LEN: usize = TAG_LEN + 2;
@@ -24,6 +26,16 @@ pub(super) enum Match {
     None,
 }
 
+/// What a received message says about the probes.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Who sent it.
+    pub(super) from: Option<IpAddr>,
+    pub(super) kind: AnswerKind,
+    pub(super) which: Match,
+    pub(super) extensions: Extensions,
+}
+
 /// Writes probes and recognises them.
 #[derive(Debug)]
 pub(super) struct Finder {
@@ -32,21 +44,24 @@ pub(super) struct Finder {
     flow: Flow,
     secret: Secret,
     identifier: Option<u16>,
-    /// How many probes there are.
+    /// Bytes after the ICMP or UDP header.
+    payload_len: usize,
+    /// Probes are numbered from 0 to one less than this.
     total: u16,
     /// What follows the tag and the two bytes.
     pattern: Box<[u8]>,
 }
 
 impl Finder {
-    pub(super) fn new(destination: SocketAddr, options: &TraceOptions, secret: Secret) -> Self {
+    pub(super) fn new(destination: SocketAddr, options: &TraceOptions, total: u16) -> Self {
         Self {
             destination,
             method: options.method,
             flow: options.flow,
-            secret,
+            secret: Secret::new(options.secret),
             identifier: options.identifier,
-            total: options.probes(),
+            payload_len: options.payload_len,
+            total,
             pattern: wire::pattern(options.payload_len.saturating_sub(MIN_PAYLOAD_LEN)),
         }
     }
@@ -57,6 +72,46 @@ impl Finder {
 
     pub(super) const fn set_identifier(&mut self, identifier: Option<u16>) {
         self.identifier = identifier;
+    }
+
+    /// Which probe a message is about, and what it says.
+    pub(super) fn find(&self, message: Message<'_>) -> Found {
+        let v6 = self.destination.is_ipv6();
+        let reached = |from: IpAddr, which| Found {
+            from: Some(from),
+            kind: AnswerKind::Reached,
+            which,
+            extensions: Extensions::default(),
+        };
+        let mut found = match message {
+            Message::Icmp { from, message } => match wire::decode(v6, message) {
+                Some(Decoded::EchoReply(echo)) => reached(from.ip(), self.echo_reply(from.ip(), echo)),
+                Some(Decoded::Error(error)) => Found {
+                    from: Some(from.ip()),
+                    kind: kind(error.cause),
+                    which: self.quoted(&error),
+                    extensions: Extensions::of_message(&error),
+                },
+                None => reached(from.ip(), Match::None),
+            },
+            Message::Udp { from, payload } => reached(from.ip(), self.udp(from, payload)),
+            Message::Tcp { from, segment } => reached(from.ip(), self.tcp(from.ip(), segment)),
+            Message::Error {
+                offender,
+                destination,
+                cause,
+                quoted,
+            } => Found {
+                from: offender,
+                kind: kind(cause),
+                which: self.queued(destination, quoted),
+                extensions: Extensions::of_queued(v6, self.method, self.payload_len, quoted),
+            },
+        };
+        if found.from == Some(self.destination.ip()) {
+            found.kind = AnswerKind::Reached;
+        }
+        found
     }
 
     /// Writes a probe in place of what is in `message` and says where it goes.
@@ -115,7 +170,7 @@ impl Finder {
     }
 
     /// An echo reply, from whomever: the tag decides. One without a tag has to come from the target.
-    pub(super) fn echo_reply(&self, from: IpAddr, echo: Echo<'_>) -> Match {
+    fn echo_reply(&self, from: IpAddr, echo: Echo<'_>) -> Match {
         if !matches!(self.method, TraceMethod::Icmp) {
             return Match::None;
         }
@@ -126,7 +181,7 @@ impl Finder {
     }
 
     /// The quote in an ICMP error.
-    pub(super) fn quoted(&self, error: &IcmpError<'_>) -> Match {
+    fn quoted(&self, error: &IcmpError<'_>) -> Match {
         if error.destination != self.destination.ip() {
             return Match::None;
         }
@@ -168,7 +223,7 @@ impl Finder {
     }
 
     /// A datagram from the target: somebody listens there after all.
-    pub(super) fn udp(&self, from: SocketAddr, payload: &[u8]) -> Match {
+    fn udp(&self, from: SocketAddr, payload: &[u8]) -> Match {
         if !matches!(self.method, TraceMethod::Udp) || from.ip() != self.destination.ip() {
             return Match::None;
         }
@@ -180,7 +235,7 @@ impl Finder {
     }
 
     /// A segment from the target: SYN and ACK, or a reset.
-    pub(super) fn tcp(&self, from: IpAddr, segment: &[u8]) -> Match {
+    fn tcp(&self, from: IpAddr, segment: &[u8]) -> Match {
         let TraceMethod::Tcp { source } = self.method else {
             return Match::None;
         };
@@ -262,6 +317,13 @@ impl Finder {
 
     const fn tcp_sequence(&self, number: u16) -> u32 {
         self.secret.word(1).wrapping_add(number as u32)
+    }
+}
+
+const fn kind(cause: Cause) -> AnswerKind {
+    match cause {
+        Cause::HopLimitExceeded => AnswerKind::Router,
+        other => AnswerKind::Failed(other),
     }
 }
 

@@ -3,7 +3,8 @@
 #[cfg(feature = "metrics")]
 mod metrics;
 
-use std::io::BufRead as _;
+#[cfg(feature = "terminal")]
+use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,27 +17,62 @@ use sockeye::probe::{
     AddError, Pace, PingCounts, PingEvent, PingOptions, PingOutcome, Pinger, RttStats, TargetId,
 };
 
+mod histogram;
+mod histories;
+mod hosts;
+#[cfg(feature = "terminal")]
+mod live;
+
+use histogram::Histograms;
+use histories::Histories;
+
 use crate::exit::{Exit, Failure, classify, describe};
 use crate::output::{Format, Output, note};
-use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
+use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds, rtt_json};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
+
+/// Seconds between two requests when whole networks are asked: the neighbours that are looked for by ARP or NDP are many.
+const GENERATED_GAP: f64 = 0.001;
+/// Sparks of a host at the end.
+const SPARKS: usize = 80;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye ping -c 3 127.0.0.1 ::1\n\
 \x20 sockeye ping --file HOSTS --count 1 --quiet --json\n\
+\x20 sockeye ping --alive --generate 192.0.2.0/24\n\
+\x20 sockeye ping --live 192.0.2.1 198.51.100.1\n\
+\x20 sockeye ping -c 100 -i 0.1 --histogram --sparks 127.0.0.1\n\
 \x20 sockeye ping --file HOSTS --quiet --metrics 127.0.0.1:9100")]
 pub(crate) struct Arguments {
     /// Whom to ping: names or addresses
-    #[arg(value_name = "HOST", required_unless_present = "file")]
+    #[arg(value_name = "HOST", required_unless_present_any = ["file", "generate"])]
     hosts: Vec<String>,
     /// Read hosts from a file, one a line; "-" is stdin
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
+    /// The hosts of a network or a range: ADDRESS/PREFIX or FIRST-LAST; may be given several times
+    #[arg(short, long, value_name = "NETWORK")]
+    generate: Vec<String>,
+    /// More than 65536 hosts of networks are meant
+    #[arg(long, requires = "generate")]
+    yes: bool,
     #[command(flatten)]
     family: Family,
+    /// Print only the hosts that answer, one a line; each is asked until it answers, at most 1 + RETRY times unless --count
+    #[arg(short, long, conflicts_with = "unreachable")]
+    alive: bool,
+    /// Print only the hosts that do not answer, one a line, asked likewise
+    #[arg(short, long)]
+    unreachable: bool,
+    /// With --alive and --unreachable: how often a host that has not answered is asked again
+    #[arg(short, long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=1000), conflicts_with = "count")]
+    retry: u32,
+    /// Until interrupted, as without --count
+    #[arg(short, long = "loop", conflicts_with_all = ["count", "alive", "unreachable"])]
+    endless: bool,
     /// Requests to each host [default: until interrupted]
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
@@ -46,9 +82,9 @@ pub(crate) struct Arguments {
     /// The next request as soon as the last is answered, at least INTERVAL later (then 0.01 unless given)
     #[arg(short = 'A', long)]
     adaptive: bool,
-    /// Seconds between two requests to any hosts
-    #[arg(long, default_value_t = 0.0, value_name = "SECONDS", value_parser = interval)]
-    gap: f64,
+    /// Seconds between two requests to any hosts [default: 0, with --generate 0.001]
+    #[arg(long, value_name = "SECONDS", value_parser = interval)]
+    gap: Option<f64>,
     /// Seconds to wait for a reply
     #[arg(short = 'W', long, default_value_t = 1.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
     timeout: f64,
@@ -61,6 +97,20 @@ pub(crate) struct Arguments {
     /// Only the summary
     #[arg(short, long)]
     quiet: bool,
+    /// A line of sparks a host at the end, on a terminal while it goes on: times from ▁ to ▇, × for a lost one
+    #[arg(long)]
+    sparks: bool,
+    /// At the end how many round trips took how long, as bars: a host, or together if there are more than 64
+    #[arg(long)]
+    histogram: bool,
+    /// One line a host, drawn in place [default with several hosts and on a terminal]
+    #[cfg(feature = "terminal")]
+    #[arg(long, conflicts_with_all = ["json", "quiet", "alive", "unreachable"])]
+    live: bool,
+    /// One line a reply also with several hosts
+    #[cfg(feature = "terminal")]
+    #[arg(long, conflicts_with = "live")]
+    no_live: bool,
     /// Do not look up the names of addresses
     #[arg(short = 'n', long)]
     numeric: bool,
@@ -71,24 +121,57 @@ pub(crate) struct Arguments {
     pub(crate) format: Format,
 }
 
+impl Arguments {
+    /// Whether hosts are listed, and nothing is said of single replies.
+    const fn is_list(&self) -> bool {
+        self.alive || self.unreachable
+    }
+
+    /// Whether the hosts have a live line each.
+    #[cfg(feature = "terminal")]
+    fn is_live(&self, hosts: usize) -> anyhow::Result<bool> {
+        let is_terminal = std::io::stdout().is_terminal();
+        if self.live && !is_terminal {
+            return Err(Failure::usage(
+                "--live draws on a terminal, and stdout is none: without it there is a line a reply",
+            ));
+        }
+        let wanted = self.live || self.sparks || (hosts > 1 && !self.no_live);
+        Ok(is_terminal && wanted && !(self.quiet || self.format.json || self.is_list()))
+    }
+}
+
 /// Pings until every host has had its requests, or a signal comes.
 ///
 /// # Errors
 /// When a name has no address, or the system allows neither ping sockets nor raw ones.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     let (pinger, names, unresolved) = targets(arguments, output)?;
+    #[cfg(feature = "terminal")]
+    let mut live = arguments.is_live(names.len())?.then(live::Live::new);
+    #[cfg(feature = "terminal")]
+    let is_live = live.is_some();
+    #[cfg(not(feature = "terminal"))]
+    let is_live = false;
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let inbox = Inbox::new();
     let sink = inbox.clone();
-    let quiet = arguments.quiet;
+    let (quiet, list) = (arguments.quiet, arguments.is_list());
+    let collects = arguments.sparks || arguments.histogram || is_live;
     #[cfg(feature = "metrics")]
     let (watched, counted) = metrics::watched(&names, &pinger);
     let service = services::ping(&mut events, pinger, move |_, pinger, event| {
         let last = pinger.is_finished();
         #[cfg(feature = "metrics")]
         counted.outcome(&event);
-        if last || !quiet {
+        let wanted = collects
+            || if list {
+                event.outcome == PingOutcome::Finished
+            } else {
+                !quiet
+            };
+        if last || wanted {
             sink.put((event, last));
         }
     })
@@ -96,11 +179,16 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let prober = events.service(service).context("the service has left the loop")?;
     let mode = prober.mode();
     let addresses: Vec<IpAddr> = prober.engine().targets().map(|(_, address)| address).collect();
+    let histograms = arguments.histogram.then(|| Histograms::new(names.len()));
     let mut report = Report {
         names,
         addresses,
         len: arguments.size,
-        reverse: ReverseNames::new(!arguments.numeric && !quiet),
+        reverse: ReverseNames::new(!arguments.numeric && !quiet && !list && !is_live),
+        list,
+        sparks: arguments.sparks,
+        histories: Histories::default(),
+        histograms: histograms.transpose()?,
     };
     report.begin(output, mode)?;
     #[cfg(feature = "metrics")]
@@ -114,13 +202,38 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             })
         })?;
 
-    let finished = probing::run(&mut events, &inbox, |events, (event, last)| {
-        if !quiet {
-            report.find_names(events, &event);
-            report.outcome(output, event)?;
+    let finished = loop {
+        #[cfg(feature = "terminal")]
+        let wait = live.as_ref().and_then(live::Live::wait);
+        #[cfg(not(feature = "terminal"))]
+        let wait = None;
+        events.turn(wait).context("run the event loop")?;
+        let mut finished = false;
+        while let Some((event, last)) = inbox.take() {
+            finished |= last;
+            report.collect(&event, arguments.sparks || is_live);
+            if list {
+                if event.outcome == PingOutcome::Finished {
+                    let prober = events.service(service).context("the service has left the loop")?;
+                    report.listed(output, arguments.alive, prober.engine(), event.target)?;
+                }
+            } else if !(quiet || is_live) {
+                report.find_names(&mut events, &event);
+                report.outcome(output, event)?;
+            }
+            #[cfg(feature = "terminal")]
+            live.iter_mut().for_each(live::Live::changed);
         }
-        Ok(last)
-    })?;
+        let over = finished || events.is_stopping();
+        #[cfg(feature = "terminal")]
+        if let Some(live) = &mut live {
+            let prober = events.service(service).context("the service has left the loop")?;
+            live.draw(output, &report.names, prober.engine(), &report.histories, over)?;
+        }
+        if over {
+            break finished;
+        }
+    };
     let prober = events.service(service).context("the service has left the loop")?;
     let fault = prober.take_fault();
     let exit = report.end(output, prober.engine(), !finished)?;
@@ -134,7 +247,7 @@ fn targets(arguments: &Arguments, output: &mut Output) -> anyhow::Result<(Pinger
     let mut pinger = Pinger::new(options(arguments));
     let mut names = Vec::new();
     let mut unresolved = Vec::new();
-    for host in hosts(arguments)? {
+    for host in hosts::hosts(arguments)? {
         let target = probing::target(&host, Transport::ICMP, 0)?;
         let address = match probing::address(&target, arguments.family) {
             Ok(address) => address,
@@ -163,43 +276,32 @@ fn targets(arguments: &Arguments, output: &mut Output) -> anyhow::Result<(Pinger
     }
 }
 
-fn hosts(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
-    let mut hosts = arguments.hosts.clone();
-    if let Some(path) = &arguments.file {
-        let reader: Box<dyn std::io::Read> = if path == "-" {
-            Box::new(std::io::stdin())
-        } else {
-            Box::new(std::fs::File::open(path).with_context(|| format!("open {path}"))?)
-        };
-        for line in std::io::BufReader::new(reader).lines() {
-            let line = line.with_context(|| format!("read {path}"))?;
-            let host = line.split('#').next().unwrap_or_default().trim();
-            if !host.is_empty() {
-                hosts.push(host.to_owned());
-            }
-        }
-    }
-    if hosts.is_empty() {
-        return Err(Failure::usage("no hosts to ping"));
-    }
-    Ok(hosts)
-}
-
 fn options(arguments: &Arguments) -> PingOptions {
     let interval = Duration::from_secs_f64(arguments.interval);
     let secret = probing::secret();
     // The high half: the low one is mixed into the tags, and this is sent in the open.
     let [high, low, ..] = secret.to_be_bytes();
+    let asks_again = arguments.is_list() && arguments.count.is_none();
+    let gap = if arguments.generate.is_empty() {
+        0.0
+    } else {
+        GENERATED_GAP
+    };
     PingOptions {
-        pace: if arguments.adaptive {
+        pace: if arguments.adaptive || asks_again {
             Pace::Adaptive {
                 at_least: interval.min(Duration::from_millis(10)),
             }
         } else {
             Pace::Every(interval)
         },
-        gap: Duration::from_secs_f64(arguments.gap),
-        count: arguments.count,
+        gap: Duration::from_secs_f64(arguments.gap.unwrap_or(gap)),
+        count: if asks_again {
+            Some(arguments.retry + 1)
+        } else {
+            arguments.count
+        },
+        until_answered: asks_again,
         timeout: Duration::from_secs_f64(arguments.timeout),
         payload_len: usize::from(arguments.size),
         hop_limit: arguments.ttl,
@@ -215,9 +317,46 @@ struct Report {
     addresses: Vec<IpAddr>,
     len: u16,
     reverse: ReverseNames,
+    /// Hosts are printed, and nothing else.
+    list: bool,
+    sparks: bool,
+    histories: Histories,
+    histograms: Option<Histograms>,
 }
 
 impl Report {
+    /// Keeps what is printed at the end.
+    fn collect(&mut self, event: &PingEvent, sparks: bool) {
+        if sparks {
+            self.histories.take(event);
+        }
+        if let (Some(histograms), PingOutcome::Reply { rtt, .. }) = (&mut self.histograms, event.outcome) {
+            histograms.record(event.target.index(), rtt);
+        }
+    }
+
+    /// A host has had its requests: prints it, if it is one of those asked for.
+    fn listed(
+        &self,
+        output: &mut Output,
+        alive: bool,
+        pinger: &Pinger,
+        target: TargetId,
+    ) -> anyhow::Result<()> {
+        let (name, address) = self.host(target);
+        let rtt = pinger.rtt(target).and_then(RttStats::last).map(nanoseconds);
+        let answered = pinger.counts(target).received > 0;
+        let event = if answered { "alive" } else { "unreachable" };
+        if answered == alive {
+            output.event(
+                event,
+                json!({ "target": name, "address": address, "rtt_ns": rtt }),
+            )?;
+            output.line(name)?;
+        }
+        Ok(())
+    }
+
     fn host(&self, target: TargetId) -> (&str, String) {
         let name = self.names.get(target.index()).map_or("", String::as_str);
         let address = self
@@ -251,6 +390,9 @@ impl Report {
             .collect();
         let fields = json!({ "mode": mode.name(), "payload_bytes": self.len, "targets": hosts });
         output.event("begin", fields)?;
+        if self.list {
+            return Ok(());
+        }
         match (self.names.as_slice(), self.addresses.as_slice()) {
             ([name], [address]) => {
                 output.line(format_args!(
@@ -340,6 +482,10 @@ impl Report {
         let mut results = Vec::new();
         let mut lines = Vec::new();
         let mut silent = 0;
+        let shared = self
+            .histograms
+            .as_ref()
+            .is_some_and(|histograms| histograms.is_shared(self.names.len()));
         for (target, _) in pinger.targets() {
             let (name, address) = self.host(target);
             let counts = pinger.counts(target);
@@ -350,12 +496,32 @@ impl Report {
                 fields.insert("target".to_owned(), json!(name));
                 fields.insert("address".to_owned(), json!(address));
                 fields.insert("rtt_ns".to_owned(), rtt_json(&rtt));
+                if let Some(histograms) = self.histograms.as_ref().filter(|_| !shared) {
+                    fields.insert("histogram".to_owned(), histograms.json(target.index()));
+                }
             }
             results.push(result);
-            lines.extend(summary(name, counts, &rtt));
+            if !self.list {
+                lines.extend(summary(name, counts, &rtt));
+            }
+            if self.sparks {
+                lines.push(format!("  {}", self.histories.sparks(target, SPARKS)));
+            }
+            if let Some(histograms) = self.histograms.as_ref().filter(|_| !shared) {
+                lines.extend(histograms.lines(target.index()));
+            }
         }
-        let fields =
+        if let Some(histograms) = self.histograms.as_ref().filter(|_| shared) {
+            lines.push("all hosts:".to_owned());
+            lines.extend(histograms.lines(0));
+        }
+        let mut fields =
             json!({ "interrupted": interrupted, "strangers": pinger.strangers(), "results": results });
+        if let (Value::Object(fields), Some(histograms)) =
+            (&mut fields, self.histograms.as_ref().filter(|_| shared))
+        {
+            fields.insert("histogram".to_owned(), histograms.json(0));
+        }
         // One write: a thousand hosts are a thousand lines and more.
         output.lines(lines)?;
         output.event("end", fields)?;
@@ -372,15 +538,6 @@ fn counts_json(counts: PingCounts) -> Value {
         "sent": counts.sent, "received": counts.received, "lost": counts.lost, "failed": counts.failed,
         "pending": counts.pending, "late": counts.late, "duplicates": counts.duplicates, "corrupt": counts.corrupt,
         "loss": counts.loss(),
-    })
-}
-
-fn rtt_json(rtt: &RttStats) -> Value {
-    let percentile = |percent| rtt.percentile(percent).map(nanoseconds);
-    json!({
-        "min": rtt.min().map(nanoseconds), "avg": rtt.mean().map(nanoseconds), "max": rtt.max().map(nanoseconds),
-        "mdev": rtt.deviation().map(nanoseconds),
-        "p50": percentile(50.0), "p90": percentile(90.0), "p99": percentile(99.0),
     })
 }
 

@@ -1,4 +1,4 @@
-//! `sockeye trace HOST`: the routers on the way there.
+//! `sockeye trace HOST`: the routers on the way there, once or round after round.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -11,6 +11,11 @@ use sockeye::probe::services::{self, Mode};
 use sockeye::probe::{
     Answer, AnswerKind, Extensions, Flow, ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions, Tracer,
 };
+
+#[cfg(feature = "terminal")]
+mod screen;
+mod table;
+mod watch;
 
 use crate::exit::{Exit, Failure, Unreachable};
 use crate::output::{Format, Output};
@@ -25,15 +30,27 @@ const FIRST_SOURCE_PORT: u16 = 49_152;
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye trace 127.0.0.1\n\
-\x20 sockeye trace tcp://example.com:443 -W 0.5")]
+\x20 sockeye trace tcp://example.com:443 -W 0.5\n\
+\x20 sockeye trace --watch example.com\n\
+\x20 sockeye trace --report 10 --json example.com\n\
+\n\
+Loss at a router alone is its limit on errors (RFC 1812 section 4.3.2.8). Only loss that\n\
+all hops behind it share is loss of packets.")]
 pub(crate) struct Arguments {
     /// Where to: a name or an address, or with the method before it: icmp://HOST, udp://HOST:PORT, tcp://HOST:PORT
     #[arg(value_name = "HOST")]
     host: String,
-    /// ICMP echo requests
+    /// Show loss and times of each hop on the terminal, round after round; "?" tells the keys
+    #[cfg(feature = "terminal")]
+    #[arg(long, conflicts_with_all = ["report", "json", "count", "in_flight"])]
+    watch: bool,
+    /// Run so many rounds and print loss and times of each hop once
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["count", "in_flight"])]
+    report: Option<u32>,
+    /// ICMP echo requests [default with --watch and --report, where they are allowed]
     #[arg(short = 'I', long, group = "method")]
     icmp: bool,
-    /// UDP datagrams [default]
+    /// UDP datagrams [default without]
     #[arg(short = 'U', long, group = "method")]
     udp: bool,
     /// TCP SYNs (needs CAP_NET_RAW)
@@ -42,7 +59,7 @@ pub(crate) struct Arguments {
     /// The first UDP port, or the TCP port [default: 33434, TCP 80]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Each probe a flow of its own, not all of them one (Paris)
+    /// Each probe a flow of its own, not all of them one (Paris): shows that there are several paths
     #[arg(long)]
     classic: bool,
     #[command(flatten)]
@@ -50,12 +67,12 @@ pub(crate) struct Arguments {
     /// Probes to each hop
     #[arg(short, long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=20))]
     count: u8,
-    /// Seconds between two probes
-    #[arg(short, long, default_value_t = 0.0, value_name = "SECONDS", value_parser = interval)]
-    interval: f64,
-    /// Seconds to wait for an answer
-    #[arg(short = 'W', long, default_value_t = 1.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
-    timeout: f64,
+    /// Seconds between two probes, with --watch and --report between two rounds [default: 0, or 1 a round]
+    #[arg(short, long, value_name = "SECONDS", value_parser = interval)]
+    interval: Option<f64>,
+    /// Seconds to wait for an answer [default: 1, with --watch and --report 3]
+    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
+    timeout: Option<f64>,
     /// Bytes of payload of ICMP and UDP probes, at least 10
     #[arg(short, long, default_value_t = 32, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(10..=65_507))]
     size: u16,
@@ -75,12 +92,35 @@ pub(crate) struct Arguments {
     pub(crate) format: Format,
 }
 
+impl Arguments {
+    /// Whether neither an option nor the host says what the probes are.
+    fn asks_no_method(&self) -> bool {
+        !(self.icmp || self.udp || self.tcp || self.host.contains("://"))
+    }
+
+    /// Whether the route is watched, not traced once.
+    const fn is_watch(&self) -> bool {
+        #[cfg(feature = "terminal")]
+        if self.watch {
+            return true;
+        }
+        self.report.is_some()
+    }
+}
+
 /// Traces until the target answers, the hops run out, or a signal comes.
 ///
 /// # Errors
 /// When the name has no address, or the system does not allow the method.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
-    let (method, destination) = destination(arguments)?;
+    #[cfg(feature = "terminal")]
+    if arguments.watch {
+        return screen::watch(arguments, output);
+    }
+    if let Some(rounds) = arguments.report {
+        return watch::report(arguments, rounds, output);
+    }
+    let (method, destination) = destination(arguments, false)?;
     let tracer = Tracer::new(destination, options(arguments, method))
         .map_err(|error| Failure::usage(error.to_string()))?;
     let mut events = EventLoop::new().context("make an event loop")?;
@@ -136,10 +176,12 @@ enum Told {
     Done(TraceEnd),
 }
 
-fn destination(arguments: &Arguments) -> anyhow::Result<(TraceMethod, SocketAddr)> {
+/// The method and the target. `no_icmp`: whoever asked for no method gets UDP.
+fn destination(arguments: &Arguments, no_icmp: bool) -> anyhow::Result<(TraceMethod, SocketAddr)> {
+    let by_default = arguments.is_watch() && !no_icmp && !arguments.udp;
     let asked = if arguments.tcp {
         Transport::Tcp
-    } else if arguments.icmp {
+    } else if arguments.icmp || by_default {
         Transport::ICMP
     } else {
         Transport::Udp
@@ -200,12 +242,24 @@ fn options(arguments: &Arguments, method: TraceMethod) -> TraceOptions {
         max_hops: arguments.ttl,
         probes_per_hop: arguments.count,
         in_flight: arguments.in_flight,
-        timeout: Duration::from_secs_f64(arguments.timeout),
-        gap: Duration::from_secs_f64(arguments.interval),
+        timeout: Duration::from_secs_f64(arguments.timeout.unwrap_or(1.0)),
+        gap: Duration::from_secs_f64(arguments.interval.unwrap_or(0.0)),
         payload_len: usize::from(arguments.size),
         identifier: Some(u16::from_be_bytes([high, low])),
         ..TraceOptions::new(method, secret)
     }
+}
+
+const fn method_name(method: TraceMethod) -> &'static str {
+    match method {
+        TraceMethod::Icmp => "icmp",
+        TraceMethod::Udp => "udp",
+        TraceMethod::Tcp { .. } => "tcp",
+    }
+}
+
+const fn flow_name(arguments: &Arguments) -> &'static str {
+    if arguments.classic { "classic" } else { "paris" }
 }
 
 /// Says what was found, for people or for programs.
@@ -221,27 +275,15 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
-    const fn method(&self) -> &'static str {
-        match self.method {
-            TraceMethod::Icmp => "icmp",
-            TraceMethod::Udp => "udp",
-            TraceMethod::Tcp { .. } => "tcp",
-        }
-    }
-
     fn begin(&self, output: &mut Output, mode: Mode) -> anyhow::Result<()> {
         let (host, address) = (&self.arguments.host, self.destination.ip());
-        let flow = if self.arguments.classic {
-            "classic"
-        } else {
-            "paris"
-        };
+        let (method, flow) = (method_name(self.method), flow_name(self.arguments));
         let fields = json!({
-            "target": host, "address": address, "method": self.method(), "flow": flow, "mode": mode.name(),
+            "target": host, "address": address, "method": method, "flow": flow, "mode": mode.name(),
             "max_hops": self.arguments.ttl,
         });
         output.event("begin", fields)?;
-        let (method, max) = (self.method(), self.arguments.ttl);
+        let max = self.arguments.ttl;
         output.line(format_args!(
             "trace to {host} ({address}), at most {max} hops, {method} {flow}, {mode}"
         ))?;
