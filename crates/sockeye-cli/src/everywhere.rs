@@ -24,7 +24,13 @@ pub(crate) struct Everywhere {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 902)]
     verbose: u8,
     /// Colours: where a terminal shows them and NO_COLOR is not set, always, or never
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = 903)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        display_order = 903
+    )]
     pub(crate) color: clap::ColorChoice,
     /// No progress on stderr
     #[arg(long, global = true, display_order = 904)]

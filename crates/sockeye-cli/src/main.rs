@@ -38,8 +38,8 @@ mod probing;
 mod reverse;
 mod services;
 mod signals;
-mod talk;
 mod sparks;
+mod talk;
 #[cfg(feature = "terminal")]
 mod terminal;
 
@@ -155,8 +155,14 @@ mod tests {
     #[test]
     fn colours_are_known_before_the_rest() {
         let of = |words: &[&str]| wanted_color(words.iter().map(std::ffi::OsString::from));
-        assert_eq!(of(&["sockeye", "ping", "--color", "never"]), clap::ColorChoice::Never);
-        assert_eq!(of(&["sockeye", "--color=always", "ping"]), clap::ColorChoice::Always);
+        assert_eq!(
+            of(&["sockeye", "ping", "--color", "never"]),
+            clap::ColorChoice::Never
+        );
+        assert_eq!(
+            of(&["sockeye", "--color=always", "ping"]),
+            clap::ColorChoice::Always
+        );
         assert_eq!(of(&["sockeye", "--color"]), clap::ColorChoice::Auto);
         assert_eq!(of(&["sockeye", "--color=red"]), clap::ColorChoice::Auto);
     }

@@ -11,6 +11,7 @@ use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
 use crate::exit::{Exit, words};
@@ -280,6 +281,17 @@ pub(crate) fn is_quiet() -> bool {
 /// Whether progress is to be shown on a terminal.
 pub(crate) fn shows_progress() -> bool {
     manner().progress
+}
+
+/// A progress line on stderr, by a template of `indicatif`; hidden where stderr is no terminal or nobody wants one.
+pub(crate) fn progress(len: u64, template: &str) -> ProgressBar {
+    if !shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(len);
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar
 }
 
 /// Whether lines on stdout may have colours: `--color`, then NO_COLOR, then whether it is a terminal.

@@ -146,7 +146,6 @@ impl<T> Inbox<T> {
     }
 
     /// Everything that waits.
-    #[cfg(feature = "metrics")]
     pub(crate) fn take_all(&self) -> Vec<T> {
         self.0.borrow_mut().drain(..).collect()
     }

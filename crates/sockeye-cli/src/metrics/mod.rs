@@ -35,7 +35,7 @@ use sockeye::event_loop::{EventLoop, ListenOptions, Remote, RemoteError, UnixLis
 
 use crate::exit::Failure;
 use crate::names;
-use crate::output::{Output, note};
+use crate::output::{Output, warn};
 use common::Common;
 pub(crate) use common::float;
 pub(crate) use encoding::Ask;
@@ -117,7 +117,7 @@ impl Endpoint {
                 };
                 let to = names::socket_addr(&endpoint)?;
                 if !to.ip().to_canonical().is_loopback() {
-                    note(format_args!(
+                    warn(format_args!(
                         "sockeye: {command}: --metrics {address}: whoever reaches this machine there can read it: it asks for \
                          no password"
                     ));

@@ -14,7 +14,7 @@ use super::allow::Allow;
 use super::errors::{connect_error, with_advice};
 use super::{End, Sparing, Talk};
 use crate::exit::describe;
-use crate::output::note;
+use crate::output::{note, warn};
 
 /// One connection at a time, and what it has to know.
 #[derive(Debug)]
@@ -263,7 +263,7 @@ impl StreamService for Carrier {
             (Some(listening), end) if listening.keep_open => {
                 let name = &active.name;
                 match end {
-                    End::Peer(error) => note(format_args!("{name}: {}", describe(&error))),
+                    End::Peer(error) => warn(format_args!("{name}: {}", describe(&error))),
                     _ => note(format_args!("{name}: closed")),
                 }
                 self.next(context);

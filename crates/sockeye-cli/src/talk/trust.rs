@@ -14,7 +14,7 @@ mod with_tls {
     use crate::exit::Failure;
     use crate::files::Files;
     use crate::identity::{Client, Server};
-    use crate::output::note;
+    use crate::output::warn;
 
     /// Connects by TLS, for a service.
     ///
@@ -69,7 +69,7 @@ mod with_tls {
                     .client
                     .map_or_else(|| "a peer".to_owned(), |at| at.to_string());
                 if sparing.may() {
-                    note(format_args!("sockeye: {who}: {}", failure.error));
+                    warn(format_args!("sockeye: {who}: {}", failure.error));
                 }
             });
         Ok(events.add_stream_service(service, options))

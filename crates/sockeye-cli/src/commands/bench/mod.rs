@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use sockeye::event_loop::{
     ConnectRequest, DatagramOptions, EventLoop, ListenOptions, Packet, PacketKind, PacketOptions,
@@ -23,7 +23,7 @@ use sockeye::event_loop::{
 };
 
 use crate::exit::{Exit, classify, describe};
-use crate::output::{Format, Output, note};
+use crate::output::{self, Format, Output, note};
 use crate::services::{Echo, UdpEcho};
 use crate::signals::stop_on_signals;
 use load::{HEADER_LEN, MessageLoad, Span, StreamLoad, Tally};
@@ -167,9 +167,7 @@ struct Progress(ProgressBar);
 
 impl Progress {
     fn new(len: usize) -> Self {
-        let bar = ProgressBar::new(len as u64);
-        let style = ProgressStyle::with_template("{spinner} {msg} [{pos}/{len}] {elapsed}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let bar = output::progress(len as u64, "{spinner} {msg} [{pos}/{len}] {elapsed}");
         bar.enable_steady_tick(Duration::from_millis(100));
         Self(bar)
     }

@@ -23,7 +23,7 @@ use sockeye::event_loop::{
 use sockeye::unix::UnixStream;
 
 use crate::exit::words;
-use crate::output::{Format, Output, note};
+use crate::output::{Format, Output, note, warn};
 use crate::talk::carry::Wire;
 use crate::talk::stream::{Listening, name_of};
 use crate::talk::{End, Talk};
@@ -163,7 +163,7 @@ impl Executor {
                 });
             }
             Err(error) => {
-                note(format_args!("sockeye: {name}: start /bin/sh: {}", words(&error)));
+                warn(format_args!("sockeye: {name}: start /bin/sh: {}", words(&error)));
                 session.fault = Some(words(&error));
                 session.is_adopted = true;
                 stream.abort();

@@ -27,7 +27,7 @@ use histogram::Histograms;
 use histories::Histories;
 
 use crate::exit::{Exit, Failure, classify, describe};
-use crate::output::{Format, Output, note};
+use crate::output::{self, Format, Output, warn};
 use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds, rtt_json};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
@@ -94,9 +94,6 @@ pub(crate) struct Arguments {
     /// TTL or hop limit of the requests
     #[arg(short, long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
-    /// Only the summary
-    #[arg(short, long)]
-    quiet: bool,
     /// A line of sparks a host at the end, on a terminal while it goes on: times from ▁ to ▇, × for a lost one
     #[arg(long)]
     sparks: bool,
@@ -105,7 +102,7 @@ pub(crate) struct Arguments {
     histogram: bool,
     /// One line a host, drawn in place [default with several hosts and on a terminal]
     #[cfg(feature = "terminal")]
-    #[arg(long, conflicts_with_all = ["json", "quiet", "alive", "unreachable"])]
+    #[arg(long, conflicts_with_all = ["json", "alive", "unreachable"])]
     live: bool,
     /// One line a reply also with several hosts
     #[cfg(feature = "terminal")]
@@ -137,7 +134,7 @@ impl Arguments {
             ));
         }
         let wanted = self.live || self.sparks || (hosts > 1 && !self.no_live);
-        Ok(is_terminal && wanted && !(self.quiet || self.format.json || self.is_list()))
+        Ok(is_terminal && wanted && !(output::is_quiet() || self.format.json || self.is_list()))
     }
 }
 
@@ -157,7 +154,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     stop_on_signals(&mut events).context("take signals")?;
     let inbox = Inbox::new();
     let sink = inbox.clone();
-    let (quiet, list) = (arguments.quiet, arguments.is_list());
+    let (quiet, list) = (output::is_quiet(), arguments.is_list());
     let collects = arguments.sparks || arguments.histogram || is_live;
     #[cfg(feature = "metrics")]
     let (watched, counted) = metrics::watched(&names, &pinger);
@@ -268,7 +265,7 @@ fn targets(arguments: &Arguments, output: &mut Output) -> anyhow::Result<(Pinger
     for (host, error) in &unresolved {
         let message = describe(error);
         output.event("unresolved", json!({ "target": host, "message": message }))?;
-        note(format_args!("sockeye: {message}"));
+        warn(format_args!("sockeye: {message}"));
     }
     match last {
         Some((_, error)) => Err(error),

@@ -98,9 +98,6 @@ pub(crate) struct Arguments {
     /// A line of totals on stderr at this interval
     #[arg(long, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
     pub(super) stats: Option<f64>,
-    /// No line a session
-    #[arg(short, long)]
-    pub(super) quiet: bool,
     #[cfg(feature = "metrics")]
     #[command(flatten)]
     pub(super) metrics: crate::metrics::Endpoint,

@@ -21,7 +21,7 @@ use super::plan::Plan;
 use super::told::{Journal, Seen};
 use crate::exit::{Exit, Failure, describe, words};
 use crate::files::{Files, is_stdin};
-use crate::output::{Format, Output, is_closed, note};
+use crate::output::{Format, Output, is_closed, note, warn};
 
 /// The signals (signal(7); the numbers are the same on every Unix).
 const SIGHUP: i32 = 1;
@@ -81,7 +81,7 @@ impl<'a> Program<'a> {
                 queue.borrow_mut().push_back(signal);
             })
             .context("take signals")?;
-        let journal = Journal::new(arguments.quiet);
+        let journal = Journal::new(crate::output::is_quiet());
         let config = plan.config;
         let mut relay = Relay::new(config.clone())?.hooks(journal.told.clone());
         relay = plan.tls.give(relay);
@@ -96,7 +96,7 @@ impl<'a> Program<'a> {
             }
         }
         for unused in passed.iter().filter(|passed| passed.socket.is_some()) {
-            note(format_args!(
+            warn(format_args!(
                 "sockeye: relay: {unused}: no listener has that address, and it is left alone"
             ));
         }
@@ -281,7 +281,7 @@ impl<'a> Program<'a> {
             }
             Err(error) => {
                 let why = describe(error);
-                note(format_args!(
+                warn(format_args!(
                     "sockeye: relay: not reloaded, the old configuration stays: {why}"
                 ));
                 let said = output.event("not-reloaded", json!({ "message": why }));
@@ -321,7 +321,7 @@ impl<'a> Program<'a> {
             self.ends_by = Some(Instant::now() + LAST);
         } else {
             if open > 0 {
-                note(format_args!(
+                warn(format_args!(
                     "sockeye: relay: ends: {open} {sessions} may go on for {seconds} s; another signal cuts them"
                 ));
             }
@@ -378,7 +378,7 @@ impl<'a> Program<'a> {
         if self.next_stats.is_some_and(|at| Instant::now() >= at) {
             self.next_stats = Some(after(seconds));
             let summary = self.summary();
-            note(format_args!("sockeye: relay: {summary}"));
+            warn(format_args!("sockeye: relay: {summary}"));
             self.tell_manager(|manager, status| manager.status(status));
         }
     }
@@ -388,7 +388,7 @@ impl<'a> Program<'a> {
         let dropped = log.dropped();
         if dropped > self.dropped && is_due(self.told_dropped) {
             let lines = dropped - self.dropped;
-            note(format_args!(
+            warn(format_args!(
                 "sockeye: relay: {lines} lines of the log were dropped: whoever reads stdout is too slow (-q: no lines)"
             ));
             (self.dropped, self.told_dropped) = (dropped, Some(Instant::now()));
@@ -399,7 +399,7 @@ impl<'a> Program<'a> {
     fn look_at_listeners(&mut self, seen: Seen, output: &mut Output) -> anyhow::Result<()> {
         self.lost += seen.lost;
         if seen.lost > 0 && self.is_cut_off() && self.ends_by.is_none() {
-            note("sockeye: relay: every listener is lost: it ends when its sessions have");
+            warn("sockeye: relay: every listener is lost: it ends when its sessions have");
             self.end(output)?;
         }
         Ok(())
@@ -416,7 +416,7 @@ impl<'a> Program<'a> {
         self.back_offs = back_offs;
         if is_short && is_due(self.told_descriptors) {
             self.told_descriptors = Some(Instant::now());
-            note(no_descriptor());
+            warn(no_descriptor());
         }
     }
 }
@@ -432,7 +432,7 @@ fn after(seconds: f64) -> Instant {
 /// A manager that cannot be told is no reason to relay nothing.
 fn tolerate(told: std::io::Result<()>) {
     if let Err(error) = told {
-        note(format_args!(
+        warn(format_args!(
             "sockeye: relay: tell the service manager: {}",
             words(&error)
         ));

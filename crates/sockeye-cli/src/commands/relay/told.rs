@@ -11,7 +11,7 @@ use serde_json::json;
 use sockeye::relay::{Condition, Hooks, SessionEnd, SessionRecord, TurnedAway};
 
 use crate::exit::words;
-use crate::output::{Output, note};
+use crate::output::{Output, warn};
 
 /// Something that happened during a turn of the loop.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl Journal {
                     Condition::Up => ("up", "it gets sessions again"),
                     _ => ("down", "it gets no sessions until it answers again"),
                 };
-                note(format_args!(
+                warn(format_args!(
                     "sockeye: relay: backend {backend} of {pool} is {word}: {means}"
                 ));
                 output.event(
@@ -159,7 +159,7 @@ impl Journal {
             }
             Notice::Lost { listener, why } => {
                 let listener = self.name(listener);
-                note(format_args!(
+                warn(format_args!(
                     "sockeye: relay: {listener} is lost: its socket failed ({why}); sessions go on, and SIGHUP opens it again"
                 ));
                 output.event("lost", json!({ "listener": listener, "why": why }))

@@ -16,7 +16,7 @@ use sockeye::resolver::{self, AddressFamily, Progress, Resolver};
 use super::Arguments;
 use super::words;
 use crate::exit::Failure;
-use crate::output::note;
+use crate::output::{note, shows_progress};
 
 /// After this long somebody who waits is told what for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -105,7 +105,7 @@ impl Client {
             if waiting.is_empty() {
                 break;
             }
-            if !told && start.elapsed() > PATIENCE && std::io::stderr().is_terminal() {
+            if !told && start.elapsed() > PATIENCE && shows_progress() && std::io::stderr().is_terminal() {
                 told = true;
                 note(format!("waiting for {} of the answers", waiting.len()));
             }

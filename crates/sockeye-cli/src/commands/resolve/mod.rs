@@ -20,7 +20,7 @@ use self::print::Resolution;
 use self::words::Words;
 use crate::exit::{Exit, Failure};
 use crate::names;
-use crate::output::{Format, Output, note};
+use crate::output::{Format, Output, note, warn};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -187,7 +187,7 @@ fn short(
     match lines {
         Ok(lines) => output.lines(lines)?,
         Err(_) if arguments.format.json => {}
-        Err(error) => note(error),
+        Err(error) => warn(error),
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod words;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use sockeye::endpoint::Transport;
 use sockeye::event_loop::{Context, EventLoop};
@@ -15,7 +15,7 @@ use sockeye::probe::{PortState, ScanCounts, ScanMethod, ScanOptions, Scanner};
 use sockeye::socket::os;
 
 use crate::exit::{Exit, Failure, classify, describe};
-use crate::output::{Format, Output, note};
+use crate::output::{self, Format, Output, warn};
 use crate::probing::{self, Family, Inbox};
 use crate::signals::stop_on_signals;
 use report::{Found, Report};
@@ -217,7 +217,7 @@ fn scanner(
     for (target, error) in &unresolved {
         let message = describe(error);
         output.event("unresolved", json!({ "target": target, "message": message }))?;
-        note(format_args!("sockeye: {message}"));
+        warn(format_args!("sockeye: {message}"));
     }
     Ok((scanner, !unresolved.is_empty()))
 }
@@ -282,8 +282,6 @@ fn drive(
 
 /// The progress line; nothing where stderr is no terminal.
 fn progress(scanner: &Scanner) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(scanner.total()).unwrap_or(u64::MAX));
-    let style = ProgressStyle::with_template("{spinner} {pos} of {len} ports [{elapsed}, {eta} left]");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar
+    let total = u64::try_from(scanner.total()).unwrap_or(u64::MAX);
+    output::progress(total, "{spinner} {pos} of {len} ports [{elapsed}, {eta} left]")
 }

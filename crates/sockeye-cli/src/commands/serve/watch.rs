@@ -15,7 +15,7 @@ use sockeye::event_loop::{
 };
 
 use super::counts::{AtAddress, Counts};
-use crate::output::note;
+use crate::output::warn;
 use crate::services::Sends;
 
 /// How often a watch looks.
@@ -70,12 +70,12 @@ impl Shared {
                 .compare_exchange(last_ns, now_ns, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            note(format_args!("sockeye: serve: {}", line()));
+            warn(format_args!("sockeye: serve: {}", line()));
         }
     }
 
     fn lost(&self, address: &Address, why: &dyn std::fmt::Display) {
-        note(format_args!(
+        warn(format_args!(
             "sockeye: serve: {address} is lost: its socket failed ({why}), and nothing is served there any more"
         ));
         if self.serving.fetch_sub(1, Ordering::Relaxed) == 1 {
