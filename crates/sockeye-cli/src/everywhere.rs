@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+#[cfg(feature = "log")]
 use crate::exit::{Exit, Failure};
 use crate::output;
 
