@@ -57,7 +57,7 @@ fn advised(error: &io::Error) -> Option<&'static str> {
         return None;
     };
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             Some("--ca FILE names the certificates to trust, --insecure trusts whoever answers")
         }
         Error::InvalidCertificate(
@@ -69,6 +69,15 @@ fn advised(error: &io::Error) -> Option<&'static str> {
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. },
         ) => Some("does the clock of this machine go right? --insecure trusts whoever answers"),
+        // What `openssl req -x509` makes unless told otherwise.
+        Error::InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            Some(
+                "it is the certificate of an authority, not of a server: openssl req -x509 needs -addext \
+                 basicConstraints=critical,CA:FALSE; --insecure trusts whoever answers",
+            )
+        }
         Error::InvalidCertificate(_) => Some("--insecure trusts whoever answers"),
         Error::InvalidMessage(_) => Some("does the peer speak TLS? tcp:// talks without"),
         Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate) => {

@@ -109,6 +109,47 @@ fn who_does_not_answer_is_said_with_what_to_do() {
 }
 
 #[test]
+fn a_certificate_that_is_not_trusted_is_said_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    let made = made.expect("a certificate");
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let cert = write("cert.pem", made.cert.pem());
+    let key = write("key.pem", made.signing_key.serialize_pem());
+    let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let stranger = write("stranger.pem", stranger.cert.pem());
+    let words = [
+        "tls://127.0.0.1:0",
+        "--cert",
+        &cert,
+        "--key",
+        &key,
+        "-k",
+        "--allow",
+        "127.0.0.1",
+    ];
+    let (mut here, address) = Talking::listen(&words);
+    refused(
+        &["connect", &address, "--ca", &stranger],
+        5,
+        "--ca FILE names the certificates to trust",
+    );
+    let other_name = ["connect", &address, "--ca", &cert, "--servername", "example.com"];
+    refused(&other_name, 5, "--servername NAME says which name");
+    // Whom the connection is for is known behind TLS too.
+    let mut from = sockeye_with(&["connect", &address, "--ca", &cert, "--source", "127.0.0.9"]);
+    let stranger = Talking::start(&mut from);
+    here.says("refused 127.0.0.9");
+    drop(stranger);
+    let mut there = Talking::start(&mut sockeye_with(&["connect", &address, "--ca", &cert]));
+    sockeye_tests::talking::exchange(&mut here, &mut there, b"hello");
+}
+
+#[test]
 fn a_closed_udp_port_is_told() {
     let port = {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
