@@ -179,7 +179,7 @@ fn a_watch_has_the_times_of_the_links_and_the_loss_behind_a_cut() {
             .run_until(LIMIT, || answers.get() >= 30)
             .expect("answers come");
         let cut = LinkOptions {
-            loss: 1.0,
+            loss_ppm: 1_000_000,
             ..path.sim.link_options(path.middle)
         };
         path.sim.set_link(path.middle, cut);
