@@ -14,3 +14,21 @@ const SIGTERM: i32 = 15;
 pub(crate) fn stop_on_signals(events: &mut EventLoop) -> std::io::Result<()> {
     events.on_signals(&[SIGINT, SIGTERM], |context, _signal| context.stop())
 }
+
+/// What comes when the terminal is gone, and from Ctrl-\ (signal(7)).
+#[cfg(feature = "terminal")]
+const SIGHUP: i32 = 1;
+#[cfg(feature = "terminal")]
+const SIGQUIT: i32 = 3;
+
+/// Ends `run` of this loop on whatever ends a program in order: for a view that has a terminal to give back.
+///
+/// # Errors
+/// As [`stop_on_signals`].
+#[cfg(feature = "terminal")]
+pub(crate) fn stop_on_every_signal(events: &mut EventLoop) -> std::io::Result<()> {
+    // All at once: a second call would take the place of the first.
+    events.on_signals(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM], |context, _signal| {
+        context.stop();
+    })
+}

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use sockeye::event_loop::EventLoop;
 use sockeye::probe::WatchEvent;
 
 use super::table::{self, Figures, Row};
@@ -13,13 +14,11 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::probing;
 use crate::reverse::ReverseNames;
+use crate::signals::stop_on_every_signal;
 use crate::terminal::{self, Key, Screen};
 
 /// The shortest time between two drawings.
 const REDRAW: Duration = Duration::from_millis(100);
-/// The terminal is gone, and quit: both end the view as Ctrl-C does (signal(7)).
-const OTHER_SIGNALS: [i32; 2] = [1, 3];
-
 const KEYS: &str = "q quit  p pause  space resume  r reset  d display  n names  ? help";
 const HELP: [&str; 12] = [
     "q          quit, and print the table",
@@ -123,11 +122,9 @@ pub(super) fn watch(arguments: &Arguments, output: &mut Output) -> anyhow::Resul
             "--watch draws on a terminal, and stdout is none: --report COUNT prints the same figures once",
         ));
     }
-    let mut watching = Watching::begin(arguments, None)?;
-    watching
-        .events
-        .on_signals(&OTHER_SIGNALS, |context, _signal| context.stop())
-        .context("take signals")?;
+    let mut events = EventLoop::new().context("make an event loop")?;
+    stop_on_every_signal(&mut events).context("take signals")?;
+    let mut watching = Watching::begin(events, arguments, None)?;
     let mut names = ReverseNames::new(!arguments.numeric);
     let mut view = View {
         title: format!(

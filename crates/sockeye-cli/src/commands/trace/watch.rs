@@ -36,13 +36,15 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// Opens the sockets. Whoever asked for no method gets ICMP, or UDP where the system does not allow that.
+    /// Opens the sockets on a loop that takes its signals already. Whoever asked for no method gets ICMP, or UDP where the system does not allow that.
     ///
     /// # Errors
     /// When the name has no address, or the system does not allow the method.
-    pub(super) fn begin(arguments: &Arguments, rounds: Option<u32>) -> anyhow::Result<Self> {
-        let mut events = EventLoop::new().context("make an event loop")?;
-        stop_on_signals(&mut events).context("take signals")?;
+    pub(super) fn begin(
+        mut events: EventLoop,
+        arguments: &Arguments,
+        rounds: Option<u32>,
+    ) -> anyhow::Result<Self> {
         let (mut method, mut to) = destination(arguments, false)?;
         let inbox = Inbox::new();
         let opened = open(&mut events, arguments, (method, to), rounds, &inbox)?;
@@ -117,7 +119,9 @@ const MIN_INTERVAL: f64 = 0.01;
 /// # Errors
 /// As [`Watching::begin`], and what the sockets report.
 pub(super) fn report(arguments: &Arguments, rounds: u32, output: &mut Output) -> anyhow::Result<Exit> {
-    let mut watching = Watching::begin(arguments, Some(rounds))?;
+    let mut events = EventLoop::new().context("make an event loop")?;
+    stop_on_signals(&mut events).context("take signals")?;
+    let mut watching = Watching::begin(events, arguments, Some(rounds))?;
     let mut names = ReverseNames::new(!arguments.numeric);
     let (host, address) = (&arguments.host, watching.destination.ip());
     let (method, flow, mode) = (method_name(watching.method), flow_name(arguments), watching.mode);
