@@ -13,6 +13,7 @@ mod certificates;
 mod chain;
 mod doctor;
 mod escape;
+mod everywhere;
 mod installed;
 mod limits;
 mod ping;

@@ -1,0 +1,110 @@
+//! The options of every command: `--output`, `--quiet`, `--verbose`, `--color`, `--no-progress`.
+
+use std::process::Command;
+
+use sockeye_tests::program::{self, Output};
+use sockeye_tests::wait::PATIENCE;
+
+#[track_caller]
+fn sockeye(words: &[&str]) -> Output {
+    program::output(Command::new(program::sockeye()).args(words), PATIENCE)
+}
+
+#[test]
+fn output_goes_to_the_file_and_nothing_to_stdout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("words.json");
+    let file = path.to_str().expect("text");
+    for words in [
+        &["explain", "127.0.0.1", "--json", "-o", file][..],
+        &["--output", file, "explain", "127.0.0.1", "--json"],
+    ] {
+        let output = sockeye(words);
+        assert!(output.status.success(), "{}", output.stderr);
+        assert_eq!(output.text(), "");
+        let text = std::fs::read_to_string(&path).expect("written");
+        let event: serde_json::Value = serde_json::from_str(&text).expect("one event");
+        assert_eq!(event["canonical"], "127.0.0.1");
+        std::fs::remove_file(&path).expect("ours");
+    }
+    assert!(sockeye(&["explain", "::1", "-o", "-"]).text().contains("::1"));
+}
+
+#[test]
+fn an_output_that_cannot_be_opened_ends_before_anything_starts() {
+    let output = sockeye(&["explain", "::1", "--json", "-o", "/nowhere/at/all"]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(
+        output.stderr.contains("--output /nowhere/at/all"),
+        "{}",
+        output.stderr
+    );
+    let event: serde_json::Value = serde_json::from_str(&output.text()).expect("an event");
+    assert_eq!(event["event"], "error");
+}
+
+#[test]
+fn a_full_device_is_an_error() {
+    let output = sockeye(&["explain", "::1", "-o", "/dev/full"]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(output.stderr.contains("No space left"), "{}", output.stderr);
+}
+
+#[test]
+fn colours_are_for_those_who_want_them() {
+    let escape = '\u{1b}';
+    // Ends with 1 where the machine has a warning.
+    assert!(sockeye(&["doctor", "--color", "always"]).text().contains(escape));
+    assert!(!sockeye(&["doctor"]).text().contains(escape), "no terminal");
+    let help = |when: &str| sockeye(&["ping", "--help", "--color", when]).text();
+    assert!(help("always").contains(escape));
+    assert!(!help("never").contains(escape));
+    let error = sockeye(&["ping", "--color=never"]).stderr;
+    assert!(!error.contains(escape) && error.contains("HOST"), "{error}");
+}
+
+#[test]
+fn a_log_is_asked_for_by_an_option_or_the_environment() {
+    let connect = |words: &[&str], log: Option<&str>| {
+        let mut command = Command::new(program::sockeye());
+        command
+            .args(["connect", "tcp://127.0.0.1:1", "--timeout", "5"])
+            .args(words);
+        if let Some(log) = log {
+            command.env("SOCKEYE_LOG", log);
+        }
+        program::output(&mut command, PATIENCE)
+    };
+    let line = "connect failed";
+    assert!(!connect(&[], None).stderr.contains(line));
+    assert!(connect(&["-v"], None).stderr.contains(line));
+    assert!(
+        connect(&[], Some("sockeye_event_loop=debug"))
+            .stderr
+            .contains(line)
+    );
+    assert!(
+        !connect(&["-v"], Some("sockeye_event_loop=warn"))
+            .stderr
+            .contains(line)
+    );
+    let wrong = connect(&[], Some("sockeye_event_loop=loud"));
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(wrong.stderr.contains("SOCKEYE_LOG"), "{}", wrong.stderr);
+}
+
+#[test]
+fn quiet_and_verbose_exclude_each_other() {
+    assert_eq!(sockeye(&["explain", "::1", "-q", "-v"]).status.code(), Some(2));
+}
+
+#[test]
+fn quiet_says_no_note_and_never_loses_a_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("none");
+    let missing = missing.to_str().expect("text");
+    let words = ["connect", &format!("unix:{missing}"), "-q"];
+    let output = sockeye(&words);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(output.stderr.contains("none"), "{}", output.stderr);
+}
