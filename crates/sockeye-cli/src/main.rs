@@ -5,8 +5,8 @@
 //! | [`commands`] | one module a subcommand: its arguments and `run` |
 //! | [`exit`] | every exit status, and which error gets which |
 //! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
-//! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
-//! | [`names`], [`signals`], [`arguments`] | what several commands share |
+//! | [`services`] | echo, daytime and the like: what `serve` serves and `bench` measures |
+//! | [`names`], [`signals`], [`arguments`], [`files`], [`pem`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
 #![forbid(unsafe_code)]
@@ -18,8 +18,11 @@
 mod arguments;
 mod commands;
 mod exit;
+mod files;
 mod names;
 mod output;
+#[cfg(feature = "tls")]
+mod pem;
 mod probing;
 mod reverse;
 mod services;

@@ -85,18 +85,17 @@ mod with_tls {
     use std::path::Path;
     use std::sync::Arc;
 
-    use anyhow::Context as _;
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::crypto::CryptoProvider;
-    use rustls::pki_types::pem::{Error as PemError, PemObject as _};
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme};
     use sockeye::relay::{Relay, TlsSettings};
 
-    use super::super::files::Files;
     use super::{Client, DEFAULT, Server, Tables};
     use crate::exit::Failure;
+    use crate::files::Files;
+    use crate::pem::{chain, identity, unfit};
 
     /// What the relay takes.
     #[derive(Debug, Clone, Default)]
@@ -132,11 +131,7 @@ mod with_tls {
     }
 
     fn server(table: &Server, files: &mut Files) -> anyhow::Result<ServerConfig> {
-        let (chain, key) = identity(&table.cert, &table.key, files)?;
-        let made = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key);
-        let mut config = made.map_err(|error| unfit(&table.cert, &table.key, &error))?;
+        let mut config = crate::pem::server(&table.cert, &table.key, files)?;
         config.alpn_protocols = protocols(&table.alpn);
         Ok(config)
     }
@@ -189,51 +184,6 @@ mod with_tls {
         Ok(roots)
     }
 
-    type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-    fn identity(cert: &Path, key: &Path, files: &mut Files) -> anyhow::Result<Identity> {
-        let chain = chain(cert, files)?;
-        let text = files.read(key).context("read the private key")?;
-        let secret = PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
-            let file = key.display();
-            let locked = text.windows(21).any(|words| words == b"ENCRYPTED PRIVATE KEY");
-            let message = match error {
-                PemError::NoItemsFound if locked => {
-                    format!("{file}: the private key is encrypted (openssl pkey -in {file} -out KEY takes the password off)")
-                }
-                PemError::NoItemsFound => format!("{file}: there is no private key in it (-----BEGIN PRIVATE KEY-----)"),
-                error => format!("{file}: {error}"),
-            };
-            Failure::usage(message)
-        })?;
-        Ok((chain, secret))
-    }
-
-    fn chain(file: &Path, files: &mut Files) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-        let text = files.read(file).context("read certificates")?;
-        let chain = CertificateDer::pem_slice_iter(&text)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
-        if chain.is_empty() {
-            return Err(Failure::usage(format!(
-                "{}: there is no certificate in it (-----BEGIN CERTIFICATE-----)",
-                file.display()
-            )));
-        }
-        Ok(chain)
-    }
-
-    fn unfit(cert: &Path, key: &Path, error: &Error) -> anyhow::Error {
-        let (cert, key) = (cert.display(), key.display());
-        Failure::usage(match error {
-            Error::InconsistentKeys(_) => format!(
-                "{key} is not the key of the certificate {cert} (openssl x509 -noout -pubkey -in {cert} and openssl pkey \
-                 -pubout -in {key} have to print the same)"
-            ),
-            error => format!("{cert} and {key}: {error}"),
-        })
-    }
-
     /// Takes every certificate: whoever is on the way can be the server. Signatures are looked at, as a server without the
     /// key of what it shows is a fault and not a certificate of one's own making.
     #[derive(Debug)]
@@ -281,9 +231,9 @@ mod with_tls {
 mod without_tls {
     use sockeye::relay::Relay;
 
-    use super::super::files::Files;
     use super::Tables;
     use crate::exit::Failure;
+    use crate::files::Files;
 
     /// Nothing, in a program that was built without TLS.
     #[derive(Debug, Clone, Default)]

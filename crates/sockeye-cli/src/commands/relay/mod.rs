@@ -2,7 +2,6 @@
 
 mod arguments;
 mod certificates;
-mod files;
 mod inherited;
 mod log;
 mod plan;
@@ -15,9 +14,9 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::exit::Exit;
+use crate::files::Files;
 use crate::output::Output;
 pub(crate) use arguments::Arguments;
-use files::Files;
 use plan::Plan;
 use running::Program;
 

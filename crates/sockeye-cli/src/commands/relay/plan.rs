@@ -14,9 +14,9 @@ use sockeye::relay::{
 
 use super::arguments::{Arguments, Balance, Check, Listen, Proxy};
 use super::certificates::{Client, DEFAULT, Server, Settings, Tables};
-use super::files::{Files, is_stdin, one_stdin};
 use super::inherited::{Passed, Place};
 use crate::exit::Failure;
+use crate::files::{Files, is_stdin, one_stdin};
 
 /// The pools of the options.
 const STREAMS: &str = "streams";

@@ -15,12 +15,12 @@ use sockeye::unix::ServiceManager;
 
 use super::LAST;
 use super::arguments::Arguments;
-use super::files::{Files, is_stdin};
 use super::inherited::Passed;
 use super::log::Writer;
 use super::plan::Plan;
 use super::told::{Journal, Seen};
 use crate::exit::{Exit, Failure, describe, words};
+use crate::files::{Files, is_stdin};
 use crate::output::{Format, Output, is_closed, note};
 
 /// The signals (signal(7); the numbers are the same on every Unix).

@@ -27,6 +27,7 @@ pub(super) enum Notice {
     Descriptors,
     Connections,
     Withheld,
+    Handshake,
 }
 
 /// What all loops of the program share.
@@ -37,7 +38,7 @@ pub(super) struct Shared {
     /// Ends the main loop when there are none.
     main: Remote,
     /// When each notice was given last, in nanoseconds of the loops' clock; 0 for never.
-    told_ns: [AtomicU64; 3],
+    told_ns: [AtomicU64; 4],
 }
 
 impl Shared {

@@ -9,7 +9,7 @@ use crate::exit::Failure;
 
 /// Reads files.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     stdin_is_read: bool,
 }
 
@@ -18,7 +18,7 @@ impl Files {
     ///
     /// # Errors
     /// What the system says, with the name of the file; stdin for the second time.
-    pub(super) fn read(&mut self, path: &Path) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn read(&mut self, path: &Path) -> anyhow::Result<Vec<u8>> {
         if !is_stdin(path) {
             return std::fs::read(path).with_context(|| path.display().to_string());
         }
@@ -35,7 +35,7 @@ impl Files {
 }
 
 /// Whether the path is that of stdin.
-pub(super) fn is_stdin(path: &Path) -> bool {
+pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
@@ -43,7 +43,7 @@ pub(super) fn is_stdin(path: &Path) -> bool {
 ///
 /// # Errors
 /// When there are two.
-pub(super) fn one_stdin<'a>(named: impl IntoIterator<Item = (&'a str, &'a Path)>) -> anyhow::Result<()> {
+pub(crate) fn one_stdin<'a>(named: impl IntoIterator<Item = (&'a str, &'a Path)>) -> anyhow::Result<()> {
     let on_stdin: Vec<&str> = named
         .into_iter()
         .filter(|(_, path)| is_stdin(path))
