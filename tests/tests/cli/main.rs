@@ -18,6 +18,7 @@ mod reflect;
 mod relay;
 mod resolve;
 mod routes;
+mod serve;
 mod server;
 #[path = "../resolver_loop/serving.rs"]
 mod serving;

@@ -13,7 +13,7 @@ use sockeye_tests::wait::PATIENCE;
 mod managed;
 mod refused;
 mod reload;
-mod secure;
+pub(crate) mod secure;
 mod sessions;
 
 /// A relay that runs.
