@@ -15,6 +15,7 @@ mod refused;
 mod reload;
 pub(crate) mod secure;
 mod sessions;
+mod unit;
 
 /// A relay that runs.
 struct Relay {

@@ -7,7 +7,7 @@ use sockeye_tests::netns;
 use sockeye_tests::skip::{Need, require};
 use sockeye_tests::wait::PATIENCE;
 
-use super::{NOTICE, USERS, check_daytime, check_time, file, seconds_now, serve, text_of, utmp};
+use super::{USERS, check_daytime, check_time, file, seconds_now, serve, text_of, utmp};
 use crate::server::Server;
 
 fn client_at(server: &Server) -> UdpSocket {
@@ -129,11 +129,7 @@ fn on_unix_sockets_the_source_is_proven() {
     ] {
         let path = folder.path().join(service);
         let at = format!("unix:{}", text_of(&path));
-        let (running, lines) = serve(
-            &[service, "--datagram", "--listen", &at, "--utmp", "/no/such"]
-                [..4 + usize::from(service == "active-users") * 2],
-            1,
-        );
+        let (running, lines) = serve(&[service, "--datagram", "--listen", &at], 1);
         assert_eq!(lines, [format!("listening on {at}")]);
         let nobody = UnixDatagram::unbound().expect("a socket");
         nobody.send_to(b"no name", &path).expect("sent");
@@ -146,7 +142,7 @@ fn on_unix_sockets_the_source_is_proven() {
         if service == "time" {
             check_time(&answer[..len], begun);
         }
-        let said = std::iter::from_fn(|| running.error_line(NOTICE))
+        let said = std::iter::from_fn(|| running.error_line(PATIENCE))
             .find(|line| line.contains("came from no address of one host"));
         assert!(said.is_some(), "{service}: and who has no name is told of");
     }
