@@ -31,7 +31,7 @@ use crate::output::{Format, Output};
 /// What `sockeye` can be told to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a small service: echo, discard or chargen
+    /// Run a small service: echo, discard, chargen, daytime, time, qotd or active-users
     Serve(serve::Arguments),
     /// Relay streams and datagrams to backends
     #[cfg(feature = "relay")]

@@ -1,22 +1,18 @@
 //! Files that the command line or the configuration names; `-` is stdin, which can be read once.
 
-#[cfg(any(feature = "relay", feature = "tls"))]
 use std::io::Read as _;
 use std::path::Path;
 
-#[cfg(any(feature = "relay", feature = "tls"))]
 use anyhow::Context as _;
 
 use crate::exit::Failure;
 
-#[cfg(any(feature = "relay", feature = "tls"))]
 /// Reads files.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     stdin_is_read: bool,
 }
 
-#[cfg(any(feature = "relay", feature = "tls"))]
 impl Files {
     /// The whole file.
     ///

@@ -22,6 +22,7 @@ mod relay;
 mod resolve;
 mod routes;
 mod scan;
+mod serve;
 mod server;
 #[path = "../resolver_loop/serving.rs"]
 mod serving;

@@ -13,8 +13,9 @@ use sockeye_tests::wait::PATIENCE;
 mod managed;
 mod refused;
 mod reload;
-mod secure;
+pub(crate) mod secure;
 mod sessions;
+mod unit;
 
 /// A relay that runs.
 struct Relay {

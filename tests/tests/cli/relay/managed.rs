@@ -12,7 +12,7 @@ use sockeye_tests::wait::PATIENCE;
 use super::{Backend, Relay, asks, client_of, command, file, finish, name_from, output, text_of};
 
 /// `sockeye relay` with these words, started as systemd starts a service with these sockets.
-fn activated<const N: usize>(fds: [RawFd; N], names: &str, words: &[&str]) -> Command {
+pub(super) fn activated<const N: usize>(fds: [RawFd; N], names: &str, words: &[&str]) -> Command {
     let mut shell = Command::new("sh");
     // LISTEN_PID is the child's, which only a shell between here and exec can know.
     shell.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]);
@@ -142,7 +142,7 @@ fn a_socket_that_was_not_passed_or_does_not_listen_is_an_error() {
 }
 
 /// The next message, without the clock.
-fn heard(manager: &UnixDatagram) -> String {
+pub(super) fn heard(manager: &UnixDatagram) -> String {
     let mut buffer = [0; 512];
     let len = manager.recv(&mut buffer).expect("a message");
     let text = String::from_utf8_lossy(&buffer[..len]).into_owned();

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -13,33 +13,37 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 use super::{Backend, Relay, file};
 
 /// An authority, and the files of what it has signed.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Its certificates have another name: else openssl takes them for their own issuers.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority of a test");
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
         Self { issuer }
     }
 
     /// A certificate for the loopback and its key, as PEM.
-    pub(super) fn sign(&self) -> [String; 2] {
+    pub(crate) fn sign(&self) -> [String; 2] {
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("parameters");
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         [certificate.pem(), key.serialize_pem()]
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
     /// A client of this authority's servers.
-    pub(super) fn connects(&self, tcp: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+    pub(crate) fn connects(&self, tcp: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("a root");
         let config = ClientConfig::builder()

@@ -24,7 +24,7 @@ use sockeye::event_loop::{
 
 use crate::exit::{Exit, classify, describe};
 use crate::output::{self, Format, Output, note};
-use crate::services::{Echo, UdpEcho};
+use crate::services::{Answering, Echo};
 use crate::signals::stop_on_signals;
 use load::{HEADER_LEN, MessageLoad, Span, StreamLoad, Tally};
 use report::{Measured, Outcome, Row};
@@ -335,7 +335,8 @@ impl Server {
                         ..ReflectorOptions::default()
                     };
                     let unlimited = ReflectorGuard::new(options, 0);
-                    let echo = events.add_datagram_service(UdpEcho::new(unlimited, |_, _| {}, |_| {}));
+                    let echo =
+                        events.add_datagram_service(Answering::new(Echo, unlimited, |_, _| {}, |_, _| {}));
                     let socket = events.bind(echo, at, &datagram_options())?;
                     PeerName::Ip(events.local_addr(socket)?)
                 }

@@ -41,16 +41,17 @@ pub(super) struct AtAddress {
 
 /// Datagrams of one loop that were not answered, by why.
 #[derive(Debug, Default)]
-pub(super) struct Withheld([Count; 5]);
+pub(super) struct Withheld([Count; 6]);
 
 impl Withheld {
-    pub(super) fn set(&self, counts: &WithheldCounts) {
+    pub(super) fn set(&self, counts: &WithheldCounts, short: u64) {
         let values = [
             counts.no_source,
             counts.own,
             counts.answering_port,
             counts.source_rate,
             counts.total_rate,
+            short,
         ];
         for (count, value) in self.0.iter().zip(values) {
             count.set(value);
@@ -143,14 +144,21 @@ mod told {
         ("sockeye_serve_sent_datagrams", In::Nothing, "Datagrams sent."),
     ];
 
-    const REASONS: [&str; 5] = ["no-source", "own", "answering-port", "source-rate", "total-rate"];
+    const REASONS: [&str; 6] = [
+        "no-source",
+        "own",
+        "answering-port",
+        "source-rate",
+        "total-rate",
+        "short",
+    ];
 
     /// All loops at one moment.
     #[derive(Debug)]
     pub(in super::super) struct ServeSnapshot {
         service: &'static str,
         addresses: BTreeMap<String, Row>,
-        withheld: [u64; 5],
+        withheld: [u64; 6],
     }
 
     /// The counts now, and the counters of all loops, of which `main` are those of the first.
@@ -167,7 +175,7 @@ mod told {
                 *sum += count;
             }
         }
-        let mut withheld = [0; 5];
+        let mut withheld = [0; 6];
         for part in &parts.withheld {
             for (sum, count) in withheld.iter_mut().zip(&part.0) {
                 *sum += count.read();

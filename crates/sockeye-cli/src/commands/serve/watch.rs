@@ -29,6 +29,7 @@ pub(super) enum Notice {
     Descriptors,
     Connections,
     Withheld,
+    Handshake,
 }
 
 /// What all loops of the program share.
@@ -39,7 +40,7 @@ pub(super) struct Shared {
     /// Ends the main loop when there are none.
     main: Remote,
     /// When each notice was given last, in nanoseconds of the loops' clock; 0 for never.
-    told_ns: [AtomicU64; 3],
+    told_ns: [AtomicU64; 4],
     /// What is counted.
     pub(super) counts: Counts,
 }
