@@ -36,9 +36,9 @@ fn the_alive_and_the_unreachable_are_those_of_fping() {
             let (fping, status) = within(
                 &here,
                 "fping",
-                &[theirs, "-r", "1", "-t", "200", "-q", "-g", network],
+                &[theirs, "-r", "1", "-t", "1000", "-q", "-g", network],
             );
-            let words = ["ping", ours, "-r", "1", "-W", "0.5", "-g", network];
+            let words = ["ping", ours, "-r", "1", "-W", "1", "-g", network];
             assert_eq!(
                 within(&here, &sockeye, &words),
                 (fping, status),
@@ -53,19 +53,28 @@ fn the_alive_and_the_unreachable_are_those_of_fping() {
                 "-r",
                 "1",
                 "-t",
-                "200",
+                "1000",
                 "-q",
                 "-g",
                 "192.0.2.2",
                 "192.0.2.4",
             ],
         );
-        let words = ["ping", ours, "-r", "1", "-W", "0.5", "-g", "192.0.2.2-192.0.2.4"];
+        let words = ["ping", ours, "-r", "1", "-W", "1", "-g", "192.0.2.2-192.0.2.4"];
         assert_eq!(within(&here, &sockeye, &words).0, fping, "{ours}");
         let (fping, status) = within(
             &here,
             "fping",
-            &[theirs, "-r", "1", "-t", "200", "-q", "2001:db8::2", "2001:db8::3"],
+            &[
+                theirs,
+                "-r",
+                "1",
+                "-t",
+                "1000",
+                "-q",
+                "2001:db8::2",
+                "2001:db8::3",
+            ],
         );
         let words = [
             "ping",
@@ -73,7 +82,7 @@ fn the_alive_and_the_unreachable_are_those_of_fping() {
             "-r",
             "1",
             "-W",
-            "0.5",
+            "1",
             "-g",
             "2001:db8::2-2001:db8::3",
         ];
@@ -108,7 +117,7 @@ fn who_answers_is_asked_once_and_who_does_not_as_often_as_told() {
         "-r",
         "2",
         "-W",
-        "0.1",
+        "1",
         "--json",
         "127.0.0.1",
         "127.0.0.2",

@@ -98,7 +98,7 @@ fn a_silent_router_is_all_loss_and_those_behind_it_none() {
         chain.hosts[2].run("nft", &[rule]);
     }
     let words = [
-        "trace", "--report", "3", "-i", "0.05", "-W", "0.5", "-n", "10.0.4.2",
+        "trace", "--report", "3", "-i", "0.05", "-W", "3", "-n", "10.0.4.2",
     ];
     let output = sockeye(chain.client(), &words);
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
