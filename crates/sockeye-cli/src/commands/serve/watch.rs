@@ -27,6 +27,7 @@ pub(super) enum Notice {
     Descriptors,
     Connections,
     Withheld,
+    #[cfg(feature = "tls")]
     Handshake,
 }
 
