@@ -35,7 +35,7 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
 
 /// Whether there is no such thread any more: the file is not there, or it was opened just before (proc(5)).
 fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(sockeye_socket::errno::ESRCH)
 }
 
 fn number(word: Option<&str>) -> io::Result<u64> {

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     /// One of endpoint, packet, tcp, udp, unix, raw, event_loop, pair, sim, spin; all of them when left out; or relay or tls:
     /// instructions and system calls beside programs by hand, then CPU time beside them and other programs; or resolver:
     /// instructions, then queries a second, CPU time and memory beside other clients; or growth: what a unit costs while things
-    /// become large
+    /// become large; or start: the size of the program and the instructions of its start
     pub(crate) name: Option<String>,
     /// Of growth: one of its subjects, such as connections
     pub(crate) subject: Option<String>,
@@ -51,6 +51,10 @@ impl Arguments {
 
     fn has_peers(&self) -> bool {
         matches!(self.name.as_deref(), Some("relay" | "tls" | "resolver"))
+    }
+
+    pub(crate) fn is_start(&self) -> bool {
+        self.name.as_deref() == Some("start")
     }
 
     pub(crate) fn is_growth(&self) -> bool {

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::Process;
-use crate::workspace;
+use crate::running::{PROGRAM, executable};
 
 /// Where the completions of each shell belong, below the prefix.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -31,35 +31,42 @@ pub(crate) struct Arguments {
 ///
 /// # Errors
 /// When the program does not build or run, or a file cannot be written.
-#[expect(
-    clippy::print_stdout,
-    reason = "the list of what is installed is this command's data"
-)]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let built = match &arguments.program {
         Some(program) => program.clone(),
         None => {
             Process::cargo("build --release --locked --package sockeye-cli").run()?;
-            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-            workspace::root().join(target).join("release/sockeye")
+            executable(PROGRAM)
         }
     };
-    let program = arguments.prefix.join("bin/sockeye");
+    install(&arguments.prefix, &built)
+}
+
+/// Installs a program that is built below a folder, and says what it has installed.
+///
+/// # Errors
+/// When it does not run, or a file cannot be written.
+#[expect(
+    clippy::print_stdout,
+    reason = "the list of what is installed is this command's data"
+)]
+pub(crate) fn install(prefix: &Path, built: &Path) -> Result<()> {
+    let program = prefix.join("bin/sockeye");
     prepare(&program)?;
     // A program that runs cannot be written to, but replaced.
     let fresh = program.with_extension("new");
-    std::fs::copy(&built, &fresh)
+    std::fs::copy(built, &fresh)
         .with_context(|| format!("copy {} to {}", built.display(), fresh.display()))?;
     std::fs::rename(&fresh, &program).with_context(|| format!("write {}", program.display()))?;
     println!("{}", program.display());
     for (shell, place) in COMPLETIONS {
-        let path = arguments.prefix.join(place);
+        let path = prefix.join(place);
         prepare(&path)?;
         std::fs::write(&path, said(&program, &["completions", shell])?)
             .with_context(|| format!("write {}", path.display()))?;
         println!("{}", path.display());
     }
-    let manual = arguments.prefix.join(MANUAL);
+    let manual = prefix.join(MANUAL);
     let folder = manual.to_str().context("the prefix is not UTF-8")?;
     print!("{}", String::from_utf8_lossy(&said(&program, &["man", folder])?));
     Ok(())

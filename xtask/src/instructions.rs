@@ -189,7 +189,7 @@ fn observed(row: &Measurement, times: u64, observer: &[&str]) -> Result<String> 
 }
 
 /// The number in `==123== Collected : 456`.
-fn collected(report: &str) -> Option<u64> {
+pub(crate) fn collected(report: &str) -> Option<u64> {
     report
         .lines()
         .find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok())

@@ -9,6 +9,8 @@
 //! | [`growth`] | what a unit costs while a user makes things large |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
+//! | [`start`] | how large the program is, and what its start costs |
+//! | [`deb`] | the Debian package |
 //! | [`install`] | the program, its completions and its manual below a prefix |
 //! | [`names`] | queries a second, CPU time and memory of clients of the DNS, beside peers |
 //! | [`running`] | programs that are measured |
@@ -23,6 +25,7 @@ mod binaries;
 mod build;
 mod ci;
 mod cpu;
+mod deb;
 mod explore;
 mod flaky;
 mod growth;
@@ -33,6 +36,7 @@ mod names;
 mod process;
 mod running;
 mod sim;
+mod start;
 mod step;
 mod test;
 mod tidy;
@@ -86,6 +90,8 @@ enum Command {
     Sim(sim::Arguments),
     /// Install the program, its completions and its manual below a folder
     Install(install::Arguments),
+    /// Build the Debian package of the program (needs: cargo install cargo-deb)
+    Deb,
     /// Generate the service tables of sockeye-endpoint from IANA's registry
     Iana(iana::Args),
 }
@@ -106,6 +112,7 @@ fn run(command: Command) -> Result<()> {
         Command::Ci(arguments) => return ci::run(&arguments, &workspace),
         Command::Tidy(arguments) => return tidy::run(&arguments),
         Command::Bench(arguments) if arguments.is_counted() => return bench::counted(&arguments),
+        Command::Bench(arguments) if arguments.is_start() => return start::run(),
         Command::Bench(arguments) if arguments.is_growth() => return growth::run(&arguments),
         Command::Prop(arguments) => return test::run_prop(&arguments, &workspace),
         Command::Flaky(arguments) => return flaky::run(&arguments),
@@ -114,6 +121,7 @@ fn run(command: Command) -> Result<()> {
             return Ok(());
         }
         Command::Install(arguments) => return install::run(&arguments),
+        Command::Deb => return deb::run(),
         Command::Sim(arguments) => return sim::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),

@@ -29,6 +29,7 @@ pub(super) enum Notice {
     Descriptors,
     Connections,
     Withheld,
+    #[cfg(feature = "tls")]
     Handshake,
 }
 
