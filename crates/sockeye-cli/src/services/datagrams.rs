@@ -33,7 +33,11 @@ impl Answers for Echo {
 
 impl Answers for Chargen {
     fn answer(&mut self, socket: &mut Datagrams<'_>, datagram: &Datagram<'_>, most: usize) -> bool {
-        let _ = socket.send(&datagram.reply(self.datagram(most)));
+        let text = self.datagram(most);
+        if text.is_empty() {
+            return false;
+        }
+        let _ = socket.send(&datagram.reply(text));
         true
     }
 }
