@@ -2,8 +2,6 @@
 //!
 //! `TRYCMD=overwrite cargo test --package sockeye-tests --test transcripts` writes down what it says now.
 
-#![expect(clippy::expect_used, reason = "what a test expects and does not get fails it")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -49,6 +49,9 @@ impl Answers for Echo {
 impl Answers for Chargen {
     fn answer(&mut self, socket: &mut Datagrams<'_>, datagram: &Datagram<'_>, most: usize) -> Option<Answer> {
         let text = self.datagram(most);
+        if text.is_empty() {
+            return None;
+        }
         Some(Answer {
             bytes: text.len() as u64,
             sent: socket.send(&datagram.reply(text)),
