@@ -73,21 +73,21 @@ impl Command {
         match self {
             Self::Serve(arguments) => arguments.format,
             #[cfg(feature = "relay")]
-            Self::Relay(arguments) => arguments.format,
+            Self::Relay(arguments) => arguments.format.of(&relay::ROWS),
             Self::Connect(arguments) => arguments.format,
             Self::Listen(arguments) => arguments.format,
             Self::Completions(_) | Self::Man(_) => Format::default(),
-            Self::Ping(arguments) => arguments.format,
-            Self::Trace(arguments) => arguments.format,
+            Self::Ping(arguments) => arguments.format.of(&ping::ROWS),
+            Self::Trace(arguments) => arguments.format.of(&trace::ROWS),
             Self::Mtu(arguments) => arguments.format,
-            Self::Scan(arguments) => arguments.format,
+            Self::Scan(arguments) => arguments.format.of(&scan::ROWS),
             Self::Explain(arguments) => arguments.format,
             Self::Resolve(arguments) => arguments.format,
             #[cfg(feature = "sockets")]
-            Self::Sockets(arguments) => arguments.format,
+            Self::Sockets(arguments) => arguments.format.of(&sockets::ROWS),
             Self::Dump(arguments) => arguments.format,
-            Self::Bench(arguments) => arguments.format,
-            Self::Doctor(arguments) => arguments.format,
+            Self::Bench(arguments) => arguments.format.of(&bench::ROWS),
+            Self::Doctor(arguments) => arguments.format.of(&doctor::ROWS),
         }
     }
 

@@ -9,6 +9,7 @@ use sockeye::resolver::ResolveError;
 use sockeye::socket::{OpError, errno};
 
 use crate::output::{Output, is_closed, warn};
+use crate::talk::errors::holder_of;
 
 /// Said by `sockeye --help`.
 pub(crate) const HELP: &str = "\
@@ -148,7 +149,10 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
         Err(error) if is_closed(&error) => Exit::Success.into(),
         Err(error) => {
             let exit = classify(&error);
-            let message = describe(&error);
+            let mut message = describe(&error);
+            if let Some(holder) = holder_of(&error) {
+                message.push_str(&format!("; it is held by {holder}"));
+            }
             // A closed stdout must not hide the error: stderr and the status still say it.
             let _ = output.failed(&message, exit);
             warn(format_args!("sockeye: {message}"));

@@ -107,7 +107,7 @@ fn wrong_usage(error: &clap::Error) -> ! {
         let message = message.join(" ");
         let message = message.strip_prefix("error: ").unwrap_or(&message);
         // The words on stderr and the status say it too.
-        let _ = Output::stdout(output::Format { json: true }).failed(message, exit::Exit::Usage);
+        let _ = Output::stdout(output::Format::JSON).failed(message, exit::Exit::Usage);
     }
     let words: Vec<String> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())

@@ -1,4 +1,4 @@
-//! Stdout: lines for people, or NDJSON for programs, never both.
+//! Stdout: lines for people, or NDJSON or rows for programs, one of them.
 //!
 //! With `--json` each line is one object with `"schema":1` and `"event"`. The stream stays valid whatever
 //! happens: a command that fails ends it with an `error` event.
@@ -25,6 +25,51 @@ pub(crate) struct Format {
     /// Print NDJSON: one object a line, each with "schema" and "event"
     #[arg(long)]
     pub(crate) json: bool,
+    /// Rows instead, of a [`RowFormat`].
+    #[arg(skip)]
+    pub(crate) rows: Option<&'static Rows>,
+}
+
+impl Format {
+    /// Events and nothing for people.
+    pub(crate) const JSON: Self = Self {
+        json: true,
+        rows: None,
+    };
+}
+
+/// The same for commands whose events are rows: one kind of thing each, with the same fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct RowFormat {
+    #[command(flatten)]
+    json: Format,
+    /// Print rows for a spreadsheet (RFC 4180): a header, then one line each
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+impl RowFormat {
+    /// With the rows of a command.
+    pub(crate) fn of(self, table: &'static Rows) -> Format {
+        Format {
+            rows: self.csv.then_some(table),
+            ..self.json
+        }
+    }
+
+    /// Whether programs are to read it.
+    #[cfg(feature = "terminal")]
+    pub(crate) fn is_for_programs(self) -> bool {
+        self.json.json || self.csv
+    }
+}
+
+/// Which events are rows of `--csv`, and what is in them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) events: &'static [&'static str],
+    /// Fields of the events, those of objects within by `object.field`; `event` is the name of the event.
+    pub(crate) columns: &'static [&'static str],
 }
 
 /// Nobody reads our stdout any more (`sockeye ... | head`).
@@ -59,6 +104,8 @@ impl Tone {
 pub(crate) struct Output {
     to: Box<dyn Write>,
     format: Format,
+    /// The header of `--csv` is written.
+    has_header: bool,
 }
 
 impl std::fmt::Debug for Output {
@@ -75,6 +122,7 @@ impl Output {
         Self {
             to: Box::new(io::BufWriter::new(io::stdout())),
             format,
+            has_header: false,
         }
     }
 
@@ -83,6 +131,7 @@ impl Output {
         Self {
             to: Box::new(to),
             format,
+            has_header: false,
         }
     }
 
@@ -94,7 +143,7 @@ impl Output {
 
     /// Whether events are wanted, not lines.
     pub(crate) fn is_json(&self) -> bool {
-        self.format.json
+        self.format.json || self.format.rows.is_some()
     }
 
     /// A line for people, escaped and flushed; nothing with `--json`.
@@ -110,7 +159,7 @@ impl Output {
     /// # Errors
     /// As [`line`](Self::line).
     pub(crate) fn lines(&mut self, lines: impl IntoIterator<Item = impl Display>) -> io::Result<()> {
-        if self.format.json {
+        if self.is_json() {
             return Ok(());
         }
         let (mut text, mut one) = (String::new(), String::new());
@@ -135,7 +184,7 @@ impl Output {
         if !has_colors() {
             return self.line(format_args!("{verdict}{rest}"));
         }
-        if self.format.json {
+        if self.is_json() {
             return Ok(());
         }
         let style = anstyle::Style::new().fg_color(Some(tone.color().into()));
@@ -153,6 +202,9 @@ impl Output {
     /// # Errors
     /// When stdout is closed ([`is_closed`] tells) or cannot be written.
     pub(crate) fn event(&mut self, name: &str, fields: Value) -> io::Result<()> {
+        if let Some(rows) = self.format.rows {
+            return self.row(rows, name, &fields);
+        }
         if !self.format.json {
             return Ok(());
         }
@@ -175,6 +227,31 @@ impl Output {
             .map_err(closed)
     }
 
+    /// A row of `--csv`, where the event is one; the header before the first event of any kind.
+    fn row(&mut self, table: &Rows, name: &str, fields: &Value) -> io::Result<()> {
+        let mut rows = csv::WriterBuilder::new()
+            .terminator(csv::Terminator::CRLF)
+            .from_writer(Vec::new());
+        if !self.has_header {
+            self.has_header = true;
+            rows.write_record(table.columns).map_err(io::Error::other)?;
+        }
+        if table.events.contains(&name) {
+            let cells = table.columns.iter().map(|column| match *column {
+                "event" => name.to_owned(),
+                column => escaped(&cell(fields, column)).into_owned(),
+            });
+            rows.write_record(cells).map_err(io::Error::other)?;
+        }
+        let text = rows
+            .into_inner()
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        self.to
+            .write_all(&text)
+            .and_then(|()| self.to.flush())
+            .map_err(closed)
+    }
+
     /// A whole file, as it is: it was made by this program.
     ///
     /// # Errors
@@ -189,7 +266,7 @@ impl Output {
     /// As [`line`](Self::line).
     #[cfg(feature = "sockets")]
     pub(crate) fn clear(&mut self) -> io::Result<()> {
-        if self.format.json {
+        if self.is_json() {
             return Ok(());
         }
         let room: &[u8] = if io::stdout().is_terminal() {
@@ -207,7 +284,7 @@ impl Output {
     /// As [`line`](Self::line).
     #[cfg(feature = "terminal")]
     pub(crate) fn redraw(&mut self, above: usize, lines: &[String]) -> io::Result<()> {
-        if self.format.json {
+        if self.is_json() {
             return Ok(());
         }
         let mut text = String::new();
@@ -358,6 +435,27 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     safe.into()
 }
 
+/// A field of an event as text: empty where there is none, what is in a list with blanks between.
+fn cell(fields: &Value, column: &str) -> String {
+    let mut found = vec![fields];
+    for key in column.split('.') {
+        found = found
+            .into_iter()
+            .filter_map(|value| value.get(key))
+            .flat_map(|value| match value {
+                Value::Array(values) => values.iter().collect(),
+                value => vec![value],
+            })
+            .collect();
+    }
+    let text = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    found.into_iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
 /// Whether a terminal only shows it.
 fn is_plain(letter: char) -> bool {
     // A mark that combines with what is before it is one too, but alone it would be escaped.
@@ -427,7 +525,13 @@ mod tests {
 
     fn printed(json: bool, act: impl FnOnce(&mut Output)) -> String {
         let place = Shared::default();
-        act(&mut Output::to(place.clone(), Format { json }));
+        act(&mut Output::to(
+            place.clone(),
+            Format {
+                json,
+                ..Format::default()
+            },
+        ));
         String::from_utf8(place.0.take()).unwrap()
     }
 
@@ -455,6 +559,33 @@ mod tests {
             out.failed("no", Exit::Io).unwrap();
         });
         assert_eq!(text, "hello\n");
+    }
+
+    #[test]
+    fn rows_have_a_header_and_the_same_columns_whatever_an_event_lacks() {
+        const ROWS: Rows = Rows {
+            events: &["reply", "lost"],
+            columns: &["event", "name", "rtt.p50", "ports", "paths.at"],
+        };
+        let place = Shared::default();
+        let format = RowFormat {
+            csv: true,
+            ..RowFormat::default()
+        };
+        let mut out = Output::to(place.clone(), format.of(&ROWS));
+        out.line("not for programs").unwrap();
+        out.event("begin", json!({ "name": "no row" })).unwrap();
+        out.event(
+            "reply",
+            json!({ "name": "a \"b\", c\u{1b}", "rtt": { "p50": 5 }, "ports": [1, "x"], "paths": [{ "at": 7 }, { "at": 8 }] }),
+        )
+        .unwrap();
+        out.event("lost", json!({ "name": null })).unwrap();
+        out.failed("no", Exit::Io).unwrap();
+        assert_eq!(
+            String::from_utf8(place.0.take()).unwrap(),
+            "event,name,rtt.p50,ports,paths.at\r\nreply,\"a \"\"b\"\", c\\u{1b}\",5,1 x,7 8\r\nlost,,,,\r\n"
+        );
     }
 
     #[test]

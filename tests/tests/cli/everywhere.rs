@@ -108,3 +108,41 @@ fn quiet_says_no_note_and_never_loses_a_warning() {
     assert_eq!(output.status.code(), Some(5));
     assert!(output.stderr.contains("none"), "{}", output.stderr);
 }
+
+/// The rows that a command prints, the header first.
+#[track_caller]
+fn rows(words: &[&str]) -> Vec<Vec<String>> {
+    let output = sockeye(&[words, &["--csv"]].concat());
+    let text = output.text();
+    assert!(text.lines().count() > 0, "{}", output.stderr);
+    // Nothing here has a comma within.
+    text.lines()
+        .map(|line| line.split(',').map(str::to_owned).collect())
+        .collect()
+}
+
+#[test]
+fn rows_have_as_many_cells_as_the_header() {
+    for words in [
+        &["ping", "-n", "-c", "2", "-i", "0.01", "127.0.0.1", "::1"][..],
+        &["scan", "127.0.0.1", "-p", "1-3", "--all"],
+        &["trace", "-n", "127.0.0.1"],
+        &["trace", "-n", "127.0.0.1", "--report", "2", "-i", "0.1"],
+    ] {
+        let rows = rows(words);
+        assert!(rows.len() >= 2, "{words:?}: {rows:?}");
+        assert!(
+            rows.iter().all(|row| row.len() == rows[0].len()),
+            "{words:?}: {rows:?}"
+        );
+        let address = rows[0].iter().position(|name| {
+            ["address", "probes.from", "paths.address"].contains(&name.as_str())
+                && rows[1].iter().any(|cell| cell.contains("127.0.0.1"))
+        });
+        assert!(address.is_some(), "{words:?}: {rows:?}");
+    }
+    assert_eq!(
+        sockeye(&["ping", "::1", "--csv", "--json"]).status.code(),
+        Some(2)
+    );
+}

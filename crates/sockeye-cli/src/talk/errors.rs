@@ -110,6 +110,15 @@ pub(crate) fn in_use(error: &OpError) -> Option<anyhow::Error> {
     Some(anyhow!("{}: address in use, by {holder}", tried(error)))
 }
 
+/// Who has the address that an error says is taken, where the kernel tells.
+pub(crate) fn holder_of(error: &anyhow::Error) -> Option<String> {
+    let mut causes = error.chain();
+    let error = causes.find_map(|cause| cause.downcast_ref::<OpError>())?;
+    (error.raw_os_error() == Some(errno::EADDRINUSE))
+        .then(|| holder(error))
+        .flatten()
+}
+
 fn tried(error: &OpError) -> String {
     match (error.local(), error.local_name()) {
         (Some(local), _) => format!("{} {local}", error.op()),

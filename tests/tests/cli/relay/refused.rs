@@ -216,6 +216,8 @@ fn a_port_that_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = format!("tcp://{}", taken.local_addr().expect("an address"));
     refused(&["--listen", &at, "--to", TO], 5, "Address already in use");
+    let holder = format!("({})", std::process::id());
+    refused(&["--listen", &at, "--to", TO], 5, &holder);
 }
 
 #[test]

@@ -23,12 +23,29 @@ use sockeye::event_loop::{
 };
 
 use crate::exit::{Exit, classify, describe};
-use crate::output::{self, Format, Output, note};
+use crate::output::{self, Output, RowFormat, Rows, note};
 use crate::services::{Answering, Echo};
 use crate::signals::stop_on_signals;
 use load::{HEADER_LEN, MessageLoad, Span, StreamLoad, Tally};
 use report::{Measured, Outcome, Row};
 use udp_modes::Mode;
+
+/// The rows of `--csv`.
+pub(crate) const ROWS: Rows = Rows {
+    events: &["result"],
+    columns: &[
+        "socket",
+        "mode",
+        "size_bytes",
+        "messages_per_s",
+        "bytes_per_s",
+        "rtt_ns.p50",
+        "rtt_ns.p99",
+        "rtt_ns.p999",
+        "lost",
+        "skipped",
+    ],
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -48,7 +65,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 64, value_name = "MESSAGES", value_parser = clap::value_parser!(u16).range(1..=4096))]
     in_flight: u16,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: RowFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -15,7 +15,13 @@ use std::fs;
 use serde_json::json;
 
 use crate::exit::Exit;
-use crate::output::{Format, Output, Tone};
+use crate::output::{Output, RowFormat, Rows, Tone};
+
+/// The rows of `--csv`.
+pub(crate) const ROWS: Rows = Rows {
+    events: &["finding"],
+    columns: &["name", "verdict", "value", "meaning", "command"],
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -31,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     warnings: bool,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: RowFormat,
 }
 
 /// One thing that was looked at.

@@ -232,7 +232,10 @@ impl Executor {
 
     /// The line of a session that is over. Stdout that is not read costs lines, and no session.
     fn report(&self, session: &Session) {
-        let format = Format { json: self.json };
+        let format = Format {
+            json: self.json,
+            ..Format::default()
+        };
         let mut output = Output::to(Lines(Rc::clone(&self.talk)), format);
         let lost = self.talk.borrow_mut().take_lost();
         let duration = session.begun.elapsed();

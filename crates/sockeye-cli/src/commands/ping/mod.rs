@@ -27,7 +27,7 @@ use histogram::Histograms;
 use histories::Histories;
 
 use crate::exit::{Exit, Failure, classify, describe};
-use crate::output::{self, Format, Output, warn};
+use crate::output::{self, Output, RowFormat, Rows, warn};
 use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds, rtt_json};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
@@ -36,6 +36,32 @@ use crate::signals::stop_on_signals;
 const GENERATED_GAP: f64 = 0.001;
 /// Sparks of a host at the end.
 const SPARKS: usize = 80;
+
+/// The rows of `--csv`.
+pub(crate) const ROWS: Rows = Rows {
+    events: &[
+        "reply",
+        "duplicate",
+        "late",
+        "corrupt",
+        "failed",
+        "lost",
+        "alive",
+        "unreachable",
+    ],
+    columns: &[
+        "event",
+        "target",
+        "address",
+        "name",
+        "sequence",
+        "rtt_ns",
+        "bytes",
+        "hop_limit",
+        "offender",
+        "cause",
+    ],
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -115,7 +141,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     metrics: crate::metrics::Endpoint,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: RowFormat,
 }
 
 impl Arguments {
@@ -134,7 +160,7 @@ impl Arguments {
             ));
         }
         let wanted = self.live || self.sparks || (hosts > 1 && !self.no_live);
-        Ok(is_terminal && wanted && !(output::is_quiet() || self.format.json || self.is_list()))
+        Ok(is_terminal && wanted && !(output::is_quiet() || self.format.is_for_programs() || self.is_list()))
     }
 }
 

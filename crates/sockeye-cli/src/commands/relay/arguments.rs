@@ -6,7 +6,25 @@ use clap::ValueEnum;
 use sockeye::endpoint::{Address, Network, Target, TargetDefaults, Transport};
 
 use super::inherited::Which;
-use crate::output::Format;
+use crate::output::{RowFormat, Rows};
+
+/// The rows of `--csv`.
+pub(crate) const ROWS: Rows = Rows {
+    events: &["session"],
+    columns: &[
+        "unix_ms",
+        "listener",
+        "client",
+        "pool",
+        "backend",
+        "attempts",
+        "bytes_in",
+        "bytes_out",
+        "waited_ms",
+        "lasted_ms",
+        "end",
+    ],
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -102,7 +120,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(super) metrics: crate::metrics::Endpoint,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: RowFormat,
 }
 
 /// Where clients come in.

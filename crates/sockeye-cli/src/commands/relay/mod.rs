@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::exit::Exit;
 use crate::files::Files;
 use crate::output::Output;
-pub(crate) use arguments::Arguments;
+pub(crate) use arguments::{Arguments, ROWS};
 use plan::Plan;
 use running::Program;
 

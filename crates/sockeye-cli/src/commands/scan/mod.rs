@@ -15,7 +15,7 @@ use sockeye::probe::{PortState, ScanCounts, ScanMethod, ScanOptions, Scanner};
 use sockeye::socket::os;
 
 use crate::exit::{Exit, Failure, classify, describe};
-use crate::output::{self, Format, Output, warn};
+use crate::output::{self, Output, RowFormat, Rows, warn};
 use crate::probing::{self, Family, Inbox};
 use crate::signals::stop_on_signals;
 use report::{Found, Report};
@@ -25,6 +25,23 @@ use words::Place;
 const SPARE_DESCRIPTORS: u64 = 24;
 /// Between two looks at how far it is.
 const PROGRESS: Duration = Duration::from_millis(200);
+
+/// The rows of `--csv`.
+pub(crate) const ROWS: Rows = Rows {
+    events: &["port"],
+    columns: &[
+        "address",
+        "port",
+        "transport",
+        "state",
+        "reason",
+        "offender",
+        "service",
+        "rtt_ns",
+        "attempts",
+        "banner",
+    ],
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -77,7 +94,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: RowFormat,
 }
 
 fn method(text: &str) -> Result<ScanMethod, String> {

@@ -28,14 +28,45 @@ use anyhow::Context as _;
 use sockeye::endpoint::PortSet;
 
 use crate::exit::{Exit, words};
-use crate::output::{Format, Output, note};
+use crate::output::{Output, RowFormat, Rows, note};
 use filter::{Filter, Place, Who};
 use holders::Holders;
 use netlink::{Diag, Table};
 use socket::{Kind, Side, Socket, State};
 
 /// Rows of a view that is drawn again and again, if nothing else is asked: they fit in a terminal of 24 lines.
-const ROWS: usize = 20;
+const SHOWN: usize = 20;
+
+/// The rows of `--csv`.
+pub(crate) const ROWS: Rows = Rows {
+    events: &["socket"],
+    columns: &[
+        "type",
+        "protocol",
+        "state",
+        "recv_queue",
+        "send_queue",
+        "local.address",
+        "local.port",
+        "local.path",
+        "local.abstract",
+        "peer.address",
+        "peer.port",
+        "peer.path",
+        "peer.abstract",
+        "interface",
+        "inode",
+        "uid",
+        "processes.name",
+        "processes.pid",
+        "timer.name",
+        "timer.left_ms",
+        "timer.retransmits",
+        "cgroup.path",
+        "congestion",
+        "tcp_info.rtt_us",
+    ],
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -110,7 +141,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT")]
     rows: Option<usize>,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: RowFormat,
 }
 
 /// At least one port.
@@ -197,7 +228,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         if arguments.watch.is_some() {
             output.clear()?;
         }
-        let rows = arguments.rows.or(arguments.watch.map(|_| ROWS));
+        let rows = arguments.rows.or(arguments.watch.map(|_| SHOWN));
         if arguments.summary {
             show::summary(&snapshot, output)?;
         } else {

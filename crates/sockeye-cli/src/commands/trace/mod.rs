@@ -18,13 +18,38 @@ mod table;
 mod watch;
 
 use crate::exit::{Exit, Failure, Unreachable};
-use crate::output::{Format, Output};
+use crate::output::{Output, RowFormat, Rows};
 use crate::probing::{self, Family, Inbox, TRACE_PORT, interval, milliseconds, nanoseconds};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
 
 /// Source ports of TCP probes begin somewhere from here on, below the end by more than a trace needs.
 const FIRST_SOURCE_PORT: u16 = 49_152;
+
+/// The rows of `--csv`.
+pub(crate) const ROWS: Rows = Rows {
+    events: &["hop", "hop_stats"],
+    columns: &[
+        "event",
+        "hop",
+        "probes.from",
+        "probes.rtt_ns",
+        "sent",
+        "received",
+        "lost",
+        "failed",
+        "late",
+        "loss",
+        "last_ns",
+        "rtt_ns.min",
+        "rtt_ns.avg",
+        "rtt_ns.max",
+        "rtt_ns.mdev",
+        "jitter_ns.mean",
+        "jitter_ns.rfc3550",
+        "paths.address",
+    ],
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -89,7 +114,7 @@ pub(crate) struct Arguments {
     #[arg(short = 'n', long)]
     numeric: bool,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: RowFormat,
 }
 
 impl Arguments {
