@@ -1,6 +1,6 @@
 //! The options that every command takes, and what they change for the whole process.
 //!
-//! What they ask for is set once, before the command starts, and read by [`output`](crate::output).
+//! What they ask for is set once, before the command starts, and read by [`output`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
