@@ -88,7 +88,7 @@ pub(crate) fn address(target: &Target, family: Family) -> anyhow::Result<SocketA
         .ok_or_else(|| {
             Failure::with(
                 Exit::Resolution,
-                format!("{target} has no {} address", family.name()),
+                format!("{} has no {} address", target.host(), family.name()),
             )
         })
 }
