@@ -178,6 +178,16 @@ impl Running {
         assert_eq!(result, 0, "signal {signal} to {}", self.name);
     }
 
+    /// Whether the child has a handler for a signal. Until then the signal ends it or, where it was started to ignore it, as
+    /// shells start what runs in the background, is lost (proc(5), `SigCgt`).
+    pub fn catches(&self, signal: i32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        caught.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    }
+
     /// Waits for the end of the child.
     ///
     /// # Panics
