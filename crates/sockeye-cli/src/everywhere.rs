@@ -17,7 +17,7 @@ pub(crate) struct Everywhere {
     /// Write to FILE what would go to stdout; "-" is stdout
     #[arg(short, long, global = true, value_name = "FILE", display_order = 900)]
     output: Option<PathBuf>,
-    /// Only results, warnings and errors: no notes, no progress, and of what goes on only the summary
+    /// Less output: results, warnings and errors, and of what goes on only the summary; no notes, no progress
     #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 901)]
     quiet: bool,
     /// Log what the event loop does to stderr (-vv: everything); SOCKEYE_LOG=TARGET=LEVEL,... says it finer

@@ -52,7 +52,7 @@ pub(crate) struct Endpoint {
     /// which is printed) or unix:/run/relay.sock. There is no password
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     metrics: Option<Address>,
-    /// A name besides localhost and addresses that browsers may call this host by at --metrics
+    /// Answer requests to --metrics that have this name in their Host header too; localhost and addresses always may
     #[arg(long, value_name = "NAME", requires = "metrics")]
     metrics_host: Vec<String>,
 }

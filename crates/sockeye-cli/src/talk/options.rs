@@ -13,8 +13,7 @@ use crate::identity::Client;
 /// How stdin and stdout are carried.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Talking {
-    /// End our side of the connection at the end of stdin, and go on receiving: what happens without it too (nc needs -N
-    /// for it)
+    /// End our side of the connection at the end of stdin, and go on receiving; this is the default (nc needs -N for it)
     #[arg(short = 'N', long, conflicts_with = "no_half_close")]
     pub(super) half_close: bool,
     /// Leave our side of the connection open at the end of stdin (as nc without -N)

@@ -82,7 +82,7 @@ pub(crate) struct Arguments {
     /// The hosts of a network or a range: ADDRESS/PREFIX or FIRST-LAST; may be given several times
     #[arg(short, long, value_name = "NETWORK")]
     generate: Vec<String>,
-    /// More than 65536 hosts of networks are meant
+    /// Allow more than 65536 hosts of networks, at most 1048576
     #[arg(long, requires = "generate")]
     yes: bool,
     #[command(flatten)]
@@ -96,8 +96,8 @@ pub(crate) struct Arguments {
     /// With --alive and --unreachable: how often a host that has not answered is asked again
     #[arg(short, long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=1000), conflicts_with = "count")]
     retry: u32,
-    /// Until interrupted, as without --count
-    #[arg(short, long = "loop", conflicts_with_all = ["count", "alive", "unreachable"])]
+    /// Until interrupted: what happens without --count, for those who know fping
+    #[arg(short = 'l', long = "loop", conflicts_with_all = ["count", "alive", "unreachable"])]
     endless: bool,
     /// Requests to each host [default: until interrupted]
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
@@ -272,6 +272,11 @@ fn targets(arguments: &Arguments, output: &mut Output) -> anyhow::Result<(Pinger
     let mut unresolved = Vec::new();
     for host in hosts::hosts(arguments)? {
         let target = probing::target(&host, Transport::ICMP, 0)?;
+        if ![Transport::ICMP, Transport::ICMPV6].contains(&target.transport()) {
+            return Err(Failure::usage(format!(
+                "{target}: ping asks by ICMP, which has no ports; sockeye connect -z {target} says whether a port is open"
+            )));
+        }
         let address = match probing::address(&target, arguments.family) {
             Ok(address) => address,
             Err(error) if classify(&error) == Exit::Resolution => {

@@ -75,6 +75,12 @@ pub(super) fn place(text: &str, family: Family, transport: Transport) -> anyhow:
         return Ok(Place::Network(network));
     }
     let target = probing::target(text, transport, 0)?;
+    if target.port() != 0 {
+        let (host, port) = (target.host(), target.port());
+        return Err(Failure::usage(format!(
+            "{text}: a target is a host without a port: sockeye scan {host} -p {port}"
+        )));
+    }
     match probing::address(&target, family) {
         Ok(address) => Ok(Place::Host(address)),
         Err(error) if classify(&error) == Exit::Resolution => {
