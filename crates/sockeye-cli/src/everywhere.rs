@@ -48,13 +48,15 @@ impl Everywhere {
             quiet: self.quiet,
             progress: !self.quiet && !self.no_progress,
             color: self.color,
+            output: self.file().map(Path::to_owned),
         });
         #[cfg(feature = "log")]
         log(self.verbose)?;
-        match self.output.as_deref() {
-            Some(path) if path != Path::new("-") => redirect(path),
-            _ => Ok(()),
-        }
+        self.file().map_or(Ok(()), redirect)
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
     }
 }
 
@@ -78,7 +80,7 @@ fn log(verbose: u8) -> anyhow::Result<()> {
     let wanted = std::env::var("SOCKEYE_LOG").unwrap_or_default();
     let filter = match (wanted.trim(), verbose) {
         ("", 0) => return Ok(()),
-        ("", 1) => Targets::new().with_default(LevelFilter::DEBUG),
+        ("", 1) => Targets::new().with_target("sockeye", LevelFilter::DEBUG),
         ("", _) => Targets::new().with_default(LevelFilter::TRACE),
         (wanted, _) => wanted.parse().map_err(|error| {
             Failure::with(

@@ -9,7 +9,6 @@ use sockeye::resolver::ResolveError;
 use sockeye::socket::{OpError, errno};
 
 use crate::output::{Output, is_closed, warn};
-use crate::talk::errors::holder_of;
 
 /// Said by `sockeye --help`.
 pub(crate) const HELP: &str = "\
@@ -149,16 +148,50 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
         Err(error) if is_closed(&error) => Exit::Success.into(),
         Err(error) => {
             let exit = classify(&error);
-            let mut message = describe(&error);
-            if let Some(holder) = holder_of(&error) {
-                message.push_str(&format!("; it is held by {holder}"));
-            }
+            let message = told(&error);
             // A closed stdout must not hide the error: stderr and the status still say it.
             let _ = output.failed(&message, exit);
             warn(format_args!("sockeye: {message}"));
             exit.into()
         }
     }
+}
+
+/// The error in one line. Of an address that is taken it says who has it, in the place of how to find that out.
+fn told(error: &anyhow::Error) -> String {
+    let message = describe(error);
+    let mut causes = error.chain();
+    let Some(cause) = causes.find_map(|cause| cause.downcast_ref::<OpError>()) else {
+        return message;
+    };
+    let Some(holder) = holder(cause) else {
+        return message;
+    };
+    let advice = cause.advice().map(|advice| format!(" ({advice})"));
+    match advice.filter(|advice| message.contains(advice)) {
+        Some(advice) => message.replacen(&advice, &format!(", by {holder}"), 1),
+        None => format!("{message}, by {holder}"),
+    }
+}
+
+/// The processes that have the address which an error says is taken, where the kernel tells.
+#[cfg(feature = "sockets")]
+fn holder(error: &OpError) -> Option<String> {
+    use crate::commands::sockets::held;
+
+    if error.raw_os_error() != Some(errno::EADDRINUSE) {
+        return None;
+    }
+    match (error.local(), error.local_name()) {
+        (Some(local), _) => held::by_address(local.transport(), crate::names::socket_addr(&local).ok()?),
+        (None, Some(name)) => held::by_name(&name),
+        (None, None) => None,
+    }
+}
+
+#[cfg(not(feature = "sockets"))]
+fn holder(_: &OpError) -> Option<String> {
+    None
 }
 
 /// What an error says, without the number of the system's error: the words are enough for a reader.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anyhow::anyhow;
 use sockeye::endpoint::{Endpoint, Transport};
 use sockeye::event_loop::{ConnectFailure, ConnectFault, PeerName};
-use sockeye::socket::{Op, OpError, errno};
+use sockeye::socket::{Op, OpError};
 
 use crate::exit::Unreachable;
 
@@ -98,47 +98,5 @@ fn advised(error: &io::Error) -> Option<&'static str> {
 
 #[cfg(not(feature = "tls"))]
 fn advised(_: &io::Error) -> Option<&'static str> {
-    None
-}
-
-/// An address that is taken, with who has it, where the kernel tells.
-pub(crate) fn in_use(error: &OpError) -> Option<anyhow::Error> {
-    if error.raw_os_error() != Some(errno::EADDRINUSE) {
-        return None;
-    }
-    let holder = holder(error)?;
-    Some(anyhow!("{}: address in use, by {holder}", tried(error)))
-}
-
-/// Who has the address that an error says is taken, where the kernel tells.
-pub(crate) fn holder_of(error: &anyhow::Error) -> Option<String> {
-    let mut causes = error.chain();
-    let error = causes.find_map(|cause| cause.downcast_ref::<OpError>())?;
-    (error.raw_os_error() == Some(errno::EADDRINUSE))
-        .then(|| holder(error))
-        .flatten()
-}
-
-fn tried(error: &OpError) -> String {
-    match (error.local(), error.local_name()) {
-        (Some(local), _) => format!("{} {local}", error.op()),
-        (None, Some(name)) => format!("{} unix:{name}", error.op()),
-        (None, None) => error.op().to_string(),
-    }
-}
-
-#[cfg(feature = "sockets")]
-fn holder(error: &OpError) -> Option<String> {
-    use crate::commands::sockets::held;
-
-    match (error.local(), error.local_name()) {
-        (Some(local), _) => held::by_address(local.transport(), crate::names::socket_addr(&local).ok()?),
-        (None, Some(name)) => held::by_name(&name),
-        (None, None) => None,
-    }
-}
-
-#[cfg(not(feature = "sockets"))]
-fn holder(_: &OpError) -> Option<String> {
     None
 }

@@ -26,7 +26,6 @@ use crate::output::{Format, Output, note};
 use crate::signals::stop_on_signals;
 use crate::talk::allow::Allow;
 use crate::talk::carry::carry;
-use crate::talk::errors::in_use;
 use crate::talk::message::{self, Messages, Receiving, Socket};
 use crate::talk::options::{Secrets, Talking};
 use crate::talk::stream::{Carrier, Listening};
@@ -274,22 +273,18 @@ fn with_messages(arguments: &Arguments, events: &mut EventLoop, address: &Addres
                 Some(name) => UdpOptions::new().device(name.clone()),
                 None => UdpOptions::new(),
             };
-            let socket = options.bind(at).map_err(told).with_context(listen)?;
+            let socket = options.bind(at).with_context(listen)?;
             let bound = Address::from(endpoint.with_port(socket.local_addr()?.port()));
             (Socket::Udp(socket), message::UDP, bound)
         }
         Address::Unix(name) if arguments.seqpacket => {
             let listener = UnixSeqpacketListener::options().bind_seqpacket(name);
-            let listener = listener
-                .map_err(|error| in_use(error.op_error()).unwrap_or_else(|| error.into()))
-                .with_context(listen)?;
+            let listener = listener.map_err(OpError::from).with_context(listen)?;
             (Socket::Listener(listener, None), message::UNIX, *address)
         }
         Address::Unix(name) => {
             let socket = UnixDatagram::options().bind(name);
-            let socket = socket
-                .map_err(|error| in_use(error.op_error()).unwrap_or_else(|| error.into()))
-                .with_context(listen)?;
+            let socket = socket.map_err(OpError::from).with_context(listen)?;
             (Socket::Unix(socket), message::UNIX, *address)
         }
     };
@@ -390,7 +385,7 @@ fn open_all<S: StreamService>(
                     ..UnixListenOptions::default()
                 };
                 let opened = events.listen_unix(service, name, &options);
-                opened.map(|id| (id, *address)).map_err(told)
+                opened.map(|id| (id, *address)).map_err(anyhow::Error::from)
             }
         };
         all.push(opened.with_context(|| format!("listen on {address}"))?);
@@ -411,11 +406,6 @@ fn open<S: StreamService>(
         max_connections: max,
         ..ListenOptions::default()
     };
-    let id = events.listen(service, at, &options).map_err(told)?;
+    let id = events.listen(service, at, &options)?;
     Ok((id, endpoint.with_port(events.local_addr(id)?.port())))
-}
-
-/// An error of a bind, with who is in the way.
-fn told(error: OpError) -> anyhow::Error {
-    in_use(&error).unwrap_or_else(|| error.into())
 }
