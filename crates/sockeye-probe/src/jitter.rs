@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::stats::{from_f64, to_f64};
 use crate::time::ns;
 
 /// The differences between neighbouring round-trip times, in constant memory.
@@ -77,20 +78,6 @@ impl Jitter {
     pub fn smoothed(&self) -> Option<Duration> {
         (self.count > 0).then(|| from_f64(self.smoothed_ns))
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "52 bits of nanoseconds are 52 days")]
-const fn to_f64(value: u64) -> f64 {
-    value as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a mean of times that were u64; `as` saturates"
-)]
-fn from_f64(value_ns: f64) -> Duration {
-    Duration::from_nanos(value_ns.round() as u64)
 }
 
 #[cfg(test)]

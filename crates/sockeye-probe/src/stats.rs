@@ -215,7 +215,7 @@ const fn middle(bucket: usize) -> u64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "52 bits of nanoseconds are 52 days")]
-const fn to_f64(value: u64) -> f64 {
+pub(crate) const fn to_f64(value: u64) -> f64 {
     value as f64
 }
 
@@ -224,7 +224,7 @@ const fn to_f64(value: u64) -> f64 {
     clippy::cast_sign_loss,
     reason = "a mean of times that were u64; `as` saturates"
 )]
-fn from_f64(value_ns: f64) -> Duration {
+pub(crate) fn from_f64(value_ns: f64) -> Duration {
     Duration::from_nanos(value_ns.round() as u64)
 }
 
