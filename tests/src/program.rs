@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::wait;
+use crate::wait::{self, PATIENCE};
 
 /// Where the program of that name is, looking where a shell would and in the system administrator's folders.
 pub fn find(name: &str) -> Option<PathBuf> {
@@ -166,16 +166,7 @@ impl Running {
     /// When the child is gone.
     #[doc(alias = "kill")]
     pub fn signal(&mut self, signal: i32) {
-        assert!(
-            self.child.try_wait().is_ok_and(|status| status.is_none()),
-            "{} has ended",
-            self.name
-        );
-        let pid = i32::try_from(self.child.id()).expect("pids are positive i32");
-        // SAFETY: kill takes two integers; the child was not reaped yet (line above), so the pid is its own.
-        #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
-        let result = unsafe { libc::kill(pid, signal) };
-        assert_eq!(result, 0, "signal {signal} to {}", self.name);
+        send(&mut self.child, signal, &self.name);
     }
 
     /// Whether the child has a handler for a signal. Until then the signal ends it or, where it was started to ignore it, as
@@ -204,6 +195,32 @@ impl Running {
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_none())
     }
+}
+
+/// Sends a child a signal.
+///
+/// # Panics
+/// When the child is gone.
+pub(crate) fn send(child: &mut Child, signal: i32, name: &str) {
+    assert!(matches!(child.try_wait(), Ok(None)), "{name} has ended");
+    let pid = i32::try_from(child.id()).expect("pids are positive i32");
+    // SAFETY: kill takes two integers; the child was not reaped yet (line above), so the pid is its own.
+    #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
+    let result = unsafe { libc::kill(pid, signal) };
+    assert_eq!(result, 0, "signal {signal} to {name}");
+}
+
+/// The commands that the help of the program lists, apart from `help`.
+pub fn commands() -> Vec<String> {
+    let help = output(Command::new(sockeye()).arg("--help"), PATIENCE).text();
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    listed
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Drop for Running {

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use crate::program::sockeye;
+use crate::program::{send, sockeye};
 use crate::wait::{self, PATIENCE};
 
 /// A program whose stdout is read byte by byte. It is killed, by its pid, when this is dropped.
@@ -211,16 +211,7 @@ impl Talking {
     /// # Panics
     /// When the child is gone.
     pub fn signal(&mut self, signal: i32) {
-        assert!(
-            matches!(self.child.try_wait(), Ok(None)),
-            "{} has ended",
-            self.name
-        );
-        let pid = i32::try_from(self.child.id()).expect("pids are positive i32");
-        // SAFETY: kill takes two integers; the child was not reaped yet (line above), so the pid is its own.
-        #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
-        let result = unsafe { libc::kill(pid, signal) };
-        assert_eq!(result, 0, "signal {signal} to {}", self.name);
+        send(&mut self.child, signal, &self.name);
     }
 }
 

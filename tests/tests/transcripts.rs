@@ -3,26 +3,12 @@
 //! `TRYCMD=overwrite cargo test --package sockeye-tests --test transcripts` writes down what it says now.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sockeye_tests::program;
 use sockeye_tests::wait::PATIENCE;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts")
-}
-
-/// The commands that the help lists.
-fn commands() -> Vec<String> {
-    let help = program::output(Command::new(program::sockeye()).arg("--help"), PATIENCE).text();
-    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    listed
-        .take_while(|line| !line.is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .map(str::to_owned)
-        .collect()
 }
 
 #[test]
@@ -39,7 +25,7 @@ fn the_program_says_what_is_written_down() {
 
 #[test]
 fn every_command_has_a_transcript_of_its_help_and_of_a_refusal() {
-    let commands = commands();
+    let commands = program::commands();
     assert!(commands.len() >= 10, "{commands:?}");
     for command in commands {
         let path = folder().join(format!("{command}.trycmd"));

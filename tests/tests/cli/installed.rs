@@ -11,22 +11,9 @@ fn sockeye(words: &[&str]) -> program::Output {
     program::output(Command::new(program::sockeye()).args(words), PATIENCE)
 }
 
-/// The commands that the help lists, apart from `help`.
-fn commands() -> Vec<String> {
-    let help = sockeye(&["--help"]).text();
-    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    listed
-        .take_while(|line| !line.is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .map(str::to_owned)
-        .collect()
-}
-
 #[test]
 fn shells_accept_their_completions() {
-    let commands = commands();
+    let commands = program::commands();
     assert!(commands.len() >= 10, "{commands:?}");
     for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
         let script = sockeye(&["completions", shell]);
@@ -82,7 +69,7 @@ fn check_pages(folder: &Path) {
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
         .collect();
     names.sort();
-    let mut expected: Vec<String> = commands()
+    let mut expected: Vec<String> = program::commands()
         .iter()
         .map(|name| format!("sockeye-{name}.1"))
         .collect();
@@ -128,7 +115,7 @@ fn each_command_has_a_page_that_renders() {
     assert!(output.status.success(), "{}", output.stderr);
     assert_eq!(
         output.text().lines().count(),
-        commands().len() + 1,
+        program::commands().len() + 1,
         "{}",
         output.text()
     );
