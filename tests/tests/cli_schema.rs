@@ -40,6 +40,8 @@ struct Book {
     /// By their names, `command.event`.
     events: Vec<(String, SchemaIndex)>,
     seen: BTreeSet<String>,
+    /// Places of objects, by definition, that were found to be closed.
+    closed: BTreeSet<(String, String)>,
 }
 
 impl Book {
@@ -80,6 +82,7 @@ impl Book {
             whole,
             events,
             seen: BTreeSet::new(),
+            closed: BTreeSet::new(),
         }
     }
 
@@ -105,6 +108,11 @@ impl Book {
         for at in objects(&event) {
             // A map of addresses to names, which has any key.
             if name == "trace.end" && at == "/names" {
+                continue;
+            }
+            // Of a list and of events alike the first ones are enough.
+            let place = at.replace(|letter: char| letter.is_ascii_digit(), "");
+            if !self.closed.insert((name.clone(), place)) {
                 continue;
             }
             let mut more = event.clone();
