@@ -246,7 +246,12 @@ fn add_links(namespace: &Namespace) {
 #[test]
 fn every_event_is_in_the_schema() {
     let name = "every_event_is_in_the_schema";
-    if !require(&[Need::Namespaces]) || !netns::enter(name, add_links) {
+    if !require(&[Need::Namespaces]) {
+        return;
+    }
+    // Built out here: the time of a build is not to count as that of the run inside.
+    program::sockeye();
+    if !netns::enter(name, add_links) {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
