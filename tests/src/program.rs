@@ -40,13 +40,26 @@ pub fn sockeye() -> &'static Path {
     })
 }
 
+/// The cargo that runs the tests, without what it has told them about their own package. Build scripts ask to run again when
+/// that changes (ring's does): handed on, it would have them and all that is built upon them made anew by each test binary,
+/// within the time of a test.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_") {
+            command.env_remove(&variable);
+        }
+    }
+    command
+}
+
 /// Builds one target of a package of the workspace and says where it is.
 ///
 /// # Panics
 /// When it does not build, with the compiler's words.
 pub fn build(package: &str, selection: &[&str], target: &str) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args([
             "build",
             "--quiet",

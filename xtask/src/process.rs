@@ -1,5 +1,6 @@
 //! A command as data: shown before it runs, run with the terminal's streams, judged by its status.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
@@ -56,6 +57,9 @@ impl Process {
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(workspace::root());
+        for variable in of_this_package() {
+            command.env_remove(variable);
+        }
         command
     }
 
@@ -70,6 +74,16 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// What cargo has told us about our own package. Build scripts ask to run again when it changes (ring's does): handed on, it
+/// would have them and all that is built upon them made anew by each cargo that another cargo starts.
+fn of_this_package() -> impl Iterator<Item = OsString> {
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    variables.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")
+    })
 }
 
 /// As one would type it.

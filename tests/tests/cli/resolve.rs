@@ -461,9 +461,8 @@ fn what_servers_send_is_not_obeyed_by_a_terminal() {
 
 #[test]
 fn the_program_has_no_runtime_of_tokio() {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let tree = |package: &str| {
-        let mut command = Command::new(&cargo);
+        let mut command = program::cargo();
         command
             .args([
                 "tree",
