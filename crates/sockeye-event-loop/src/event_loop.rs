@@ -87,8 +87,11 @@ impl EventLoop<Mio> {
         Ok(Self::with_backend(Mio::new()?, options))
     }
 
-    /// Calls `handler` on the loop for each of these signals, instead of what they do by default. One handler a
-    /// loop; signals that come in a burst may be merged by the kernel.
+    /// Calls `handler` on the loop for each of these signals, instead of what they do by default. Signals that come in a
+    /// burst may be merged by the kernel.
+    ///
+    /// One handler and one set of signals a loop: a second call replaces both. Signals that only the first call has named
+    /// are then ignored for the rest of the process, as what they did by default does not come back.
     ///
     /// # Errors
     /// `InvalidInput` for signals that cannot be caught (SIGKILL, SIGSTOP) or must not (SIGSEGV and its like).
