@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::model::{Carrier, Router, Weather, World};
 use super::trace::{carrier, flow, options, router, target};
+use crate::input::Cause;
 use crate::trace::{AnswerKind, Flow, Hop, TraceEnd, Watch, WatchEvent, WatchOptions};
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -231,7 +232,7 @@ fn a_pause_sends_nothing_and_goes_on_by_itself() {
 }
 
 #[test]
-fn a_reset_begins_anew_and_keeps_the_length() {
+fn a_reset_begins_anew_and_forgets_the_length() {
     let mut world = good(2);
     for router in &mut world.routers {
         router.delay_us = 300_000;
@@ -240,6 +241,10 @@ fn a_reset_begins_anew_and_keeps_the_length() {
     for_seconds(&mut watch, &mut world, 10);
     watch.reset();
     assert!(hops(&watch).is_empty());
+    assert_eq!(watch.end(), TraceEnd::MaxHops);
+    drive(&mut watch, &mut world, |watch, _| watch.rounds() == 1);
+    let sent: Vec<(u8, u32)> = watch.hops().map(|(number, hop)| (number, hop.sent)).collect();
+    assert_eq!(sent, [(1, 1)], "a round begins");
     let told = for_seconds(&mut watch, &mut world, 10);
     assert_eq!(watch.end(), TraceEnd::Reached { hop: 3 });
     assert!(
@@ -302,4 +307,58 @@ fn ports_that_do_not_suffice_are_refused() {
     );
     options.trace.flow = Flow::Classic;
     assert!(Watch::new(to, options).is_err());
+}
+
+#[test]
+fn a_network_that_comes_up_late_is_found_behind_a_silent_router() {
+    let mut world = good(3);
+    world.routers[0].silent = true;
+    let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
+    let mut message = Vec::new();
+    let cause = Cause::NetworkUnreachable;
+    let probe = watch.poll_transmit(world.clock(), &mut message).unwrap();
+    let told = watch.handle_send_error(world.clock(), probe.probe, cause);
+    assert_eq!(told, Some(WatchEvent::Failed { hop: 1, cause }));
+    assert_eq!(watch.end(), TraceEnd::Failed { hop: 1, cause });
+    for_seconds(&mut watch, &mut world, 20);
+    assert_eq!(watch.end(), TraceEnd::Reached { hop: 4 });
+}
+
+#[test]
+fn a_route_that_grows_beyond_a_silent_router_is_followed() {
+    let mut world = good(5);
+    let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
+    for_seconds(&mut watch, &mut world, 5);
+    assert_eq!(watch.end(), TraceEnd::Reached { hop: 6 });
+    world.routers.extend([Router::GOOD, Router::GOOD]);
+    world.routers[5].silent = true;
+    for_seconds(&mut watch, &mut world, 10);
+    assert_eq!(watch.end(), TraceEnd::Reached { hop: 8 });
+    assert_eq!(hops(&watch).len(), 8);
+}
+
+#[test]
+fn a_target_that_dies_is_not_reached_and_one_that_loses_much_is() {
+    let mut world = good(3);
+    let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
+    for_seconds(&mut watch, &mut world, 5);
+    for _ in 0..20 {
+        // Three rounds of silence, and one that is answered.
+        for alive in [false, false, false, true] {
+            world.alive = alive;
+            let round = watch.rounds() + 1;
+            drive(&mut watch, &mut world, |watch, _| {
+                assert_eq!(watch.end(), TraceEnd::Reached { hop: 4 });
+                watch.rounds() >= round
+            });
+        }
+    }
+    world.alive = false;
+    for_seconds(&mut watch, &mut world, 10);
+    assert_eq!(watch.end(), TraceEnd::MaxHops);
+    assert_eq!(hops(&watch).len(), 5, "and one silent hop for the others");
+    world.alive = true;
+    for_seconds(&mut watch, &mut world, 5);
+    assert_eq!(watch.end(), TraceEnd::Reached { hop: 4 });
+    assert_eq!(hops(&watch).len(), 4);
 }

@@ -21,6 +21,7 @@ use crate::extensions::Extensions;
 use crate::input::{Cause, Input};
 use crate::time::{Clock, ns};
 
+mod figures;
 mod options;
 
 pub use options::{WatchEvent, WatchOptions};
@@ -29,6 +30,8 @@ pub use options::{WatchEvent, WatchOptions};
 const WINDOW: usize = 4096;
 /// As many hops share the interval of a round before it is known how many there are.
 const ASSUMED_HOPS: u16 = 10;
+/// So many probes to the end of the route lost in a row, and it may be elsewhere.
+const MAX_UNHEARD: u8 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -89,6 +92,8 @@ pub struct Watch {
     pending: usize,
     /// The hop at which the way ends, as far as is known, and how.
     end: Option<(u8, Option<Cause>)>,
+    /// Probes to the end that were lost since something was heard from there.
+    unheard: u8,
     /// The last hop that has answered.
     farthest: Option<u8>,
     /// Rounds begun.
@@ -143,6 +148,7 @@ impl Watch {
             limit: WINDOW.min(usize::from(numbers / 2)),
             pending: 0,
             end: None,
+            unheard: 0,
             farthest: None,
             round: 0,
             round_ns: 0,
@@ -248,6 +254,7 @@ impl Watch {
             self.oldest += 1;
             self.pending -= 1;
             self.hop_mut(hop)?.is_lost(nth);
+            self.not_heard(hop);
             return Some(WatchEvent::Lost { hop });
         }
         if self.done || !(self.stopped || self.is_over()) {
@@ -296,83 +303,17 @@ impl Watch {
         self.paused
     }
 
-    /// Begins all figures anew. What is in flight counts for nothing; how long the route is stays known.
+    /// Begins anew: with all figures, with a round, and with how long the route is. What is in flight counts for nothing.
     pub fn reset(&mut self) {
         self.forget(|_| true);
         self.hops.fill(Hop::default());
-        self.round = 0;
-    }
-
-    /// Whether the end was told.
-    #[must_use]
-    pub const fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Where the route goes.
-    #[must_use]
-    pub const fn destination(&self) -> SocketAddr {
-        self.finder.destination()
-    }
-
-    /// What the probes are.
-    #[must_use]
-    pub const fn method(&self) -> TraceMethod {
-        self.options.trace.method
+        (self.end, self.unheard, self.farthest) = (None, 0, None);
+        (self.round, self.cursor) = (0, u16::MAX);
     }
 
     /// Sets the identifier; see [`TraceOptions::identifier`](super::TraceOptions::identifier).
     pub const fn set_identifier(&mut self, identifier: Option<u16>) {
         self.finder.set_identifier(identifier);
-    }
-
-    /// Rounds begun since the beginning or the last reset.
-    #[must_use]
-    pub const fn rounds(&self) -> u32 {
-        self.round
-    }
-
-    /// How the route ends, as far as is known: `MaxHops` while neither the target nor a refusal was seen.
-    #[must_use]
-    pub fn end(&self) -> TraceEnd {
-        match self.end {
-            Some((hop, None)) => TraceEnd::Reached { hop },
-            Some((hop, Some(cause))) => TraceEnd::Failed { hop, cause },
-            None => TraceEnd::MaxHops,
-        }
-    }
-
-    /// The hops with their hop limits: up to the end of the route; where that is not known up to the last that has answered
-    /// and one silent one behind it.
-    pub fn hops(&self) -> impl Iterator<Item = (u8, &Hop)> {
-        let first = self.options.trace.first_hop;
-        let last = match (self.end, self.farthest) {
-            (Some((hop, _)), farthest) => hop.max(farthest.unwrap_or(hop)),
-            (None, Some(farthest)) => farthest.saturating_add(1),
-            (None, None) => first,
-        };
-        (first..=last)
-            .zip(&self.hops)
-            .filter(|(_, hop)| hop.sent > 0 || hop.late > 0)
-    }
-
-    /// Inputs that belonged to no probe: other programs' answers, forgeries, wreckage, answers that came far too late.
-    #[must_use]
-    pub const fn strangers(&self) -> u64 {
-        self.strangers
-    }
-
-    /// Answers to probes that had been answered before.
-    #[must_use]
-    pub const fn duplicates(&self) -> u64 {
-        self.duplicates
-    }
-
-    /// Whether probes go out one at a time because a router quotes too little to tell them apart. A silent hop then holds up
-    /// its round; another method or [`Flow::Classic`] does not need that.
-    #[must_use]
-    pub const fn is_serial(&self) -> bool {
-        self.serial
     }
 
     /// The newest probe in flight to an address, for whoever only knows where it went.
@@ -502,6 +443,7 @@ impl Watch {
 
     /// What an answer says about the length of the route, which may change at any time.
     fn learn(&mut self, hop: u8, kind: AnswerKind) {
+        let known = self.end;
         match (kind, self.end) {
             // It goes on here, whatever was known: the route has become longer, or what refused does not any more.
             (AnswerKind::Router, Some((end, _))) if end == hop => self.end = None,
@@ -521,6 +463,20 @@ impl Watch {
             (AnswerKind::Failed(_), Some((_, None))) => {}
             (AnswerKind::Failed(_), Some((end, Some(_)))) if hop > end => {}
             (AnswerKind::Failed(cause), _) => self.end = Some((hop, Some(cause))),
+        }
+        if self.end != known || known.is_some_and(|(end, _)| hop >= end) {
+            self.unheard = 0;
+        }
+    }
+
+    /// A probe was lost. Silence at the end alone says nothing of how long the route is now: a silent router may be there, and
+    /// the target behind it.
+    fn not_heard(&mut self, hop: u8) {
+        if self.end.is_some_and(|(end, _)| end == hop) {
+            self.unheard += 1;
+            if self.unheard >= MAX_UNHEARD {
+                (self.end, self.unheard) = (None, 0);
+            }
         }
     }
 
