@@ -181,6 +181,9 @@ fn a_target_that_is_silent_ends_a_round_behind_the_silent_hops() {
     let told = to_the_end(&mut watch, &mut world);
     assert_eq!(told.last(), Some(&WatchEvent::Done(TraceEnd::MaxHops)));
     assert!(world.sent <= 10 * (3 + 4), "{} probes", world.sent);
+    // The first round finds out, and so waits for its last. Nine more take an interval each, the last its timeout as well.
+    let took = Duration::from_nanos(world.now_ns);
+    assert!(took < 16 * INTERVAL, "{took:?}");
     assert_eq!(
         hops(&watch).len(),
         4,

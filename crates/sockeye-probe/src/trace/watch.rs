@@ -4,7 +4,8 @@
 //! the other engines it does no I/O and reads no clock.
 //!
 //! A probe is lost when its timeout has passed, not before: what is in flight counts neither way, so the last rounds show
-//! no loss that is none. As rounds overlap, a long timeout costs nothing but memory, and a silent hop holds up no round.
+//! no loss that is none. As rounds overlap, a long timeout costs nothing but memory, and a silent hop holds up no round but the
+//! first, which finds out how far the hops go.
 //!
 //! Loss at a router is not loss on the way: many answer only so many probes a second (Linux by default one each second to a
 //! host, RFC 1812 section 4.3.2.8) and forward everything. Only loss that the hops behind it share, the target above all, is
@@ -56,7 +57,7 @@ struct Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Probe(u8),
-    /// Whether it goes on depends on what is in flight.
+    /// In the first round: whether it goes on depends on what is in flight.
     Wait,
     Over,
 }
@@ -346,10 +347,11 @@ impl Watch {
         if self.end.is_some() || hop <= known.saturating_add(self.options.max_silent.max(1)) {
             return Next::Probe(hop);
         }
-        // Only those that may wait are looked at.
+        // Only the first round waits: in the others what is in flight says soon enough that it goes on. Only those that may wait
+        // are looked at.
         let settled = usize::try_from(self.oldest - self.base).unwrap_or(usize::MAX);
         let beyond = |probe: &Probe| probe.state == State::Waiting && probe.hop > known;
-        if self.pending > 0 && self.window.iter().skip(settled).any(beyond) {
+        if self.round <= 1 && self.pending > 0 && self.window.iter().skip(settled).any(beyond) {
             Next::Wait
         } else {
             Next::Over
@@ -383,7 +385,9 @@ impl Watch {
         let first = self.options.trace.first_hop;
         let count = match (self.end, self.farthest) {
             (Some((last, _)), _) => u16::from(last.saturating_sub(first)) + 1,
-            (None, Some(last)) => u16::from(last.saturating_sub(first)) + u16::from(self.options.max_silent),
+            (None, Some(last)) => {
+                u16::from(last.saturating_sub(first)) + 1 + u16::from(self.options.max_silent)
+            }
             (None, None) => ASSUMED_HOPS,
         };
         ns(self.options.interval) / u64::from(count.max(1))
