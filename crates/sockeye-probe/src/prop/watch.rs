@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::model::{Carrier, Router, Weather, World};
 use super::trace::{carrier, flow, options, router, target};
-use crate::input::Cause;
+use crate::input::{Cause, Input, Message};
 use crate::trace::{AnswerKind, Flow, Hop, TraceEnd, Watch, WatchEvent, WatchOptions};
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -216,6 +216,71 @@ fn eight_quoted_bytes_are_enough_one_probe_at_a_time() {
         assert_eq!(path.address, World::router(false, usize::from(number)).ip());
         assert_eq!(hop.lost, 0);
     }
+}
+
+#[test]
+fn answers_that_come_twice_hold_up_nothing() {
+    let routers = vec![
+        Router {
+            quote: 8,
+            delay_us: 200_000,
+            ..Router::GOOD
+        };
+        3
+    ];
+    let weather = Weather {
+        duplication: 255,
+        ..Weather::default()
+    };
+    let mut world = World::new(Carrier::Udp, routers, weather);
+    let mut watch = watch(Carrier::Udp, false, Flow::Paris, Some(6));
+    let told = to_the_end(&mut watch, &mut world);
+    assert!(watch.is_serial());
+    assert_eq!(told.last(), Some(&WatchEvent::Done(TraceEnd::Reached { hop: 4 })));
+    // A round is four round trips of 1.6 seconds at most; once, in the beginning, nothing leaves for a timeout.
+    let took = Duration::from_nanos(world.now_ns);
+    assert!(
+        took < 6 * 4 * Duration::from_millis(1600) + Duration::from_millis(1500),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn a_reset_takes_nothing_from_before() {
+    let mut world = good(2);
+    let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
+    let mut message = Vec::new();
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        world.sleep(watch.poll_timeout());
+        while let Some(probe) = watch.poll_transmit(world.clock(), &mut message) {
+            world.send(probe.destination, probe.hop_limit, &message);
+        }
+        answers.extend(std::iter::from_fn(|| world.receive()));
+    }
+    assert!(answers.len() >= 2);
+    let first = answers.remove(0);
+    let taken = |watch: &mut Watch, world: &World| watch.handle_input(world.clock(), first.input());
+    assert!(matches!(
+        taken(&mut watch, &world),
+        Some(WatchEvent::Answer { .. })
+    ));
+    assert_eq!(taken(&mut watch, &world), None);
+    let foreign = Input::new(Message::Icmp {
+        from: target(false),
+        message: &[0; 8],
+    });
+    assert_eq!(watch.handle_input(world.clock(), foreign), None);
+    assert_eq!((watch.duplicates(), watch.strangers()), (1, 1));
+    // The others are lost, and their answers late.
+    world.now_ns += 1_500_000_000;
+    while watch.poll_event(world.clock()).is_some() {}
+    watch.reset();
+    assert_eq!((watch.duplicates(), watch.strangers()), (0, 0));
+    for late in answers.iter().chain([&first]) {
+        assert_eq!(watch.handle_input(world.clock(), late.input()), None);
+    }
+    assert_eq!((watch.duplicates(), hops(&watch).len()), (0, 0));
 }
 
 #[test]

@@ -221,6 +221,8 @@ impl Watch {
         let place = match which {
             Match::Probe(number) => self.place(number),
             Match::Unsure if self.pending == 1 => self.newest_waiting(),
+            // Late or twice: nothing is in flight that it may belong to.
+            Match::Unsure if self.serial => return None,
             Match::Unsure => {
                 self.one_at_a_time(now_ns);
                 return None;
@@ -307,6 +309,11 @@ impl Watch {
     /// Begins anew: with all figures, with a round, and with how long the route is. What is in flight counts for nothing.
     pub fn reset(&mut self) {
         self.forget(|_| true);
+        // What comes for the others is no figure of now either.
+        for probe in &mut self.window {
+            probe.state = State::Forgotten;
+        }
+        (self.strangers, self.duplicates) = (0, 0);
         self.hops.fill(Hop::default());
         (self.end, self.unheard, self.farthest) = (None, 0, None);
         (self.round, self.cursor) = (0, u16::MAX);
