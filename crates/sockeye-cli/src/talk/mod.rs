@@ -33,6 +33,7 @@ use anyhow::{Context as _, anyhow};
 
 use hex::Dump;
 use options::Talking;
+use stdout::Backlog;
 
 /// Bytes for stdout that may wait before the peer is not read from any more.
 const MAX_WAITING: usize = 64 * 1024;
@@ -69,7 +70,7 @@ pub(crate) struct Talk {
     partial: Vec<u8>,
     pieces: VecDeque<Vec<u8>>,
     pub(crate) input_ended: bool,
-    output: Vec<u8>,
+    output: Backlog,
     tee: Option<File>,
     dump: Option<Dump>,
     pub(crate) end: Option<End>,
@@ -94,7 +95,7 @@ impl Talk {
             partial: Vec::new(),
             pieces: VecDeque::new(),
             input_ended: false,
-            output: Vec::new(),
+            output: Backlog::default(),
             tee: options.tee.as_ref().map(create).transpose()?,
             dump: options.hex.then(Dump::default),
             end: None,
@@ -118,9 +119,10 @@ impl Talk {
         self.end.get_or_insert(end);
     }
 
-    /// Whether stdin is to be read: what was read before is gone.
+    /// Whether stdin is to be read: what was read before is gone, and its dump has room.
     pub(crate) fn wants_input(&self) -> bool {
-        self.pieces.is_empty() && !self.input_ended && self.end.is_none()
+        let has_room = self.dump.is_none() || !self.is_full();
+        self.pieces.is_empty() && has_room && !self.input_ended && self.end.is_none()
     }
 
     /// What a read of stdin returned.
@@ -195,7 +197,7 @@ impl Talk {
         };
         self.active_at = Instant::now();
         if let Some(dump) = &mut self.dump {
-            dump.sent(&piece, &mut self.output);
+            dump.sent(&piece, self.output.end());
         }
     }
 
@@ -209,8 +211,8 @@ impl Talk {
         self.active_at = Instant::now();
         self.tee(bytes);
         match &mut self.dump {
-            Some(dump) => dump.received(bytes, &mut self.output),
-            None => self.output.extend_from_slice(bytes),
+            Some(dump) => dump.received(bytes, self.output.end()),
+            None => self.output.end().extend_from_slice(bytes),
         }
     }
 
@@ -230,15 +232,13 @@ impl Talk {
     }
 
     pub(crate) fn has_output(&self) -> bool {
-        !self.output.is_empty()
+        self.output.len() > 0
     }
 
     /// Writes what waits to stdout, as far as it takes it.
     pub(crate) fn flush(&mut self, stdout: &mut stdout::Stdout) {
-        match stdout.write(&self.output) {
-            Ok(len) => {
-                self.output.drain(..len);
-            }
+        match stdout.write(self.output.rest()) {
+            Ok(len) => self.output.wrote(len),
             Err(error) => {
                 self.output.clear();
                 // Whoever read it has had enough, or it cannot be written: there is no purpose any more.
@@ -255,7 +255,7 @@ impl Talk {
         if self.is_full() {
             self.lost += 1;
         } else {
-            self.output.extend_from_slice(line);
+            self.output.end().extend_from_slice(line);
         }
     }
 

@@ -1,0 +1,110 @@
+//! What waits while nobody reads stdout: it is held up, nothing of it is lost, and it has its end.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sockeye_tests::talking::{is_asleep, sockeye_with};
+use sockeye_tests::wait::{self, PATIENCE};
+
+const MIB: usize = 1 << 20;
+
+/// A program that is killed, by its pid, when this is dropped. Nobody reads its stdout.
+struct Unread(Child);
+
+impl Unread {
+    fn start(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self(command.stderr(Stdio::null()).spawn().expect("it starts"))
+    }
+
+    /// All of its stdout, and its status.
+    fn finish(&mut self) -> (Option<i32>, Vec<u8>) {
+        let mut stdout = self.0.stdout.take().expect("piped");
+        let (sender, all) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut came = Vec::new();
+            let _ = stdout.read_to_end(&mut came);
+            let _ = sender.send(came);
+        });
+        let status = wait::value("its end", PATIENCE, || self.0.try_wait().expect("ours"));
+        (status.code(), all.recv_timeout(PATIENCE).expect("its stdout"))
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Writes no more than there is room for.
+fn nonblocking(stdin: &ChildStdin) {
+    // SAFETY: the command takes a number and touches the flags of the descriptor alone, which is open.
+    #[expect(unsafe_code, reason = "std has no such mode for pipes")]
+    let result = unsafe { libc::fcntl(stdin.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    assert_eq!(result, 0);
+}
+
+/// Bytes in the pipe to a program.
+fn waiting(stdin: &ChildStdin) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the request writes one int, and `count` is one.
+    #[expect(unsafe_code, reason = "std has no call for it")]
+    let result = unsafe { libc::ioctl(stdin.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    assert_eq!(result, 0);
+    usize::try_from(count).expect("a count")
+}
+
+/// Reads all that comes, and counts it.
+fn sink(mut peer: TcpStream) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        let mut room = vec![0; 64 * 1024];
+        while let Ok(len @ 1..) = peer.read(&mut room) {
+            counted.fetch_add(len, Ordering::Relaxed);
+        }
+    });
+    count
+}
+
+#[test]
+fn a_dump_that_nobody_reads_holds_up_stdin() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("tcp://{}", listener.local_addr().expect("its address"));
+    let mut here = Unread::start(&mut sockeye_with(&["connect", "-x", &address]));
+    let (peer, _) = listener.accept().expect("it connects");
+    let came = sink(peer);
+    let mut stdin = here.0.stdin.take().expect("piped");
+    nonblocking(&stdin);
+    let pid = here.0.id();
+    let piece = [b'x'; 4096];
+    let mut sent = 0;
+    // The peer has all that was read of stdin, there is more to be read, and it is not.
+    wait::until("stdin to be held up", PATIENCE, || match stdin.write(&piece) {
+        Ok(len) => {
+            sent += len;
+            assert!(sent < 4 * MIB, "all of it is read, and its dump waits");
+            false
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            is_asleep(pid) && came.load(Ordering::Relaxed) + waiting(&stdin) == sent
+        }
+    });
+    drop(stdin);
+    let (status, dump) = here.finish();
+    assert_eq!(status, Some(0));
+    let text = String::from_utf8(dump).expect("a dump is ASCII");
+    // Every byte is there: as many rows as there are 16 bytes, no piece ends within one.
+    assert_eq!(text.lines().count(), sent / 16);
+    assert!(
+        text.lines()
+            .all(|row| row.starts_with("> ") && row.ends_with("|xxxxxxxxxxxxxxxx|"))
+    );
+}
