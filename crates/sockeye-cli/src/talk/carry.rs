@@ -77,7 +77,9 @@ pub(crate) fn carry(
         if let Some(end) = over(talk) {
             return Ok(Some(end));
         }
-        let has_peer = wire.has_peer(events);
+        // Once it has ended stdout alone is waited for: nothing is due any more.
+        let is_on = talk.borrow().end.is_none();
+        let has_peer = is_on && wire.has_peer(events);
         let due = limits.due(&talk.borrow()).filter(|_| has_peer);
         let left = due.map(|due| due.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {

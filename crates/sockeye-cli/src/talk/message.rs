@@ -369,13 +369,17 @@ impl Wire for Messages {
     }
 
     fn entry(&self) -> Option<(BorrowedFd<'_>, bool, bool)> {
+        let talk = self.talk.borrow();
+        if talk.end.is_some() {
+            return None;
+        }
         let fd = match &self.socket {
             Socket::Udp(socket) => socket.as_fd(),
             Socket::Unix(socket) => socket.as_fd(),
             Socket::Seqpacket(socket) | Socket::Listener(_, Some(socket)) => socket.as_fd(),
             Socket::Listener(listener, None) => listener.as_fd(),
         };
-        let reads = !self.peer_ended && !self.talk.borrow().is_full();
+        let reads = !self.peer_ended && !talk.is_full();
         Some((fd, reads, self.wants_room))
     }
 

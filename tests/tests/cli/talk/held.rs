@@ -3,12 +3,17 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use sockeye_tests::pattern;
 use sockeye_tests::talking::{is_asleep, sockeye_with};
 use sockeye_tests::wait::{self, PATIENCE};
+
+use crate::streams::unread;
 
 const MIB: usize = 1 << 20;
 
@@ -107,4 +112,54 @@ fn a_dump_that_nobody_reads_holds_up_stdin() {
         text.lines()
             .all(|row| row.starts_with("> ") && row.ends_with("|xxxxxxxxxxxxxxxx|"))
     );
+}
+
+/// `connect --datagram WORDS` and a peer that has heard of it, and has sent until the program took no more and slept.
+fn overwhelmed(words: &[&str]) -> (Unread, UnixDatagram, Vec<u8>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("peer");
+    let peer = UnixDatagram::bind(&path).expect("a socket");
+    peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let address = format!("unix:{}", path.display());
+    let mut here = Unread::start(sockeye_with(&["connect", &address, "--datagram"]).args(words));
+    let stdin = here.0.stdin.as_mut().expect("piped");
+    stdin.write_all(b"hi").expect("it reads");
+    let mut hi = [0; 2];
+    let (_, from) = peer.recv_from(&mut hi).expect("what was sent");
+    peer.connect_addr(&from).expect("it has a name");
+    peer.set_nonblocking(true).expect("a mode");
+    let sent = pattern(4 * MIB);
+    let mut pieces = sent.chunks(8192);
+    let mut piece = pieces.next().expect("a piece");
+    let mut len = 0;
+    wait::until("the sender to wait", PATIENCE, || match peer.send(piece) {
+        Ok(count) => {
+            len += count;
+            piece = pieces.next().expect("the sender waits before");
+            false
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            // There is more for it, and it sleeps: the pipe is full, and what waits for the pipe as well.
+            unread(&here.0) >= 48 * 1024 && is_asleep(here.0.id())
+        }
+    });
+    (here, peer, sent[..len].to_vec())
+}
+
+#[test]
+fn time_that_is_over_while_nobody_reads_costs_nothing_that_was_received() {
+    let (mut here, _peer, sent) = overwhelmed(&["--linger", "0.1"]);
+    drop(here.0.stdin.take());
+    let begun = Instant::now();
+    // That it is over cannot be seen from outside. Where it is not yet, the rest of the test holds as well.
+    wait::until("the linger to be over", PATIENCE, || {
+        begun.elapsed() > Duration::from_millis(300)
+    });
+    wait::until("it to sleep", PATIENCE, || is_asleep(here.0.id()));
+    let (status, came) = here.finish();
+    assert_eq!(status, Some(0));
+    // A pipe and as much as waits for it.
+    assert!(came.len() >= 112 * 1024, "{} bytes came", came.len());
+    assert!(came == sent[..came.len()], "other bytes");
 }
