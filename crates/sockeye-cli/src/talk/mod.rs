@@ -74,7 +74,7 @@ pub(crate) struct Talk {
     tee: Option<File>,
     dump: Option<Dump>,
     pub(crate) end: Option<End>,
-    /// When bytes went either way the last time, or the peer came.
+    /// When bytes went either way or to stdout the last time, or the peer came.
     pub(crate) active_at: Instant,
     /// When everything of stdin had gone to the peer.
     pub(crate) done_at: Option<Instant>,
@@ -238,7 +238,12 @@ impl Talk {
     /// Writes what waits to stdout, as far as it takes it.
     pub(crate) fn flush(&mut self, stdout: &mut stdout::Stdout) {
         match stdout.write(self.output.rest()) {
-            Ok(len) => self.output.wrote(len),
+            Ok(len) => {
+                self.output.wrote(len);
+                if len > 0 {
+                    self.active_at = Instant::now();
+                }
+            }
             Err(error) => {
                 self.output.clear();
                 // Whoever read it has had enough, or it cannot be written: there is no purpose any more.
@@ -277,7 +282,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The first moment at which one of them is over.
+    /// The first moment at which one of them is over. While stdout does not take what waits, the peer may not be read from:
+    /// that it is silent says nothing then.
     pub(crate) fn due(&self, talk: &Talk) -> Option<Instant> {
         let idle = self.idle.map(|idle| talk.active_at + idle);
         let linger = self.linger.zip(talk.done_at).map(|(linger, at)| at + linger);
@@ -285,6 +291,7 @@ impl Limits {
             .silence
             .zip(talk.done_at)
             .map(|(silence, at)| at.max(talk.active_at) + silence);
+        let [idle, silence] = [idle, silence].map(|at| at.filter(|_| !talk.has_output()));
         [idle, linger, silence].into_iter().flatten().min()
     }
 }

@@ -147,19 +147,61 @@ fn overwhelmed(words: &[&str]) -> (Unread, UnixDatagram, Vec<u8>) {
     (here, peer, sent[..len].to_vec())
 }
 
+/// So that a limit of time is over, which cannot be seen from outside. Where it is not yet, what is tested holds as well.
+fn let_pass(time: Duration) {
+    let begun = Instant::now();
+    wait::until("time to pass", PATIENCE, || begun.elapsed() > time);
+}
+
 #[test]
 fn time_that_is_over_while_nobody_reads_costs_nothing_that_was_received() {
     let (mut here, _peer, sent) = overwhelmed(&["--linger", "0.1"]);
     drop(here.0.stdin.take());
-    let begun = Instant::now();
-    // That it is over cannot be seen from outside. Where it is not yet, the rest of the test holds as well.
-    wait::until("the linger to be over", PATIENCE, || {
-        begun.elapsed() > Duration::from_millis(300)
-    });
+    let_pass(Duration::from_millis(300));
     wait::until("it to sleep", PATIENCE, || is_asleep(here.0.id()));
     let (status, came) = here.finish();
     assert_eq!(status, Some(0));
     // A pipe and as much as waits for it.
     assert!(came.len() >= 112 * 1024, "{} bytes came", came.len());
     assert!(came == sent[..came.len()], "other bytes");
+}
+
+#[test]
+fn nobody_is_silent_while_stdout_is_not_read() {
+    // Datagrams end after a second of silence behind the end of stdin.
+    let (mut here, _peer, sent) = overwhelmed(&[]);
+    drop(here.0.stdin.take());
+    let_pass(Duration::from_millis(1500));
+    let (status, came) = here.finish();
+    assert_eq!(status, Some(0));
+    assert!(came == sent, "{} of {} bytes", came.len(), sent.len());
+}
+
+#[test]
+fn nobody_is_idle_while_stdout_is_not_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("tcp://{}", listener.local_addr().expect("its address"));
+    let mut here = Unread::start(&mut sockeye_with(&["connect", &address, "-w", "1"]));
+    let (mut peer, _) = listener.accept().expect("it connects");
+    peer.set_nonblocking(true).expect("a mode");
+    let piece = pattern(64 * 1024);
+    let mut sent = 0;
+    wait::until("the sender to wait", PATIENCE, || match peer.write(&piece) {
+        Ok(count) => {
+            sent += count;
+            false
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            unread(&here.0) >= 48 * 1024 && is_asleep(here.0.id())
+        }
+    });
+    // The kernel has the rest of it, and its end.
+    drop(peer);
+    drop(here.0.stdin.take());
+    // The second, and another one in which a connection that is ended may still send.
+    let_pass(Duration::from_millis(2500));
+    let (status, came) = here.finish();
+    assert_eq!(status, Some(0));
+    assert_eq!(came.len(), sent);
 }
