@@ -232,7 +232,7 @@ impl Messages {
     /// The peer of a connection has ended its side.
     fn ended(&mut self) {
         self.peer_ended = true;
-        if self.ends_with_peer || self.is_shut || !self.half_close {
+        if self.ends_with_peer || self.is_shut {
             self.over(End::Closed);
         }
     }

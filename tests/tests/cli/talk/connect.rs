@@ -1,12 +1,15 @@
 //! `sockeye connect` with all that a peer can do.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, UdpSocket};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, UdpSocket};
 use std::process::Command;
 
+use sockeye::endpoint::UnixName;
+use sockeye::unix::UnixSeqpacketListener;
+use sockeye_tests::pattern;
 use sockeye_tests::program;
 use sockeye_tests::talking::{Talking, free_port, sockeye_with};
-use sockeye_tests::wait::PATIENCE;
+use sockeye_tests::wait::{self, PATIENCE};
 
 fn zero(words: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(program::sockeye());
@@ -138,6 +141,57 @@ fn without_the_half_close_the_peer_hears_no_end_until_linger_is_over() {
     let (_peer, _) = listener.accept().expect("it connects");
     here.end_input();
     assert_eq!(here.finish().0.code(), Some(0), "the peer never ends");
+}
+
+#[test]
+fn without_the_half_close_too_a_peer_that_ends_first_still_has_the_rest_of_stdin() {
+    let rest = pattern(1_000_000);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("tcp://{}", listener.local_addr().expect("its address"));
+    let mut here = Talking::start(&mut sockeye_with(&["connect", &address, "--no-half-close"]));
+    let (mut peer, _) = listener.accept().expect("it connects");
+    peer.write_all(b"bye").expect("it reads");
+    peer.shutdown(Shutdown::Write).expect("an end");
+    assert_eq!(here.has(3), b"bye");
+    here.write(&rest);
+    here.end_input();
+    let mut came = Vec::new();
+    peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    peer.read_to_end(&mut came).expect("the rest");
+    assert!(came == rest, "{} bytes came", came.len());
+    assert_eq!(here.finish().0.code(), Some(0));
+
+    let name: UnixName = format!("@sockeye-ends-first-{}", std::process::id())
+        .parse()
+        .expect("a name");
+    let listener = UnixSeqpacketListener::options().bind_seqpacket(&name);
+    let listener = listener.expect("a listener");
+    let address = format!("unix:{name}");
+    let words = ["connect", &address, "--seqpacket", "--no-half-close"];
+    let mut here = Talking::start(&mut sockeye_with(&words));
+    let peer = wait::value("a connection", PATIENCE, || listener.accept().ok());
+    let (peer, _) = peer;
+    peer.send(b"bye").expect("it reads");
+    peer.shutdown(Shutdown::Write).expect("an end");
+    assert_eq!(here.has(3), b"bye");
+    here.write(&rest);
+    here.end_input();
+    let (mut came, mut room) = (Vec::new(), vec![0; 64 * 1024]);
+    wait::until("the rest and its end", PATIENCE, || {
+        match peer.recv_message(&mut room) {
+            Ok(Some(len)) => {
+                came.extend_from_slice(&room[..len]);
+                false
+            }
+            Ok(None) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                false
+            }
+        }
+    });
+    assert!(came == rest, "{} bytes came", came.len());
+    assert_eq!(here.finish().0.code(), Some(0));
 }
 
 #[test]
