@@ -2,12 +2,15 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use sockeye::endpoint::UnixName;
 use sockeye::unix::UnixSeqpacketListener;
 use sockeye_tests::pattern;
 use sockeye_tests::program;
+use sockeye_tests::skip::{Need, require};
 use sockeye_tests::talking::{Talking, free_port, sockeye_with};
 use sockeye_tests::wait::{self, PATIENCE};
 
@@ -81,6 +84,62 @@ fn zero_over_udp_is_open_closed_or_either() {
     let open = zero(&[&format!("udp://{at}"), "-w", "20"]);
     answer.join().expect("no panic");
     assert_eq!(open, (Some(0), format!("udp://{at} open\n")));
+}
+
+#[test]
+fn zero_tells_faults_of_this_side_from_what_a_port_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("its address");
+    let fails = |words: &[&str], exit: i32, said: &str| {
+        let mut command = Command::new(program::sockeye());
+        let output = program::output(command.args(["connect", "-z"]).args(words), PATIENCE);
+        assert_eq!(output.status.code(), Some(exit), "{words:?}: {}", output.text());
+        assert!(output.stderr.contains(said), "{words:?}: {}", output.stderr);
+        output.text()
+    };
+    for scheme in ["tcp", "udp"] {
+        let address = format!("{scheme}://{at}");
+        // An address for documentation, which no host has (RFC 5737).
+        let no_source = [&address, "--source", "203.0.113.9"];
+        assert_eq!(fails(&no_source, 5, "Cannot assign requested address"), "");
+        let no_interface = [&address, "--interface", "nosuch0"];
+        assert_eq!(fails(&no_interface, 5, "No such device"), "");
+    }
+    // Who asked for events gets one of the error, and none of a port.
+    let address = format!("tcp://{at}");
+    let words = [&address, "--ports", "1-200", "--interface", "nosuch0", "--json"];
+    let text = fails(&words, 5, "No such device");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("\"event\":\"error\""), "{text}");
+}
+
+#[test]
+fn zero_says_that_a_unix_socket_is_forbidden() {
+    let setpriv = Need::Program {
+        name: "setpriv",
+        package: "util-linux",
+    };
+    if !require(&[setpriv]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let _listener = UnixListener::bind(&path).expect("a socket");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).expect("ours");
+    // Root is one of those who have to be permitted, once it has no capabilities.
+    let mut command = if Need::NetRaw.is_met() {
+        let mut command = Command::new("setpriv");
+        command.args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
+        command.arg(program::sockeye());
+        command
+    } else {
+        Command::new(program::sockeye())
+    };
+    let address = format!("unix:{}", path.display());
+    let output = program::output(command.args(["connect", "-z", &address]), PATIENCE);
+    assert_eq!(output.status.code(), Some(4), "{}", output.text());
+    assert!(output.stderr.contains("Permission denied"), "{}", output.stderr);
+    assert_eq!(output.text(), "");
 }
 
 #[test]

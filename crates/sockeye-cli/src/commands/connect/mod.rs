@@ -33,8 +33,6 @@ const CONNECT_TIMEOUT: f64 = 10.0;
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long a conversation that is over by time may take to send what waits.
 const CLOSE: Duration = Duration::from_secs(1);
-/// What `-z` asks at most.
-const MAX_PORTS: usize = 65_535;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -195,10 +193,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         Address::Ip { endpoint, .. } => {
             let addresses = arguments.addresses(endpoint)?;
             if arguments.zero {
-                let ports = arguments
-                    .ports
-                    .as_ref()
-                    .map(|ports| ports.iter().take(MAX_PORTS).collect());
+                let ports = arguments.ports.as_ref().map(|ports| ports.iter().collect());
                 let ports = ports.unwrap_or_else(|| vec![endpoint.port()]);
                 return probe::run(arguments, &addresses, &ports, output);
             }
