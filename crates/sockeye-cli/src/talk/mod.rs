@@ -264,8 +264,11 @@ impl Talk {
         }
     }
 
-    /// How many lines were dropped since it was asked the last time.
+    /// How many lines were dropped since it was said the last time; 0 while there is no room for saying it either.
     pub(crate) fn take_lost(&mut self) -> u64 {
+        if self.is_full() {
+            return 0;
+        }
         std::mem::take(&mut self.lost)
     }
 }

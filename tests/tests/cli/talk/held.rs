@@ -1,12 +1,13 @@
 //! What waits while nobody reads stdout: it is held up, nothing of it is lost, and it has its end.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use sockeye_tests::pattern;
@@ -22,14 +23,18 @@ struct Unread(Child);
 
 impl Unread {
     fn start(command: &mut Command) -> Self {
+        Self::with_stderr(command, Stdio::null())
+    }
+
+    fn with_stderr(command: &mut Command, stderr: Stdio) -> Self {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Self(command.stderr(Stdio::null()).spawn().expect("it starts"))
+        Self(command.stderr(stderr).spawn().expect("it starts"))
     }
 
     /// All of its stdout, and its status.
     fn finish(&mut self) -> (Option<i32>, Vec<u8>) {
         let mut stdout = self.0.stdout.take().expect("piped");
-        let (sender, all) = std::sync::mpsc::channel();
+        let (sender, all) = channel();
         std::thread::spawn(move || {
             let mut came = Vec::new();
             let _ = stdout.read_to_end(&mut came);
@@ -204,4 +209,59 @@ fn nobody_is_idle_while_stdout_is_not_read() {
     let (status, came) = here.finish();
     assert_eq!(status, Some(0));
     assert_eq!(came.len(), sent);
+}
+
+#[test]
+fn sessions_that_stdout_had_no_room_for_are_counted_once_it_has() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notes");
+    let notes = std::fs::File::create(&path).expect("a file");
+    let words = ["listen", "tcp://127.0.0.1:0", "-k", "--exec", "exit 0", "--json"];
+    let mut here = Unread::with_stderr(&mut sockeye_with(&words), notes.into());
+    let mut lines = BufReader::new(here.0.stdout.take().expect("piped")).lines();
+    let first = lines.next().expect("a line").expect("a text");
+    let address = first.rsplit_once("tcp://").expect("where it listens").1;
+    let address = address.trim_end_matches("\"}").to_owned();
+    let serve = || {
+        let mut peer = TcpStream::connect(&address).expect("it listens");
+        peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        assert_eq!(peer.read(&mut [0]).expect("the end of the command"), 0);
+    };
+    // Of more than 170 bytes each: a pipe of 64 KiB and as much that waits for it have no room for so many.
+    let mut served = 1000;
+    (0..served).for_each(|_| serve());
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("the notes"),
+        "",
+        "nobody reads: there is no room for the count either"
+    );
+    let (sender, events) = channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+    let (mut told, mut lost) = (0, 0);
+    let mut count = |line: String| {
+        let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        match event["event"].as_str() {
+            Some("session") => told += 1,
+            Some("lost") => lost += event["events"].as_u64().expect("a count"),
+            other => panic!("{other:?}"),
+        }
+        (told, lost)
+    };
+    // The first one for which there is room again brings the count with it.
+    wait::until("the count", PATIENCE, || {
+        serve();
+        served += 1;
+        events.try_iter().any(|line| count(line).1 > 0)
+    });
+    loop {
+        let line = events
+            .recv_timeout(PATIENCE)
+            .expect("every session is told or lost");
+        let (told, lost) = count(line);
+        if told + lost == served {
+            break;
+        }
+    }
+    let notes = std::fs::read_to_string(&path).expect("the notes");
+    assert!(notes.contains("lines were lost"), "{notes}");
 }
