@@ -265,3 +265,44 @@ fn sessions_that_stdout_had_no_room_for_are_counted_once_it_has() {
     let notes = std::fs::read_to_string(&path).expect("the notes");
     assert!(notes.contains("lines were lost"), "{notes}");
 }
+
+#[test]
+fn a_receiver_of_unix_datagrams_that_is_full_is_waited_for_asleep() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("here");
+    // Of short messages the queue is full before the buffer of the sender is, of which the poller would tell.
+    let mut command = sockeye_with(&["listen", "--datagram", "--line"]);
+    let mut here = Unread::start(command.arg(format!("unix:{}", path.display())));
+    let mut stdin = here.0.stdin.take().expect("piped");
+    nonblocking(&stdin);
+    let pid = here.0.id();
+    let peer = UnixDatagram::bind(folder.path().join("peer")).expect("a socket");
+    peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    wait::until("the path", PATIENCE, || peer.send_to(b"here", &path).is_ok());
+    wait::until("the message", PATIENCE, || unread(&here.0) == 4);
+    let sent = (0..64 * 1024)
+        .map(|line| format!("{line:063}\n"))
+        .collect::<String>();
+    let mut pieces = sent.as_bytes().chunks(4096);
+    let mut piece = pieces.next().expect("a piece");
+    let mut len = 0;
+    // Who has a peer reads stdin, or waits for room.
+    wait::until("it to sleep", PATIENCE, || match stdin.write(piece) {
+        Ok(count) => {
+            len += count;
+            piece = pieces.next().expect("it waits before");
+            false
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            is_asleep(pid)
+        }
+    });
+    // And goes on once there is room.
+    let (mut came, mut room) = (Vec::new(), vec![0; 64 * 1024]);
+    while came.len() < len {
+        let count = peer.recv(&mut room).expect("a datagram");
+        came.extend_from_slice(&room[..count]);
+    }
+    assert!(came == sent.as_bytes()[..len], "other bytes");
+}

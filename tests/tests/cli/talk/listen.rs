@@ -3,10 +3,13 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use sockeye_tests::pattern;
-use sockeye_tests::talking::{Talking, exchange, sockeye_with};
+use sockeye_tests::program;
+use sockeye_tests::skip::{Need, require};
+use sockeye_tests::talking::{Talking, exchange, is_asleep, sockeye_with};
 use sockeye_tests::wait::{self, PATIENCE};
 
 use crate::streams::unread;
@@ -173,4 +176,30 @@ fn time_without_a_byte_ends_it() {
     assert_eq!(peer.read(&mut [0]).expect("an end"), 0);
     drop(peer);
     assert_eq!(here.finish().0.code(), Some(0));
+}
+
+#[test]
+fn seqpackets_that_find_no_descriptor_are_waited_for_asleep() {
+    if !require(&[Need::program("prlimit")]) {
+        return;
+    }
+    let name = format!("unix:@sockeye-few-{}", std::process::id());
+    let (mut here, address) = Talking::listen(&[&name, "--seqpacket"]);
+    let pid = here.pid().to_string();
+    wait::until("it to wait", PATIENCE, || is_asleep(here.pid()));
+    let limit = |descriptors: usize| {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &pid, &format!("--nofile={descriptors}:4096")]);
+        assert!(program::output(&mut command, PATIENCE).status.success());
+    };
+    // Every number below is taken.
+    let free = (0..).find(|number| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists());
+    limit(free.expect("a number"));
+    let there = Talking::start(&mut sockeye_with(&["connect", &address, "--seqpacket"]));
+    there.write(b"hello");
+    // A connection is established when it waits to be accepted.
+    wait::until("the connection", PATIENCE, || is_asleep(there.pid()));
+    wait::until("it to sleep", PATIENCE, || is_asleep(here.pid()));
+    limit(1024);
+    assert_eq!(here.has(5), b"hello");
 }
