@@ -305,7 +305,10 @@ impl Messages {
                     // One that cannot be sent must not be tried for ever.
                     self.talk.borrow_mut().piece_is_sent();
                     self.failed(error);
-                    return;
+                    // The rest goes on, where anybody is left to have it.
+                    if self.talk.borrow().end.is_some() || !self.is_there() {
+                        return;
+                    }
                 }
             }
         }

@@ -6,11 +6,11 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sockeye_tests::pattern;
 use sockeye_tests::program;
 use sockeye_tests::skip::{Need, require};
 use sockeye_tests::talking::{Talking, exchange, is_asleep, sockeye_with};
 use sockeye_tests::wait::{self, PATIENCE};
+use sockeye_tests::{netns, pattern};
 
 use crate::streams::unread;
 
@@ -155,6 +155,37 @@ fn udp_keeps_peers_apart() {
     assert_eq!(here.has(6), b"onetwo");
     here.write(b"for two");
     assert_eq!(receive(&two), b"for two", "the one that was heard last");
+}
+
+#[test]
+fn an_answer_that_is_refused_does_not_hold_up_the_others() {
+    let name = "talk::listen::an_answer_that_is_refused_does_not_hold_up_the_others";
+    let filter = |namespace: &netns::Namespace| {
+        for rule in [
+            "add table inet t",
+            "add chain inet t out { type filter hook output priority 0; }",
+            "add rule inet t out udp length > 100 drop",
+        ] {
+            namespace.run("nft", &[rule]);
+        }
+    };
+    if !require(&[Need::Namespaces, Need::program("nft")]) || !netns::enter(name, filter) {
+        return;
+    }
+    let (mut here, address) = Talking::listen(&["udp://127.0.0.1:0", "--line"]);
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    peer.send_to(b"here", at(&address)).expect("it is sent");
+    assert_eq!(here.has(4), b"here");
+    // In one write, so that all of them wait at once.
+    let long = "x".repeat(100);
+    here.write(format!("one\n{long}\ntwo\n{long}\nthree\n").as_bytes());
+    let mut room = [0; 256];
+    for expected in ["one\n", "two\n", "three\n"] {
+        let len = peer.recv(&mut room).expect("a datagram");
+        assert_eq!(&room[..len], expected.as_bytes());
+    }
+    here.says("an answer was not taken: Operation not permitted");
 }
 
 #[test]

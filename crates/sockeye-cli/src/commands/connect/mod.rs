@@ -20,7 +20,7 @@ use crate::names;
 use crate::output::{Format, Output};
 use crate::probing::Family;
 use crate::signals::stop_on_signals;
-use crate::talk::carry::{Wire, carry};
+use crate::talk::carry::carry;
 use crate::talk::errors::of_address;
 use crate::talk::message::{self, Messages, Socket};
 use crate::talk::options::{Secrets, Talking};
@@ -307,7 +307,6 @@ fn over_messages(
     let talk = Rc::new(RefCell::new(Talk::new(&arguments.talking, cut)?));
     let ends = (arguments.talking.half_closes(), ends_with_peer());
     let mut messages = Messages::new(socket, Rc::clone(&talk), ends, None);
-    messages.pump(&mut events);
     let limits = arguments.talking.limits(arguments.timeout, silence);
     carry(&mut events, &mut messages, &talk, limits)
 }
