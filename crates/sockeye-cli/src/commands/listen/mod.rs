@@ -14,7 +14,6 @@ use sockeye::endpoint::{Address, Endpoint, NetSet, Network, Scheme, Target, Tran
 use sockeye::event_loop::{
     EventLoop, ListenOptions, ListenerId, ServiceHandle, StreamOptions, StreamService, UnixListenOptions,
 };
-use sockeye::socket::OpError;
 use sockeye::udp::UdpOptions;
 use sockeye::unix::{UnixDatagram, UnixSeqpacketListener};
 
@@ -279,12 +278,12 @@ fn with_messages(arguments: &Arguments, events: &mut EventLoop, address: &Addres
         }
         Address::Unix(name) if arguments.seqpacket => {
             let listener = UnixSeqpacketListener::options().bind_seqpacket(name);
-            let listener = listener.map_err(OpError::from).with_context(listen)?;
+            let listener = listener.with_context(listen)?;
             (Socket::Listener(listener, None), message::UNIX, *address)
         }
         Address::Unix(name) => {
             let socket = UnixDatagram::options().bind(name);
-            let socket = socket.map_err(OpError::from).with_context(listen)?;
+            let socket = socket.with_context(listen)?;
             (Socket::Unix(socket), message::UNIX, *address)
         }
     };
