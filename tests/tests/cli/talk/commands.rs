@@ -2,11 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use sockeye_tests::pattern;
-use sockeye_tests::program::Running;
-use sockeye_tests::talking::sockeye_with;
+use sockeye_tests::program::{self, Running};
+use sockeye_tests::skip::{Need, require};
+use sockeye_tests::talking::{is_asleep, sockeye_with};
 use sockeye_tests::wait::{self, PATIENCE};
 
 const MIB: usize = 1 << 20;
@@ -170,4 +173,37 @@ fn a_signal_ends_the_commands_too() {
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait(PATIENCE + Duration::from_secs(5)).code(), Some(0));
     assert!(!std::path::Path::new(&format!("/proc/{child}")).exists());
+}
+
+#[test]
+fn a_command_that_does_not_start_is_an_error() {
+    if !require(&[Need::program("prlimit")]) {
+        return;
+    }
+    let few = |words: &[&str]| {
+        let (running, address) = start(words);
+        let pid = running.pid();
+        wait::until("it to wait", PATIENCE, || is_asleep(pid));
+        // One number is free, for the connection, and none for its command.
+        let mut free = (0..).filter(|number| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists());
+        let limit = free.nth(1).expect("a number");
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &pid.to_string(), &format!("--nofile={limit}:4096")]);
+        assert!(program::output(&mut command, PATIENCE).status.success());
+        // It is reset, or ended, without a byte.
+        assert_eq!(connect(&address).read(&mut [0]).unwrap_or(0), 0);
+        running
+    };
+    let mut running = few(&["tcp://127.0.0.1:0", "--exec", "echo ran"]);
+    assert_eq!(running.wait(PATIENCE).code(), Some(5));
+    let said = running.error_line(PATIENCE).expect("why");
+    assert_eq!(said, "sockeye: start /bin/sh: Too many open files");
+    let line = running.line(PATIENCE);
+    assert!(line.ends_with("Too many open files"), "{line}");
+    // Others may come, and have more luck.
+    let mut running = few(&["tcp://127.0.0.1:0", "-k", "--exec", "echo ran"]);
+    let said = running.error_line(PATIENCE).expect("why");
+    assert!(said.ends_with("start /bin/sh: Too many open files"), "{said}");
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait(PATIENCE).code(), Some(0));
 }

@@ -69,6 +69,8 @@ struct Session {
     is_adopted: bool,
     peer_ended: bool,
     child: Option<Child>,
+    /// Why there was none.
+    not_started: Option<io::Error>,
     status: Option<ExitStatus>,
     received: u64,
     sent: u64,
@@ -147,6 +149,7 @@ impl Executor {
             is_adopted: false,
             peer_ended: false,
             child: None,
+            not_started: None,
             status: None,
             received: 0,
             sent: 0,
@@ -163,8 +166,12 @@ impl Executor {
                 });
             }
             Err(error) => {
-                warn(format_args!("sockeye: {name}: start /bin/sh: {}", words(&error)));
+                // Else it is the end, and said with it.
+                if self.listening.keep_open {
+                    warn(format_args!("sockeye: {name}: start /bin/sh: {}", words(&error)));
+                }
                 session.fault = Some(words(&error));
+                session.not_started = Some(error);
                 session.is_adopted = true;
                 stream.abort();
             }
@@ -220,11 +227,16 @@ impl Executor {
             }
         }
         for number in over {
-            if let Some(session) = self.sessions.remove(&number) {
-                self.report(&session);
-            }
+            let Some(session) = self.sessions.remove(&number) else {
+                continue;
+            };
+            self.report(&session);
             if !self.listening.keep_open {
-                self.talk.borrow_mut().ends(End::Closed);
+                let end = match session.not_started {
+                    Some(error) => End::Here(anyhow!(error).context("start /bin/sh")),
+                    None => End::Closed,
+                };
+                self.talk.borrow_mut().ends(end);
             }
         }
         self.next(context);
@@ -435,12 +447,14 @@ impl StreamService for Executor {
         };
         if role == Role::Peer {
             session.peer = None;
-            match reason {
-                CloseReason::Closed => {}
+            let fault = match reason {
+                CloseReason::Closed => None,
                 // It had nothing more to say, and did not wait for all of the answer.
-                CloseReason::Error(error) => session.fault = Some(words(&error)),
-                other => session.fault = Some(other.to_string()),
-            }
+                CloseReason::Error(error) => Some(words(&error)),
+                other => Some(other.to_string()),
+            };
+            // That the command did not start is why the connection was ended.
+            session.fault = session.fault.take().or(fault);
             end_command(session, context);
             return;
         }
