@@ -42,6 +42,15 @@ fn children(pid: u32) -> usize {
     list.split_whitespace().count()
 }
 
+/// The first child of a process, once it has one.
+fn child_of(pid: u32) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    wait::value("a child", PATIENCE, || {
+        let list = std::fs::read_to_string(&path).ok()?;
+        list.split_whitespace().next()?.parse().ok()
+    })
+}
+
 #[test]
 fn a_hundred_connections_at_once_have_a_cat_each() {
     let (running, address) = start(&["tcp://127.0.0.1:0", "-k", "--exec", "cat"]);
@@ -161,18 +170,22 @@ fn events_say_who_came_and_how_the_command_ended() {
 }
 
 #[test]
-fn a_signal_ends_the_commands_too() {
-    let (mut running, address) = start(&["tcp://127.0.0.1:0", "-k", "--exec", "exec sleep 600"]);
-    let _stream = connect(&address);
-    let pid = running.pid();
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let child = wait::value("the command", PATIENCE, || {
-        let list = std::fs::read_to_string(&path).ok()?;
-        list.split_whitespace().next().map(str::to_owned)
-    });
-    running.signal(libc::SIGTERM);
-    assert_eq!(running.wait(PATIENCE + Duration::from_secs(5)).code(), Some(0));
-    assert!(!std::path::Path::new(&format!("/proc/{child}")).exists());
+fn a_signal_ends_the_commands_and_what_they_have_started_too() {
+    // With something behind it the shell starts it, and does not become it.
+    for (command, is_started) in [("exec sleep 60", false), ("sleep 60; true", true)] {
+        let (mut running, address) = start(&["tcp://127.0.0.1:0", "-k", "--exec", command]);
+        let _stream = connect(&address);
+        let child = child_of(running.pid());
+        let sleeping = if is_started { child_of(child) } else { child };
+        running.signal(libc::SIGTERM);
+        assert_eq!(running.wait(PATIENCE + Duration::from_secs(5)).code(), Some(0));
+        assert!(!Path::new(&format!("/proc/{child}")).exists());
+        // What its parent has left behind is for another process to wait for.
+        wait::until("the end of sleep", PATIENCE, || {
+            let stat = std::fs::read_to_string(format!("/proc/{sleeping}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        });
+    }
 }
 
 #[test]

@@ -9,12 +9,13 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use sockeye::event_loop::{
     CloseReason, Context, Deadlines, EventLoop, ListenerId, Sent, ServiceHandle, Stream, StreamId,
@@ -310,6 +311,8 @@ fn start(command: &str, peer: &str) -> io::Result<(Child, StdUnixStream, StdUnix
         .arg("-c")
         .arg(command)
         .env("SOCKEYE_PEER", peer)
+        // What it starts is ended with it; and ^C on a terminal reaches this program alone, which gives it time to end.
+        .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(its_stdin)))
         .stdout(Stdio::from(OwnedFd::from(its_stdout)))
         .spawn()?;
@@ -503,8 +506,8 @@ impl Commands {
         };
         for session in executor.sessions.values_mut() {
             if let Some(mut child) = session.child.take() {
-                // It may have ended by itself.
-                let _ = child.kill();
+                // It may have ended by itself. Until it is waited for nobody else has its number.
+                let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
                 let _ = child.wait();
             }
         }
