@@ -220,3 +220,43 @@ fn a_command_that_does_not_start_is_an_error() {
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait(PATIENCE).code(), Some(0));
 }
+
+#[test]
+fn one_that_ends_costs_one_look_at_the_others() {
+    const STRACE: Need = Need::Program {
+        name: "strace",
+        package: "strace",
+    };
+    if !require(&[STRACE]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let calls = folder.path().join("calls");
+    let mut command = Command::new("strace");
+    command.args(["-D", "-e", "trace=wait4,waitid", "-e", "signal=none", "-o"]);
+    command.arg(&calls).arg(program::sockeye());
+    let running = Running::start(command.args(["listen", "tcp://127.0.0.1:0", "-k", "--exec", "cat"]));
+    let line = running.line(PATIENCE);
+    let address = line.rsplit_once("//").expect("an address").1.to_owned();
+    let serve = |stream: &TcpStream| {
+        let mut stream = stream;
+        stream.write_all(b"x").expect("it reads");
+        stream.read_exact(&mut [0]).expect("its echo");
+    };
+    let others: Vec<TcpStream> = (0..50).map(|_| connect(&address)).collect();
+    others.iter().for_each(serve);
+    let looks = || {
+        let text = std::fs::read_to_string(&calls).expect("the calls");
+        text.lines().filter(|line| line.starts_with("wait")).count()
+    };
+    let before = looks();
+    for _ in 0..20 {
+        let stream = connect(&address);
+        serve(&stream);
+        drop(stream);
+        assert!(running.line(PATIENCE).contains("exit status: 0"));
+    }
+    // One for each at the signal, and a few at the session that has lost its streams.
+    let looks = looks() - before;
+    assert!(looks <= 20 * (51 + 10), "{looks}");
+}

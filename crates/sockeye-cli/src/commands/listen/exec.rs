@@ -101,8 +101,8 @@ pub(super) struct Executor {
     /// Connections that wait for a command to end.
     waiting: VecDeque<StreamId>,
     new: Vec<Ends>,
-    /// Somebody may have ended.
-    look: bool,
+    /// Sessions that have lost a stream since they were looked at.
+    touched: Vec<u64>,
 }
 
 impl Executor {
@@ -118,7 +118,7 @@ impl Executor {
             roles: HashMap::new(),
             waiting: VecDeque::new(),
             new: Vec::new(),
-            look: false,
+            touched: Vec::new(),
         }
     }
 
@@ -204,6 +204,7 @@ impl Executor {
             return;
         };
         (session.input, session.output, session.is_adopted) = (input, output, true);
+        self.touched.push(number);
         match session.peer.and_then(|peer| context.stream(peer)) {
             Some(mut peer) if input.is_some() && output.is_some() => peer.resume(),
             Some(mut peer) => peer.abort(),
@@ -211,11 +212,18 @@ impl Executor {
         }
     }
 
-    /// Reaps the commands that have ended, and reports the sessions that are over.
-    fn reap(&mut self, context: &mut Context<'_>) {
-        self.look = false;
+    /// Reaps the commands that have ended, and reports the sessions that are over: of those that have lost a stream or, as
+    /// a signal does not say whose command has ended, of all.
+    fn reap(&mut self, context: &mut Context<'_>, all: bool) {
+        let mut numbers = std::mem::take(&mut self.touched);
+        if all {
+            numbers = self.sessions.keys().copied().collect();
+        }
         let mut over = Vec::new();
-        for (number, session) in &mut self.sessions {
+        for number in numbers {
+            let Some(session) = self.sessions.get_mut(&number) else {
+                continue;
+            };
             if let Some(child) = &mut session.child
                 && let Ok(Some(status)) = child.try_wait()
             {
@@ -224,7 +232,7 @@ impl Executor {
             }
             let is_carried = session.is_adopted && session.input.is_none() && session.output.is_none();
             if session.peer.is_none() && session.child.is_none() && is_carried {
-                over.push(*number);
+                over.push(number);
             }
         }
         for number in over {
@@ -436,11 +444,12 @@ impl StreamService for Executor {
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: StreamId, (): (), reason: CloseReason) {
-        self.waiting.retain(|waiting| *waiting != id);
-        self.look = true;
         let Some((number, role)) = self.roles.remove(&id) else {
+            // It has not had its turn.
+            self.waiting.retain(|waiting| *waiting != id);
             return;
         };
+        self.touched.push(number);
         if role == Role::Output {
             self.output_ended(context, number);
             return;
@@ -531,7 +540,8 @@ impl Wire for Commands {
                 return;
             };
             let new = std::mem::take(&mut executor.new);
-            let look = self.child_ended.take() || executor.look;
+            let child_ended = self.child_ended.take();
+            let look = child_ended || !executor.touched.is_empty();
             for Ends {
                 session,
                 input,
@@ -546,7 +556,7 @@ impl Wire for Commands {
             if !look {
                 return;
             }
-            events.with(service, |executor, context| executor.reap(context));
+            events.with(service, |executor, context| executor.reap(context, child_ended));
         }
     }
 }
