@@ -125,7 +125,7 @@ fn zero_says_that_a_unix_socket_is_forbidden() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
     let _listener = UnixListener::bind(&path).expect("a socket");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).expect("ours");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).expect("ours");
     // Root is one of those who have to be permitted, once it has no capabilities.
     let mut command = if Need::NetRaw.is_met() {
         let mut command = Command::new("setpriv");
@@ -169,7 +169,7 @@ fn a_peer_that_ends_first_still_has_the_rest_of_stdin() {
     let mut here = Talking::start(&mut sockeye_with(&["connect", &format!("tcp://{address}")]));
     let (mut peer, _) = listener.accept().expect("it connects");
     peer.write_all(b"bye").expect("it reads");
-    peer.shutdown(std::net::Shutdown::Write).expect("an end");
+    peer.shutdown(Shutdown::Write).expect("an end");
     assert_eq!(here.has(3), b"bye");
     here.write(b"the rest");
     here.end_input();
@@ -193,7 +193,7 @@ fn without_the_half_close_the_peer_hears_no_end_until_linger_is_over() {
     // It would have come with the byte, were it sent at the end of stdin.
     peer.set_nonblocking(true).expect("a mode");
     let error = peer.read(&mut [0]).expect_err("no end");
-    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
     drop(peer);
     assert_eq!(here.finish().0.code(), Some(0));
     let mut here = Talking::start(&mut sockeye_with(&["connect", &address, "--linger", "0.1"]));
