@@ -26,6 +26,7 @@ mod host;
 mod options;
 mod order;
 mod payload;
+mod room;
 mod targets;
 
 pub use event::{PortState, ProbeId, Reason, ScanCounts, ScanEvent, ScanOutcome, ScanTransmit, Verdict};
@@ -33,14 +34,11 @@ use host::{Again, Host};
 pub use options::{ScanMethod, ScanOptions};
 use order::{below, hash, shuffle};
 pub use payload::payload;
+use room::Room;
 use targets::Targets;
 
 /// Hosts that are scanned at once.
 const MAX_HOSTS: usize = 256;
-/// The pause after this host had no room for a probe; it doubles while nothing else has come of any.
-const NO_ROOM_PAUSE_NS: u64 = 10_000_000;
-/// So many times in a row: then there will be no room. That is after five seconds.
-const MAX_NO_ROOM: u32 = 10;
 
 #[derive(Debug)]
 struct Probe {
@@ -88,12 +86,10 @@ pub struct Scanner {
     /// Only for UDP, where nothing else tells whose an answer is.
     by_address: HashMap<(IpAddr, u32, u16), ProbeId>,
     in_flight: usize,
-    limit: usize,
+    room: Room,
     clock: Clock,
     /// No probe leaves before this.
     not_before_ns: u64,
-    /// Probes in a row that found no room on this host.
-    no_room: u32,
     counts: ScanCounts,
     stopped: bool,
 }
@@ -105,7 +101,7 @@ impl Scanner {
         let mut ports: Box<[u16]> = ports.iter().collect();
         shuffle(&mut ports, options.secret);
         Self {
-            limit: options.max_in_flight.max(1),
+            room: Room::new(options.max_in_flight),
             options,
             targets: Targets::default(),
             ports,
@@ -120,7 +116,6 @@ impl Scanner {
             in_flight: 0,
             clock: Clock::default(),
             not_before_ns: 0,
-            no_room: 0,
             counts: ScanCounts::default(),
             stopped: false,
         }
@@ -140,7 +135,7 @@ impl Scanner {
     /// The next probe that is due.
     pub fn poll_transmit(&mut self, now: Duration) -> Option<ScanTransmit> {
         let now_ns = self.clock.advance(now);
-        if self.stopped || self.in_flight >= self.limit || now_ns < self.not_before_ns {
+        if self.stopped || !self.room.is_left(self.in_flight) || now_ns < self.not_before_ns {
             return None;
         }
         self.wake(now_ns);
@@ -214,7 +209,7 @@ impl Scanner {
                 return None;
             }
         };
-        self.no_room = 0;
+        self.room.had();
         let sent_by_us = matches!(
             outcome,
             ScanOutcome::Unreachable {
@@ -291,7 +286,7 @@ impl Scanner {
                 continue;
             }
             let silent = self.take(probe)?;
-            self.no_room = 0;
+            self.room.had();
             let host = self.hosts.get(silent.host as usize).and_then(Option::as_ref);
             let attempts = host.map_or(0, |host| host.attempts(&self.options));
             let is_last = silent.attempt >= attempts || self.stopped;
@@ -327,7 +322,7 @@ impl Scanner {
             self.deadlines.pop();
         }
         let expires_ns = self.deadlines.peek().map(|&Reverse((at_ns, ..))| at_ns);
-        let may_send = !self.stopped && self.in_flight < self.limit;
+        let may_send = !self.stopped && self.room.is_left(self.in_flight);
         let ready = !self.ready.is_empty() || (self.has_place() && self.targets.has_more());
         let send_ns = if !may_send {
             None
@@ -356,7 +351,7 @@ impl Scanner {
     /// Whether this host has had no room for any probe, again and again, for five seconds: no descriptors, no ports.
     #[must_use]
     pub const fn is_starved(&self) -> bool {
-        self.no_room >= MAX_NO_ROOM
+        self.room.is_used_up()
     }
 
     /// Hosts times ports.
@@ -410,12 +405,7 @@ impl Scanner {
 
     /// There was no room for it: later again, and fewer at once from now on.
     fn put_off(&mut self, now_ns: u64, probe: Probe) {
-        self.limit = (self.in_flight.min(self.limit) * 7 / 8).max(1);
-        let mut pause_ns = NO_ROOM_PAUSE_NS;
-        if self.in_flight == 0 {
-            pause_ns <<= self.no_room.min(MAX_NO_ROOM);
-            self.no_room += 1;
-        }
+        let pause_ns = self.room.lacked(self.in_flight);
         self.not_before_ns = now_ns.saturating_add(pause_ns);
         self.leave(probe.host);
         self.again(&probe, probe.attempt - 1);

@@ -129,14 +129,22 @@ fn a_host_without_room_asks_fewer_at_once_and_gives_up_in_the_end() {
     for probe in &probes[40..] {
         assert_eq!(scanner.handle_outcome(MS, probe.probe, ScanOutcome::NoRoom), None);
     }
-    for probe in &probes[..40] {
+    // What is in flight has room, and nothing more has.
+    assert_eq!(scanner.poll_transmit(Duration::from_millis(500)), None);
+    for probe in &probes[..39] {
         scanner
             .handle_outcome(2 * MS, probe.probe, ScanOutcome::Refused)
             .unwrap();
     }
     assert!(!scanner.is_starved());
     let again = burst(&mut scanner, Duration::from_secs(1));
-    assert!((1..60).contains(&again.len()), "{}", again.len());
+    assert_eq!(again.len() + 1, 40);
+    // The answer that makes as many as there is room for opens it by one.
+    scanner
+        .handle_outcome(Duration::from_secs(1), probes[39].probe, ScanOutcome::Refused)
+        .unwrap();
+    let again = [again, burst(&mut scanner, Duration::from_secs(1))].concat();
+    assert_eq!(again.len(), 41);
     assert!(again.iter().all(|probe| probe.attempt == 1), "it was not asked");
     let mut now = Duration::from_secs(1);
     for probe in again {
@@ -149,6 +157,31 @@ fn a_host_without_room_asks_fewer_at_once_and_gives_up_in_the_end() {
         scanner.handle_outcome(now, probe.probe, ScanOutcome::NoRoom);
     }
     assert!(now < Duration::from_secs(30), "{now:?}");
+}
+
+#[test]
+fn room_comes_back_one_by_one_up_to_what_is_allowed() {
+    let mut scanner = scanner(ScanMethod::Tcp, "1-5000", |options| options.max_in_flight = 50);
+    let probes = burst(&mut scanner, Duration::ZERO);
+    assert_eq!(probes.len(), 50);
+    for probe in &probes {
+        scanner.handle_outcome(MS, probe.probe, ScanOutcome::NoRoom);
+    }
+    let mut now = Duration::from_secs(1);
+    let mut sizes = Vec::new();
+    while !scanner.is_finished() {
+        let probes = burst(&mut scanner, now);
+        sizes.push(probes.len());
+        for probe in probes {
+            scanner
+                .handle_outcome(now, probe.probe, ScanOutcome::Refused)
+                .unwrap();
+        }
+        now += MS;
+    }
+    sizes.pop();
+    assert!(sizes.is_sorted(), "{sizes:?}");
+    assert_eq!((sizes.first(), sizes.last()), (Some(&1), Some(&50)));
 }
 
 #[test]
