@@ -284,3 +284,34 @@ fn an_interrupted_scan_says_what_it_knows() {
     assert_eq!((&end["interrupted"], &end["open"]), (&true.into(), &1.into()));
     assert_eq!(running.wait(PATIENCE).code(), Some(0));
 }
+
+#[test]
+fn an_interrupted_scan_prints_the_ports_that_have_not_said_anything_yet() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    let mut command = Command::new(program::sockeye());
+    command.args([
+        "scan",
+        "127.0.0.1",
+        "-p",
+        &port.to_string(),
+        "--banner=3600",
+        "--json",
+    ]);
+    let mut running = Running::start(&mut command);
+    // The connection stands on the other side too: its event comes no later than that of the signal.
+    let _silent = listener.accept().expect("the scan");
+    running.signal(libc::SIGINT);
+    let mut events = Vec::new();
+    while events.last().is_none_or(|event: &Value| event["event"] != "end") {
+        let line = running.line(PATIENCE);
+        events.push(serde_json::from_str(&line).expect("an event"));
+    }
+    let [_begin, open, end] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!((&open["port"], &open["state"]), (&port.into(), &"open".into()));
+    assert_eq!(open["banner"], Value::Null);
+    assert_eq!((&end["interrupted"], &end["open"]), (&true.into(), &1.into()));
+    assert_eq!(running.wait(PATIENCE).code(), Some(0));
+}

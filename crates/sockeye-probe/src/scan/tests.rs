@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::order::random;
 use super::*;
+use crate::input::Cause;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -201,6 +202,35 @@ fn a_held_probe_is_in_flight_without_a_timeout() {
     assert_eq!(scanner.release(probe), None);
     assert!(scanner.is_finished());
     assert_eq!(scanner.counts().open, 1);
+}
+
+#[test]
+fn held_probes_keep_their_places_until_all_are_released() {
+    for method in [ScanMethod::Tcp, ScanMethod::Udp] {
+        let mut scanner = scanner(method, "1-10", |options| options.max_in_flight = 4);
+        let probes = burst(&mut scanner, Duration::ZERO);
+        assert!(scanner.hold(MS, probes[0].probe) && scanner.hold(MS, probes[2].probe));
+        scanner
+            .handle_outcome(2 * MS, probes[1].probe, ScanOutcome::Refused)
+            .unwrap();
+        assert_eq!(scanner.in_flight(), 3);
+        let next = scanner.poll_transmit(2 * MS).unwrap().probe;
+        assert_eq!(next.slot(), probes[1].probe.slot());
+        // An answer to it, or an error, says nothing more.
+        for outcome in [ScanOutcome::NoRoom, ScanOutcome::Again, ScanOutcome::Refused] {
+            assert_eq!(scanner.handle_outcome(2 * MS, probes[0].probe, outcome), None);
+        }
+        let held: Vec<ProbeId> = scanner
+            .release_all()
+            .iter()
+            .map(|verdict| verdict.probe)
+            .collect();
+        assert_eq!(held, [probes[0].probe, probes[2].probe]);
+        assert_eq!(scanner.release(probes[0].probe), None);
+        assert_eq!(scanner.release_all(), []);
+        assert_eq!((scanner.in_flight(), scanner.counts().done()), (2, 3));
+        assert_eq!(scanner.find(probes[0].destination), None);
+    }
 }
 
 #[test]

@@ -137,7 +137,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         }
     };
     // Each method is a service of another type.
-    let (counts, starved, fault) = match arguments.method {
+    let (last, fault, held) = match arguments.method {
         ScanMethod::Tcp => {
             let banner = arguments.banner.map(Duration::from_secs_f64);
             let service = services::scan_tcp(&mut events, scanner, banner, on_report);
@@ -146,7 +146,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
                 Some(State::of(scan.scanner()))
             };
             let last = drive(&mut events, &mut state, &inbox, &report, output, &bar)?;
-            (last.counts, last.starved, None)
+            let scan = events.service(service);
+            let held = scan.map(|scan| scan.scanner().release_all());
+            (last, None, held.unwrap_or_default())
         }
         ScanMethod::Udp => {
             let service = services::scan_udp(&mut events, scanner, on_report)?;
@@ -156,11 +158,15 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             };
             let last = drive(&mut events, &mut state, &inbox, &report, output, &bar)?;
             let fault = events.service(service).and_then(|scan| scan.take_fault());
-            (last.counts, last.starved, fault)
+            (last, fault, Vec::new())
         }
     };
     bar.finish_and_clear();
-    let interrupted = u128::from(counts.done()) < report.total;
+    let State { counts, starved } = last;
+    // Those are open, and were still to say something.
+    let held: Vec<Found> = held.into_iter().map(Found::silent).collect();
+    report.found(output, &held)?;
+    let interrupted = u128::from(counts.done()) < report.total || !held.is_empty();
     report.end(output, counts, interrupted, begun.elapsed())?;
     probing::given_up(fault)?;
     if starved {
