@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::endpoint::PortSet;
-use sockeye::event_loop::{Datagram, DatagramOptions, DatagramService, Datagrams, Stream, StreamService};
+use sockeye::event_loop::{
+    Datagram, DatagramOptions, DatagramService, Datagrams, OpError, Stream, StreamService,
+};
 use sockeye::probe::services::{self, ScanReport};
 use sockeye::probe::{PortState, Reason, ScanMethod, ScanOptions, Scanner, Verdict};
 use sockeye::sim::{HostId, LinkOptions, Sim};
@@ -69,20 +71,40 @@ fn world(seed: u64, loss_ppm: u32) -> World {
     World { sim, client }
 }
 
-type Found = Rc<RefCell<BTreeMap<SocketAddr, (Verdict, Vec<u8>)>>>;
+type Found = BTreeMap<SocketAddr, (Verdict, Vec<u8>)>;
 
-/// Scans the ports 1 to 30 of both hosts.
-fn scan(world: &mut World, method: ScanMethod, banner: bool) -> BTreeMap<SocketAddr, (Verdict, Vec<u8>)> {
-    let ports: PortSet = "1-30".parse().expect("ports");
+/// Scans the ports 1 to 100 of both hosts: more than leave in one turn.
+fn scan(world: &mut World, method: ScanMethod, banner: bool) -> Found {
     let options = ScanOptions {
         retries: 5,
         ..ScanOptions::new(method, 7)
     };
+    let banner = banner.then_some(Duration::from_secs(2));
+    run(world, "1-100", options, &[SERVER, SILENT], banner)
+}
+
+fn run(
+    world: &mut World,
+    ports: &str,
+    options: ScanOptions,
+    hosts: &[[u8; 4]],
+    banner: Option<Duration>,
+) -> Found {
+    let ports: PortSet = ports.parse().expect("ports");
     let mut scanner = Scanner::new(&ports, options);
-    for host in [SERVER, SILENT] {
-        scanner.add_host(SocketAddr::from((host, 0)));
+    for host in hosts {
+        scanner.add_host(SocketAddr::from((*host, 0)));
     }
-    let found = Found::default();
+    start(world, scanner, banner).expect("sockets")(world)
+}
+
+/// Starts a scan, which ends when what this returns is called.
+fn start(
+    world: &mut World,
+    scanner: Scanner,
+    banner: Option<Duration>,
+) -> Result<impl FnOnce(&mut World) -> Found + use<>, OpError> {
+    let found = Rc::new(RefCell::new(Found::new()));
     let finished = Rc::new(Cell::new(false));
     let (told, done) = (Rc::clone(&found), Rc::clone(&finished));
     let on_report =
@@ -94,21 +116,22 @@ fn scan(world: &mut World, method: ScanMethod, banner: bool) -> BTreeMap<SocketA
             done.set(scanner.is_finished());
         };
     let events = world.sim.on(world.client);
-    match method {
+    match scanner.options().method {
         ScanMethod::Tcp => {
-            let banner = banner.then_some(Duration::from_secs(2));
             services::scan_tcp(events, scanner, banner, on_report);
         }
         ScanMethod::Udp => {
-            services::scan_udp(events, scanner, on_report).expect("sockets");
+            services::scan_udp(events, scanner, on_report)?;
         }
     }
-    world.sim.run_until(LIMIT, || finished.get()).expect("it ends");
-    found.take()
+    Ok(move |world: &mut World| {
+        world.sim.run_until(LIMIT, || finished.get()).expect("it ends");
+        found.take()
+    })
 }
 
-fn check(found: &BTreeMap<SocketAddr, (Verdict, Vec<u8>)>, silent: PortState) {
-    assert_eq!(found.len(), 60);
+fn check(found: &Found, silent: PortState) {
+    assert_eq!(found.len(), 200);
     for (at, (verdict, _)) in found {
         let state = match (at.ip() == std::net::IpAddr::from(SERVER), at.port()) {
             (true, 10 | 20) => PortState::Open,
