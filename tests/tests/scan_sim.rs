@@ -193,3 +193,22 @@ fn few_descriptors_slow_a_scan_and_change_no_state() {
     world.sim.set_descriptor_limit(world.client, 12);
     check(&scan(&mut world, ScanMethod::Tcp, false), PortState::Filtered);
 }
+
+/// The kernel gives a connect up after two minutes: no report that the host cannot be reached.
+#[test]
+fn silence_is_silence_when_the_kernel_gives_up_too() {
+    let mut world = world(4, 0);
+    let options = ScanOptions {
+        retries: 0,
+        timeout: Duration::from_secs(200),
+        ..ScanOptions::new(ScanMethod::Tcp, 7)
+    };
+    let found = run(&mut world, "1-3", options, &[SILENT], None);
+    assert_eq!(found.len(), 3);
+    for (verdict, _) in found.values() {
+        assert_eq!(
+            (verdict.state, verdict.reason, verdict.rtt),
+            (PortState::Filtered, Reason::Timeout, None)
+        );
+    }
+}

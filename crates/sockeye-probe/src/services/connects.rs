@@ -182,6 +182,10 @@ where
     }
 
     fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
+        if matches!(&failure.cause, ConnectFault::Failed(error) if error.kind() == io::ErrorKind::TimedOut) {
+            // The kernel heard nothing: how long that takes to be silence is the scanner's to say, at its own deadline.
+            return self.pump(context);
+        }
         self.told(
             context,
             ProbeId::from_bits(failure.tag),
@@ -225,7 +229,7 @@ fn of_failure(fault: ConnectFault) -> ScanOutcome {
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
                 unreachable(Cause::NetworkUnreachable)
             }
-            io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => unreachable(Cause::HostUnreachable),
+            io::ErrorKind::HostUnreachable => unreachable(Cause::HostUnreachable),
             io::ErrorKind::OutOfMemory => ScanOutcome::NoRoom,
             _ => unreachable(Cause::NotSent),
         },
