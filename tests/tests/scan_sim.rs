@@ -34,6 +34,18 @@ impl StreamService for Greeter {
     }
 }
 
+struct Mute;
+
+impl StreamService for Mute {
+    type Conn = ();
+
+    fn on_open(&mut self, _stream: &mut Stream<'_>) {}
+
+    fn on_data(&mut self, _stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
+        data.len()
+    }
+}
+
 struct Answerer;
 
 impl DatagramService for Answerer {
@@ -45,6 +57,7 @@ impl DatagramService for Answerer {
 struct World {
     sim: Sim,
     client: HostId,
+    server: HostId,
 }
 
 /// A host that listens on the ports 10 and 20, and one that nothing comes through to.
@@ -68,7 +81,7 @@ fn world(seed: u64, loss_ppm: u32) -> World {
             .bind(service, at, &DatagramOptions::default())
             .expect("a socket");
     }
-    World { sim, client }
+    World { sim, client, server }
 }
 
 type Found = BTreeMap<SocketAddr, (Verdict, Vec<u8>)>;
@@ -211,4 +224,23 @@ fn silence_is_silence_when_the_kernel_gives_up_too() {
             (PortState::Filtered, Reason::Timeout, None)
         );
     }
+}
+
+/// An open port opens the window of its host, whether it still is to say something or not.
+#[test]
+fn other_ports_are_asked_while_one_is_to_say_something() {
+    let mut world = world(5, 0);
+    for port in [201, 202] {
+        world.sim.listen(world.server, port, Mute).expect("a listener");
+    }
+    let options = ScanOptions {
+        window: 1,
+        ..ScanOptions::new(ScanMethod::Tcp, 7)
+    };
+    let banner = Some(Duration::from_secs(2));
+    let found = run(&mut world, "201,202", options, &[SERVER], banner);
+    assert_eq!(found.len(), 2);
+    // One after the other, in 10 ms each, and both wait for two seconds.
+    let took = Duration::from_nanos(world.sim.now().as_nanos());
+    assert!(took < Duration::from_millis(2_100), "{took:?}");
 }

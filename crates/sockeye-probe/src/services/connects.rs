@@ -146,6 +146,8 @@ where
                     .hold(since_origin(stream.context().exact_now()), probe) =>
             {
                 stream.set_timer(wait, TICK);
+                // Its host may have room for one more now.
+                self.pump(&mut stream.context());
             }
             _ => {
                 stream.abort();
