@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sockeye::endpoint::PortSet;
 use sockeye::event_loop::{
-    Datagram, DatagramOptions, DatagramService, Datagrams, OpError, Stream, StreamService,
+    Datagram, DatagramOptions, DatagramService, Datagrams, OpError, Stream, StreamService, errno,
 };
 use sockeye::probe::services::{self, ScanReport};
 use sockeye::probe::{PortState, Reason, ScanMethod, ScanOptions, Scanner, Verdict};
@@ -243,4 +243,36 @@ fn other_ports_are_asked_while_one_is_to_say_something() {
     // One after the other, in 10 ms each, and both wait for two seconds.
     let took = Duration::from_nanos(world.sim.now().as_nanos());
     assert!(took < Duration::from_millis(2_100), "{took:?}");
+}
+
+#[test]
+fn sockets_are_opened_for_the_families_there_are_and_a_lack_of_descriptors_is_an_error() {
+    for (v4, v6, needed) in [(true, false, 1), (false, true, 1), (true, true, 2)] {
+        for room in [needed - 1, needed] {
+            let mut world = world(6, 0);
+            let limit = world.sim.descriptors(world.client) + room;
+            world.sim.set_descriptor_limit(world.client, limit);
+            let ports: PortSet = "10".parse().expect("a port");
+            let mut scanner = Scanner::new(&ports, ScanOptions::new(ScanMethod::Udp, 7));
+            if v4 {
+                scanner.add_host(SocketAddr::from((SERVER, 0)));
+            }
+            if v6 {
+                scanner.add_host(SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 2], 0)));
+            }
+            match start(&mut world, scanner, None) {
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(errno::EMFILE));
+                    assert!(room < needed, "{v4} {v6}");
+                    let sent = world.sim.on(world.client).stats().datagrams_out;
+                    world.sim.run_for(Duration::from_secs(5)).expect("it goes on");
+                    assert_eq!(world.sim.on(world.client).stats().datagrams_out, sent);
+                }
+                Ok(end) => {
+                    assert_eq!(room, needed, "{v4} {v6}");
+                    assert_eq!(end(&mut world).len(), needed);
+                }
+            }
+        }
+    }
 }

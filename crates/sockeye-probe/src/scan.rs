@@ -334,6 +334,12 @@ impl Scanner {
         self.targets.len()
     }
 
+    /// Whether there are hosts of IPv6, or of IPv4, among them.
+    #[must_use]
+    pub fn has_family(&self, v6: bool) -> bool {
+        self.targets.has_family(v6)
+    }
+
     /// How many ports have which state by now.
     #[must_use]
     pub const fn counts(&self) -> ScanCounts {

@@ -98,6 +98,10 @@ impl Targets {
         self.ranges.iter().fold(0, sum)
     }
 
+    pub(super) fn has_family(&self, v6: bool) -> bool {
+        self.ranges.iter().any(|range| range.host(0).is_ipv6() == v6)
+    }
+
     pub(super) const fn has_more(&self) -> bool {
         self.at < self.ranges.len()
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
     CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, EventLoop,
-    Fault, OpError, QueueEntry, SendFailure, Sent, ServiceHandle, StreamOptions, TimerId,
+    Fault, OpError, QueueEntry, SendFailure, Sent, ServiceHandle, StreamOptions, TimerId, errno,
 };
 
 use super::connects::{ConnectScan, since_origin};
@@ -58,10 +58,12 @@ where
     service
 }
 
-/// Scans by UDP from this loop, over one socket for each family whose errors come by its error queue: no privilege.
+/// Scans by UDP from this loop, over a socket for each family among the hosts that the scanner has by now; their errors
+/// come by its error queue: no privilege. Where this host lacks one of two families, the addresses of that one are
+/// unreachable.
 ///
 /// # Errors
-/// The socket that could not be opened and why. Without IPv6 on this host, its addresses are unreachable.
+/// The socket that could not be opened and why: nothing is sent then.
 pub fn scan_udp<B, F>(
     events: &mut EventLoop<B>,
     scanner: Scanner,
@@ -71,6 +73,7 @@ where
     B: Backend,
     F: FnMut(&mut Context<'_>, &mut Scanner, ScanReport<'_>) + 'static,
 {
+    let families = [false, true].map(|v6| scanner.has_family(v6));
     let service = events.add_datagram_service(DatagramScan {
         scanner,
         on_report,
@@ -80,26 +83,44 @@ where
         turns: Turns::NEW,
         fault: None,
     });
-    let options = DatagramOptions {
-        error_queue: true,
-        gro: false,
-        gso: false,
-        v6_only: Some(true),
-        // Errors come in bursts, and each takes a whole buffer of the kernel.
-        recv_buffer: Some(4 << 20),
-        ..DatagramOptions::default()
-    };
-    let v4 = DatagramOptions {
-        v6_only: None,
-        ..options.clone()
-    };
-    events.bind(service, SocketAddr::new(unspecified(false), 0), &v4)?;
-    match events.bind(service, SocketAddr::new(unspecified(true), 0), &options) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-        // A host without IPv6 scans what it can reach.
-        Ok(_) | Err(_) => {}
+    let (mut is_open, mut lacking) = (false, None);
+    for (v6, wanted) in [false, true].into_iter().zip(families) {
+        if !wanted {
+            continue;
+        }
+        let options = DatagramOptions {
+            error_queue: true,
+            gro: false,
+            gso: false,
+            v6_only: v6.then_some(true),
+            // Errors come in bursts, and each takes a whole buffer of the kernel.
+            recv_buffer: Some(4 << 20),
+            ..DatagramOptions::default()
+        };
+        match events.bind(service, SocketAddr::new(unspecified(v6), 0), &options) {
+            Ok(_) => is_open = true,
+            Err(error) if is_lacking_a_family(&error) => lacking = Some(error),
+            Err(error) => {
+                // The socket of the other family may be open already.
+                if let Some(scan) = events.service(service) {
+                    scan.scanner.stop();
+                }
+                return Err(error);
+            }
+        }
     }
-    Ok(service)
+    match lacking {
+        Some(error) if !is_open => Err(error),
+        _ => Ok(service),
+    }
+}
+
+/// Whether this host has no addresses of the socket's family.
+fn is_lacking_a_family(error: &OpError) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(errno::EAFNOSUPPORT | errno::EADDRNOTAVAIL)
+    )
 }
 
 /// A scanner by UDP on the event loop. Made by [`scan_udp`]; reached again by
