@@ -15,7 +15,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sockeye_endpoint::{Network, PortSet};
+use sockeye_endpoint::{AddressRange, Network, PortSet};
 
 use crate::time::{Clock, ns};
 use crate::wire;
@@ -128,7 +128,12 @@ impl Scanner {
 
     /// Adds all addresses of a network, its first and its last one too. Those that were added before are scanned once.
     pub fn add_network(&mut self, network: Network) {
-        self.targets.add_network(network);
+        self.add_range(network.into());
+    }
+
+    /// Adds a range of addresses. Those that were added before are scanned once.
+    pub fn add_range(&mut self, range: AddressRange) {
+        self.targets.add_range(range);
     }
 
     /// The next probe that is due.
