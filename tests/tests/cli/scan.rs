@@ -125,6 +125,28 @@ fn udp_tells_open_closed_and_silent_apart() {
 }
 
 #[test]
+fn a_range_is_its_addresses_each_once() {
+    let output = scan(&[
+        "127.0.0.2",
+        "127.0.0.1-127.0.0.3",
+        "127.0.0.2/31",
+        "-p",
+        "1",
+        "--all",
+        "--json",
+    ]);
+    let events = events(&output);
+    let mut addresses: Vec<&str> = events
+        .iter()
+        .filter(|event| event["event"] == "port")
+        .filter_map(|event| event["address"].as_str())
+        .collect();
+    addresses.sort_unstable();
+    assert_eq!(addresses, ["127.0.0.1", "127.0.0.2", "127.0.0.3"]);
+    assert_eq!(events[0]["hosts"], 3);
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     for (words, said) in [
         (&["127.0.0.1", "-p", "0-70000"][..], "1 to 65535"),
@@ -132,6 +154,8 @@ fn refusals_say_what_to_do() {
         (&["127.0.0.1", "-p", "nothing-such"], "1 to 65535"),
         (&["10.0.0.0/23"], "--yes scans more than 256"),
         (&["10.0.0.0/24", "10.0.1.1"], "--yes scans more than 256"),
+        (&["10.0.0.0-10.0.1.0"], "257 hosts up to 10.0.0.0-10.0.1.0: --yes"),
+        (&["10.0.0.1-10"], "10.0.0.1-10"),
         (&["::/0"], "--yes"),
         (&["10.0.0.1/8"], "10.0.0.1/8"),
         (&["127.0.0.1", "-sX"], "T (TCP connects) or U (UDP)"),

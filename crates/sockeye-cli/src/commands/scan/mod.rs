@@ -54,7 +54,7 @@ Examples:\n\
 \x20 sockeye scan 192.0.2.0/24 ::1 -p ssh,http,8000-8100 --banner\n\
 \x20 sockeye scan 192.0.2.1 -p 53,123,161 -sU --all --json")]
 pub(crate) struct Arguments {
-    /// Whom to scan: names, addresses or networks such as 192.0.2.0/24
+    /// Whom to scan: names, addresses, ranges (192.0.2.1-192.0.2.9) or networks (192.0.2.0/24)
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
     /// Ports: numbers, ranges and service names such as 22,8000-8100,https, or "all"
@@ -209,28 +209,22 @@ fn scanner(
     for text in &arguments.targets {
         match words::place(text, arguments.family, transport) {
             Ok(place) => {
-                if place.hosts() > words::MAX_HOSTS && !arguments.yes {
-                    return Err(Failure::usage(format!(
-                        "{text} has {} addresses: --yes scans more than {}",
-                        place.hosts(),
-                        words::MAX_HOSTS
-                    )));
-                }
                 match place {
                     Place::Host(address) => scanner.add_host(address),
-                    Place::Network(network) => scanner.add_network(network),
+                    Place::Range(range) => scanner.add_range(range),
+                }
+                // Before more names are looked up.
+                let hosts = scanner.hosts();
+                if hosts > words::MAX_HOSTS && !arguments.yes {
+                    return Err(Failure::usage(format!(
+                        "{hosts} hosts up to {text}: --yes scans more than {}",
+                        words::MAX_HOSTS
+                    )));
                 }
             }
             Err(error) if classify(&error) == Exit::Resolution => unresolved.push((text, error)),
             Err(error) => return Err(error),
         }
-    }
-    if scanner.hosts() > words::MAX_HOSTS && !arguments.yes {
-        return Err(Failure::usage(format!(
-            "these are {} hosts together: --yes scans more than {}",
-            scanner.hosts(),
-            words::MAX_HOSTS
-        )));
     }
     if scanner.hosts() == 0
         && let Some((_, error)) = unresolved.pop()
