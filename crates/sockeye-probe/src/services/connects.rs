@@ -65,7 +65,7 @@ where
 
     /// Starts what is due and sets the timer for the next time.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) {
-        self.turns.see(since_origin(context.now()));
+        self.turns.see(context);
         let now = since_origin(context.exact_now());
         while let Some(event) = self.scanner.poll_event(now, self.turns.heard()) {
             match event {
@@ -76,11 +76,12 @@ where
                 }
             }
         }
-        while self.turns.may_send(BURST) {
+        while self.turns.has_room(BURST) {
             let now = since_origin(context.exact_now());
             let Some(transmit) = self.scanner.poll_transmit(now) else {
                 break;
             };
+            self.turns.sent();
             let request = ConnectRequest::new(transmit.destination).tag(transmit.probe.to_bits());
             let connect = context.connect(request);
             let slot = transmit.probe.slot();
@@ -105,8 +106,7 @@ where
         let Some(deadline) = self.scanner.poll_timeout() else {
             return;
         };
-        let turn = since_origin(context.now());
-        self.turns.see(turn);
+        let turn = self.turns.see(context);
         let deadline = self.turns.look(deadline, BURST);
         if let Some((timer, at)) = self.timer {
             if at <= deadline {

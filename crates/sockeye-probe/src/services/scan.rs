@@ -37,7 +37,7 @@ pub struct ScanReport<'a> {
 /// server says; it counts as in flight meanwhile. Descriptors are not counted here: choose
 /// [`max_in_flight`](crate::ScanOptions::max_in_flight) below the limit of the process.
 ///
-/// The first probes leave with the first turn.
+/// The first probes leave within this call.
 pub fn scan_tcp<B, F>(
     events: &mut EventLoop<B>,
     scanner: Scanner,
@@ -152,7 +152,7 @@ where
     }
 
     fn pump(&mut self, socket: &mut Datagrams<'_>) {
-        self.turns.see(since_origin(socket.now()));
+        self.turns.see(&mut socket.context());
         let now = since_origin(socket.exact_now());
         while let Some(event) = self.scanner.poll_event(now, self.turns.heard()) {
             if let ScanEvent::Verdict(verdict) = event {
@@ -160,10 +160,7 @@ where
                 (self.on_report)(&mut socket.context(), &mut self.scanner, report);
             }
         }
-        while self.held.is_some() || self.turns.may_send(BURST) {
-            let now = since_origin(socket.exact_now());
-            let due = self.held.take().or_else(|| self.scanner.poll_transmit(now));
-            let Some(transmit) = due else { break };
+        while let Some(transmit) = self.held.take().or_else(|| self.due(socket)) {
             let v6 = transmit.destination.is_ipv6();
             let Some(&(sender, _)) = self.sockets.iter().find(|(_, of_v6)| *of_v6 == v6) else {
                 let cause = Cause::NetworkUnreachable;
@@ -188,12 +185,22 @@ where
         self.arm(socket);
     }
 
+    /// The next probe, unless this turn has sent enough.
+    fn due(&mut self, socket: &mut Datagrams<'_>) -> Option<ScanTransmit> {
+        if !self.turns.has_room(BURST) {
+            return None;
+        }
+        let now = since_origin(socket.exact_now());
+        let transmit = self.scanner.poll_transmit(now)?;
+        self.turns.sent();
+        Some(transmit)
+    }
+
     fn arm(&mut self, socket: &mut Datagrams<'_>) {
         let Some(deadline) = self.scanner.poll_timeout() else {
             return;
         };
-        let turn = since_origin(socket.now());
-        self.turns.see(turn);
+        let turn = self.turns.see(&mut socket.context());
         let deadline = self.turns.look(deadline, BURST);
         if let Some((owner, timer, at)) = self.timer {
             if at <= deadline {
