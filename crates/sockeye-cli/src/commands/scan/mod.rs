@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 use serde_json::json;
 use sockeye::endpoint::Transport;
-use sockeye::event_loop::{Context, EventLoop};
+use sockeye::event_loop::{Context, EventLoop, LoopOptions};
 use sockeye::probe::services::{self, ScanReport};
 use sockeye::probe::{PortState, ScanCounts, ScanMethod, ScanOptions, Scanner};
 use sockeye::socket::os;
@@ -116,7 +116,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         ScanMethod::Udp => Transport::Udp,
     };
     let (scanner, unresolved) = scanner(arguments, transport, output)?;
-    let mut events = EventLoop::new().context("make an event loop")?;
+    let most = scanner.options().max_in_flight;
+    let mut events = EventLoop::with_options(loop_options(most)).context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let report = Report {
         transport,
@@ -239,6 +240,16 @@ fn scanner(
     Ok((scanner, !unresolved.is_empty()))
 }
 
+/// A turn takes the answers to all probes in flight: one that is left for a later turn may come after the end of its
+/// attempt.
+fn loop_options(max_in_flight: usize) -> LoopOptions {
+    let default = LoopOptions::default();
+    LoopOptions {
+        events_per_turn: max_in_flight.max(default.events_per_turn),
+        ..default
+    }
+}
+
 /// How many connections this process may have open at once; its limit is raised for them, as far as that goes.
 fn descriptors(wanted: usize) -> usize {
     let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
@@ -301,4 +312,15 @@ fn drive(
 fn progress(scanner: &Scanner) -> ProgressBar {
     let total = u64::try_from(scanner.total()).unwrap_or(u64::MAX);
     output::progress(total, "{spinner} {pos} of {len} ports [{elapsed}, {eta} left]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_takes_the_answers_to_all_that_is_in_flight() {
+        assert_eq!(loop_options(5_000).events_per_turn, 5_000);
+        assert_eq!(loop_options(1), LoopOptions::default());
+    }
 }
