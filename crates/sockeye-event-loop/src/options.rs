@@ -114,8 +114,8 @@ impl Default for StreamOptions {
 pub struct PairOptions {
     /// Bytes that each direction holds before a write has to wait in the writer's queue.
     pub capacity: usize,
-    /// The first end answers `peer`, `peer_addr`, `local_addr`, `local_unix` and `tag` as this connection does now, and has
-    /// what is attached to it: without it, there is no address.
+    /// The first end answers `peer`, `peer_addr`, `local_addr`, `local_unix`, `listener` and `tag` as this connection does
+    /// now, and has what is attached to it: without it, there is no address and no listener.
     pub first_like: Option<StreamId>,
     /// The same for the second end.
     pub second_like: Option<StreamId>,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::connect::ConnectId;
 use crate::driver::NO_CONN;
-use crate::id::TimerId;
+use crate::id::{TimerId, Token};
 use crate::options::{Deadlines, Watermarks};
 use crate::outcome::{CloseReason, Identity, Relayed};
 use crate::queue::Queue;
@@ -113,6 +113,8 @@ pub(crate) struct Extra {
     pub(crate) tag: u64,
     /// What it answers of its two ends, if not what its socket knows.
     pub(crate) identity: Option<Box<Identity>>,
+    /// The listener of the connection that it is like: it has no place there to give back, so it is not `Link::listener`.
+    pub(crate) through: Token,
     /// What services have attached, one value of a type.
     pub(crate) attached: Vec<Rc<dyn Any>>,
     /// Counts the services it has had: what one of them had set is nothing to the next.

@@ -199,11 +199,13 @@ impl<B: Backend> Inner<B> {
         let ip = self.local_addr(like).ok().map(PeerName::Ip);
         let local = ip.or_else(|| self.local_unix(like).ok().map(PeerName::Unix));
         let (tag, attached) = (self.tag(like), self.attached(like).to_vec());
+        let through = self.listener_of(like).unwrap_or_default();
         self.answer_as(token, Identity { peer, local });
         if let Some(link) = self.table.link_mut(token) {
             let extra = link.extra();
             extra.tag = tag;
             extra.attached = attached;
+            extra.through = through;
         }
     }
 
