@@ -94,7 +94,8 @@ pub(super) fn stream_options() -> StreamOptions {
             write_stall: Some(ANSWER),
             ..Deadlines::default()
         },
-        close_timeout: Duration::from_secs(2),
+        // Most of an answer that closes is sent after the close.
+        close_timeout: ANSWER,
         ..StreamOptions::default()
     }
 }
