@@ -314,3 +314,38 @@ fn a_slow_client_gets_all_of_an_answer_that_closes() {
     assert_eq!(rest, "");
     program.end();
 }
+
+/// The limit of `serve` is for those whom it serves.
+#[test]
+fn the_endpoint_and_what_is_served_take_no_places_of_each_other() {
+    let words = [
+        "serve",
+        "echo",
+        "--listen",
+        "tcp://127.0.0.1:0",
+        "--max-connections",
+        "1",
+        "--metrics",
+        ENDPOINT,
+    ];
+    let program = Program::start(&words);
+    let mut idle = connect(program.addr());
+    assert_eq!(ask(&mut idle, GET).status, 200);
+    // It stays.
+    session(program.listener(0), "salmon");
+    let mut open = connect(program.listener(0));
+    open.write_all(b"roe").expect("room");
+    open.read_exact(&mut [0; 3]).expect("an answer");
+    reader::read(&program.get("/metrics"));
+    // And there is still one place alone.
+    let mut late = connect(program.listener(0));
+    late.write_all(b"late").expect("the system takes it");
+    reader::read(&program.get("/metrics"));
+    late.set_nonblocking(true).expect("an option");
+    assert!(late.read(&mut [0]).is_err(), "nobody has answered it");
+    late.set_nonblocking(false).expect("an option");
+    drop(open);
+    late.read_exact(&mut [0; 4]).expect("an answer");
+    drop(idle);
+    program.end();
+}

@@ -29,7 +29,8 @@ in_all_worlds!(
     a_connection_knows_its_listener,
     the_limit_of_a_listener_may_change,
     a_listener_holds_its_limit,
-    a_loop_holds_its_limit,;
+    a_loop_holds_its_limit,
+    a_listener_apart_has_places_of_its_own;
     by_ip_only:
     a_refused_connect_says_which_address_and_why,
     a_reset_on_one_side_of_a_relay_ends_the_other,
@@ -209,6 +210,59 @@ fn a_loop_holds_its_limit<W: World>() {
         .with(served.handle, |_, context| context.stream(id).unwrap().abort());
     world.until("one goes, one comes", || a.log.opened() + b.log.opened() == 3);
     assert_eq!(world.server().open_streams(), 2);
+}
+
+/// Neither takes a place of the other, and the listener's own limit holds.
+fn a_listener_apart_has_places_of_its_own<W: World>() {
+    let mut world = W::with(LoopOptions {
+        max_connections: 1,
+        ..LoopOptions::default()
+    });
+    let (served, at) = Probe::new().serve(&mut world, StreamOptions::default());
+    let probe = Probe::new();
+    let log = probe.log.clone();
+    let handle = world.server().add_stream_service(probe, StreamOptions::default());
+    let options = ListenOptions {
+        max_connections: 2,
+        apart: true,
+        ..ListenOptions::default()
+    };
+    let (listener, at_apart) = world.listen_with(handle, &options);
+    let connect = |world: &mut W, at| drop(Probe::new().connect(world, at));
+    connect(&mut world, at_apart);
+    world.until("one apart", || log.opened() == 1);
+    connect(&mut world, at);
+    world.until("and one that counts", || served.log.opened() == 1);
+    connect(&mut world, at_apart);
+    world.until("the loop is full, not the listener", || log.opened() == 2);
+    for at in [at, at_apart] {
+        connect(&mut world, at);
+    }
+    world.pass(Duration::from_millis(5));
+    assert_eq!((served.log.opened(), log.opened()), (1, 2));
+    let abort = |world: &mut W, handle, id| {
+        let server = world.server();
+        server.with(handle, |_: &mut Probe, context| {
+            context.stream(id).unwrap().abort()
+        });
+    };
+    // What goes makes room where it was, and nowhere else.
+    abort(&mut world, handle, log.id(0));
+    world.until("the next apart", || log.opened() == 3);
+    world.pass(Duration::from_millis(5));
+    assert_eq!(served.log.opened(), 1);
+    // Of a listener that is closed too they count for nobody.
+    world.server().close_listener(listener);
+    abort(&mut world, handle, log.id(1));
+    abort(&mut world, handle, log.id(2));
+    world.until("none is left apart", || log.closes().len() == 3);
+    world.pass(Duration::from_millis(5));
+    assert_eq!((served.log.opened(), world.server().open_streams()), (1, 1));
+    abort(&mut world, served.handle, served.log.id(0));
+    world.until("the next one that counts", || served.log.opened() == 2);
+    connect(&mut world, at);
+    world.pass(Duration::from_millis(5));
+    assert_eq!(served.log.opened(), 2, "the loop's limit holds");
 }
 
 fn a_closed_listener_leaves_its_connections<W: World>() {

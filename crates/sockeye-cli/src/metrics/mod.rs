@@ -14,6 +14,9 @@
 //! | [`histogram`] | durations in buckets |
 //! | `page` | the page, from `page.html` |
 //!
+//! Its connections have places of their own: they take none of the command's, and it can be asked when the command has none
+//! left.
+//!
 //! There is no password: whoever reaches the address may read. Without more words that is this machine alone. A browser on
 //! it could be made to read by a page of a stranger whose name points here (DNS rebinding); so the host of a request has to be
 //! an address, `localhost`, or a name that was allowed.
@@ -105,6 +108,7 @@ impl Endpoint {
             Address::Unix(name) => {
                 let options = UnixListenOptions {
                     max_connections: server::CONNECTIONS,
+                    apart: true,
                     ..UnixListenOptions::default()
                 };
                 events.listen_unix(service, &name, &options).with_context(tried)?;
@@ -113,6 +117,7 @@ impl Endpoint {
             Address::Ip { endpoint, .. } => {
                 let options = ListenOptions {
                     max_connections: server::CONNECTIONS,
+                    apart: true,
                     ..ListenOptions::default()
                 };
                 let to = names::socket_addr(&endpoint)?;

@@ -72,6 +72,9 @@ pub(crate) mod state {
     /// The user saw the descriptor and may have duplicated it: deregister before closing.
     pub(crate) const EXPOSED: u32 = 1 << 24;
 
+    /// It does not count for the loop's limit.
+    pub(crate) const APART: u32 = 1 << 25;
+
     /// Everything but that keeps a connection off the fast path.
     pub(crate) const SLOW: u32 = (1 << 24) - 1;
     /// Nothing more can be written.

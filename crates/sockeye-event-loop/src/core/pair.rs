@@ -300,8 +300,8 @@ impl<B: Backend> Inner<B> {
         self.relist(token);
     }
 
-    /// Connections of the world that are open or being opened: what `max_connections` bounds.
+    /// Connections of the world that are open or being opened, but for those apart: what `max_connections` bounds.
     pub(super) fn connections(&self) -> usize {
-        self.shared.open_streams - self.shared.open_ends
+        self.shared.open_streams - self.shared.open_ends - self.shared.open_apart
     }
 }
