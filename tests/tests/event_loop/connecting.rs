@@ -240,6 +240,7 @@ fn a_listener_apart_has_places_of_its_own<W: World>() {
     }
     world.pass(Duration::from_millis(5));
     assert_eq!((served.log.opened(), log.opened()), (1, 2));
+    assert_eq!(world.server().stats().open, 1);
     let abort = |world: &mut W, handle, id| {
         let server = world.server();
         server.with(handle, |_: &mut Probe, context| {
@@ -258,6 +259,7 @@ fn a_listener_apart_has_places_of_its_own<W: World>() {
     world.until("none is left apart", || log.closes().len() == 3);
     world.pass(Duration::from_millis(5));
     assert_eq!((served.log.opened(), world.server().open_streams()), (1, 1));
+    assert_eq!(world.server().stats().open, 1);
     abort(&mut world, served.handle, served.log.id(0));
     world.until("the next one that counts", || served.log.opened() == 2);
     connect(&mut world, at);

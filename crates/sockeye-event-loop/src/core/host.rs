@@ -46,6 +46,7 @@ impl<B: Backend> Host for Inner<B> {
             turns: self.shared.turn,
             memory: self.shared.memory.used as u64,
             memory_peak: self.shared.memory.peak as u64,
+            open: self.connections() as u64,
             ..self.shared.stats
         }
     }
