@@ -72,6 +72,7 @@ pub(super) enum Status {
     Misdirected,
     HeadTooLarge,
     Unavailable,
+    TooMuch,
     Version,
 }
 
@@ -85,7 +86,7 @@ impl Status {
             Self::TargetTooLong => "414 URI Too Long",
             Self::Misdirected => "421 Misdirected Request",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
-            Self::Unavailable => "503 Service Unavailable",
+            Self::Unavailable | Self::TooMuch => "503 Service Unavailable",
             Self::Version => "505 HTTP Version Not Supported",
         }
     }
@@ -103,6 +104,10 @@ impl Status {
             }
             Self::HeadTooLarge => "The head of a request may have 8192 bytes and 64 headers.\n",
             Self::Unavailable => "Too many answers are under way. Try again in a second.\n",
+            Self::TooMuch => {
+                "The answer would have more than 64 MiB: /status.json has the first rows and the totals; for the metrics, \
+                 let several programs have a part of the backends or hosts each.\n"
+            }
             Self::Version => "HTTP/1.1 is spoken here.\n",
         }
     }
