@@ -1,5 +1,6 @@
 //! What a command tells, as OpenMetrics or as Prometheus' text format. The grammar is `prometheus-client`'s.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
@@ -128,17 +129,17 @@ impl Exposition<'_> {
     }
 
     /// A family of histograms of seconds.
-    pub(crate) fn histograms<'l, const N: usize>(
+    pub(crate) fn histograms<'l, B: Borrow<Buckets>, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = ([(&'static str, &'l str); N], &'l Buckets)>,
+        samples: impl IntoIterator<Item = ([(&'static str, &'l str); N], B)>,
     ) -> fmt::Result {
         let mut family = self
             .0
             .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (labels, buckets) in samples {
-            let labels = Labels(&labels);
+            let (labels, buckets) = (Labels(&labels), buckets.borrow());
             let mut sample = family.encode_family(&labels)?;
             let (sum, count) = (buckets.sum_seconds(), buckets.count());
             sample.encode_histogram::<NoLabelSet>(sum, count, &buckets.each(), None)?;

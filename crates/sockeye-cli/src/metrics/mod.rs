@@ -74,6 +74,11 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 impl Endpoint {
+    /// Whether it was asked for: what is counted for it alone need not be otherwise.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.metrics.is_some()
+    }
+
     /// Serves, if it was asked for, and says where. `source` brings a question to where it can be answered.
     ///
     /// # Errors
