@@ -223,7 +223,7 @@ fn wanted(path: &str, parsed: &httparse::Request<'_, '_>) -> Result<Wanted, Stat
     }
 }
 
-/// Whether Prometheus' text format is accepted, and OpenMetrics is not.
+/// Whether Prometheus' text format is named, and OpenMetrics is not.
 fn wants_text_alone<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
     let (mut text, mut open) = (false, false);
     for range in accept.flat_map(|list| list.split(',')) {
@@ -237,7 +237,7 @@ fn wants_text_alone<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
         }
         match kind.as_str() {
             "text/plain" | "text/*" => text = true,
-            "application/openmetrics-text" | "application/*" | "*/*" => open = true,
+            "application/openmetrics-text" | "application/*" => open = true,
             _ => {}
         }
     }
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_format_is_for_those_who_take_nothing_else() {
+    fn the_text_format_is_for_those_who_name_it_alone() {
         let asked = |accept: &str| wants(&format!("{GET}Accept: {accept}\r\n\r\n"));
         let prometheus =
             "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -401,6 +401,7 @@ mod tests {
         }
         for accept in [
             "text/plain",
+            "text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
             "text/plain;version=0.0.4, application/openmetrics-text;q=0",
         ] {
             assert_eq!(asked(accept), Ok(Wanted::Report(Form::Text)), "{accept}");
