@@ -1,7 +1,7 @@
 //! What each command tells: the numbers are those of what the test did.
 
-use std::io::Read as _;
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 
 use serde_json::Value;
@@ -89,6 +89,13 @@ fn a_relay_counts_its_sessions() {
     assert_eq!(status["listeners"][0]["sessions"], 4);
     assert_eq!(status["backends"][0]["name"], backend.as_str());
     assert_eq!(status["listeners"][0]["lasted"]["count"], 3);
+    let totals = &status["totals"];
+    assert_eq!((&totals["open"], &totals["sessions"]), (&1.into(), &4.into()));
+    assert_eq!(
+        (&totals["received_bytes"], &totals["sent_bytes"]),
+        (&18.into(), &18.into())
+    );
+    assert_eq!(totals["unserved"], 0);
     drop(open);
     program.end();
 }
@@ -189,6 +196,49 @@ fn two_thousand_backends_are_all_there() {
     let status = status(&program);
     assert_eq!(status["backends"].as_array().map(Vec::len), Some(500));
     assert_eq!(status["backends_total"], 2000);
+    assert_eq!(
+        (&status["listeners_total"], &status["pools_total"]),
+        (&1.into(), &1.into())
+    );
+    program.end();
+}
+
+/// A server with more addresses than a table has rows, and a connection to one that is not shown.
+pub(crate) fn more_than_is_shown() -> (Program, TcpStream) {
+    let mut words = vec!["serve".to_owned(), "echo".to_owned()];
+    for nth in 0..502 {
+        words.push("--listen".to_owned());
+        words.push(format!("tcp://127.1.{}.{}:0", nth / 250, nth % 250 + 1));
+    }
+    words.extend(["--metrics".to_owned(), "127.0.0.1:0".to_owned()]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let program = Program::start(&words);
+    let rows = status(&program)["addresses"].as_array().cloned().expect("rows");
+    assert_eq!(rows.len(), 500);
+    let is_shown = |name: &String| rows.iter().any(|row| row["name"] == name.as_str());
+    let hidden = program
+        .listens
+        .iter()
+        .position(|name| !is_shown(name))
+        .expect("more");
+    let mut stream = connect(program.listener(hidden));
+    stream.write_all(b"salmon").expect("room");
+    stream.read_exact(&mut [0; 6]).expect("an answer");
+    (program, stream)
+}
+
+/// What is added up is added up over all, those that are not shown among them.
+#[test]
+fn the_totals_are_of_all_rows() {
+    let (program, _open) = more_than_is_shown();
+    let status = status(&program);
+    assert_eq!(status["addresses_total"], 502);
+    let totals = &status["totals"];
+    assert_eq!((&totals["open"], &totals["connections"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&totals["received_bytes"], &totals["sent_bytes"]),
+        (&6.into(), &6.into())
+    );
     program.end();
 }
 
@@ -301,6 +351,11 @@ fn a_ping_tells_of_each_host() {
     assert_eq!(
         (&status["hosts_total"], &status["command"]),
         (&2.into(), &"ping".into())
+    );
+    assert!(
+        status["totals"]["sent"].as_u64() >= Some(6),
+        "{}",
+        status["totals"]
     );
     program.running.signal(libc::SIGINT);
     assert_eq!(program.running.wait(PATIENCE).code(), Some(0));

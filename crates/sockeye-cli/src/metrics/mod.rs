@@ -17,6 +17,14 @@
 //! Its connections have places of their own: they take none of the command's, and it can be asked when the command has none
 //! left.
 //!
+//! `/status.json` is an object. Of every command it has `schema` (1), `command`, `version`, `started_unix_ms`, `now_unix_ms`, and
+//! `loop`: what the event loops have done. The tables of a command (`listeners`, `pools` and `backends` of `relay`, `addresses` of
+//! `serve`, `hosts` of `ping`) are arrays of objects, cut to [`ROWS`] rows, those that are down first; how many rows there are is
+//! in `listeners_total`, `pools_total`, `backends_total`, `addresses_total` and `hosts_total`, and `totals` adds up all of them:
+//! `open`, `sessions`, `unserved`, `received_bytes` and `sent_bytes` of the listeners, `open`, `connections`, `received_bytes`,
+//! `sent_bytes`, `received_datagrams` and `sent_datagrams` of the addresses, `sent`, `received` and `lost` of the hosts. All but
+//! `open` only grow; rates are the reader's to work out.
+//!
 //! There is no password: whoever reaches the address may read. Without more words that is this machine alone. A browser on
 //! it could be made to read by a page of a stranger whose name points here (DNS rebinding); so the host of a request has to be
 //! an address, `localhost`, or a name that was allowed.

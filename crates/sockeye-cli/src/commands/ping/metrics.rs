@@ -204,6 +204,17 @@ impl Snapshot for PingSnapshot {
                 })
             })
             .collect();
-        json!({ "hosts_total": self.counts.len(), "hosts_up": hosts_up, "hosts": hosts })
+        let sum = |of: fn(&PingCounts) -> u32| {
+            self.counts
+                .iter()
+                .map(|counts| u64::from(of(counts)))
+                .sum::<u64>()
+        };
+        let totals = json!({
+            "sent": sum(|counts| counts.sent),
+            "received": sum(|counts| counts.received),
+            "lost": sum(|counts| counts.lost),
+        });
+        json!({ "totals": totals, "hosts_total": self.counts.len(), "hosts_up": hosts_up, "hosts": hosts })
     }
 }

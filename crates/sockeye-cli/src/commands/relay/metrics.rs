@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use sockeye::relay::{
-    BackendCounters, BackendStats, Condition, ListenerCounters, PoolCounters, PoolStats, RelayStats,
-    SessionEnd, SessionRecord,
+    BackendCounters, BackendStats, Condition, ListenerCounters, ListenerStats, PoolCounters, PoolStats,
+    RelayStats, SessionEnd, SessionRecord,
 };
 
 use crate::metrics::histogram::{Buckets, Histogram, LATENCY, SESSION};
@@ -83,7 +83,10 @@ impl Accounts {
         let counted = &mut *self.counted();
         let names = stats.listeners.iter().map(|listener| listener.name.as_str());
         keep(&mut counted.listeners, names);
-        keep(&mut counted.connects, stats.pools.iter().map(|pool| pool.name.as_str()));
+        keep(
+            &mut counted.connects,
+            stats.pools.iter().map(|pool| pool.name.as_str()),
+        );
         let called = |label: &str| counted.names.get(label).map_or(label, String::as_str).to_owned();
         for listener in &mut stats.listeners {
             listener.name = called(&listener.name);
@@ -334,6 +337,14 @@ impl Snapshot for RelaySnapshot {
 
     fn status(&self) -> Value {
         let stats = self.stats.clone().by_name();
+        let sum = |of: fn(&ListenerStats) -> u64| stats.listeners.iter().map(of).sum::<u64>();
+        let totals = json!({
+            "open": sum(|one| one.open as u64),
+            "sessions": sum(|one| one.counters.sessions),
+            "unserved": sum(|one| one.counters.unserved),
+            "received_bytes": sum(|one| one.counters.bytes_in),
+            "sent_bytes": sum(|one| one.counters.bytes_out),
+        });
         let listeners: Vec<Value> = stats
             .listeners
             .iter()
@@ -383,7 +394,10 @@ impl Snapshot for RelaySnapshot {
                 .collect()
         };
         json!({
+            "totals": totals,
+            "listeners_total": stats.listeners.len(),
             "listeners": listeners,
+            "pools_total": stats.pools.len(),
             "pools": pools,
             "backends_total": all.clone().count(),
             "backends_up": up.count(),
@@ -518,8 +532,6 @@ fn of_backends(stats: &RelayStats, to: &mut Exposition<'_>) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use sockeye::relay::ListenerStats;
-
     use super::*;
 
     /// As many as nobody has: a scrape looks each of them up once.
