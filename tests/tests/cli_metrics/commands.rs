@@ -9,7 +9,7 @@ use sockeye_tests::program::{self, Running};
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::{self, PATIENCE};
 
-use crate::ground::{Program, connect, echo, file, session};
+use crate::ground::{Program, ask, connect, echo, file, session};
 use crate::reader::{self, Exposition};
 
 fn read(program: &Program) -> Exposition {
@@ -388,4 +388,19 @@ fn a_ping_pays_nothing_for_metrics_that_nobody_wants() {
         with > without + 12_000,
         "{with} KiB with them, {without} KiB without"
     );
+}
+
+/// What would be cut short is not sent at all, and the program goes on.
+#[test]
+fn an_answer_beyond_all_measure_is_refused() {
+    if !skip::require(&[Need::NetRaw]) {
+        return;
+    }
+    // Of these hosts the metrics have 150 MB.
+    let words = ["ping", "--generate", "127.0.0.0/16", "--gap", "60", "--numeric"];
+    let program = Program::start(&[&words[..], &["--metrics", "127.0.0.1:0"]].concat());
+    let mut stream = connect(program.addr());
+    let answer = ask(&mut stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(answer.status, 503, "{}", answer.body.len());
+    assert_eq!(status(&program)["hosts_total"], 65_534);
 }
