@@ -55,6 +55,14 @@ pub fn wait_for_listener(port: u16) {
     });
 }
 
+/// Whether a process of one thread waits in the kernel for something to happen. Whoever spins never does (proc(5), `stat`).
+pub fn is_asleep(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the state may have anything in it.
+    let behind = stat.rsplit_once(") ").map(|(_, behind)| behind);
+    behind.is_some_and(|behind| behind.starts_with('S'))
+}
+
 fn carry_input(mut stdin: ChildStdin, input: &Receiver<Vec<u8>>) {
     while let Ok(bytes) = input.recv() {
         // A program that ends without reading everything closes the pipe; that is its right.

@@ -15,3 +15,5 @@ mod page;
 mod reader;
 #[path = "cli_metrics/scraped.rs"]
 mod scraped;
+#[path = "cli_metrics/secure.rs"]
+mod secure;

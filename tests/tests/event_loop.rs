@@ -29,6 +29,8 @@ mod deadlines;
 mod faults;
 #[path = "event_loop/frames.rs"]
 mod frames;
+#[path = "event_loop/limits.rs"]
+mod limits;
 #[path = "event_loop/order.rs"]
 mod order;
 #[path = "event_loop/pairs.rs"]

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use proptest::prelude::*;
 use sockeye::endpoint::ipnet::IpNet;
 use sockeye::endpoint::{
-    Endpoint, Host, NetMap, NetSet, Network, ParseError, ParseErrorKind as Kind, PortSet, PublicOnly,
-    Reachability, ServiceName, Target, Transport, Zone, parse_ip, parse_scoped_ip, parse_socket_addr,
-    reachability, special,
+    AddressRange, Endpoint, Host, NetMap, NetSet, Network, ParseError, ParseErrorKind as Kind, PortSet,
+    PublicOnly, Reachability, ServiceName, Target, Transport, Zone, parse_ip, parse_scoped_ip,
+    parse_socket_addr, reachability, special,
 };
 
 /// Texts of every sort: any characters, the characters of the grammars, and well-formed ones with a few slips.
@@ -117,6 +117,7 @@ proptest! {
         round_trip::<Host>(&text)?;
         round_trip::<Network>(&text)?;
         round_trip::<NetSet>(&text)?;
+        round_trip::<AddressRange>(&text)?;
         round_trip::<PortSet>(&text)?;
         round_trip::<Transport>(&text)?;
         round_trip::<Zone>(&text)?;

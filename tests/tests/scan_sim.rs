@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::endpoint::PortSet;
-use sockeye::event_loop::{Datagram, DatagramOptions, DatagramService, Datagrams, Stream, StreamService};
+use sockeye::event_loop::{
+    Datagram, DatagramOptions, DatagramService, Datagrams, OpError, Stream, StreamService, errno,
+};
 use sockeye::probe::services::{self, ScanReport};
 use sockeye::probe::{PortState, Reason, ScanMethod, ScanOptions, Scanner, Verdict};
 use sockeye::sim::{HostId, LinkOptions, Sim};
@@ -32,6 +34,18 @@ impl StreamService for Greeter {
     }
 }
 
+struct Mute;
+
+impl StreamService for Mute {
+    type Conn = ();
+
+    fn on_open(&mut self, _stream: &mut Stream<'_>) {}
+
+    fn on_data(&mut self, _stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
+        data.len()
+    }
+}
+
 struct Answerer;
 
 impl DatagramService for Answerer {
@@ -43,6 +57,7 @@ impl DatagramService for Answerer {
 struct World {
     sim: Sim,
     client: HostId,
+    server: HostId,
 }
 
 /// A host that listens on the ports 10 and 20, and one that nothing comes through to.
@@ -66,23 +81,43 @@ fn world(seed: u64, loss_ppm: u32) -> World {
             .bind(service, at, &DatagramOptions::default())
             .expect("a socket");
     }
-    World { sim, client }
+    World { sim, client, server }
 }
 
-type Found = Rc<RefCell<BTreeMap<SocketAddr, (Verdict, Vec<u8>)>>>;
+type Found = BTreeMap<SocketAddr, (Verdict, Vec<u8>)>;
 
-/// Scans the ports 1 to 30 of both hosts.
-fn scan(world: &mut World, method: ScanMethod, banner: bool) -> BTreeMap<SocketAddr, (Verdict, Vec<u8>)> {
-    let ports: PortSet = "1-30".parse().expect("ports");
+/// Scans the ports 1 to 100 of both hosts: more than leave in one turn.
+fn scan(world: &mut World, method: ScanMethod, banner: bool) -> Found {
     let options = ScanOptions {
         retries: 5,
         ..ScanOptions::new(method, 7)
     };
+    let banner = banner.then_some(Duration::from_secs(2));
+    run(world, "1-100", options, &[SERVER, SILENT], banner)
+}
+
+fn run(
+    world: &mut World,
+    ports: &str,
+    options: ScanOptions,
+    hosts: &[[u8; 4]],
+    banner: Option<Duration>,
+) -> Found {
+    let ports: PortSet = ports.parse().expect("ports");
     let mut scanner = Scanner::new(&ports, options);
-    for host in [SERVER, SILENT] {
-        scanner.add_host(SocketAddr::from((host, 0)));
+    for host in hosts {
+        scanner.add_host(SocketAddr::from((*host, 0)));
     }
-    let found = Found::default();
+    start(world, scanner, banner).expect("sockets")(world)
+}
+
+/// Starts a scan, which ends when what this returns is called.
+fn start(
+    world: &mut World,
+    scanner: Scanner,
+    banner: Option<Duration>,
+) -> Result<impl FnOnce(&mut World) -> Found + use<>, OpError> {
+    let found = Rc::new(RefCell::new(Found::new()));
     let finished = Rc::new(Cell::new(false));
     let (told, done) = (Rc::clone(&found), Rc::clone(&finished));
     let on_report =
@@ -94,21 +129,22 @@ fn scan(world: &mut World, method: ScanMethod, banner: bool) -> BTreeMap<SocketA
             done.set(scanner.is_finished());
         };
     let events = world.sim.on(world.client);
-    match method {
+    match scanner.options().method {
         ScanMethod::Tcp => {
-            let banner = banner.then_some(Duration::from_secs(2));
             services::scan_tcp(events, scanner, banner, on_report);
         }
         ScanMethod::Udp => {
-            services::scan_udp(events, scanner, on_report).expect("sockets");
+            services::scan_udp(events, scanner, on_report)?;
         }
     }
-    world.sim.run_until(LIMIT, || finished.get()).expect("it ends");
-    found.take()
+    Ok(move |world: &mut World| {
+        world.sim.run_until(LIMIT, || finished.get()).expect("it ends");
+        found.take()
+    })
 }
 
-fn check(found: &BTreeMap<SocketAddr, (Verdict, Vec<u8>)>, silent: PortState) {
-    assert_eq!(found.len(), 60);
+fn check(found: &Found, silent: PortState) {
+    assert_eq!(found.len(), 200);
     for (at, (verdict, _)) in found {
         let state = match (at.ip() == std::net::IpAddr::from(SERVER), at.port()) {
             (true, 10 | 20) => PortState::Open,
@@ -169,4 +205,74 @@ fn few_descriptors_slow_a_scan_and_change_no_state() {
     let mut world = world(3, 0);
     world.sim.set_descriptor_limit(world.client, 12);
     check(&scan(&mut world, ScanMethod::Tcp, false), PortState::Filtered);
+}
+
+/// The kernel gives a connect up after two minutes: no report that the host cannot be reached.
+#[test]
+fn silence_is_silence_when_the_kernel_gives_up_too() {
+    let mut world = world(4, 0);
+    let options = ScanOptions {
+        retries: 0,
+        timeout: Duration::from_secs(200),
+        ..ScanOptions::new(ScanMethod::Tcp, 7)
+    };
+    let found = run(&mut world, "1-3", options, &[SILENT], None);
+    assert_eq!(found.len(), 3);
+    for (verdict, _) in found.values() {
+        assert_eq!(
+            (verdict.state, verdict.reason, verdict.rtt),
+            (PortState::Filtered, Reason::Timeout, None)
+        );
+    }
+}
+
+/// An open port opens the window of its host, whether it still is to say something or not.
+#[test]
+fn other_ports_are_asked_while_one_is_to_say_something() {
+    let mut world = world(5, 0);
+    for port in [201, 202] {
+        world.sim.listen(world.server, port, Mute).expect("a listener");
+    }
+    let options = ScanOptions {
+        window: 1,
+        ..ScanOptions::new(ScanMethod::Tcp, 7)
+    };
+    let banner = Some(Duration::from_secs(2));
+    let found = run(&mut world, "201,202", options, &[SERVER], banner);
+    assert_eq!(found.len(), 2);
+    // One after the other, in 10 ms each, and both wait for two seconds.
+    let took = Duration::from_nanos(world.sim.now().as_nanos());
+    assert!(took < Duration::from_millis(2_100), "{took:?}");
+}
+
+#[test]
+fn sockets_are_opened_for_the_families_there_are_and_a_lack_of_descriptors_is_an_error() {
+    for (v4, v6, needed) in [(true, false, 1), (false, true, 1), (true, true, 2)] {
+        for room in [needed - 1, needed] {
+            let mut world = world(6, 0);
+            let limit = world.sim.descriptors(world.client) + room;
+            world.sim.set_descriptor_limit(world.client, limit);
+            let ports: PortSet = "10".parse().expect("a port");
+            let mut scanner = Scanner::new(&ports, ScanOptions::new(ScanMethod::Udp, 7));
+            if v4 {
+                scanner.add_host(SocketAddr::from((SERVER, 0)));
+            }
+            if v6 {
+                scanner.add_host(SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 2], 0)));
+            }
+            match start(&mut world, scanner, None) {
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(errno::EMFILE));
+                    assert!(room < needed, "{v4} {v6}");
+                    let sent = world.sim.on(world.client).stats().datagrams_out;
+                    world.sim.run_for(Duration::from_secs(5)).expect("it goes on");
+                    assert_eq!(world.sim.on(world.client).stats().datagrams_out, sent);
+                }
+                Ok(end) => {
+                    assert_eq!(room, needed, "{v4} {v6}");
+                    assert_eq!(end(&mut world).len(), needed);
+                }
+            }
+        }
+    }
 }

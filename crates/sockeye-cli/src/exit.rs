@@ -223,8 +223,13 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
             // It names what was tried as we did, and goes on.
             text = said;
         } else if !text.contains(&said) {
+            // Of what was tried, and failed in other words, the end is enough.
+            let known = said.rmatch_indices(": ").find_map(|(at, colon)| {
+                let (known, rest) = said.split_at(at + colon.len());
+                text.contains(known).then_some(rest)
+            });
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(known.unwrap_or(&said));
         }
     }
     text
@@ -264,6 +269,12 @@ mod tests {
         let error =
             anyhow::anyhow!("connect tcp://127.0.0.1:1: refused").context("connect tcp://127.0.0.1:1");
         assert_eq!(describe(&error), "connect tcp://127.0.0.1:1: refused");
+        let error =
+            anyhow::anyhow!("connect unix:@x: timed out").context("connect unix:@x: its backlog is full");
+        assert_eq!(
+            describe(&error),
+            "connect unix:@x: its backlog is full: timed out"
+        );
     }
 
     #[test]

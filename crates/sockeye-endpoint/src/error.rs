@@ -121,6 +121,12 @@ pub enum ParseErrorKind {
     /// The end of a range is before its beginning.
     #[error("the range ends before it begins")]
     ReversedRange,
+    /// No `-` and last address of a range.
+    #[error("no `-` and last address")]
+    MissingLast,
+    /// A range from an IPv4 address to an IPv6 address, or the other way round.
+    #[error("the ends of the range are of different families")]
+    MixedFamilies,
     /// A host name whose last label is a number: some resolvers take it for an IPv4 address.
     #[error("a host name does not end in a numeric label")]
     NumericName,

@@ -30,7 +30,7 @@
 //! | [`ServiceName`], [`services`] | what ports stand for, from IANA's registry |
 //! | [`special`], [`reachability`], [`multicast_scope`], [`embedded_ipv4`] | what addresses are for, from IANA's registries |
 //! | [`PublicOnly`] | a policy that lets through public addresses only |
-//! | [`Network`], [`NetSet`], `NetMap` | networks, sets of them, longest-prefix match |
+//! | [`Network`], [`AddressRange`], [`NetSet`], `NetMap` | networks, ranges of addresses, sets of them, longest-prefix match |
 //! | [`parse_ip`], [`parse_scoped_ip`], [`parse_socket_addr`] | strict parsers of std's types |
 //! | [`PortSet`] | sets of ports |
 //! | [`ParseError`] | what is wrong with a text, and at which byte |
@@ -45,6 +45,7 @@
 extern crate alloc;
 
 mod address;
+mod address_range;
 mod classify;
 mod endpoint;
 mod error;
@@ -67,6 +68,7 @@ mod unix_name;
 mod zone;
 
 pub use address::{Address, Carrier, NotServed, Place, Scheme};
+pub use address_range::AddressRange;
 pub use classify::{
     Embedded, MulticastScope, Reachability, embedded_ipv4, is_globally_reachable, multicast_scope,
     nat64_ipv4, reachability,

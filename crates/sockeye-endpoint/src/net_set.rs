@@ -5,9 +5,9 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-use crate::ParseError;
 use crate::network::Network;
 use crate::ranges::RangeSet;
+use crate::{AddressRange, ParseError};
 
 /// A set of addresses, kept as ranges and shown as the fewest networks that cover it.
 ///
@@ -47,6 +47,43 @@ impl NetSet {
             Bounds::V4(first, last) => self.v4.insert(first, last),
             Bounds::V6(first, last) => self.v6.insert(first, last),
         }
+    }
+
+    /// Adds a range of addresses.
+    pub fn insert_range(&mut self, range: AddressRange) {
+        match (range.first(), range.last()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => self.v4.insert(first.to_bits(), last.to_bits()),
+            (IpAddr::V6(first), IpAddr::V6(last)) => self.v6.insert(first.to_bits(), last.to_bits()),
+            // A range is of one family.
+            _ => {}
+        }
+    }
+
+    /// What of a range is not in the set, ascending: the gaps between what is. It takes as long as there are networks of
+    /// the set within the range, however many there are beside it.
+    pub fn missing(&self, range: AddressRange) -> impl Iterator<Item = AddressRange> {
+        let (v4, v6) = match (range.first(), range.last()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                (Some(self.v4.gaps(first.to_bits(), last.to_bits())), None)
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                (None, Some(self.v6.gaps(first.to_bits(), last.to_bits())))
+            }
+            _ => (None, None),
+        };
+        let v4 = v4.into_iter().flatten().filter_map(|(first, last)| {
+            AddressRange::new(
+                Ipv4Addr::from_bits(first).into(),
+                Ipv4Addr::from_bits(last).into(),
+            )
+        });
+        let v6 = v6.into_iter().flatten().filter_map(|(first, last)| {
+            AddressRange::new(
+                Ipv6Addr::from_bits(first).into(),
+                Ipv6Addr::from_bits(last).into(),
+            )
+        });
+        v4.chain(v6)
     }
 
     /// Whether the address is in the set.
@@ -228,6 +265,30 @@ mod tests {
     fn everything_is_two_networks() {
         assert_eq!(NetSet::all().to_string(), "0.0.0.0/0,::/0");
         assert!(NetSet::all().complement().is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_of_a_range_is_the_gaps_in_it() {
+        let mut set: NetSet = "192.0.2.4/31,192.0.2.16/28,2001:db8::1/128".parse().unwrap();
+        let mut missing = |range: &str| {
+            let range = range.parse().unwrap();
+            let missing: Vec<_> = set.missing(range).map(|gap| gap.to_string()).collect();
+            set.insert_range(range);
+            assert_eq!(set.missing(range).count(), 0);
+            missing.join(",")
+        };
+        assert_eq!(
+            missing("192.0.2.1-192.0.2.20"),
+            "192.0.2.1-192.0.2.3,192.0.2.6-192.0.2.15"
+        );
+        assert_eq!(
+            missing("0.0.0.0-255.255.255.255"),
+            "0.0.0.0-192.0.2.0,192.0.2.32-255.255.255.255"
+        );
+        assert_eq!(
+            missing("::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            "::-2001:db8::,2001:db8::2-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+        );
     }
 
     #[test]

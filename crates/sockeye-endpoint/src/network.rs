@@ -7,7 +7,7 @@ use core::str::FromStr;
 use ipnet::IpNet;
 
 use crate::parse::{self, peek};
-use crate::{ParseError, ParseErrorKind};
+use crate::{AddressRange, ParseError, ParseErrorKind};
 
 /// A network: an address and the length of its prefix, with no bit set behind the prefix.
 ///
@@ -73,6 +73,19 @@ impl Network {
     #[must_use]
     pub fn contains_network(&self, other: &Self) -> bool {
         self.0.contains(&other.0)
+    }
+
+    /// The addresses that are for hosts: in IPv4 all but the first and the last one, which are the network's own and that
+    /// of all its hosts, unless it has one or two addresses (RFC 3021); in IPv6 all.
+    #[must_use]
+    pub fn hosts(&self) -> AddressRange {
+        let all = AddressRange::from(*self);
+        let ends = match self.0 {
+            IpNet::V4(net) if net.prefix_len() < 31 => all.get(1).zip(all.get(all.count() - 2)),
+            _ => None,
+        };
+        ends.and_then(|(first, last)| AddressRange::new(first, last))
+            .unwrap_or(all)
     }
 
     /// ipnet's type.

@@ -214,20 +214,33 @@ impl<T: Point> RangeSet<T> {
     }
 
     pub(crate) fn complement(&self) -> Self {
-        let mut gaps = Vec::new();
-        let mut next = Some(T::MIN);
-        for (first, last) in self.ranges() {
-            if let (Some(start), Some(end)) = (next, first.previous())
-                && start <= end
-            {
-                gaps.push((start, end));
-            }
-            next = last.next();
-        }
-        if let Some(start) = next {
-            gaps.push((start, T::MAX));
-        }
+        let gaps: Vec<(T, T)> = self.gaps(T::MIN, T::MAX).collect();
         Self::from_merged(&gaps)
+    }
+
+    /// What of a range is not in the set, ascending. It looks at the ranges within, not at the whole set.
+    pub(crate) fn gaps(&self, first: T, last: T) -> impl Iterator<Item = (T, T)> {
+        let at = self.chunk_of(first).unwrap_or(0);
+        let mut ranges = self.chunks.iter().skip(at).flatten();
+        let mut next = Some(first);
+        core::iter::from_fn(move || {
+            loop {
+                let start = next.filter(|start| *start <= last)?;
+                match ranges.next() {
+                    Some((_, end)) if *end < start => {}
+                    Some((begin, end)) if *begin <= last => {
+                        next = end.next();
+                        if start < *begin {
+                            return Some((start, begin.previous()?));
+                        }
+                    }
+                    _ => {
+                        next = None;
+                        return Some((start, last));
+                    }
+                }
+            }
+        })
     }
 
     pub(crate) fn difference(&self, other: &Self) -> Self {
@@ -350,6 +363,22 @@ mod tests {
         assert!(set.chunks.len() <= 2 * 100_000 / (CHUNK / 2));
     }
 
+    #[test]
+    fn gaps_are_looked_for_across_chunks() {
+        let set = RangeSet::from_ranges(
+            (0..100_000u32)
+                .map(|number| (4 * number, 4 * number + 1))
+                .collect(),
+        );
+        for (first, last) in [(4_001, 4_010), (4_002, 4_002), (399_990, 500_000), (0, 400_000)] {
+            let within = RangeSet::from_ranges(vec![(first, last)]);
+            let gaps: Vec<_> = set.gaps(first, last).collect();
+            assert_eq!(gaps, listed(&within.intersection(&set.complement())));
+        }
+        assert_eq!(set.gaps(4_000, 4_001).count(), 0);
+        assert_eq!(set.gaps(9, 8).count(), 0);
+    }
+
     fn sets() -> impl Strategy<Value = RangeSet<u16>> {
         let range = (0u16..100, 0u16..20).prop_map(|(first, len)| (first, first + len));
         proptest::collection::vec(range, 0..8).prop_map(RangeSet::from_ranges)
@@ -357,13 +386,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn prop_operations_are_those_of_the_members(a in sets(), b in sets(), point in 0u16..130) {
+        fn prop_operations_are_those_of_the_members(a in sets(), b in sets(), point in 0u16..130, last in 0u16..130) {
             let (in_a, in_b) = (a.contains(point), b.contains(point));
             prop_assert_eq!(a.union(&b).contains(point), in_a || in_b);
             prop_assert_eq!(a.intersection(&b).contains(point), in_a && in_b);
             prop_assert_eq!(a.difference(&b).contains(point), in_a && !in_b);
             prop_assert_eq!(a.complement().contains(point), !in_a);
-                        prop_assert_eq!(RangeSet::from_ranges(listed(&a.union(&b))), a.union(&b));
+            prop_assert_eq!(RangeSet::from_ranges(listed(&a.union(&b))), a.union(&b));
+            let gaps: Vec<_> = a.gaps(point, last).collect();
+            let within = RangeSet::from_ranges(vec![(point, last)]);
+            prop_assert_eq!(gaps, listed(&within.difference(&a)));
             prop_assert_eq!(a.complement().complement(), a);
         }
     }

@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use crate::{
-    Address, Endpoint, Host, HostName, NetSet, Network, ParseError, PortSet, ServiceName, Target, Transport,
-    UnixName, Zone,
+    Address, AddressRange, Endpoint, Host, HostName, NetSet, Network, ParseError, PortSet, ServiceName,
+    Target, Transport, UnixName, Zone,
 };
 
 struct TextVisitor<T> {
@@ -48,6 +48,7 @@ macro_rules! as_text {
 as_text! {
     Address: "an address such as tcp://127.0.0.1:80 or unix:/run/app.sock",
     Address<Target>: "an address such as localhost:http or unix:/run/app.sock",
+    AddressRange: "a first and a last address such as 192.0.2.1-192.0.2.9",
     Endpoint: "an endpoint such as tcp://127.0.0.1:80",
     Host: "an address or a host name",
     HostName: "a host name",
@@ -77,6 +78,7 @@ mod tests {
 
     #[test]
     fn texts_come_back() {
+        round_trip::<AddressRange>(r#""192.0.2.1-192.0.2.9""#);
         round_trip::<Endpoint>(r#""udp://[fe80::1%eth0]:53""#);
         round_trip::<Target>(r#""tcp://localhost:80""#);
         round_trip::<Host>(r#""[::1%2]""#);

@@ -114,8 +114,8 @@ impl Default for StreamOptions {
 pub struct PairOptions {
     /// Bytes that each direction holds before a write has to wait in the writer's queue.
     pub capacity: usize,
-    /// The first end answers `peer`, `peer_addr`, `local_addr`, `local_unix` and `tag` as this connection does now, and has
-    /// what is attached to it: without it, there is no address.
+    /// The first end answers `peer`, `peer_addr`, `local_addr`, `local_unix`, `listener` and `tag` as this connection does
+    /// now, and has what is attached to it: without it, there is no address and no listener.
     pub first_like: Option<StreamId>,
     /// The same for the second end.
     pub second_like: Option<StreamId>,
@@ -152,6 +152,9 @@ pub struct ListenOptions {
     pub device: Option<String>,
     /// Connections that may be open through this listener at once; beyond it they wait in the backlog.
     pub max_connections: usize,
+    /// Its connections are bounded by `max_connections` above alone, and do not count for
+    /// [`LoopOptions::max_connections`]: for who has to be reached although the loop is full, and is to take nobody's place.
+    pub apart: bool,
 }
 
 impl Default for ListenOptions {
@@ -163,6 +166,7 @@ impl Default for ListenOptions {
             v6_only: None,
             device: None,
             max_connections: usize::MAX,
+            apart: false,
         }
     }
 }
@@ -183,6 +187,9 @@ pub struct UnixListenOptions {
     pub unlink: bool,
     /// Connections that may be open through this listener at once; beyond it they wait in the backlog.
     pub max_connections: usize,
+    /// Its connections are bounded by `max_connections` above alone, and do not count for
+    /// [`LoopOptions::max_connections`]: for who has to be reached although the loop is full, and is to take nobody's place.
+    pub apart: bool,
 }
 
 impl Default for UnixListenOptions {
@@ -193,6 +200,7 @@ impl Default for UnixListenOptions {
             take_over: true,
             unlink: true,
             max_connections: usize::MAX,
+            apart: false,
         }
     }
 }
@@ -394,7 +402,8 @@ pub struct LoopOptions {
     pub datagram_batches: usize,
     /// Timers, remote commands and deferred callbacks handled in one turn, each.
     pub work_budget: usize,
-    /// Streams that may be open at once on this loop, all listeners and connects together.
+    /// Streams that may be open at once on this loop, all listeners and connects together, but for ends of pairs and what
+    /// comes through listeners [apart](ListenOptions::apart).
     pub max_connections: usize,
     /// Commands that may wait in the loop's [`Remote`](crate::Remote).
     pub remote_capacity: usize,

@@ -29,7 +29,7 @@ pub struct Stats {
     pub connected: u64,
     /// Connects that failed: refused, unreachable, out of time.
     pub connect_errors: u64,
-    /// Connections that are gone, for whatever reason.
+    /// Connections that are gone, for whatever reason, ends of pairs among them.
     pub closed: u64,
     /// Of these, by a deadline.
     pub timed_out: u64,
@@ -65,6 +65,9 @@ pub struct Stats {
     pub memory_resets: u64,
     /// Pairs that were made.
     pub pairs: u64,
+    /// Connections that are open now, or being opened: those that [`LoopOptions::max_connections`](crate::LoopOptions::max_connections)
+    /// bounds. Not `accepted` and `connected` less `closed`, which has ends of pairs.
+    pub open: u64,
 }
 
 impl AddAssign for Stats {
@@ -97,5 +100,6 @@ impl AddAssign for Stats {
         self.memory_peak += other.memory_peak;
         self.memory_resets += other.memory_resets;
         self.pairs += other.pairs;
+        self.open += other.open;
     }
 }

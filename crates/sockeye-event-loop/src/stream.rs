@@ -85,7 +85,9 @@ impl<'a> Stream<'a> {
         self.host.tag(self.token)
     }
 
-    /// The listener that it was accepted through. `None` of a connection that was not, and once the listener is closed.
+    /// The listener that it was accepted through; of an end of a pair, that of the connection that it is like
+    /// ([`PairOptions::first_like`](crate::PairOptions::first_like)). `None` of a connection that was not accepted, and once
+    /// the listener is closed.
     #[must_use]
     pub fn listener(&self) -> Option<ListenerId> {
         self.host.listener_of(self.token).map(ListenerId)

@@ -15,9 +15,8 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sockeye_endpoint::{Network, PortSet};
+use sockeye_endpoint::{AddressRange, Network, PortSet};
 
-use crate::input::Cause;
 use crate::time::{Clock, ns};
 use crate::wire;
 
@@ -26,6 +25,7 @@ mod host;
 mod options;
 mod order;
 mod payload;
+mod room;
 mod targets;
 
 pub use event::{PortState, ProbeId, Reason, ScanCounts, ScanEvent, ScanOutcome, ScanTransmit, Verdict};
@@ -33,16 +33,13 @@ use host::{Again, Host};
 pub use options::{ScanMethod, ScanOptions};
 use order::{below, hash, shuffle};
 pub use payload::payload;
+use room::Room;
 use targets::Targets;
 
 /// Hosts that are scanned at once.
 const MAX_HOSTS: usize = 256;
-/// The pause after this host had no room for a probe; it doubles while nothing else has come of any.
-const NO_ROOM_PAUSE_NS: u64 = 10_000_000;
-/// So many times in a row: then there will be no room. That is after five seconds.
-const MAX_NO_ROOM: u32 = 10;
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Probe {
     host: u32,
     port: u16,
@@ -88,12 +85,10 @@ pub struct Scanner {
     /// Only for UDP, where nothing else tells whose an answer is.
     by_address: HashMap<(IpAddr, u32, u16), ProbeId>,
     in_flight: usize,
-    limit: usize,
+    room: Room,
     clock: Clock,
     /// No probe leaves before this.
     not_before_ns: u64,
-    /// Probes in a row that found no room on this host.
-    no_room: u32,
     counts: ScanCounts,
     stopped: bool,
 }
@@ -105,7 +100,7 @@ impl Scanner {
         let mut ports: Box<[u16]> = ports.iter().collect();
         shuffle(&mut ports, options.secret);
         Self {
-            limit: options.max_in_flight.max(1),
+            room: Room::new(options.max_in_flight),
             options,
             targets: Targets::default(),
             ports,
@@ -120,7 +115,6 @@ impl Scanner {
             in_flight: 0,
             clock: Clock::default(),
             not_before_ns: 0,
-            no_room: 0,
             counts: ScanCounts::default(),
             stopped: false,
         }
@@ -134,13 +128,18 @@ impl Scanner {
 
     /// Adds all addresses of a network, its first and its last one too. Those that were added before are scanned once.
     pub fn add_network(&mut self, network: Network) {
-        self.targets.add_network(network);
+        self.add_range(network.into());
+    }
+
+    /// Adds a range of addresses. Those that were added before are scanned once.
+    pub fn add_range(&mut self, range: AddressRange) {
+        self.targets.add_range(range);
     }
 
     /// The next probe that is due.
     pub fn poll_transmit(&mut self, now: Duration) -> Option<ScanTransmit> {
         let now_ns = self.clock.advance(now);
-        if self.stopped || self.in_flight >= self.limit || now_ns < self.not_before_ns {
+        if self.stopped || !self.room.is_left(self.in_flight) || now_ns < self.not_before_ns {
             return None;
         }
         self.wake(now_ns);
@@ -190,81 +189,53 @@ impl Scanner {
     /// Takes what became of a probe. `None` if it is over, or will be sent again.
     pub fn handle_outcome(&mut self, now: Duration, probe: ProbeId, outcome: ScanOutcome) -> Option<Verdict> {
         let now_ns = self.clock.advance(now);
-        if self.get(probe)?.held.is_some() {
-            return None;
+        if outcome.meaning(self.options.method).is_some() {
+            let verdict = self.decide(now_ns, probe, outcome)?;
+            self.take(probe);
+            return Some(verdict);
         }
-        let answer = self.take(probe)?;
-        let rtt = Duration::from_nanos(now_ns.saturating_sub(answer.sent_ns));
-        let tcp = self.options.method == ScanMethod::Tcp;
-        let (state, reason) = match outcome {
-            ScanOutcome::Answered if tcp => (PortState::Open, Reason::SynAck),
-            ScanOutcome::Answered => (PortState::Open, Reason::Answer),
-            ScanOutcome::Refused if tcp => (PortState::Closed, Reason::Refused),
-            ScanOutcome::Refused => (PortState::Closed, Reason::PortUnreachable),
-            ScanOutcome::Unreachable { offender, cause } => {
-                (PortState::Filtered, Reason::Unreachable { offender, cause })
-            }
-            ScanOutcome::NoRoom => {
-                self.put_off(now_ns, answer);
-                return None;
-            }
-            ScanOutcome::Again => {
-                self.leave(answer.host);
-                self.again(&answer, answer.attempt - 1);
-                return None;
-            }
-        };
-        self.no_room = 0;
-        let sent_by_us = matches!(
-            outcome,
-            ScanOutcome::Unreachable {
-                cause: Cause::NotSent | Cause::ProhibitRoute | Cause::BlackholeRoute,
-                ..
-            }
-        );
-        let method = self.options.method;
-        if let Some(host) = self.host(answer.host) {
-            if sent_by_us {
-                host.left();
-            } else {
-                host.answered(answer.attempt, rtt, method);
-            }
+        self.waiting(probe)?;
+        let unsent = self.take(probe)?;
+        if outcome == ScanOutcome::NoRoom {
+            // Later again, and fewer at once from now on.
+            let pause_ns = self.room.lacked(self.in_flight);
+            self.not_before_ns = now_ns.saturating_add(pause_ns);
         }
-        self.settled(answer.host);
-        Some(self.judge(probe, &answer, state, reason, Some(rtt)))
+        if let Some(host) = self.host(unsent.host) {
+            host.left();
+        }
+        self.again(&unsent, unsent.attempt - 1);
+        None
     }
 
     /// As [`handle_outcome`](Self::handle_outcome) of [`ScanOutcome::Answered`], for a caller who goes on with the socket:
     /// the probe counts as in flight, without a timeout, until [`release`](Self::release). `false` if it is over.
     pub fn hold(&mut self, now: Duration, probe: ProbeId) -> bool {
-        let Some(verdict) = self.handle_outcome(now, probe, ScanOutcome::Answered) else {
-            return false;
-        };
-        // The same place under the same id, so that the caller keeps one id.
-        let Some(slot) = self.probes.get_mut(probe.slot()) else {
-            return false;
-        };
-        // It was freed last.
-        self.free_probes.pop();
-        *slot = (
-            probe.generation,
-            Some(Probe {
-                host: u32::MAX,
-                port: verdict.destination.port(),
-                attempt: verdict.attempts,
-                sent_ns: 0,
-                destination: verdict.destination,
-                held: Some(verdict),
-            }),
-        );
-        self.in_flight += 1;
-        true
+        let now_ns = self.clock.advance(now);
+        let verdict = self.decide(now_ns, probe, ScanOutcome::Answered);
+        let place = self.probes.get_mut(probe.slot());
+        if let Some((_, Some(probe))) = place
+            && verdict.is_some()
+        {
+            probe.held = verdict;
+        }
+        verdict.is_some()
     }
 
     /// The verdict of a probe that was held; its socket is closed.
     pub fn release(&mut self, probe: ProbeId) -> Option<Verdict> {
         self.get(probe)?.held?;
         self.take(probe)?.held
+    }
+
+    /// The verdicts of all probes that are held: for a caller who does not wait for more.
+    pub fn release_all(&mut self) -> Vec<Verdict> {
+        let held = |(_, probe): &(u32, Option<Probe>)| probe.as_ref()?.held;
+        let held: Vec<Verdict> = self.probes.iter().filter_map(held).collect();
+        for verdict in &held {
+            self.take(verdict.probe);
+        }
+        held
     }
 
     /// The probe in flight to an address, for a datagram or an error that came from there. Only for UDP.
@@ -282,7 +253,7 @@ impl Scanner {
         let heard_ns = self.clock.at(heard);
         while let Some(&Reverse((deadline_ns, slot, generation))) = self.deadlines.peek() {
             let probe = ProbeId { slot, generation };
-            let over = self.get(probe).is_none_or(|probe| probe.held.is_some());
+            let over = self.waiting(probe).is_none();
             if !over && deadline_ns > heard_ns {
                 return None;
             }
@@ -291,7 +262,7 @@ impl Scanner {
                 continue;
             }
             let silent = self.take(probe)?;
-            self.no_room = 0;
+            self.room.had();
             let host = self.hosts.get(silent.host as usize).and_then(Option::as_ref);
             let attempts = host.map_or(0, |host| host.attempts(&self.options));
             let is_last = silent.attempt >= attempts || self.stopped;
@@ -318,16 +289,13 @@ impl Scanner {
     /// clock; a past moment means now. `None`: nothing will happen any more but by outcomes.
     pub fn poll_timeout(&mut self) -> Option<Duration> {
         while let Some(&Reverse((_, slot, generation))) = self.deadlines.peek() {
-            let waits = self
-                .get(ProbeId { slot, generation })
-                .is_some_and(|probe| probe.held.is_none());
-            if waits {
+            if self.waiting(ProbeId { slot, generation }).is_some() {
                 break;
             }
             self.deadlines.pop();
         }
         let expires_ns = self.deadlines.peek().map(|&Reverse((at_ns, ..))| at_ns);
-        let may_send = !self.stopped && self.in_flight < self.limit;
+        let may_send = !self.stopped && self.room.is_left(self.in_flight);
         let ready = !self.ready.is_empty() || (self.has_place() && self.targets.has_more());
         let send_ns = if !may_send {
             None
@@ -356,7 +324,7 @@ impl Scanner {
     /// Whether this host has had no room for any probe, again and again, for five seconds: no descriptors, no ports.
     #[must_use]
     pub const fn is_starved(&self) -> bool {
-        self.no_room >= MAX_NO_ROOM
+        self.room.is_used_up()
     }
 
     /// Hosts times ports.
@@ -369,6 +337,12 @@ impl Scanner {
     #[must_use]
     pub fn hosts(&self) -> u128 {
         self.targets.len()
+    }
+
+    /// Whether there are hosts of IPv6, or of IPv4, among them.
+    #[must_use]
+    pub fn has_family(&self, v6: bool) -> bool {
+        self.targets.has_family(v6)
     }
 
     /// How many ports have which state by now.
@@ -389,6 +363,25 @@ impl Scanner {
         self.in_flight
     }
 
+    /// Takes what an outcome says of the port; the probe keeps its place. `None` if it is over or held, or if nothing is
+    /// said.
+    fn decide(&mut self, now_ns: u64, id: ProbeId, outcome: ScanOutcome) -> Option<Verdict> {
+        let method = self.options.method;
+        let (state, reason) = outcome.meaning(method)?;
+        let probe = self.waiting(id)?;
+        let rtt = Duration::from_nanos(now_ns.saturating_sub(probe.sent_ns));
+        self.room.had();
+        if let Some(host) = self.host(probe.host) {
+            if outcome.is_of_this_host() {
+                host.left();
+            } else {
+                host.answered(probe.attempt, rtt, method);
+            }
+        }
+        self.settled(probe.host);
+        Some(self.judge(id, &probe, state, reason, Some(rtt)))
+    }
+
     fn judge(
         &mut self,
         id: ProbeId,
@@ -406,19 +399,6 @@ impl Scanner {
             rtt,
             attempts: probe.attempt,
         }
-    }
-
-    /// There was no room for it: later again, and fewer at once from now on.
-    fn put_off(&mut self, now_ns: u64, probe: Probe) {
-        self.limit = (self.in_flight.min(self.limit) * 7 / 8).max(1);
-        let mut pause_ns = NO_ROOM_PAUSE_NS;
-        if self.in_flight == 0 {
-            pause_ns <<= self.no_room.min(MAX_NO_ROOM);
-            self.no_room += 1;
-        }
-        self.not_before_ns = now_ns.saturating_add(pause_ns);
-        self.leave(probe.host);
-        self.again(&probe, probe.attempt - 1);
     }
 
     /// Back to its host, in front of what is new there.
@@ -444,12 +424,6 @@ impl Scanner {
                 *now == generation && probe.as_ref().is_some_and(|probe| probe.held.is_none())
             })
         });
-    }
-
-    fn leave(&mut self, index: u32) {
-        if let Some(host) = self.host(index) {
-            host.left();
-        }
     }
 
     fn host(&mut self, index: u32) -> Option<&mut Host> {
@@ -544,6 +518,11 @@ impl Scanner {
         place.as_ref().filter(|_| *generation == probe.generation)
     }
 
+    /// A probe that waits for its outcome.
+    fn waiting(&self, probe: ProbeId) -> Option<Probe> {
+        self.get(probe).filter(|probe| probe.held.is_none()).copied()
+    }
+
     fn take(&mut self, probe: ProbeId) -> Option<Probe> {
         let (generation, place) = self.probes.get_mut(probe.slot())?;
         if *generation != probe.generation {
@@ -553,7 +532,7 @@ impl Scanner {
         *generation = generation.wrapping_add(1);
         self.free_probes.push(probe.slot);
         self.in_flight -= 1;
-        if taken.held.is_none() && self.options.method == ScanMethod::Udp {
+        if self.options.method == ScanMethod::Udp {
             self.by_address.remove(&key(taken.destination));
         }
         Some(taken)

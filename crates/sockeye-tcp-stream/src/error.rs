@@ -58,7 +58,8 @@ impl ConnectCause {
 
 /// A connection that was not made: the cause, and the [`OpError`] with both ends and the errno.
 ///
-/// Into an [`io::Error`] it goes as its `OpError` does, with kind and text.
+/// The `OpError` is its [`source`](std::error::Error::source), whose source is the [`io::Error`]. Into an [`io::Error`] it goes
+/// as its `OpError` does, with kind and text.
 pub struct ConnectError {
     cause: ConnectCause,
     error: OpError,
@@ -148,7 +149,7 @@ impl fmt::Debug for ConnectError {
 
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(self.error.io_error())
+        Some(&self.error)
     }
 }
 

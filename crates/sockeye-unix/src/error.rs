@@ -42,7 +42,8 @@ impl BindCause {
 
 /// A socket that was not bound: the cause, and the [`OpError`] with the name and the errno.
 ///
-/// Into an [`io::Error`] it goes as its `OpError` does, with kind and text.
+/// The `OpError` is its [`source`](std::error::Error::source), whose source is the [`io::Error`]. Into an [`io::Error`] it goes
+/// as its `OpError` does, with kind and text.
 pub struct BindError {
     cause: BindCause,
     error: OpError,
@@ -127,7 +128,8 @@ impl ConnectCause {
 
 /// A connection that was not made: the cause, and the [`OpError`] with both names and the errno.
 ///
-/// Into an [`io::Error`] it goes as its `OpError` does, with kind and text.
+/// The `OpError` is its [`source`](std::error::Error::source), whose source is the [`io::Error`]. Into an [`io::Error`] it goes
+/// as its `OpError` does, with kind and text.
 pub struct ConnectError {
     cause: ConnectCause,
     error: OpError,
@@ -210,7 +212,7 @@ macro_rules! shared {
 
         impl std::error::Error for $type {
             fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-                Some(self.error.io_error())
+                Some(&self.error)
             }
         }
 

@@ -125,6 +125,28 @@ fn udp_tells_open_closed_and_silent_apart() {
 }
 
 #[test]
+fn a_range_is_its_addresses_each_once() {
+    let output = scan(&[
+        "127.0.0.2",
+        "127.0.0.1-127.0.0.3",
+        "127.0.0.2/31",
+        "-p",
+        "1",
+        "--all",
+        "--json",
+    ]);
+    let events = events(&output);
+    let mut addresses: Vec<&str> = events
+        .iter()
+        .filter(|event| event["event"] == "port")
+        .filter_map(|event| event["address"].as_str())
+        .collect();
+    addresses.sort_unstable();
+    assert_eq!(addresses, ["127.0.0.1", "127.0.0.2", "127.0.0.3"]);
+    assert_eq!(events[0]["hosts"], 3);
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     for (words, said) in [
         (&["127.0.0.1", "-p", "0-70000"][..], "1 to 65535"),
@@ -132,6 +154,8 @@ fn refusals_say_what_to_do() {
         (&["127.0.0.1", "-p", "nothing-such"], "1 to 65535"),
         (&["10.0.0.0/23"], "--yes scans more than 256"),
         (&["10.0.0.0/24", "10.0.1.1"], "--yes scans more than 256"),
+        (&["10.0.0.0-10.0.1.0"], "257 hosts up to 10.0.0.0-10.0.1.0: --yes"),
+        (&["10.0.0.1-10"], "10.0.0.1-10"),
         (&["::/0"], "--yes"),
         (&["10.0.0.1/8"], "10.0.0.1/8"),
         (&["127.0.0.1", "-sX"], "T (TCP connects) or U (UDP)"),
@@ -281,6 +305,37 @@ fn an_interrupted_scan_says_what_it_knows() {
     running.signal(libc::SIGINT);
     let end = running.line_with(PATIENCE, |line| line.contains("\"event\":\"end\""));
     let end: Value = serde_json::from_str(&end).expect("an event");
+    assert_eq!((&end["interrupted"], &end["open"]), (&true.into(), &1.into()));
+    assert_eq!(running.wait(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn an_interrupted_scan_prints_the_ports_that_have_not_said_anything_yet() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    let mut command = Command::new(program::sockeye());
+    command.args([
+        "scan",
+        "127.0.0.1",
+        "-p",
+        &port.to_string(),
+        "--banner=3600",
+        "--json",
+    ]);
+    let mut running = Running::start(&mut command);
+    // The connection stands on the other side too: its event comes no later than that of the signal.
+    let _silent = listener.accept().expect("the scan");
+    running.signal(libc::SIGINT);
+    let mut events = Vec::new();
+    while events.last().is_none_or(|event: &Value| event["event"] != "end") {
+        let line = running.line(PATIENCE);
+        events.push(serde_json::from_str(&line).expect("an event"));
+    }
+    let [_begin, open, end] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!((&open["port"], &open["state"]), (&port.into(), &"open".into()));
+    assert_eq!(open["banner"], Value::Null);
     assert_eq!((&end["interrupted"], &end["open"]), (&true.into(), &1.into()));
     assert_eq!(running.wait(PATIENCE).code(), Some(0));
 }

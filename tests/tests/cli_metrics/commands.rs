@@ -1,12 +1,15 @@
 //! What each command tells: the numbers are those of what the test did.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
+use std::process::Command;
 
 use serde_json::Value;
+use sockeye_tests::program::{self, Running};
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::{self, PATIENCE};
 
-use crate::ground::{Program, connect, echo, file, session};
+use crate::ground::{Program, ask, connect, echo, file, session};
 use crate::reader::{self, Exposition};
 
 fn read(program: &Program) -> Exposition {
@@ -86,6 +89,13 @@ fn a_relay_counts_its_sessions() {
     assert_eq!(status["listeners"][0]["sessions"], 4);
     assert_eq!(status["backends"][0]["name"], backend.as_str());
     assert_eq!(status["listeners"][0]["lasted"]["count"], 3);
+    let totals = &status["totals"];
+    assert_eq!((&totals["open"], &totals["sessions"]), (&1.into(), &4.into()));
+    assert_eq!(
+        (&totals["received_bytes"], &totals["sent_bytes"]),
+        (&18.into(), &18.into())
+    );
+    assert_eq!(totals["unserved"], 0);
     drop(open);
     program.end();
 }
@@ -186,6 +196,49 @@ fn two_thousand_backends_are_all_there() {
     let status = status(&program);
     assert_eq!(status["backends"].as_array().map(Vec::len), Some(500));
     assert_eq!(status["backends_total"], 2000);
+    assert_eq!(
+        (&status["listeners_total"], &status["pools_total"]),
+        (&1.into(), &1.into())
+    );
+    program.end();
+}
+
+/// A server with more addresses than a table has rows, and a connection to one that is not shown.
+pub(crate) fn more_than_is_shown() -> (Program, TcpStream) {
+    let mut words = vec!["serve".to_owned(), "echo".to_owned()];
+    for nth in 0..502 {
+        words.push("--listen".to_owned());
+        words.push(format!("tcp://127.1.{}.{}:0", nth / 250, nth % 250 + 1));
+    }
+    words.extend(["--metrics".to_owned(), "127.0.0.1:0".to_owned()]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let program = Program::start(&words);
+    let rows = status(&program)["addresses"].as_array().cloned().expect("rows");
+    assert_eq!(rows.len(), 500);
+    let is_shown = |name: &String| rows.iter().any(|row| row["name"] == name.as_str());
+    let hidden = program
+        .listens
+        .iter()
+        .position(|name| !is_shown(name))
+        .expect("more");
+    let mut stream = connect(program.listener(hidden));
+    stream.write_all(b"salmon").expect("room");
+    stream.read_exact(&mut [0; 6]).expect("an answer");
+    (program, stream)
+}
+
+/// What is added up is added up over all, those that are not shown among them.
+#[test]
+fn the_totals_are_of_all_rows() {
+    let (program, _open) = more_than_is_shown();
+    let status = status(&program);
+    assert_eq!(status["addresses_total"], 502);
+    let totals = &status["totals"];
+    assert_eq!((&totals["open"], &totals["connections"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&totals["received_bytes"], &totals["sent_bytes"]),
+        (&6.into(), &6.into())
+    );
     program.end();
 }
 
@@ -258,7 +311,7 @@ fn chargen_counts_what_it_sends() {
         "127.0.0.1:0",
     ]);
     let mut stream = connect(program.listener(0));
-    std::io::Read::read_exact(&mut stream, &mut vec![0; 1 << 20]).expect("characters");
+    stream.read_exact(&mut vec![0; 1 << 20]).expect("characters");
     let labels = [("address", program.listens[0].as_str())];
     assert!(read(&program).value("sockeye_serve_sent_bytes_total", &labels) >= 1_048_576.0);
     drop(stream);
@@ -291,13 +344,63 @@ fn a_ping_tells_of_each_host() {
     assert_eq!(now.value("sockeye_ping_up", &labels), 1.0);
     assert!(now.value("sockeye_ping_last_reply_time_seconds", &labels) > 1.7e9);
     let replies = now.value("sockeye_ping_received_replies_total", &labels);
-    assert_eq!(now.value("sockeye_ping_rtt_seconds_count", &labels), replies);
+    // Round trips are read last, when others may have come.
+    assert!(now.value("sockeye_ping_rtt_seconds_count", &labels) >= replies);
     assert!(now.value("sockeye_ping_sent_requests_total", &labels) >= replies);
     let status = status(&program);
     assert_eq!(
         (&status["hosts_total"], &status["command"]),
         (&2.into(), &"ping".into())
     );
+    assert!(
+        status["totals"]["sent"].as_u64() >= Some(6),
+        "{}",
+        status["totals"]
+    );
     program.running.signal(libc::SIGINT);
     assert_eq!(program.running.wait(PATIENCE).code(), Some(0));
+}
+
+/// Resident memory of a ping of 65,536 hosts that has begun, in KiB.
+#[track_caller]
+fn resident_kib(more: &[&str]) -> u64 {
+    let mut command = Command::new(program::sockeye());
+    // The next request is a minute after the first.
+    command.args(["ping", "--generate", "127.0.0.0/16", "--gap", "60", "--numeric"]);
+    let running = Running::start(command.args(more));
+    let begun = running.line(PATIENCE);
+    assert!(begun.starts_with("ping 65"), "{begun}");
+    let path = format!("/proc/{}/status", running.pid());
+    let status = std::fs::read_to_string(path).expect("it runs");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|kib| kib.trim().strip_suffix(" kB")?.parse().ok());
+    kib.expect("a number")
+}
+
+/// What `--metrics` needs of a host is not kept without it: two names and a histogram, more than 200 bytes.
+#[test]
+fn a_ping_pays_nothing_for_metrics_that_nobody_wants() {
+    if !skip::require(&[Need::NetRaw]) {
+        return;
+    }
+    let (without, with) = (resident_kib(&[]), resident_kib(&["--metrics", "127.0.0.1:0"]));
+    assert!(
+        with > without + 12_000,
+        "{with} KiB with them, {without} KiB without"
+    );
+}
+
+/// What would be cut short is not sent at all, and the program goes on.
+#[test]
+fn an_answer_beyond_all_measure_is_refused() {
+    if !skip::require(&[Need::NetRaw]) {
+        return;
+    }
+    // Of these hosts the metrics have 150 MB.
+    let words = ["ping", "--generate", "127.0.0.0/16", "--gap", "60", "--numeric"];
+    let program = Program::start(&[&words[..], &["--metrics", "127.0.0.1:0"]].concat());
+    let mut stream = connect(program.addr());
+    let answer = ask(&mut stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(answer.status, 503, "{}", answer.body.len());
+    assert_eq!(status(&program)["hosts_total"], 65_534);
 }

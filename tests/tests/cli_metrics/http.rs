@@ -5,10 +5,11 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+use serde_json::Value;
 use sockeye_tests::program;
-use sockeye_tests::wait::PATIENCE;
+use sockeye_tests::wait::{self, PATIENCE};
 
-use crate::ground::{Program, answer, ask, connect, session};
+use crate::ground::{Program, answer, ask, connect, file, session};
 use crate::reader;
 
 const ENDPOINT: &str = "127.0.0.1:0";
@@ -275,4 +276,76 @@ fn an_endpoint_that_cannot_be_is_refused_and_an_open_one_is_said() {
     let said = open.running.error_line(PATIENCE).expect("a note");
     assert!(said.contains("no password"), "{said}");
     open.end();
+}
+
+/// An answer that closes has as long to be taken as any other, in all.
+#[test]
+fn a_slow_client_gets_all_of_an_answer_that_closes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let backends: Vec<String> = (1..=250)
+        .map(|nth| format!("{{ at = \"tcp://127.1.0.{nth}:9\" }}"))
+        .collect();
+    let text = format!(
+        "[[listeners]]\nat = \"tcp://127.0.0.1:0\"\nto = \"p\"\n[[pools]]\nname = \"p\"\nbackends = [{}]\n",
+        backends.join(",\n")
+    );
+    let path = file(folder.path(), "relay.toml", &text);
+    let program = Program::start(&["relay", "--config", &path, "--metrics", ENDPOINT]);
+    let mut slow = connect(program.addr());
+    let closes = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    slow.write_all(closes.as_bytes()).expect("it takes one");
+    // By the program's own clock: it has had its turns meanwhile.
+    let now_ms = || {
+        let status: Value = serde_json::from_str(&program.get("/status.json")).expect("JSON");
+        status["now_unix_ms"].as_u64().expect("a time")
+    };
+    let begun_ms = now_ms();
+    wait::until("some seconds pass", PATIENCE, || now_ms() >= begun_ms + 4_000);
+    let answer = answer(&mut slow, true);
+    // More than the system keeps for who does not read, less than the queue: the program was done with it at once.
+    assert!(
+        (150_000..400_000).contains(&answer.body.len()),
+        "{}",
+        answer.body.len()
+    );
+    assert_eq!(reader::read(&answer.body).count("sockeye_relay_backend_up"), 250);
+    let mut rest = String::new();
+    slow.read_to_string(&mut rest).expect("an end in order");
+    assert_eq!(rest, "");
+    program.end();
+}
+
+/// The limit of `serve` is for those whom it serves.
+#[test]
+fn the_endpoint_and_what_is_served_take_no_places_of_each_other() {
+    let words = [
+        "serve",
+        "echo",
+        "--listen",
+        "tcp://127.0.0.1:0",
+        "--max-connections",
+        "1",
+        "--metrics",
+        ENDPOINT,
+    ];
+    let program = Program::start(&words);
+    let mut idle = connect(program.addr());
+    assert_eq!(ask(&mut idle, GET).status, 200);
+    // It stays.
+    session(program.listener(0), "salmon");
+    let mut open = connect(program.listener(0));
+    open.write_all(b"roe").expect("room");
+    open.read_exact(&mut [0; 3]).expect("an answer");
+    reader::read(&program.get("/metrics"));
+    // And there is still one place alone.
+    let mut late = connect(program.listener(0));
+    late.write_all(b"late").expect("the system takes it");
+    reader::read(&program.get("/metrics"));
+    late.set_nonblocking(true).expect("an option");
+    assert!(late.read(&mut [0]).is_err(), "nobody has answered it");
+    late.set_nonblocking(false).expect("an option");
+    drop(open);
+    late.read_exact(&mut [0; 4]).expect("an answer");
+    drop(idle);
+    program.end();
 }

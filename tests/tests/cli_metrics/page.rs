@@ -7,6 +7,7 @@ use sockeye_tests::program;
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::{self, PATIENCE};
 
+use crate::commands::more_than_is_shown;
 use crate::ground::{Program, echo, file, session};
 use crate::reader;
 
@@ -84,6 +85,27 @@ fn a_browser_shows_who_is_up_and_what_was_counted() {
         !shown.contains("<img") && !shown.contains("<title>broken-into"),
         "{shown}"
     );
+    program.end();
+}
+
+#[test]
+fn a_browser_shows_totals_of_rows_that_it_does_not_show() {
+    if !skip::require(&[Need::program("chromium")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, _open) = more_than_is_shown();
+    let url = format!("http://{}/", program.addr());
+    let page = browser(folder.path(), &["--dump-dom"], &url);
+    let (shown, _) = page.split_once("<script").expect("the script is last");
+    let said = ["<dt>Open connections</dt><dd>1</dd>", "Addresses (500 of 502)"];
+    for said in said {
+        assert!(
+            shown.contains(said),
+            "{said}: {}",
+            shown.get(..4000).unwrap_or(shown)
+        );
+    }
     program.end();
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use sockeye_event_loop::codec::{FrameService, FrameStream, Framed, Lines};
 use sockeye_event_loop::{
-    CloseReason, Context, Sent, ServiceHandle, Stream, StreamId, StreamOptions, Watermarks,
+    CloseReason, Context, ListenOptions, ListenerId, PairOptions, Sent, ServiceHandle, Stream, StreamId,
+    StreamOptions, Watermarks,
 };
 use sockeye_tests::pattern;
 
@@ -27,6 +28,7 @@ in_all_worlds!(
     carried_output_is_bounded_and_complete,
     a_bulk_echo_through_ciphers_is_complete,
     room_asked_for_while_the_pair_is_full_is_answered,
+    what_is_carried_has_the_listener_of_what_carries_it,
 );
 
 /// An echo of lines that greets, sets a timer and says goodbye.
@@ -272,4 +274,55 @@ fn a_bulk_echo_through_ciphers_is_complete<W: World>() {
     world.until("all of it", || log.received_len(0) == 12 << 20);
     assert!(client.log.received(0) == *data);
     assert_eq!(world.server().stats().panics, 0);
+}
+
+fn what_is_carried_has_the_listener_of_what_carries_it<W: World>() {
+    let mut world = W::new();
+    let seen: Rc<RefCell<Vec<Option<ListenerId>>>> = Rc::default();
+    let note = Rc::clone(&seen);
+    let carried = Probe::new().open(move |stream| note.borrow_mut().push(stream.listener()));
+    let (carried, ends) = probe(&mut world, carried, Watermarks::default());
+    let carrier = Probe::new().open(move |stream| {
+        if stream.tag() == 9 {
+            return;
+        }
+        let options = PairOptions {
+            first_tag: Some(9),
+            second_like: Some(stream.id()),
+            ..PairOptions::default()
+        };
+        let mut context = stream.context();
+        let own = context.handle::<Probe>().unwrap();
+        context.pair(own, carried, &options).unwrap();
+    });
+    let (carrier, log) = probe(&mut world, carrier, Watermarks::default());
+    let one_at_a_time = ListenOptions {
+        max_connections: 1,
+        ..ListenOptions::default()
+    };
+    let (one, at_one) = world.listen_with(carrier, &ListenOptions::default());
+    let (two, at_two) = world.listen_with(carrier, &one_at_a_time);
+    for (nth, at) in [at_one, at_two].into_iter().enumerate() {
+        let _ = Probe::new().connect(&mut world, at);
+        world.until("carried", || seen.borrow().len() == nth + 1);
+    }
+    assert_eq!(*seen.borrow(), [Some(one), Some(two)]);
+    world.server().close_listener(one);
+    // The next one may take its place, and has not accepted them.
+    let (_, _) = world.listen_with(carrier, &ListenOptions::default());
+    let ids = [ends.id(0), ends.id(1)];
+    let later = world.server().with(carried, |_, context| {
+        ids.map(|id| context.stream(id).unwrap().listener())
+    });
+    assert_eq!(later, Some([None, Some(two)]));
+    // The place in the listener is the connection's, which stays.
+    world
+        .server()
+        .with(carried, |_, context| context.stream(ids[1]).unwrap().abort());
+    world.until("the end is gone", || ends.closes().len() == 1);
+    let opened = log.opened();
+    let late = Probe::new().connect(&mut world, at_two);
+    world.until("in the backlog", || late.log.opened() == 1);
+    world.pass(Duration::from_millis(5));
+    assert_eq!(log.opened(), opened, "the listener has no place left");
 }

@@ -1,4 +1,4 @@
-//! Connects, limits of listeners, and connections joined.
+//! Connects, and connections joined.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    ConnectRequest, Deadlines, ListenOptions, ListenerId, LoopOptions, Sent, Stream, StreamId, StreamOptions,
+    ConnectRequest, Deadlines, ListenOptions, ListenerId, Sent, Stream, StreamId, StreamOptions,
 };
 use sockeye_tests::pattern;
 
-use crate::probe::{Log, Probe, Served, Told};
+use crate::probe::{Log, Probe, Told};
 use crate::world::World;
 
 in_all_worlds!(
     the_filter_and_an_empty_list_leave_no_address,
     a_cancelled_connect_is_told_once,
     a_connect_that_nobody_answers_ends_at_its_deadline,
-    a_closed_listener_leaves_its_connections,
     a_relay_carries_ten_megabytes_each_way,
     a_relay_passes_a_half_close_on,
     a_relay_takes_over_what_was_left,
@@ -26,17 +25,14 @@ in_all_worlds!(
     the_end_of_one_side_of_a_relay_is_told_and_may_shorten_the_deadline,
     what_cannot_be_joined_is_refused;
     on_two_loops:
-    a_connection_knows_its_listener,
-    the_limit_of_a_listener_may_change,
-    a_listener_holds_its_limit,
-    a_loop_holds_its_limit,;
+    a_connection_knows_its_listener;
     by_ip_only:
     a_refused_connect_says_which_address_and_why,
     a_reset_on_one_side_of_a_relay_ends_the_other,
     the_first_address_that_answers_wins,
 );
 
-fn failed(log: &Log) -> Option<String> {
+pub fn failed(log: &Log) -> Option<String> {
     log.all().into_iter().find_map(|told| {
         if let Told::ConnectFailed(why) = told {
             Some(why)
@@ -143,102 +139,6 @@ fn a_connect_that_nobody_answers_ends_at_its_deadline<W: World>() {
         assert_eq!(why, "connect: the deadline passed");
         assert_eq!(world.client().open_streams(), 0);
     }
-}
-
-fn a_listener_holds_its_limit<W: World>() {
-    let mut world = W::new();
-    let probe = Probe::new();
-    let log = probe.log.clone();
-    let handle = world.server().add_stream_service(probe, StreamOptions::default());
-    let (_, at) = world.listen_with(
-        handle,
-        &ListenOptions {
-            max_connections: 3,
-            ..ListenOptions::default()
-        },
-    );
-    let clients: Vec<Served> = (0..6).map(|_| Probe::new().connect(&mut world, at)).collect();
-    world.until("all connect, to the backlog at least", || {
-        clients.iter().all(|c| c.log.opened() == 1)
-    });
-    world.pass(Duration::from_millis(5));
-    assert_eq!(log.opened(), 3);
-    let id = log.id(0);
-    world
-        .server()
-        .with(handle, |_, context| context.stream(id).unwrap().abort());
-    world.until("one goes, one comes", || log.opened() == 4);
-    world.pass(Duration::from_millis(2));
-    assert_eq!((log.opened(), world.server().open_streams()), (4, 3));
-}
-
-fn a_loop_holds_its_limit<W: World>() {
-    let mut world = W::with(LoopOptions {
-        max_connections: 2,
-        ..LoopOptions::default()
-    });
-    let (a, at_a) = Probe::new().serve(&mut world, StreamOptions::default());
-    let (b, at_b) = Probe::new().serve(&mut world, StreamOptions::default());
-    let clients: Vec<Served> = [at_a, at_b, at_a, at_b]
-        .iter()
-        .map(|&at| Probe::new().connect(&mut world, at))
-        .collect();
-    world.until("all connect, to the backlog at least", || {
-        clients.iter().all(|c| c.log.opened() == 1)
-    });
-    world.pass(Duration::from_millis(5));
-    assert_eq!(a.log.opened() + b.log.opened(), 2);
-    // Connects count too.
-    let probe = Probe::new();
-    let log = probe.log.clone();
-    let handle = world.server().add_stream_service(probe, StreamOptions::default());
-    let request = world.request(at_a);
-    world.server().connect(handle, request);
-    world.until("no room", || failed(&log).is_some());
-    assert_eq!(
-        failed(&log).unwrap(),
-        "connect: the loop has no room for another connection"
-    );
-    let (served, id) = if a.log.opened() > 0 {
-        (&a, a.log.id(0))
-    } else {
-        (&b, b.log.id(0))
-    };
-    world
-        .server()
-        .with(served.handle, |_, context| context.stream(id).unwrap().abort());
-    world.until("one goes, one comes", || a.log.opened() + b.log.opened() == 3);
-    assert_eq!(world.server().open_streams(), 2);
-}
-
-fn a_closed_listener_leaves_its_connections<W: World>() {
-    let mut world = W::new();
-    let probe = Probe::new();
-    let log = probe.log.clone();
-    let handle = world.server().add_stream_service(probe, StreamOptions::default());
-    let limit = ListenOptions {
-        max_connections: 1,
-        ..ListenOptions::default()
-    };
-    let (id, at) = world.listen_with(handle, &limit);
-    let first = Probe::new().connect(&mut world, at);
-    world.until("open", || log.opened() == 1 && first.log.opened() == 1);
-    world.server().close_listener(id);
-    assert!(world.server().local_addr(id).is_err());
-    // The next listener takes the place: the end of the old one's connection must not make room in it.
-    let (_, at) = world.listen_with(handle, &limit);
-    let second = Probe::new().connect(&mut world, at);
-    let third = Probe::new().connect(&mut world, at);
-    world.until("the second", || {
-        log.opened() == 2 && second.log.opened() == 1 && third.log.opened() == 1
-    });
-    let old = log.id(0);
-    world
-        .server()
-        .with(handle, |_, context| context.stream(old).unwrap().abort());
-    world.until("the first ends", || log.closes().len() == 1);
-    world.pass(Duration::from_millis(5));
-    assert_eq!(log.opened(), 2, "the limit of the new listener holds");
 }
 
 /// A relay on the server's loop: what is accepted is joined to a new connection to `to`.
@@ -537,28 +437,4 @@ fn a_connection_knows_its_listener<W: World>() {
         ids.map(|id| context.stream(id).unwrap().listener())
     });
     assert_eq!(later, Some([None, Some(two)]), "a listener that is gone is none");
-}
-
-fn the_limit_of_a_listener_may_change<W: World>() {
-    let mut world = W::new();
-    let probe = Probe::new();
-    let log = probe.log.clone();
-    let handle = world.server().add_stream_service(probe, StreamOptions::default());
-    let options = ListenOptions {
-        max_connections: 1,
-        ..ListenOptions::default()
-    };
-    let (listener, at) = world.listen_with(handle, &options);
-    for _ in 0..3 {
-        let _ = Probe::new().connect(&mut world, at);
-    }
-    world.until("one", || log.opened() == 1);
-    world.pass(Duration::from_millis(10));
-    assert_eq!(log.opened(), 1);
-    world
-        .server()
-        .with(handle, |_, context| context.set_max_connections(listener, 2));
-    world.until("the next", || log.opened() == 2);
-    world.pass(Duration::from_millis(10));
-    assert_eq!(log.opened(), 2, "and not the one after it");
 }

@@ -710,6 +710,7 @@ fn pairs_do_not_count_as_connections<W: World>() {
     let log = server.log.clone();
     world.until("accepted", || log.opened() == 1);
     assert_eq!(world.server().open_streams(), 7);
+    assert_eq!(world.server().stats().open, 1);
     let late = Probe::new();
     let l = late.log.clone();
     let handle = world.server().add_stream_service(late, StreamOptions::default());

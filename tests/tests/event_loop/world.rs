@@ -143,6 +143,7 @@ fn listen_unix<B: Backend, S: StreamService>(
     let options = UnixListenOptions {
         backlog: options.backlog,
         max_connections: options.max_connections,
+        apart: options.apart,
         ..UnixListenOptions::default()
     };
     let id = events.listen_unix(service, &UnixName::UNNAMED, &options).unwrap();

@@ -76,7 +76,7 @@ const COUNTERS: &[Counter] = &[
     (
         "sockeye_loop_closed_connections",
         In::Nothing,
-        "Connections that are gone.",
+        "Connections that are gone, ends of pairs among them.",
         |stats| stats.closed,
     ),
     (

@@ -1,7 +1,7 @@
 //! Answers are made by a thread: with ten thousand backends one is many megabytes, and the loop has other things to do.
 //!
 //! The loop makes a snapshot and gives it away; the thread encodes it and hands the body back through the loop's remote.
-//! There is one job of each form at a time, so that nothing queues up.
+//! There is one job of each form at a time, so that nothing queues up, and a body has a bound: what is beyond it is refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use super::server::Server;
 
 /// Bytes of a piece of a body: a connection's queue takes several.
 const PIECE: usize = 64 * 1024;
+/// Bytes of a body. Ten thousand backends need 9.5 MB; a million hosts would need gigabytes.
+const MOST_BYTES: usize = 64 << 20;
 /// The pause before a loop that does not keep up is told again, and how often it is.
 const AGAIN: (Duration, u32) = (Duration::from_millis(10), 200);
 
@@ -40,15 +42,17 @@ impl Body {
     }
 }
 
-/// Cuts what is written into pieces.
-#[derive(Debug, Default)]
+/// Cuts what is written into pieces, and takes no more than so many bytes.
+#[derive(Debug)]
 struct Pieces {
     done: Vec<Arc<[u8]>>,
     last: Vec<u8>,
+    room: usize,
 }
 
 impl fmt::Write for Pieces {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.room = self.room.checked_sub(text.len()).ok_or(fmt::Error)?;
         self.last.extend(text.as_bytes());
         if self.last.len() >= PIECE {
             self.done.push(Arc::from(self.last.as_slice()));
@@ -59,6 +63,14 @@ impl fmt::Write for Pieces {
 }
 
 impl Pieces {
+    fn new(most: usize) -> Self {
+        Self {
+            done: Vec::new(),
+            last: Vec::new(),
+            room: most,
+        }
+    }
+
     fn body(mut self, content_type: &'static str) -> Body {
         if !self.last.is_empty() {
             self.done.push(Arc::from(self.last));
@@ -145,15 +157,16 @@ fn unix_ms(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn encode(job: &Job) -> Body {
-    let mut pieces = Pieces::default();
-    // Writing into memory does not fail; were it to, what there is says so by having no end.
-    let _ = match job.form {
+/// The body of an answer. `None`: it would have more bytes than these.
+fn encode(job: &Job, most: usize) -> Option<Body> {
+    let mut pieces = Pieces::new(most);
+    let written = match job.form {
         Form::OpenMetrics => open_metrics(&job.snapshot, &mut pieces),
         Form::Text => prometheus_text(&job.snapshot, &mut pieces),
         Form::Status => fmt::Write::write_fmt(&mut pieces, format_args!("{}\n", job.snapshot.status())),
     };
-    pieces.body(job.form.content_type())
+    // Writing into memory fails at the bound alone. A body that was cut short would look like a whole one.
+    written.ok().map(|()| pieces.body(job.form.content_type()))
 }
 
 /// Where jobs go, and where the thread that does them gets them.
@@ -172,8 +185,8 @@ pub(super) fn start(
 ) -> std::io::Result<()> {
     let work = move || {
         for job in jobs {
-            let body = Arc::new(encode(&job));
-            if hand_back(&remote, server, &job, &body) == Err(RemoteError::Gone) {
+            let body = encode(&job, MOST_BYTES).map(Arc::new);
+            if hand_back(&remote, server, &job, body.as_ref()) == Err(RemoteError::Gone) {
                 return;
             }
         }
@@ -186,14 +199,14 @@ fn hand_back(
     remote: &Remote,
     server: ServiceHandle<Server>,
     job: &Job,
-    body: &Arc<Body>,
+    body: Option<&Arc<Body>>,
 ) -> Result<(), RemoteError> {
     let (pause, times) = AGAIN;
     let mut last = Err(RemoteError::Full);
     for _ in 0..times {
-        let (form, serial, body) = (job.form, job.serial, Arc::clone(body));
+        let (form, serial, body) = (job.form, job.serial, body.cloned());
         last = remote.with(server, move |server, context| {
-            server.encoded(context, form, serial, &body);
+            server.encoded(context, form, serial, body.as_ref());
         });
         match last {
             Err(RemoteError::Full) => thread::sleep(pause),
@@ -201,4 +214,49 @@ fn hand_back(
         }
     }
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exposition::In;
+    use super::*;
+
+    /// So many samples, each of a kilobyte and more.
+    #[derive(Debug)]
+    struct Samples(usize);
+
+    impl Snapshot for Samples {
+        fn encode(&self, to: &mut Exposition<'_>) -> fmt::Result {
+            let name = "x".repeat(1024);
+            let samples = (0..self.0).map(|_| ([("name", name.as_str())], 1));
+            to.counters(("x", In::Nothing), "Many.", samples)
+        }
+
+        fn status(&self) -> Value {
+            json!("x".repeat(1024 * self.0))
+        }
+    }
+
+    fn job(form: Form, samples: usize) -> Job {
+        Job {
+            form,
+            serial: 1,
+            snapshot: Arc::new(Samples(samples)),
+        }
+    }
+
+    #[test]
+    fn a_body_is_whole_or_none() {
+        for form in Form::ALL {
+            let whole = encode(&job(form, 100), MOST_BYTES).expect("there is room");
+            assert_eq!(
+                whole.pieces.iter().map(|piece| piece.len()).sum::<usize>(),
+                whole.len
+            );
+            assert!(whole.len > 100 * 1024);
+            let exact = encode(&job(form, 100), whole.len).expect("it fits");
+            assert_eq!(exact.pieces, whole.pieces);
+            assert!(encode(&job(form, 100), whole.len - 1).is_none(), "{form:?}");
+        }
+    }
 }

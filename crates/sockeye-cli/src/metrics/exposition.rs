@@ -1,5 +1,6 @@
 //! What a command tells, as OpenMetrics or as Prometheus' text format. The grammar is `prometheus-client`'s.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
@@ -128,17 +129,17 @@ impl Exposition<'_> {
     }
 
     /// A family of histograms of seconds.
-    pub(crate) fn histograms<'l, const N: usize>(
+    pub(crate) fn histograms<'l, B: Borrow<Buckets>, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = ([(&'static str, &'l str); N], &'l Buckets)>,
+        samples: impl IntoIterator<Item = ([(&'static str, &'l str); N], B)>,
     ) -> fmt::Result {
         let mut family = self
             .0
             .encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (labels, buckets) in samples {
-            let labels = Labels(&labels);
+            let (labels, buckets) = (Labels(&labels), buckets.borrow());
             let mut sample = family.encode_family(&labels)?;
             let (sum, count) = (buckets.sum_seconds(), buckets.count());
             sample.encode_histogram::<NoLabelSet>(sum, count, &buckets.each(), None)?;
@@ -179,12 +180,42 @@ pub(super) fn open_metrics(snapshot: &Arc<dyn Snapshot>, to: &mut impl Write) ->
 /// # Errors
 /// Those of `to`.
 pub(super) fn prometheus_text(snapshot: &Arc<dyn Snapshot>, to: &mut impl Write) -> fmt::Result {
-    let mut open = String::new();
-    open_metrics(snapshot, &mut open)?;
-    let mut help = "";
-    for line in open.lines() {
+    let mut lines = TextLines {
+        to,
+        line: String::new(),
+        help: String::new(),
+    };
+    open_metrics(snapshot, &mut lines)
+}
+
+/// Takes OpenMetrics and writes Prometheus' text format, line by line: neither is there as a whole.
+struct TextLines<'a, W> {
+    to: &'a mut W,
+    /// What has come of a line.
+    line: String,
+    /// What was said of the family that follows.
+    help: String,
+}
+
+impl<W: Write> Write for TextLines<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive('\n') {
+            self.line.push_str(part);
+            if part.ends_with('\n') {
+                self.whole()?;
+                self.line.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> TextLines<'_, W> {
+    /// A line with its end.
+    fn whole(&mut self) -> fmt::Result {
+        let line = self.line.strip_suffix('\n').unwrap_or(&self.line);
         if let Some(said) = line.strip_prefix("# HELP ") {
-            help = said;
+            said.clone_into(&mut self.help);
         } else if let Some(said) = line.strip_prefix("# TYPE ") {
             let (name, kind) = said.split_once(' ').unwrap_or((said, "untyped"));
             let (suffix, kind) = match kind {
@@ -192,14 +223,14 @@ pub(super) fn prometheus_text(snapshot: &Arc<dyn Snapshot>, to: &mut impl Write)
                 "info" => ("_info", "gauge"),
                 _ => ("", kind),
             };
-            let help = help.strip_prefix(name).unwrap_or_default().trim_start();
-            writeln!(to, "# HELP {name}{suffix} {help}")?;
-            writeln!(to, "# TYPE {name}{suffix} {kind}")?;
+            let help = self.help.strip_prefix(name).unwrap_or_default().trim_start();
+            writeln!(self.to, "# HELP {name}{suffix} {help}")?;
+            writeln!(self.to, "# TYPE {name}{suffix} {kind}")?;
         } else if !line.starts_with('#') {
-            writeln!(to, "{line}")?;
+            self.to.write_str(&self.line)?;
         }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

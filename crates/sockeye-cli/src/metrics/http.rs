@@ -72,6 +72,7 @@ pub(super) enum Status {
     Misdirected,
     HeadTooLarge,
     Unavailable,
+    TooMuch,
     Version,
 }
 
@@ -85,7 +86,7 @@ impl Status {
             Self::TargetTooLong => "414 URI Too Long",
             Self::Misdirected => "421 Misdirected Request",
             Self::HeadTooLarge => "431 Request Header Fields Too Large",
-            Self::Unavailable => "503 Service Unavailable",
+            Self::Unavailable | Self::TooMuch => "503 Service Unavailable",
             Self::Version => "505 HTTP Version Not Supported",
         }
     }
@@ -103,6 +104,10 @@ impl Status {
             }
             Self::HeadTooLarge => "The head of a request may have 8192 bytes and 64 headers.\n",
             Self::Unavailable => "Too many answers are under way. Try again in a second.\n",
+            Self::TooMuch => {
+                "The answer would have more than 64 MiB: /status.json has the first rows and the totals; for the metrics, \
+                 let several programs have a part of the backends or hosts each.\n"
+            }
             Self::Version => "HTTP/1.1 is spoken here.\n",
         }
     }
@@ -218,7 +223,7 @@ fn wanted(path: &str, parsed: &httparse::Request<'_, '_>) -> Result<Wanted, Stat
     }
 }
 
-/// Whether Prometheus' text format is accepted, and OpenMetrics is not.
+/// Whether Prometheus' text format is named, and OpenMetrics is not.
 fn wants_text_alone<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
     let (mut text, mut open) = (false, false);
     for range in accept.flat_map(|list| list.split(',')) {
@@ -232,7 +237,7 @@ fn wants_text_alone<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
         }
         match kind.as_str() {
             "text/plain" | "text/*" => text = true,
-            "application/openmetrics-text" | "application/*" | "*/*" => open = true,
+            "application/openmetrics-text" | "application/*" => open = true,
             _ => {}
         }
     }
@@ -387,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_format_is_for_those_who_take_nothing_else() {
+    fn the_text_format_is_for_those_who_name_it_alone() {
         let asked = |accept: &str| wants(&format!("{GET}Accept: {accept}\r\n\r\n"));
         let prometheus =
             "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -396,6 +401,7 @@ mod tests {
         }
         for accept in [
             "text/plain",
+            "text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
             "text/plain;version=0.0.4, application/openmetrics-text;q=0",
         ] {
             assert_eq!(asked(accept), Ok(Wanted::Report(Form::Text)), "{accept}");

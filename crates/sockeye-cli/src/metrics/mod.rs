@@ -14,6 +14,17 @@
 //! | [`histogram`] | durations in buckets |
 //! | `page` | the page, from `page.html` |
 //!
+//! Its connections have places of their own: they take none of the command's, and it can be asked when the command has none
+//! left.
+//!
+//! `/status.json` is an object. Of every command it has `schema` (1), `command`, `version`, `started_unix_ms`, `now_unix_ms`, and
+//! `loop`: what the event loops have done. The tables of a command (`listeners`, `pools` and `backends` of `relay`, `addresses` of
+//! `serve`, `hosts` of `ping`) are arrays of objects, cut to [`ROWS`] rows, those that are down first; how many rows there are is
+//! in `listeners_total`, `pools_total`, `backends_total`, `addresses_total` and `hosts_total`, and `totals` adds up all of them:
+//! `open`, `sessions`, `unserved`, `received_bytes` and `sent_bytes` of the listeners, `open`, `connections`, `received_bytes`,
+//! `sent_bytes`, `received_datagrams` and `sent_datagrams` of the addresses, `sent`, `received` and `lost` of the hosts. All but
+//! `open` only grow; rates are the reader's to work out.
+//!
 //! There is no password: whoever reaches the address may read. Without more words that is this machine alone. A browser on
 //! it could be made to read by a page of a stranger whose name points here (DNS rebinding); so the host of a request has to be
 //! an address, `localhost`, or a name that was allowed.
@@ -71,6 +82,11 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 impl Endpoint {
+    /// Whether it was asked for: what is counted for it alone need not be otherwise.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.metrics.is_some()
+    }
+
     /// Serves, if it was asked for, and says where. `source` brings a question to where it can be answered.
     ///
     /// # Errors
@@ -105,6 +121,7 @@ impl Endpoint {
             Address::Unix(name) => {
                 let options = UnixListenOptions {
                     max_connections: server::CONNECTIONS,
+                    apart: true,
                     ..UnixListenOptions::default()
                 };
                 events.listen_unix(service, &name, &options).with_context(tried)?;
@@ -113,6 +130,7 @@ impl Endpoint {
             Address::Ip { endpoint, .. } => {
                 let options = ListenOptions {
                     max_connections: server::CONNECTIONS,
+                    apart: true,
                     ..ListenOptions::default()
                 };
                 let to = names::socket_addr(&endpoint)?;

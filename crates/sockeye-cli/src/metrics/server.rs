@@ -76,7 +76,7 @@ enum State {
 /// What a connection is told that waits.
 enum Told {
     Body(Arc<Body>),
-    Unavailable,
+    Refused(Status),
 }
 
 impl std::fmt::Debug for Server {
@@ -94,7 +94,8 @@ pub(super) fn stream_options() -> StreamOptions {
             write_stall: Some(ANSWER),
             ..Deadlines::default()
         },
-        close_timeout: Duration::from_secs(2),
+        // Most of an answer that closes is sent after the close.
+        close_timeout: ANSWER,
         ..StreamOptions::default()
     }
 }
@@ -144,7 +145,8 @@ impl StreamService for Server {
         }
         match message.downcast::<Told>().map(|told| *told) {
             Ok(Told::Body(body)) => respond(stream, conn, "200 OK", &[], body),
-            _ => refuse(stream, conn, Status::Unavailable),
+            Ok(Told::Refused(status)) => refuse(stream, conn, status),
+            Err(_) => refuse(stream, conn, Status::Unavailable),
         }
         if matches!(conn.state, State::Reading) {
             stream.resume();
@@ -185,7 +187,7 @@ impl StreamService for Server {
             if under.asked == Some(serial) {
                 under.asked = None;
                 let waiting = std::mem::take(&mut under.waiting);
-                tell(context, waiting, || Told::Unavailable);
+                tell(context, waiting, || Told::Refused(Status::Unavailable));
                 self.ask_again(context, form);
             }
         }
@@ -235,7 +237,7 @@ impl Server {
             context.set_timer(MADE, self.serial);
         } else {
             let waiting = std::mem::take(&mut under.waiting);
-            tell(context, waiting, || Told::Unavailable);
+            tell(context, waiting, || Told::Refused(Status::Unavailable));
         }
     }
 
@@ -247,16 +249,25 @@ impl Server {
         }
     }
 
-    /// An answer was made.
-    pub(super) fn encoded(&mut self, context: &mut Context<'_>, form: Form, serial: u64, body: &Arc<Body>) {
+    /// An answer was made, or found to be too long.
+    pub(super) fn encoded(
+        &mut self,
+        context: &mut Context<'_>,
+        form: Form,
+        serial: u64,
+        body: Option<&Arc<Body>>,
+    ) {
         let under = &mut self.forms[form as usize];
         if under.asked != Some(serial) {
             return;
         }
         under.asked = None;
         let waiting = std::mem::take(&mut under.waiting);
-        tell(context, waiting, || Told::Body(Arc::clone(body)));
-        self.bodies.push(Arc::downgrade(body));
+        tell(context, waiting, || match body {
+            Some(body) => Told::Body(Arc::clone(body)),
+            None => Told::Refused(Status::TooMuch),
+        });
+        self.bodies.extend(body.map(Arc::downgrade));
         self.ask_again(context, form);
     }
 }

@@ -25,7 +25,7 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) trait Wire {
     /// Whether a peer is there to be sent to.
     fn has_peer(&mut self, events: &mut EventLoop) -> bool;
-    /// Stdin has been read, or stdout has room again.
+    /// Stdin has been read, stdout has room again, or it is time to [`retry`](Self::retry).
     fn pump(&mut self, events: &mut EventLoop);
     /// A limit of time is over.
     fn expire(&mut self, events: &mut EventLoop);
@@ -39,6 +39,10 @@ pub(crate) trait Wire {
     }
     /// That socket is ready.
     fn ready(&mut self) {}
+    /// After how long to try again what no poller tells of.
+    fn retry(&self) -> Option<Duration> {
+        None
+    }
 }
 
 impl Wire for ServiceHandle<Carrier> {
@@ -77,18 +81,21 @@ pub(crate) fn carry(
         if let Some(end) = over(talk) {
             return Ok(Some(end));
         }
-        let has_peer = wire.has_peer(events);
+        // Once it has ended stdout alone is waited for: nothing is due any more.
+        let is_on = talk.borrow().end.is_none();
+        let has_peer = is_on && wire.has_peer(events);
         let due = limits.due(&talk.borrow()).filter(|_| has_peer);
         let left = due.map(|due| due.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             wire.expire(events);
             continue;
         }
+        let retry = wire.retry();
         let timeout = if events.has_work() {
             Some(Duration::ZERO)
         } else {
             let timer = events.next_timer().map(|timer| timer.since(events.now()));
-            [timer, left].into_iter().flatten().min()
+            [timer, left, retry].into_iter().flatten().min()
         };
         let (reads, writes) = {
             let talk = talk.borrow();
@@ -125,7 +132,7 @@ pub(crate) fn carry(
         if write {
             talk.borrow_mut().flush(&mut stdout);
         }
-        if read || write {
+        if read || write || retry.is_some() {
             wire.pump(events);
         }
         if message {

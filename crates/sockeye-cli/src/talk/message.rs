@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use sockeye::endpoint::{Transport, UnixName};
@@ -35,6 +35,10 @@ pub(crate) const UNIX: Cut = Cut {
 const ROOM: usize = 512 * 1024;
 /// Messages that are received before stdin and stdout have their turn.
 const BURST: usize = 64;
+/// After how long a full queue is tried again the first time. Each further time it is twice as long.
+const FIRST_RETRY: Duration = Duration::from_millis(1);
+/// After how long it is tried again at most, and an accept for which there were no descriptors.
+const RETRY: Duration = Duration::from_millis(10);
 /// Senders that are remembered, so that each is said once.
 const MAX_SEEN: usize = 256;
 
@@ -87,6 +91,10 @@ pub(crate) struct Messages {
     sparing: Sparing,
     served: u64,
     wants_room: bool,
+    /// How long to wait for that where nobody tells.
+    pause: Duration,
+    /// Whoever waits to be accepted has to wait for descriptors.
+    backs_off: bool,
     is_shut: bool,
     peer_ended: bool,
     room: Vec<u8>,
@@ -118,6 +126,8 @@ impl Messages {
             sparing: Sparing::default(),
             served: 0,
             wants_room: false,
+            pause: Duration::ZERO,
+            backs_off: false,
             is_shut: false,
             peer_ended: false,
             room: vec![0; ROOM],
@@ -232,7 +242,7 @@ impl Messages {
     /// The peer of a connection has ended its side.
     fn ended(&mut self) {
         self.peer_ended = true;
-        if self.ends_with_peer || self.is_shut || !self.half_close {
+        if self.ends_with_peer || self.is_shut {
             self.over(End::Closed);
         }
     }
@@ -281,17 +291,24 @@ impl Messages {
                 self.send(piece)
             };
             match outcome {
-                Ok(()) => self.talk.borrow_mut().piece_is_sent(),
+                Ok(()) => {
+                    self.pause = Duration::ZERO;
+                    self.talk.borrow_mut().piece_is_sent();
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.wants_room = true;
+                    self.pause = (self.pause * 2).clamp(FIRST_RETRY, RETRY);
                     return;
                 }
                 Err(error) => {
                     // One that cannot be sent must not be tried for ever.
                     self.talk.borrow_mut().piece_is_sent();
                     self.failed(error);
-                    return;
+                    // The rest goes on, where anybody is left to have it.
+                    if self.talk.borrow().end.is_some() || !self.is_there() {
+                        return;
+                    }
                 }
             }
         }
@@ -321,6 +338,12 @@ impl Messages {
         }
     }
 
+    /// Whether the poller tells when a send has room again: of a Unix datagram it looks at the queue of the peer only where the
+    /// socket is connected (Linux, `unix_dgram_poll`).
+    fn knows_of_room(&self) -> bool {
+        self.is_connected || !matches!(self.socket, Socket::Unix(_))
+    }
+
     fn send(&self, piece: &[u8]) -> io::Result<()> {
         let sent = match (&self.socket, self.peer) {
             (Socket::Udp(socket), Some(Who::Ip(peer))) => socket.send_to(piece, peer),
@@ -346,6 +369,7 @@ impl Messages {
                 note("connection of seqpackets");
                 self.pump_now();
             }
+            AcceptOutcome::BackOff(_) => self.backs_off = true,
             AcceptOutcome::Fatal(error) => {
                 let error = anyhow!(error).context("accept");
                 self.talk.borrow_mut().ends(End::Here(error));
@@ -361,6 +385,9 @@ impl Wire for Messages {
     }
 
     fn pump(&mut self, _: &mut EventLoop) {
+        if std::mem::take(&mut self.backs_off) {
+            self.accept();
+        }
         self.pump_now();
     }
 
@@ -369,14 +396,26 @@ impl Wire for Messages {
     }
 
     fn entry(&self) -> Option<(BorrowedFd<'_>, bool, bool)> {
+        let talk = self.talk.borrow();
+        if talk.end.is_some() {
+            return None;
+        }
         let fd = match &self.socket {
             Socket::Udp(socket) => socket.as_fd(),
             Socket::Unix(socket) => socket.as_fd(),
             Socket::Seqpacket(socket) | Socket::Listener(_, Some(socket)) => socket.as_fd(),
             Socket::Listener(listener, None) => listener.as_fd(),
         };
-        let reads = !self.peer_ended && !self.talk.borrow().is_full();
-        Some((fd, reads, self.wants_room))
+        let reads = !self.peer_ended && !self.backs_off && !talk.is_full();
+        Some((fd, reads, self.wants_room && self.knows_of_room()))
+    }
+
+    fn retry(&self) -> Option<Duration> {
+        if self.talk.borrow().end.is_some() {
+            return None;
+        }
+        let full = (self.wants_room && !self.knows_of_room()).then_some(self.pause);
+        full.or(self.backs_off.then_some(RETRY))
     }
 
     fn ready(&mut self) {

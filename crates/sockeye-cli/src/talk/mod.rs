@@ -33,6 +33,7 @@ use anyhow::{Context as _, anyhow};
 
 use hex::Dump;
 use options::Talking;
+use stdout::Backlog;
 
 /// Bytes for stdout that may wait before the peer is not read from any more.
 const MAX_WAITING: usize = 64 * 1024;
@@ -69,11 +70,11 @@ pub(crate) struct Talk {
     partial: Vec<u8>,
     pieces: VecDeque<Vec<u8>>,
     pub(crate) input_ended: bool,
-    output: Vec<u8>,
+    output: Backlog,
     tee: Option<File>,
     dump: Option<Dump>,
     pub(crate) end: Option<End>,
-    /// When bytes went either way the last time, or the peer came.
+    /// When bytes went either way or to stdout the last time, or the peer came.
     pub(crate) active_at: Instant,
     /// When everything of stdin had gone to the peer.
     pub(crate) done_at: Option<Instant>,
@@ -94,7 +95,7 @@ impl Talk {
             partial: Vec::new(),
             pieces: VecDeque::new(),
             input_ended: false,
-            output: Vec::new(),
+            output: Backlog::default(),
             tee: options.tee.as_ref().map(create).transpose()?,
             dump: options.hex.then(Dump::default),
             end: None,
@@ -118,9 +119,10 @@ impl Talk {
         self.end.get_or_insert(end);
     }
 
-    /// Whether stdin is to be read: what was read before is gone.
+    /// Whether stdin is to be read: what was read before is gone, and its dump has room.
     pub(crate) fn wants_input(&self) -> bool {
-        self.pieces.is_empty() && !self.input_ended && self.end.is_none()
+        let has_room = self.dump.is_none() || !self.is_full();
+        self.pieces.is_empty() && has_room && !self.input_ended && self.end.is_none()
     }
 
     /// What a read of stdin returned.
@@ -195,7 +197,7 @@ impl Talk {
         };
         self.active_at = Instant::now();
         if let Some(dump) = &mut self.dump {
-            dump.sent(&piece, &mut self.output);
+            dump.sent(&piece, self.output.end());
         }
     }
 
@@ -209,8 +211,8 @@ impl Talk {
         self.active_at = Instant::now();
         self.tee(bytes);
         match &mut self.dump {
-            Some(dump) => dump.received(bytes, &mut self.output),
-            None => self.output.extend_from_slice(bytes),
+            Some(dump) => dump.received(bytes, self.output.end()),
+            None => self.output.end().extend_from_slice(bytes),
         }
     }
 
@@ -230,14 +232,17 @@ impl Talk {
     }
 
     pub(crate) fn has_output(&self) -> bool {
-        !self.output.is_empty()
+        self.output.len() > 0
     }
 
     /// Writes what waits to stdout, as far as it takes it.
     pub(crate) fn flush(&mut self, stdout: &mut stdout::Stdout) {
-        match stdout.write(&self.output) {
+        match stdout.write(self.output.rest()) {
             Ok(len) => {
-                self.output.drain(..len);
+                self.output.wrote(len);
+                if len > 0 {
+                    self.active_at = Instant::now();
+                }
             }
             Err(error) => {
                 self.output.clear();
@@ -255,12 +260,15 @@ impl Talk {
         if self.is_full() {
             self.lost += 1;
         } else {
-            self.output.extend_from_slice(line);
+            self.output.end().extend_from_slice(line);
         }
     }
 
-    /// How many lines were dropped since it was asked the last time.
+    /// How many lines were dropped since it was said the last time; 0 while there is no room for saying it either.
     pub(crate) fn take_lost(&mut self) -> u64 {
+        if self.is_full() {
+            return 0;
+        }
         std::mem::take(&mut self.lost)
     }
 }
@@ -277,7 +285,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The first moment at which one of them is over.
+    /// The first moment at which one of them is over. While stdout does not take what waits, the peer may not be read from:
+    /// that it is silent says nothing then.
     pub(crate) fn due(&self, talk: &Talk) -> Option<Instant> {
         let idle = self.idle.map(|idle| talk.active_at + idle);
         let linger = self.linger.zip(talk.done_at).map(|(linger, at)| at + linger);
@@ -285,6 +294,7 @@ impl Limits {
             .silence
             .zip(talk.done_at)
             .map(|(silence, at)| at.max(talk.active_at) + silence);
+        let [idle, silence] = [idle, silence].map(|at| at.filter(|_| !talk.has_output()));
         [idle, linger, silence].into_iter().flatten().min()
     }
 }

@@ -63,6 +63,44 @@ impl Stdout {
     }
 }
 
+/// Bytes that wait for stdout. What was written is moved out of the way no oftener than as many bytes were written, so that
+/// the cost is that of the bytes, however small the writes.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Backlog {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// What is to be written next.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    /// Where more is put.
+    pub(super) fn end(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// So many bytes of [`rest`](Self::rest) are written.
+    pub(super) fn wrote(&mut self, len: usize) {
+        self.written = (self.written + len).min(self.bytes.len());
+        if self.written >= self.len() {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// Nobody will have it.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
 fn may_block(kind: &FileType) -> bool {
     kind.is_fifo() || kind.is_char_device()
 }
@@ -70,5 +108,26 @@ fn may_block(kind: &FileType) -> bool {
 impl AsFd for Stdout {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_is_written_in_its_order_whatever_comes_between() {
+        let (mut backlog, mut came) = (Backlog::default(), Vec::new());
+        let sent: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        for (piece, len) in sent.chunks(100).zip((0..150).cycle().step_by(7)) {
+            backlog.end().extend_from_slice(piece);
+            let len = backlog.len().min(len);
+            came.extend_from_slice(&backlog.rest()[..len]);
+            backlog.wrote(len);
+        }
+        came.extend_from_slice(backlog.rest());
+        backlog.wrote(backlog.len());
+        assert!(came == sent);
+        assert_eq!((backlog.len(), backlog.bytes.len()), (0, 0));
     }
 }

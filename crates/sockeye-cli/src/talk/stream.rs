@@ -226,7 +226,7 @@ impl StreamService for Carrier {
             return;
         };
         active.peer_ended = true;
-        if self.ends_with_peer || active.is_shut || !self.half_close {
+        if self.ends_with_peer || active.is_shut {
             stream.close();
         }
     }

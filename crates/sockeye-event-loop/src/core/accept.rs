@@ -59,8 +59,8 @@ impl<B: Backend> Core<B> {
     pub(super) fn accept_event(&mut self, token: Token) {
         let mut budget = self.inner.options.accept_budget;
         loop {
-            let room = self.inner.connections() < self.inner.options.max_connections
-                && !self.inner.shared.memory.is_full();
+            let has_place = self.inner.connections() < self.inner.options.max_connections;
+            let has_memory = !self.inner.shared.memory.is_full();
             let Some(Entry {
                 link,
                 socket: Socket::Listener(listener),
@@ -69,6 +69,7 @@ impl<B: Backend> Core<B> {
                 return;
             };
             link.set(state::READABLE);
+            let room = (listener.apart || has_place) && has_memory;
             if !room || listener.open >= listener.max {
                 return self.inner.wait_for_place(token);
             }
@@ -96,8 +97,8 @@ impl<B: Backend> Core<B> {
                 }
                 Ok((stream, peer)) => {
                     listener.open += 1;
-                    let service = link.service;
-                    self.accepted(token, stream, peer, service);
+                    let (service, apart) = (link.service, listener.apart);
+                    self.accepted(token, (stream, peer), service, apart);
                 }
                 Err(error) => match classify(&error) {
                     // Errors of one connection do not come without end: a firewall or a security module refuses each.
@@ -120,12 +121,22 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    fn accepted(&mut self, listener: Token, stream: B::Stream, peer: Option<SocketAddr>, service: u16) {
+    fn accepted(
+        &mut self,
+        listener: Token,
+        (stream, peer): (B::Stream, Option<SocketAddr>),
+        service: u16,
+        apart: bool,
+    ) {
         match self.inner.admit(stream, service) {
             Some(token) => {
                 if let Some(link) = self.inner.table.link_mut(token) {
                     link.peer = peer;
                     link.listener = listener.index();
+                    if apart {
+                        link.set(state::APART);
+                        self.inner.shared.open_apart += 1;
+                    }
                 }
                 self.inner.shared.stats.accepted += 1;
                 trace::accepted(token, peer);
@@ -154,7 +165,7 @@ impl<B: Backend> Inner<B> {
         options: &ListenOptions,
     ) -> Result<Token, OpError> {
         let io = self.backend.listen(at, options)?;
-        self.add_listener(service, io, options.max_connections)
+        self.add_listener(service, io, (options.max_connections, options.apart))
             .map_err(|error| OpError::new(READINESS, Transport::Tcp, error).with_local(Endpoint::tcp(at)))
     }
 
@@ -165,7 +176,7 @@ impl<B: Backend> Inner<B> {
         options: &UnixListenOptions,
     ) -> Result<Token, OpError> {
         let io = self.backend.listen_unix(at, options)?;
-        self.add_listener(service, io, options.max_connections)
+        self.add_listener(service, io, (options.max_connections, options.apart))
             .map_err(|error| OpError::unix(READINESS, error).with_local_name(*at))
     }
 
@@ -176,15 +187,22 @@ impl<B: Backend> Inner<B> {
         max: usize,
     ) -> Result<Token, OpError> {
         let io = self.backend.adopt_listener(socket)?;
-        self.add_listener(service, io, max)
+        self.add_listener(service, io, (max, false))
             .map_err(|error| OpError::new(READINESS, Transport::Tcp, error))
     }
 
-    fn add_listener(&mut self, service: u16, io: B::Listener, max: usize) -> io::Result<Token> {
+    /// `max` and `apart` as in [`ListenOptions`].
+    fn add_listener(
+        &mut self,
+        service: u16,
+        io: B::Listener,
+        (max, apart): (usize, bool),
+    ) -> io::Result<Token> {
         let listener = Box::new(Listener {
             io,
             open: 0,
             max,
+            apart,
             failures: 0,
             #[cfg(feature = "tcp")]
             hand_over: None,

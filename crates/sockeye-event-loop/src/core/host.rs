@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sockeye_endpoint::UnixName;
 use sockeye_socket::{OpError, Outgoing};
 
-use super::link::{Link, state};
+use super::link::{Link, NO_LISTENER, state};
 use super::table::{Entry, Socket};
 use super::{Inner, Pending, duty};
 use crate::backend::{Backend, ListenerIo, StreamIo};
@@ -46,6 +46,7 @@ impl<B: Backend> Host for Inner<B> {
             turns: self.shared.turn,
             memory: self.shared.memory.used as u64,
             memory_peak: self.shared.memory.peak as u64,
+            open: self.connections() as u64,
             ..self.shared.stats
         }
     }
@@ -416,9 +417,14 @@ impl<B: Backend> Host for Inner<B> {
     }
 
     fn listener_of(&self, token: Token) -> Option<Token> {
-        let index = self.table.link(token)?.listener;
-        let entry = self.table.entries.get(index as usize)?;
-        matches!(entry.socket, Socket::Listener(_)).then(|| Token::new(index, entry.link.generation))
+        let link = self.table.link(token)?;
+        if link.listener == NO_LISTENER {
+            let through = link.extra.as_ref()?.through;
+            let entry = self.table.get(through)?;
+            return matches!(entry.socket, Socket::Listener(_)).then_some(through);
+        }
+        let entry = self.table.entries.get(link.listener as usize)?;
+        matches!(entry.socket, Socket::Listener(_)).then(|| Token::new(link.listener, entry.link.generation))
     }
 
     fn set_max_connections(&mut self, listener: Token, max: usize) {

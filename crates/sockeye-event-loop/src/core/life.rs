@@ -134,7 +134,7 @@ impl<B: Backend> Inner<B> {
         let Some(link) = self.table.link(token) else {
             return;
         };
-        let (listener, service) = (link.listener, link.service);
+        let (listener, service, apart) = (link.listener, link.service, link.is(state::APART));
         if let Some(entry) = self.table.get_mut(token) {
             // Closed already, unless a panic cut a switch short.
             let socket = std::mem::replace(&mut entry.socket, Socket::Vacant);
@@ -143,6 +143,7 @@ impl<B: Backend> Inner<B> {
         self.uncount_memory(token);
         self.table.remove(token);
         self.shared.open_streams -= 1;
+        self.shared.open_apart -= usize::from(apart);
         self.shared.stats.closed += 1;
         if let Some(Entry {
             socket: Socket::Listener(listener),

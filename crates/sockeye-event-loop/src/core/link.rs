@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::connect::ConnectId;
 use crate::driver::NO_CONN;
-use crate::id::TimerId;
+use crate::id::{TimerId, Token};
 use crate::options::{Deadlines, Watermarks};
 use crate::outcome::{CloseReason, Identity, Relayed};
 use crate::queue::Queue;
@@ -72,6 +72,9 @@ pub(crate) mod state {
     /// The user saw the descriptor and may have duplicated it: deregister before closing.
     pub(crate) const EXPOSED: u32 = 1 << 24;
 
+    /// It does not count for the loop's limit.
+    pub(crate) const APART: u32 = 1 << 25;
+
     /// Everything but that keeps a connection off the fast path.
     pub(crate) const SLOW: u32 = (1 << 24) - 1;
     /// Nothing more can be written.
@@ -113,6 +116,8 @@ pub(crate) struct Extra {
     pub(crate) tag: u64,
     /// What it answers of its two ends, if not what its socket knows.
     pub(crate) identity: Option<Box<Identity>>,
+    /// The listener of the connection that it is like: it has no place there to give back, so it is not `Link::listener`.
+    pub(crate) through: Token,
     /// What services have attached, one value of a type.
     pub(crate) attached: Vec<Rc<dyn Any>>,
     /// Counts the services it has had: what one of them had set is nothing to the next.

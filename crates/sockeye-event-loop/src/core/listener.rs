@@ -10,6 +10,8 @@ pub(crate) struct Listener<B: Backend> {
     pub(crate) io: B::Listener,
     pub(crate) open: usize,
     pub(crate) max: usize,
+    /// The loop's limit is not for its connections.
+    pub(crate) apart: bool,
     /// Accepts in a row that failed, each as if it were about its connection.
     pub(super) failures: u32,
     /// Who takes the connections, if it is not the listener's service.

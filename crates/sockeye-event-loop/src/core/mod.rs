@@ -166,6 +166,8 @@ pub(crate) struct Shared {
     pub(crate) open_streams: usize,
     /// Of these, ends of pairs.
     pub(crate) open_ends: usize,
+    /// Of these, what came through listeners apart.
+    pub(crate) open_apart: usize,
     pub(crate) pairs: crate::pair::Events,
     /// A buffer that no end of a pair needs now; without capacity, if there is none.
     pub(crate) spare_end: Vec<u8>,
@@ -265,6 +267,7 @@ impl<B: Backend> Core<B> {
             connects: attempts::Connects::default(),
             open_streams: 0,
             open_ends: 0,
+            open_apart: 0,
             pairs: crate::pair::Events::default(),
             spare_end: Vec::new(),
             waiting_listeners: Vec::new(),

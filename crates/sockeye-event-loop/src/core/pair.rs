@@ -199,11 +199,13 @@ impl<B: Backend> Inner<B> {
         let ip = self.local_addr(like).ok().map(PeerName::Ip);
         let local = ip.or_else(|| self.local_unix(like).ok().map(PeerName::Unix));
         let (tag, attached) = (self.tag(like), self.attached(like).to_vec());
+        let through = self.listener_of(like).unwrap_or_default();
         self.answer_as(token, Identity { peer, local });
         if let Some(link) = self.table.link_mut(token) {
             let extra = link.extra();
             extra.tag = tag;
             extra.attached = attached;
+            extra.through = through;
         }
     }
 
@@ -298,8 +300,8 @@ impl<B: Backend> Inner<B> {
         self.relist(token);
     }
 
-    /// Connections of the world that are open or being opened: what `max_connections` bounds.
+    /// Connections of the world that are open or being opened, but for those apart: what `max_connections` bounds.
     pub(super) fn connections(&self) -> usize {
-        self.shared.open_streams - self.shared.open_ends
+        self.shared.open_streams - self.shared.open_ends - self.shared.open_apart
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::options::ScanMethod;
 use crate::input::Cause;
 
 /// A probe that waits for an answer. Stale once its attempt is over.
@@ -68,6 +69,34 @@ pub enum ScanOutcome {
     NoRoom,
     /// It was not sent, and another attempt may be: it is sent again at once.
     Again,
+}
+
+impl ScanOutcome {
+    /// What it says of the port; `None` where the probe was not sent.
+    pub(super) const fn meaning(self, method: ScanMethod) -> Option<(PortState, Reason)> {
+        let meaning = match (self, method) {
+            (Self::Answered, ScanMethod::Tcp) => (PortState::Open, Reason::SynAck),
+            (Self::Answered, ScanMethod::Udp) => (PortState::Open, Reason::Answer),
+            (Self::Refused, ScanMethod::Tcp) => (PortState::Closed, Reason::Refused),
+            (Self::Refused, ScanMethod::Udp) => (PortState::Closed, Reason::PortUnreachable),
+            (Self::Unreachable { offender, cause }, _) => {
+                (PortState::Filtered, Reason::Unreachable { offender, cause })
+            }
+            (Self::NoRoom | Self::Again, _) => return None,
+        };
+        Some(meaning)
+    }
+
+    /// Whether this host itself kept the probe back, so that it says nothing of the way there.
+    pub(super) const fn is_of_this_host(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable {
+                cause: Cause::NotSent | Cause::ProhibitRoute | Cause::BlackholeRoute,
+                ..
+            }
+        )
+    }
 }
 
 /// What is known of a port.
@@ -141,7 +170,7 @@ impl fmt::Display for Reason {
 /// What was found out about one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The probe that found it out. It is stale by now.
+    /// The probe that found it out: stale by now, unless it was [held](super::Scanner::hold).
     pub probe: ProbeId,
     /// The host and the port.
     pub destination: SocketAddr,

@@ -1,13 +1,22 @@
 //! The hosts to scan: addresses and networks, walked and never listed.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 
-use sockeye_endpoint::Network;
+use sockeye_endpoint::{AddressRange, NetSet, Network};
 
-/// What a [`Scanner`](super::Scanner) scans.
+use crate::wire;
+
+/// What a [`Scanner`](super::Scanner) scans: each address once, as two answers from one could not be told apart.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Targets {
+    /// No two of them overlap.
     ranges: Vec<Range>,
+    /// All addresses of the ranges.
+    seen: NetSet,
+    /// Those of one interface, which is one more part of a link-local address.
+    seen_scoped: HashSet<(IpAddr, u32)>,
+    hosts: u128,
     /// Where the walk is.
     at: usize,
     within: u128,
@@ -16,86 +25,57 @@ pub(super) struct Targets {
 #[derive(Clone, Copy, Debug)]
 enum Range {
     Host(SocketAddr),
-    Network(Network),
+    Addresses(AddressRange),
 }
 
 impl Range {
-    fn len(self) -> u128 {
+    const fn first(&self) -> IpAddr {
         match self {
-            Self::Host(_) => 1,
-            Self::Network(network) => {
-                let (first, last) = (bits(network.address()), bits(network.last()));
-                (last - first).saturating_add(1)
-            }
+            Self::Host(address) => address.ip(),
+            Self::Addresses(range) => range.first(),
         }
     }
 
-    fn covers(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Host(one), Self::Host(other)) => one == other,
-            (Self::Host(host), Self::Network(network)) => {
-                host == SocketAddr::new(network.address(), 0) && self.len() == other.len()
-            }
-            // The zone of a link-local address is one more part of it.
-            (Self::Network(network), Self::Host(host)) => {
-                network.contains(host.ip()) && host == SocketAddr::new(host.ip(), 0)
-            }
-            (Self::Network(one), Self::Network(other)) => one.contains_network(&other),
-        }
-    }
-
-    fn host(self, index: u128) -> SocketAddr {
+    fn get(&self, index: u128) -> Option<SocketAddr> {
         match self {
-            Self::Host(address) => address,
-            Self::Network(network) => {
-                let bits = bits(network.address()) + index;
-                let ip = match network.address() {
-                    // The sum stays within the network.
-                    IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX))),
-                    IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
-                };
-                SocketAddr::new(ip, 0)
-            }
+            Self::Host(address) => (index == 0).then_some(*address),
+            Self::Addresses(range) => range.get(index).map(|ip| SocketAddr::new(ip, 0)),
         }
-    }
-}
-
-fn bits(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(ip) => u128::from(ip.to_bits()),
-        IpAddr::V6(ip) => ip.to_bits(),
     }
 }
 
 impl Targets {
     pub(super) fn add_host(&mut self, address: SocketAddr) {
-        self.add(Range::Host(address));
-    }
-
-    pub(super) fn add_network(&mut self, network: Network) {
-        self.add(Range::Network(network));
-    }
-
-    /// Each address once: two answers from one address could not be told apart. Of two networks that overlap one is
-    /// within the other.
-    fn add(&mut self, range: Range) {
-        if self.ranges.iter().any(|before| before.covers(range)) {
-            return;
+        let (ip, scope) = wire::key(address);
+        let is_new = if scope == 0 {
+            let is_new = !self.seen.contains(ip);
+            self.seen.insert(Network::from(ip));
+            is_new
+        } else {
+            self.seen_scoped.insert((ip, scope))
+        };
+        if is_new {
+            self.hosts = self.hosts.saturating_add(1);
+            self.ranges.push(Range::Host(address));
         }
-        // Those that were begun stay.
-        let mut index = 0;
-        let begun = self.at + usize::from(self.within > 0);
-        self.ranges.retain(|before| {
-            index += 1;
-            index <= begun || !range.covers(*before)
-        });
-        self.ranges.push(range);
+    }
+
+    /// Adds what of the range is not among them yet.
+    pub(super) fn add_range(&mut self, range: AddressRange) {
+        for missing in self.seen.missing(range) {
+            self.hosts = self.hosts.saturating_add(missing.count());
+            self.ranges.push(Range::Addresses(missing));
+        }
+        self.seen.insert_range(range);
     }
 
     /// All hosts, those that were walked over too.
-    pub(super) fn len(&self) -> u128 {
-        let sum = |sum: u128, range: &Range| sum.saturating_add(range.len());
-        self.ranges.iter().fold(0, sum)
+    pub(super) const fn len(&self) -> u128 {
+        self.hosts
+    }
+
+    pub(super) fn has_family(&self, v6: bool) -> bool {
+        self.ranges.iter().any(|range| range.first().is_ipv6() == v6)
     }
 
     pub(super) const fn has_more(&self) -> bool {
@@ -104,9 +84,9 @@ impl Targets {
 
     pub(super) fn next(&mut self) -> Option<SocketAddr> {
         let range = self.ranges.get(self.at)?;
-        let host = range.host(self.within);
+        let host = range.get(self.within)?;
         self.within += 1;
-        if self.within >= range.len() {
+        if range.get(self.within).is_none() {
             self.at += 1;
             self.within = 0;
         }
@@ -116,14 +96,22 @@ impl Targets {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    impl Targets {
+        fn add_network(&mut self, text: &str) {
+            self.add_range(text.parse::<Network>().unwrap().into());
+        }
+    }
 
     #[test]
     fn networks_and_hosts_are_walked_in_order() {
         let mut targets = Targets::default();
-        targets.add_network("192.0.2.252/30".parse().unwrap());
+        targets.add_network("192.0.2.252/30");
         targets.add_host("[2001:db8::1]:0".parse().unwrap());
-        targets.add_network("2001:db8::8/127".parse().unwrap());
+        targets.add_network("2001:db8::8/127");
         assert_eq!(targets.len(), 7);
         let walked: Vec<String> = std::iter::from_fn(|| targets.next())
             .map(|host| host.ip().to_string())
@@ -163,7 +151,7 @@ mod tests {
             ("192.0.2.4/32", 11),
             ("198.51.100.1/32", 11),
         ] {
-            targets.add_network(network.parse().unwrap());
+            targets.add_network(network);
             assert_eq!(targets.len(), hosts, "{network}");
         }
         targets.add_host(host("192.0.2.7:0"));
@@ -172,10 +160,47 @@ mod tests {
     }
 
     #[test]
+    fn a_network_around_hosts_that_were_walked_is_what_is_left_of_it() {
+        let mut targets = Targets::default();
+        for text in ["192.0.2.1:0", "192.0.2.6:0", "[fe80::1%2]:0"] {
+            targets.add_host(text.parse().unwrap());
+        }
+        let mut walked: Vec<_> = std::iter::from_fn(|| targets.next()).collect();
+        targets.add_network("192.0.2.0/30");
+        walked.extend(targets.next());
+        targets.add_network("192.0.2.0/29");
+        targets.add_network("fe80::/127");
+        walked.extend(std::iter::from_fn(|| targets.next()));
+        let apart: std::collections::BTreeSet<_> = walked.iter().collect();
+        assert_eq!(
+            (walked.len(), apart.len(), targets.len()),
+            (11, 11, 11),
+            "{walked:?}"
+        );
+    }
+
+    /// Each by itself and networks around some of them: with a look at all others each time this takes minutes.
+    #[test]
+    fn a_hundred_thousand_hosts_are_added_one_by_one() {
+        let mut targets = Targets::default();
+        let host = |number: u32| Ipv4Addr::from_bits(0x0a00_0000 + number * 37);
+        for number in (0..100_000).chain(0..100_000) {
+            targets.add_host(SocketAddr::new(host(number).into(), 0));
+        }
+        assert_eq!(targets.len(), 100_000);
+        for number in 0..100_000 {
+            let network = Network::of(host(number).into(), 31).unwrap();
+            targets.add_range(network.into());
+        }
+        assert_eq!(targets.len(), 200_000);
+        assert_eq!(std::iter::from_fn(|| targets.next()).count(), 200_000);
+    }
+
+    #[test]
     fn the_whole_of_ipv6_is_a_number() {
         let mut targets = Targets::default();
-        targets.add_network("::/0".parse().unwrap());
+        targets.add_network("::/0");
         assert_eq!(targets.len(), u128::MAX);
-        assert_eq!(targets.next().unwrap().ip(), IpAddr::from(Ipv6Addr::UNSPECIFIED));
+        assert_eq!(targets.next().unwrap().ip(), IpAddr::from([0; 16]));
     }
 }

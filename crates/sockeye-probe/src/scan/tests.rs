@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::order::random;
 use super::*;
+use crate::input::Cause;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -129,14 +130,22 @@ fn a_host_without_room_asks_fewer_at_once_and_gives_up_in_the_end() {
     for probe in &probes[40..] {
         assert_eq!(scanner.handle_outcome(MS, probe.probe, ScanOutcome::NoRoom), None);
     }
-    for probe in &probes[..40] {
+    // What is in flight has room, and nothing more has.
+    assert_eq!(scanner.poll_transmit(Duration::from_millis(500)), None);
+    for probe in &probes[..39] {
         scanner
             .handle_outcome(2 * MS, probe.probe, ScanOutcome::Refused)
             .unwrap();
     }
     assert!(!scanner.is_starved());
     let again = burst(&mut scanner, Duration::from_secs(1));
-    assert!((1..60).contains(&again.len()), "{}", again.len());
+    assert_eq!(again.len() + 1, 40);
+    // The answer that makes as many as there is room for opens it by one.
+    scanner
+        .handle_outcome(Duration::from_secs(1), probes[39].probe, ScanOutcome::Refused)
+        .unwrap();
+    let again = [again, burst(&mut scanner, Duration::from_secs(1))].concat();
+    assert_eq!(again.len(), 41);
     assert!(again.iter().all(|probe| probe.attempt == 1), "it was not asked");
     let mut now = Duration::from_secs(1);
     for probe in again {
@@ -149,6 +158,31 @@ fn a_host_without_room_asks_fewer_at_once_and_gives_up_in_the_end() {
         scanner.handle_outcome(now, probe.probe, ScanOutcome::NoRoom);
     }
     assert!(now < Duration::from_secs(30), "{now:?}");
+}
+
+#[test]
+fn room_comes_back_one_by_one_up_to_what_is_allowed() {
+    let mut scanner = scanner(ScanMethod::Tcp, "1-5000", |options| options.max_in_flight = 50);
+    let probes = burst(&mut scanner, Duration::ZERO);
+    assert_eq!(probes.len(), 50);
+    for probe in &probes {
+        scanner.handle_outcome(MS, probe.probe, ScanOutcome::NoRoom);
+    }
+    let mut now = Duration::from_secs(1);
+    let mut sizes = Vec::new();
+    while !scanner.is_finished() {
+        let probes = burst(&mut scanner, now);
+        sizes.push(probes.len());
+        for probe in probes {
+            scanner
+                .handle_outcome(now, probe.probe, ScanOutcome::Refused)
+                .unwrap();
+        }
+        now += MS;
+    }
+    sizes.pop();
+    assert!(sizes.is_sorted(), "{sizes:?}");
+    assert_eq!((sizes.first(), sizes.last()), (Some(&1), Some(&50)));
 }
 
 #[test]
@@ -168,6 +202,35 @@ fn a_held_probe_is_in_flight_without_a_timeout() {
     assert_eq!(scanner.release(probe), None);
     assert!(scanner.is_finished());
     assert_eq!(scanner.counts().open, 1);
+}
+
+#[test]
+fn held_probes_keep_their_places_until_all_are_released() {
+    for method in [ScanMethod::Tcp, ScanMethod::Udp] {
+        let mut scanner = scanner(method, "1-10", |options| options.max_in_flight = 4);
+        let probes = burst(&mut scanner, Duration::ZERO);
+        assert!(scanner.hold(MS, probes[0].probe) && scanner.hold(MS, probes[2].probe));
+        scanner
+            .handle_outcome(2 * MS, probes[1].probe, ScanOutcome::Refused)
+            .unwrap();
+        assert_eq!(scanner.in_flight(), 3);
+        let next = scanner.poll_transmit(2 * MS).unwrap().probe;
+        assert_eq!(next.slot(), probes[1].probe.slot());
+        // An answer to it, or an error, says nothing more.
+        for outcome in [ScanOutcome::NoRoom, ScanOutcome::Again, ScanOutcome::Refused] {
+            assert_eq!(scanner.handle_outcome(2 * MS, probes[0].probe, outcome), None);
+        }
+        let held: Vec<ProbeId> = scanner
+            .release_all()
+            .iter()
+            .map(|verdict| verdict.probe)
+            .collect();
+        assert_eq!(held, [probes[0].probe, probes[2].probe]);
+        assert_eq!(scanner.release(probes[0].probe), None);
+        assert_eq!(scanner.release_all(), []);
+        assert_eq!((scanner.in_flight(), scanner.counts().done()), (2, 3));
+        assert_eq!(scanner.find(probes[0].destination), None);
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ where
 
     /// Starts what is due and sets the timer for the next time.
     pub(super) fn pump(&mut self, context: &mut Context<'_>) {
-        self.turns.see(since_origin(context.now()));
+        self.turns.see(context);
         let now = since_origin(context.exact_now());
         while let Some(event) = self.scanner.poll_event(now, self.turns.heard()) {
             match event {
@@ -76,11 +76,12 @@ where
                 }
             }
         }
-        while self.turns.may_send(BURST) {
+        while self.turns.has_room(BURST) {
             let now = since_origin(context.exact_now());
             let Some(transmit) = self.scanner.poll_transmit(now) else {
                 break;
             };
+            self.turns.sent();
             let request = ConnectRequest::new(transmit.destination).tag(transmit.probe.to_bits());
             let connect = context.connect(request);
             let slot = transmit.probe.slot();
@@ -105,8 +106,7 @@ where
         let Some(deadline) = self.scanner.poll_timeout() else {
             return;
         };
-        let turn = since_origin(context.now());
-        self.turns.see(turn);
+        let turn = self.turns.see(context);
         let deadline = self.turns.look(deadline, BURST);
         if let Some((timer, at)) = self.timer {
             if at <= deadline {
@@ -146,6 +146,8 @@ where
                     .hold(since_origin(stream.context().exact_now()), probe) =>
             {
                 stream.set_timer(wait, TICK);
+                // Its host may have room for one more now.
+                self.pump(&mut stream.context());
             }
             _ => {
                 stream.abort();
@@ -182,6 +184,10 @@ where
     }
 
     fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
+        if matches!(&failure.cause, ConnectFault::Failed(error) if error.kind() == io::ErrorKind::TimedOut) {
+            // The kernel heard nothing: how long that takes to be silence is the scanner's to say, at its own deadline.
+            return self.pump(context);
+        }
         self.told(
             context,
             ProbeId::from_bits(failure.tag),
@@ -225,7 +231,7 @@ fn of_failure(fault: ConnectFault) -> ScanOutcome {
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
                 unreachable(Cause::NetworkUnreachable)
             }
-            io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => unreachable(Cause::HostUnreachable),
+            io::ErrorKind::HostUnreachable => unreachable(Cause::HostUnreachable),
             io::ErrorKind::OutOfMemory => ScanOutcome::NoRoom,
             _ => unreachable(Cause::NotSent),
         },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
     CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, EventLoop,
-    Fault, OpError, QueueEntry, SendFailure, Sent, ServiceHandle, StreamOptions, TimerId,
+    Fault, OpError, QueueEntry, SendFailure, Sent, ServiceHandle, StreamOptions, TimerId, errno,
 };
 
 use super::connects::{ConnectScan, since_origin};
@@ -37,7 +37,7 @@ pub struct ScanReport<'a> {
 /// server says; it counts as in flight meanwhile. Descriptors are not counted here: choose
 /// [`max_in_flight`](crate::ScanOptions::max_in_flight) below the limit of the process.
 ///
-/// The first probes leave with the first turn.
+/// The first probes leave within this call.
 pub fn scan_tcp<B, F>(
     events: &mut EventLoop<B>,
     scanner: Scanner,
@@ -58,10 +58,12 @@ where
     service
 }
 
-/// Scans by UDP from this loop, over one socket for each family whose errors come by its error queue: no privilege.
+/// Scans by UDP from this loop, over a socket for each family among the hosts that the scanner has by now; their errors
+/// come by its error queue: no privilege. Where this host lacks one of two families, the addresses of that one are
+/// unreachable.
 ///
 /// # Errors
-/// The socket that could not be opened and why. Without IPv6 on this host, its addresses are unreachable.
+/// The socket that could not be opened and why: nothing is sent then.
 pub fn scan_udp<B, F>(
     events: &mut EventLoop<B>,
     scanner: Scanner,
@@ -71,6 +73,7 @@ where
     B: Backend,
     F: FnMut(&mut Context<'_>, &mut Scanner, ScanReport<'_>) + 'static,
 {
+    let families = [false, true].map(|v6| scanner.has_family(v6));
     let service = events.add_datagram_service(DatagramScan {
         scanner,
         on_report,
@@ -80,26 +83,44 @@ where
         turns: Turns::NEW,
         fault: None,
     });
-    let options = DatagramOptions {
-        error_queue: true,
-        gro: false,
-        gso: false,
-        v6_only: Some(true),
-        // Errors come in bursts, and each takes a whole buffer of the kernel.
-        recv_buffer: Some(4 << 20),
-        ..DatagramOptions::default()
-    };
-    let v4 = DatagramOptions {
-        v6_only: None,
-        ..options.clone()
-    };
-    events.bind(service, SocketAddr::new(unspecified(false), 0), &v4)?;
-    match events.bind(service, SocketAddr::new(unspecified(true), 0), &options) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
-        // A host without IPv6 scans what it can reach.
-        Ok(_) | Err(_) => {}
+    let (mut is_open, mut lacking) = (false, None);
+    for (v6, wanted) in [false, true].into_iter().zip(families) {
+        if !wanted {
+            continue;
+        }
+        let options = DatagramOptions {
+            error_queue: true,
+            gro: false,
+            gso: false,
+            v6_only: v6.then_some(true),
+            // Errors come in bursts, and each takes a whole buffer of the kernel.
+            recv_buffer: Some(4 << 20),
+            ..DatagramOptions::default()
+        };
+        match events.bind(service, SocketAddr::new(unspecified(v6), 0), &options) {
+            Ok(_) => is_open = true,
+            Err(error) if is_lacking_a_family(&error) => lacking = Some(error),
+            Err(error) => {
+                // The socket of the other family may be open already.
+                if let Some(scan) = events.service(service) {
+                    scan.scanner.stop();
+                }
+                return Err(error);
+            }
+        }
     }
-    Ok(service)
+    match lacking {
+        Some(error) if !is_open => Err(error),
+        _ => Ok(service),
+    }
+}
+
+/// Whether this host has no addresses of the socket's family.
+fn is_lacking_a_family(error: &OpError) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(errno::EAFNOSUPPORT | errno::EADDRNOTAVAIL)
+    )
 }
 
 /// A scanner by UDP on the event loop. Made by [`scan_udp`]; reached again by
@@ -131,7 +152,7 @@ where
     }
 
     fn pump(&mut self, socket: &mut Datagrams<'_>) {
-        self.turns.see(since_origin(socket.now()));
+        self.turns.see(&mut socket.context());
         let now = since_origin(socket.exact_now());
         while let Some(event) = self.scanner.poll_event(now, self.turns.heard()) {
             if let ScanEvent::Verdict(verdict) = event {
@@ -139,10 +160,7 @@ where
                 (self.on_report)(&mut socket.context(), &mut self.scanner, report);
             }
         }
-        while self.held.is_some() || self.turns.may_send(BURST) {
-            let now = since_origin(socket.exact_now());
-            let due = self.held.take().or_else(|| self.scanner.poll_transmit(now));
-            let Some(transmit) = due else { break };
+        while let Some(transmit) = self.held.take().or_else(|| self.due(socket)) {
             let v6 = transmit.destination.is_ipv6();
             let Some(&(sender, _)) = self.sockets.iter().find(|(_, of_v6)| *of_v6 == v6) else {
                 let cause = Cause::NetworkUnreachable;
@@ -167,12 +185,22 @@ where
         self.arm(socket);
     }
 
+    /// The next probe, unless this turn has sent enough.
+    fn due(&mut self, socket: &mut Datagrams<'_>) -> Option<ScanTransmit> {
+        if !self.turns.has_room(BURST) {
+            return None;
+        }
+        let now = since_origin(socket.exact_now());
+        let transmit = self.scanner.poll_transmit(now)?;
+        self.turns.sent();
+        Some(transmit)
+    }
+
     fn arm(&mut self, socket: &mut Datagrams<'_>) {
         let Some(deadline) = self.scanner.poll_timeout() else {
             return;
         };
-        let turn = since_origin(socket.now());
-        self.turns.see(turn);
+        let turn = self.turns.see(&mut socket.context());
         let deadline = self.turns.look(deadline, BURST);
         if let Some((owner, timer, at)) = self.timer {
             if at <= deadline {

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use sockeye_event_loop::Context;
+
+use super::connects::since_origin;
+
 /// Between two looks whether what is overdue has been answered.
 const HEARING: Duration = Duration::from_millis(1);
 
@@ -10,8 +14,17 @@ const HEARING: Duration = Duration::from_millis(1);
 /// What had arrived by the time of a turn is among the events of the next one at the latest, and all of those have been
 /// handed in when the turn after that begins. So an attempt whose answer waits in the kernel does not expire, however long
 /// this host was busy.
+///
+/// That holds where a turn takes all that has arrived: connects, if the loop's
+/// [`events_per_turn`](sockeye_event_loop::LoopOptions::events_per_turn) are no fewer than the probes that may be in flight;
+/// datagrams, if no more come between two turns than 256 errors and [`datagram_batches`] times 64 answers a socket. What is
+/// beyond that waits for a later turn, and its attempt may expire.
+///
+/// [`datagram_batches`]: sockeye_event_loop::LoopOptions::datagram_batches
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turns {
+    /// The number of this turn; the loop may read its clock more than once in it.
+    number: Option<u64>,
     now: Duration,
     last: Duration,
     heard: Duration,
@@ -22,17 +35,25 @@ pub(super) struct Turns {
 impl Turns {
     /// Before the first one.
     pub(super) const NEW: Self = Self {
+        number: None,
         now: Duration::ZERO,
         last: Duration::ZERO,
         heard: Duration::ZERO,
         sent: 0,
     };
 
-    /// Takes the time of this turn, as often as is convenient.
-    pub(super) fn see(&mut self, turn: Duration) {
-        if turn > self.now {
+    /// Takes the number and the time of this turn, as often as is convenient, and returns the time.
+    pub(super) fn see(&mut self, context: &mut Context<'_>) -> Duration {
+        let now = since_origin(context.now());
+        self.see_turn(context.stats().turns, now);
+        now
+    }
+
+    fn see_turn(&mut self, number: u64, now: Duration) {
+        if self.number != Some(number) {
             *self = Self {
-                now: turn,
+                number: Some(number),
+                now,
                 last: self.now,
                 heard: self.last,
                 sent: 0,
@@ -47,25 +68,26 @@ impl Turns {
 
     /// When to look again for what is due at `deadline`, in a turn that may send `most` probes.
     ///
-    /// What is due already and was not done waits until it is known that no answer has arrived, which takes two more turns
-    /// with times of their own.
+    /// What is due already and was not done waits until it is known that no answer has arrived, which takes two more
+    /// turns.
     pub(super) fn look(&self, deadline: Duration, most: usize) -> Duration {
         if deadline > self.now {
             deadline
-        } else if self.sent >= most {
-            self.now
-        } else {
+        } else if self.has_room(most) {
             self.now + HEARING
+        } else {
+            self.now
         }
     }
 
-    /// Whether another probe may be sent in this turn; counts it if so. A turn that sends without end hears nothing.
-    pub(super) const fn may_send(&mut self, most: usize) -> bool {
-        if self.sent >= most {
-            return false;
-        }
+    /// Whether another probe may be sent in this turn. A turn that sends without end hears nothing.
+    pub(super) const fn has_room(&self, most: usize) -> bool {
+        self.sent < most
+    }
+
+    /// A probe was sent.
+    pub(super) const fn sent(&mut self) {
         self.sent += 1;
-        true
     }
 }
 
@@ -73,19 +95,44 @@ impl Turns {
 mod tests {
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_turn_is_heard_two_turns_later() {
-        let ms = Duration::from_millis;
         let mut turns = Turns::NEW;
-        for (turn, heard) in [(5, 0), (5, 0), (9, 0), (12, 5), (12, 5), (20, 9)] {
-            turns.see(ms(turn));
-            assert_eq!(turns.heard(), ms(heard));
+        for (number, turn, heard) in [
+            (0, 5, 0),
+            (0, 5, 0),
+            (1, 9, 0),
+            (2, 12, 5),
+            // Its timers, and what they do.
+            (2, 13, 5),
+            (2, 14, 5),
+            (2, 15, 5),
+            (5, 20, 9),
+            // A turn may take no time.
+            (6, 20, 12),
+            (7, 20, 20),
+        ] {
+            turns.see_turn(number, turn * MS);
+            assert_eq!(turns.heard(), heard * MS, "{number} {turn}");
         }
-        assert!(turns.may_send(1) && !turns.may_send(1));
-        assert_eq!(turns.look(ms(25), 1), ms(25));
-        assert_eq!(turns.look(ms(15), 1), ms(20), "there is more to send");
-        assert_eq!(turns.look(ms(15), 2), ms(21));
-        turns.see(ms(21));
-        assert!(turns.may_send(1));
+    }
+
+    #[test]
+    fn a_turn_sends_so_much_and_looks_again() {
+        let mut turns = Turns::NEW;
+        turns.see_turn(1, 20 * MS);
+        // Nothing is sent by looking.
+        assert!(turns.has_room(1) && turns.has_room(1));
+        turns.sent();
+        assert!(!turns.has_room(1));
+        assert_eq!(turns.look(25 * MS, 1), 25 * MS);
+        assert_eq!(turns.look(15 * MS, 1), 20 * MS, "there is more to send");
+        assert_eq!(turns.look(15 * MS, 2), 21 * MS);
+        turns.see_turn(1, 21 * MS);
+        assert!(!turns.has_room(1));
+        turns.see_turn(2, 21 * MS);
+        assert!(turns.has_room(1));
     }
 }

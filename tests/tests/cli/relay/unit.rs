@@ -16,6 +16,8 @@ use super::{Backend, Relay, client_of, finish, name_from};
 const UNITS: [&str; 2] = ["sockeye-relay.socket", "sockeye-relay.service"];
 /// Where the package puts the program.
 const INSTALLED: &str = "/usr/bin/sockeye";
+/// The backend that the unit has as an example.
+const EXAMPLE: &str = "tcp://127.0.0.1:80";
 
 fn unit(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/systemd");
@@ -32,24 +34,54 @@ fn setting(unit: &str, name: &str) -> String {
     value.to_owned()
 }
 
+/// The variables that systemd makes of a value of `Environment`: blanks part them, but for those within quotes
+/// (systemd.exec(5)).
+fn environment(value: &str) -> Vec<(String, String)> {
+    let mut assignments: Vec<String> = Vec::new();
+    let (mut is_quoted, mut is_new) = (false, true);
+    for letter in value.chars() {
+        match letter {
+            '"' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => is_new = true,
+            letter => {
+                if std::mem::take(&mut is_new) {
+                    assignments.push(String::new());
+                }
+                assignments.last_mut().expect("one").push(letter);
+            }
+        }
+    }
+    let parted = assignments
+        .iter()
+        .map(|one| one.split_once('=').expect("NAME=VALUE"));
+    parted
+        .map(|(name, value)| (format!("${name}"), value.to_owned()))
+        .collect()
+}
+
 #[test]
 fn the_command_of_the_unit_serves_whom_systemd_starts_it_for() {
     let (socket, service) = (unit(UNITS[0]), unit(UNITS[1]));
-    let backend = Backend::start("one");
-    // systemd splits the value of a variable that is a word of its own.
+    let backends = [Backend::start("one"), Backend::start("two")];
+    // What the comment in the unit tells to do.
+    let both = format!("{} {}", backends[0].to(), backends[1].to());
     let command = setting(&service, "ExecStart");
-    let (variable, example) = setting(&service, "Environment")
-        .split_once('=')
-        .map(|(name, value)| (format!("${name}"), value.to_owned()))
-        .expect("NAME=VALUE");
-    assert!(example.starts_with("tcp://"), "{example}");
-    let to = backend.to();
+    let example = setting(&service, "Environment");
+    assert!(example.contains(EXAMPLE), "{example}");
+    let variables = environment(&example.replace(EXAMPLE, &both));
+    let [(variable, to)] = variables.as_slice() else {
+        panic!("one variable: {variables:?}");
+    };
+    // systemd splits the value of a variable that is a word of its own.
     let words: Vec<&str> = command
         .split(' ')
-        .map(|word| if word == variable { to.as_str() } else { word })
+        .flat_map(|word| if word == variable { to.as_str() } else { word }.split(' '))
         .collect();
     assert_eq!(words[..2], [INSTALLED, "relay"]);
-    assert!(words.contains(&to.as_str()), "{command}");
+    assert!(
+        backends.iter().all(|one| words.contains(&one.to().as_str())),
+        "{words:?}"
+    );
 
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notify");
@@ -65,11 +97,11 @@ fn the_command_of_the_unit_serves_whom_systemd_starts_it_for() {
     command.env("NOTIFY_SOCKET", &path);
     let mut relay = Relay::of(command, 2);
     assert!(heard(&manager).starts_with("READY=1 "));
-    assert_eq!(name_from(&first), "one");
+    assert!(["one", "two"].contains(&name_from(&first).as_str()));
     finish(first);
     for listener in &listeners {
         let client = client_of(listener.local_addr().expect("an address"));
-        assert_eq!(name_from(&client), "one");
+        assert!(["one", "two"].contains(&name_from(&client).as_str()));
         finish(client);
     }
     assert!(setting(&service, "ExecReload").contains("kill -HUP"));

@@ -1,9 +1,12 @@
 //! What `serve` refuses before it opens anything, and what it warns of.
 
+use std::io::{Read as _, Write as _};
+
 use sockeye_tests::netns;
 use sockeye_tests::skip::{Need, require};
 use sockeye_tests::wait::PATIENCE;
 
+use super::streams::tcp;
 use super::{file, output, serve, text_of};
 use crate::relay::secure::Authority;
 
@@ -150,4 +153,37 @@ fn users_for_all_the_world_are_warned_of() {
         note.contains("tcp://0.0.0.0:0: whoever can reach it learns who is logged in"),
         "{note}"
     );
+}
+
+#[test]
+fn connections_that_wait_are_told_of_under_tls_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    let [cert, key] = authority.sign();
+    let (cert, key) = (file(&folder, "cert", cert), file(&folder, "key", key));
+    let words = [
+        "echo",
+        "--listen",
+        "tls://127.0.0.1:0",
+        "--cert",
+        text_of(&cert),
+        "--key",
+        text_of(&key),
+        "--max-connections",
+        "1",
+    ];
+    let (running, lines) = serve(&words, 1);
+    // Connections that are over count no more, whatever carried them.
+    for text in ["first", "second"] {
+        let mut stream = authority.connects(tcp(&lines[0]));
+        stream.write_all(text.as_bytes()).expect("room");
+        stream.read_exact(&mut [0; 5]).expect("an answer");
+        if text == "second" {
+            let note = running.error_line(PATIENCE).expect("a note");
+            assert!(
+                note.contains("as many connections as --max-connections allows"),
+                "{note}"
+            );
+        }
+    }
 }

@@ -18,7 +18,7 @@ fn all(mut stream: impl Read) -> Vec<u8> {
     said
 }
 
-fn tcp(line: &str) -> TcpStream {
+pub(super) fn tcp(line: &str) -> TcpStream {
     let (_, at) = line.split_once("://").expect("an address");
     let stream = TcpStream::connect(at).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");

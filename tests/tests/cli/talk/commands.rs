@@ -2,11 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use sockeye_tests::pattern;
-use sockeye_tests::program::Running;
-use sockeye_tests::talking::sockeye_with;
+use sockeye_tests::program::{self, Running};
+use sockeye_tests::skip::{Need, require};
+use sockeye_tests::talking::{is_asleep, sockeye_with};
 use sockeye_tests::wait::{self, PATIENCE};
 
 const MIB: usize = 1 << 20;
@@ -37,6 +40,15 @@ fn children(pid: u32) -> usize {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let list = std::fs::read_to_string(path).expect("it runs");
     list.split_whitespace().count()
+}
+
+/// The first child of a process, once it has one.
+fn child_of(pid: u32) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    wait::value("a child", PATIENCE, || {
+        let list = std::fs::read_to_string(&path).ok()?;
+        list.split_whitespace().next()?.parse().ok()
+    })
 }
 
 #[test]
@@ -158,16 +170,93 @@ fn events_say_who_came_and_how_the_command_ended() {
 }
 
 #[test]
-fn a_signal_ends_the_commands_too() {
-    let (mut running, address) = start(&["tcp://127.0.0.1:0", "-k", "--exec", "exec sleep 600"]);
-    let _stream = connect(&address);
-    let pid = running.pid();
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let child = wait::value("the command", PATIENCE, || {
-        let list = std::fs::read_to_string(&path).ok()?;
-        list.split_whitespace().next().map(str::to_owned)
-    });
+fn a_signal_ends_the_commands_and_what_they_have_started_too() {
+    // With something behind it the shell starts it, and does not become it.
+    for (command, is_started) in [("exec sleep 60", false), ("sleep 60; true", true)] {
+        let (mut running, address) = start(&["tcp://127.0.0.1:0", "-k", "--exec", command]);
+        let _stream = connect(&address);
+        let child = child_of(running.pid());
+        let sleeping = if is_started { child_of(child) } else { child };
+        running.signal(libc::SIGTERM);
+        assert_eq!(running.wait(PATIENCE + Duration::from_secs(5)).code(), Some(0));
+        assert!(!Path::new(&format!("/proc/{child}")).exists());
+        // What its parent has left behind is for another process to wait for.
+        wait::until("the end of sleep", PATIENCE, || {
+            let stat = std::fs::read_to_string(format!("/proc/{sleeping}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        });
+    }
+}
+
+#[test]
+fn a_command_that_does_not_start_is_an_error() {
+    if !require(&[Need::program("prlimit")]) {
+        return;
+    }
+    let few = |words: &[&str]| {
+        let (running, address) = start(words);
+        let pid = running.pid();
+        wait::until("it to wait", PATIENCE, || is_asleep(pid));
+        // One number is free, for the connection, and none for its command.
+        let mut free = (0..).filter(|number| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists());
+        let limit = free.nth(1).expect("a number");
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &pid.to_string(), &format!("--nofile={limit}:4096")]);
+        assert!(program::output(&mut command, PATIENCE).status.success());
+        // It is reset, or ended, without a byte.
+        assert_eq!(connect(&address).read(&mut [0]).unwrap_or(0), 0);
+        running
+    };
+    let mut running = few(&["tcp://127.0.0.1:0", "--exec", "echo ran"]);
+    assert_eq!(running.wait(PATIENCE).code(), Some(5));
+    let said = running.error_line(PATIENCE).expect("why");
+    assert_eq!(said, "sockeye: start /bin/sh: Too many open files");
+    let line = running.line(PATIENCE);
+    assert!(line.ends_with("Too many open files"), "{line}");
+    // Others may come, and have more luck.
+    let mut running = few(&["tcp://127.0.0.1:0", "-k", "--exec", "echo ran"]);
+    let said = running.error_line(PATIENCE).expect("why");
+    assert!(said.ends_with("start /bin/sh: Too many open files"), "{said}");
     running.signal(libc::SIGTERM);
-    assert_eq!(running.wait(PATIENCE + Duration::from_secs(5)).code(), Some(0));
-    assert!(!std::path::Path::new(&format!("/proc/{child}")).exists());
+    assert_eq!(running.wait(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn one_that_ends_costs_one_look_at_the_others() {
+    const STRACE: Need = Need::Program {
+        name: "strace",
+        package: "strace",
+    };
+    if !require(&[STRACE]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let calls = folder.path().join("calls");
+    let mut command = Command::new("strace");
+    command.args(["-D", "-e", "trace=wait4,waitid", "-e", "signal=none", "-o"]);
+    command.arg(&calls).arg(program::sockeye());
+    let running = Running::start(command.args(["listen", "tcp://127.0.0.1:0", "-k", "--exec", "cat"]));
+    let line = running.line(PATIENCE);
+    let address = line.rsplit_once("//").expect("an address").1.to_owned();
+    let serve = |stream: &TcpStream| {
+        let mut stream = stream;
+        stream.write_all(b"x").expect("it reads");
+        stream.read_exact(&mut [0]).expect("its echo");
+    };
+    let others: Vec<TcpStream> = (0..50).map(|_| connect(&address)).collect();
+    others.iter().for_each(serve);
+    let looks = || {
+        let text = std::fs::read_to_string(&calls).expect("the calls");
+        text.lines().filter(|line| line.starts_with("wait")).count()
+    };
+    let before = looks();
+    for _ in 0..20 {
+        let stream = connect(&address);
+        serve(&stream);
+        drop(stream);
+        assert!(running.line(PATIENCE).contains("exit status: 0"));
+    }
+    // One for each at the signal, and a few at the session that has lost its streams.
+    let looks = looks() - before;
+    assert!(looks <= 20 * (51 + 10), "{looks}");
 }

@@ -1,12 +1,18 @@
 //! `sockeye connect` with all that a peer can do.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, UdpSocket};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
+use sockeye::endpoint::UnixName;
+use sockeye::unix::UnixSeqpacketListener;
+use sockeye_tests::pattern;
 use sockeye_tests::program;
+use sockeye_tests::skip::{Need, require};
 use sockeye_tests::talking::{Talking, free_port, sockeye_with};
-use sockeye_tests::wait::PATIENCE;
+use sockeye_tests::wait::{self, PATIENCE};
 
 fn zero(words: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(program::sockeye());
@@ -81,6 +87,62 @@ fn zero_over_udp_is_open_closed_or_either() {
 }
 
 #[test]
+fn zero_tells_faults_of_this_side_from_what_a_port_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("its address");
+    let fails = |words: &[&str], exit: i32, said: &str| {
+        let mut command = Command::new(program::sockeye());
+        let output = program::output(command.args(["connect", "-z"]).args(words), PATIENCE);
+        assert_eq!(output.status.code(), Some(exit), "{words:?}: {}", output.text());
+        assert!(output.stderr.contains(said), "{words:?}: {}", output.stderr);
+        output.text()
+    };
+    for scheme in ["tcp", "udp"] {
+        let address = format!("{scheme}://{at}");
+        // An address for documentation, which no host has (RFC 5737).
+        let no_source = [&address, "--source", "203.0.113.9"];
+        assert_eq!(fails(&no_source, 5, "Cannot assign requested address"), "");
+        let no_interface = [&address, "--interface", "nosuch0"];
+        assert_eq!(fails(&no_interface, 5, "No such device"), "");
+    }
+    // Who asked for events gets one of the error, and none of a port.
+    let address = format!("tcp://{at}");
+    let words = [&address, "--ports", "1-200", "--interface", "nosuch0", "--json"];
+    let text = fails(&words, 5, "No such device");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("\"event\":\"error\""), "{text}");
+}
+
+#[test]
+fn zero_says_that_a_unix_socket_is_forbidden() {
+    let setpriv = Need::Program {
+        name: "setpriv",
+        package: "util-linux",
+    };
+    if !require(&[setpriv]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let _listener = UnixListener::bind(&path).expect("a socket");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).expect("ours");
+    // Root is one of those who have to be permitted, once it has no capabilities.
+    let mut command = if Need::NetRaw.is_met() {
+        let mut command = Command::new("setpriv");
+        command.args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
+        command.arg(program::sockeye());
+        command
+    } else {
+        Command::new(program::sockeye())
+    };
+    let address = format!("unix:{}", path.display());
+    let output = program::output(command.args(["connect", "-z", &address]), PATIENCE);
+    assert_eq!(output.status.code(), Some(4), "{}", output.text());
+    assert!(output.stderr.contains("Permission denied"), "{}", output.stderr);
+    assert_eq!(output.text(), "");
+}
+
+#[test]
 fn the_source_is_as_asked() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address");
@@ -107,7 +169,7 @@ fn a_peer_that_ends_first_still_has_the_rest_of_stdin() {
     let mut here = Talking::start(&mut sockeye_with(&["connect", &format!("tcp://{address}")]));
     let (mut peer, _) = listener.accept().expect("it connects");
     peer.write_all(b"bye").expect("it reads");
-    peer.shutdown(std::net::Shutdown::Write).expect("an end");
+    peer.shutdown(Shutdown::Write).expect("an end");
     assert_eq!(here.has(3), b"bye");
     here.write(b"the rest");
     here.end_input();
@@ -131,13 +193,64 @@ fn without_the_half_close_the_peer_hears_no_end_until_linger_is_over() {
     // It would have come with the byte, were it sent at the end of stdin.
     peer.set_nonblocking(true).expect("a mode");
     let error = peer.read(&mut [0]).expect_err("no end");
-    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
     drop(peer);
     assert_eq!(here.finish().0.code(), Some(0));
     let mut here = Talking::start(&mut sockeye_with(&["connect", &address, "--linger", "0.1"]));
     let (_peer, _) = listener.accept().expect("it connects");
     here.end_input();
     assert_eq!(here.finish().0.code(), Some(0), "the peer never ends");
+}
+
+#[test]
+fn without_the_half_close_too_a_peer_that_ends_first_still_has_the_rest_of_stdin() {
+    let rest = pattern(1_000_000);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("tcp://{}", listener.local_addr().expect("its address"));
+    let mut here = Talking::start(&mut sockeye_with(&["connect", &address, "--no-half-close"]));
+    let (mut peer, _) = listener.accept().expect("it connects");
+    peer.write_all(b"bye").expect("it reads");
+    peer.shutdown(Shutdown::Write).expect("an end");
+    assert_eq!(here.has(3), b"bye");
+    here.write(&rest);
+    here.end_input();
+    let mut came = Vec::new();
+    peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    peer.read_to_end(&mut came).expect("the rest");
+    assert!(came == rest, "{} bytes came", came.len());
+    assert_eq!(here.finish().0.code(), Some(0));
+
+    let name: UnixName = format!("@sockeye-ends-first-{}", std::process::id())
+        .parse()
+        .expect("a name");
+    let listener = UnixSeqpacketListener::options().bind_seqpacket(&name);
+    let listener = listener.expect("a listener");
+    let address = format!("unix:{name}");
+    let words = ["connect", &address, "--seqpacket", "--no-half-close"];
+    let mut here = Talking::start(&mut sockeye_with(&words));
+    let peer = wait::value("a connection", PATIENCE, || listener.accept().ok());
+    let (peer, _) = peer;
+    peer.send(b"bye").expect("it reads");
+    peer.shutdown(Shutdown::Write).expect("an end");
+    assert_eq!(here.has(3), b"bye");
+    here.write(&rest);
+    here.end_input();
+    let (mut came, mut room) = (Vec::new(), vec![0; 64 * 1024]);
+    wait::until("the rest and its end", PATIENCE, || {
+        match peer.recv_message(&mut room) {
+            Ok(Some(len)) => {
+                came.extend_from_slice(&room[..len]);
+                false
+            }
+            Ok(None) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                false
+            }
+        }
+    });
+    assert!(came == rest, "{} bytes came", came.len());
+    assert_eq!(here.finish().0.code(), Some(0));
 }
 
 #[test]

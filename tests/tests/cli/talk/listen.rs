@@ -3,11 +3,14 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use sockeye_tests::pattern;
-use sockeye_tests::talking::{Talking, exchange, sockeye_with};
+use sockeye_tests::program;
+use sockeye_tests::skip::{Need, require};
+use sockeye_tests::talking::{Talking, exchange, is_asleep, sockeye_with};
 use sockeye_tests::wait::{self, PATIENCE};
+use sockeye_tests::{netns, pattern};
 
 use crate::streams::unread;
 
@@ -155,6 +158,37 @@ fn udp_keeps_peers_apart() {
 }
 
 #[test]
+fn an_answer_that_is_refused_does_not_hold_up_the_others() {
+    let name = "talk::listen::an_answer_that_is_refused_does_not_hold_up_the_others";
+    let filter = |namespace: &netns::Namespace| {
+        for rule in [
+            "add table inet t",
+            "add chain inet t out { type filter hook output priority 0; }",
+            "add rule inet t out udp length > 100 drop",
+        ] {
+            namespace.run("nft", &[rule]);
+        }
+    };
+    if !require(&[Need::Namespaces, Need::program("nft")]) || !netns::enter(name, filter) {
+        return;
+    }
+    let (mut here, address) = Talking::listen(&["udp://127.0.0.1:0", "--line"]);
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    peer.send_to(b"here", at(&address)).expect("it is sent");
+    assert_eq!(here.has(4), b"here");
+    // In one write, so that all of them wait at once.
+    let long = "x".repeat(100);
+    here.write(format!("one\n{long}\ntwo\n{long}\nthree\n").as_bytes());
+    let mut room = [0; 256];
+    for expected in ["one\n", "two\n", "three\n"] {
+        let len = peer.recv(&mut room).expect("a datagram");
+        assert_eq!(&room[..len], expected.as_bytes());
+    }
+    here.says("an answer was not taken: Operation not permitted");
+}
+
+#[test]
 fn who_is_not_allowed_is_refused() {
     let (mut here, address) = Talking::listen(&["tcp://127.0.0.1:0", "--allow", "192.0.2.0/24,127.0.0.9"]);
     let mut stranger = TcpStream::connect(at(&address)).expect("the kernel accepts");
@@ -173,4 +207,30 @@ fn time_without_a_byte_ends_it() {
     assert_eq!(peer.read(&mut [0]).expect("an end"), 0);
     drop(peer);
     assert_eq!(here.finish().0.code(), Some(0));
+}
+
+#[test]
+fn seqpackets_that_find_no_descriptor_are_waited_for_asleep() {
+    if !require(&[Need::program("prlimit")]) {
+        return;
+    }
+    let name = format!("unix:@sockeye-few-{}", std::process::id());
+    let (mut here, address) = Talking::listen(&[&name, "--seqpacket"]);
+    let pid = here.pid().to_string();
+    wait::until("it to wait", PATIENCE, || is_asleep(here.pid()));
+    let limit = |descriptors: usize| {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &pid, &format!("--nofile={descriptors}:4096")]);
+        assert!(program::output(&mut command, PATIENCE).status.success());
+    };
+    // Every number below is taken.
+    let free = (0..).find(|number| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists());
+    limit(free.expect("a number"));
+    let there = Talking::start(&mut sockeye_with(&["connect", &address, "--seqpacket"]));
+    there.write(b"hello");
+    // A connection is established when it waits to be accepted.
+    wait::until("the connection", PATIENCE, || is_asleep(there.pid()));
+    wait::until("it to sleep", PATIENCE, || is_asleep(here.pid()));
+    limit(1024);
+    assert_eq!(here.has(5), b"hello");
 }

@@ -2,5 +2,6 @@
 
 mod commands;
 mod connect;
+mod held;
 mod listen;
 mod refused;

@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+use sockeye::endpoint::UnixName;
+use sockeye::socket::OpError;
+use sockeye::tcp::ConnectOptions as TcpConnect;
+use sockeye::unix::{UnixDatagram, UnixStream};
 use sockeye_tests::program;
 use sockeye_tests::talking::{Talking, free_port, sockeye_with};
 use sockeye_tests::wait::PATIENCE;
@@ -72,12 +76,39 @@ fn options_that_do_not_go_together() {
 
 #[test]
 fn a_port_in_use_names_its_holder() {
-    for address in ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix:@sockeye-held"] {
+    for (address, kind) in [
+        ("tcp://127.0.0.1:0", &[][..]),
+        ("udp://127.0.0.1:0", &[]),
+        ("unix:@sockeye-held", &[]),
+        ("unix:@sockeye-held-datagram", &["--datagram"]),
+        ("unix:@sockeye-held-seqpacket", &["--seqpacket"]),
+    ] {
         let name = address.replace("held", &std::process::id().to_string());
-        let (holder, address) = Talking::listen(&[&name]);
+        let (holder, address) = Talking::listen(&[&[name.as_str()], kind].concat());
         let said = format!("in use, by sockeye ({})", holder.pid());
-        refused(&["listen", &address], 5, &said);
+        refused(&[&["listen", address.as_str()], kind].concat(), 5, &said);
     }
+}
+
+#[test]
+fn the_error_of_an_operation_is_found_in_a_chain() {
+    fn operation(error: &dyn std::error::Error) -> Option<&OpError> {
+        error.source()?.downcast_ref()
+    }
+    let nowhere = UnixName::parse("/no/such/folder/socket").expect("a name");
+    let bound = UnixDatagram::options().bind(&nowhere).expect_err("no folder");
+    let connected = UnixStream::start_connect(&nowhere).expect_err("no socket");
+    for error in [operation(&bound), operation(&connected)] {
+        let error = error.expect("the operation");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        assert!([error.local_name(), error.peer_name()].contains(&Some(nowhere)));
+    }
+    // An address for documentation, which no host has (RFC 5737).
+    let stranger = "192.0.2.1:0".parse().expect("an address");
+    let to = "127.0.0.1:1".parse().expect("an address");
+    let connected = TcpConnect::new().local(stranger).start(to);
+    let error = connected.expect_err("nobody has that address");
+    assert!(operation(&error).is_some_and(|error| error.advice().is_some()));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::names;
 use crate::output::{Format, Output};
 use crate::probing::Family;
 use crate::signals::stop_on_signals;
-use crate::talk::carry::{Wire, carry};
+use crate::talk::carry::carry;
 use crate::talk::errors::of_address;
 use crate::talk::message::{self, Messages, Socket};
 use crate::talk::options::{Secrets, Talking};
@@ -33,8 +33,6 @@ const CONNECT_TIMEOUT: f64 = 10.0;
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long a conversation that is over by time may take to send what waits.
 const CLOSE: Duration = Duration::from_secs(1);
-/// What `-z` asks at most.
-const MAX_PORTS: usize = 65_535;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -195,10 +193,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         Address::Ip { endpoint, .. } => {
             let addresses = arguments.addresses(endpoint)?;
             if arguments.zero {
-                let ports = arguments
-                    .ports
-                    .as_ref()
-                    .map(|ports| ports.iter().take(MAX_PORTS).collect());
+                let ports = arguments.ports.as_ref().map(|ports| ports.iter().collect());
                 let ports = ports.unwrap_or_else(|| vec![endpoint.port()]);
                 return probe::run(arguments, &addresses, &ports, output);
             }
@@ -312,7 +307,6 @@ fn over_messages(
     let talk = Rc::new(RefCell::new(Talk::new(&arguments.talking, cut)?));
     let ends = (arguments.talking.half_closes(), ends_with_peer());
     let mut messages = Messages::new(socket, Rc::clone(&talk), ends, None);
-    messages.pump(&mut events);
     let limits = arguments.talking.limits(arguments.timeout, silence);
     carry(&mut events, &mut messages, &talk, limits)
 }

@@ -11,9 +11,10 @@ use anyhow::Context as _;
 use serde_json::json;
 use sockeye::endpoint::{Address, Target, Transport};
 use sockeye::event_loop::{
-    ConnectFailure, ConnectFault, ConnectOptions, ConnectRequest, Context, EventLoop, Stream, StreamOptions,
-    StreamService,
+    ConnectFailure, ConnectFault, ConnectOptions, ConnectRequest, Context, EventLoop, PeerName, Stream,
+    StreamOptions, StreamService,
 };
+use sockeye::socket::errno;
 use sockeye::socket::os::{PollFd, poll};
 use sockeye::udp::UdpSocket;
 
@@ -21,6 +22,7 @@ use super::{Arguments, udp_options};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::signals::stop_on_signals;
+use crate::talk::errors::{connect_error, of_address};
 
 /// Ports that are asked at once.
 const WINDOW: usize = 64;
@@ -47,18 +49,34 @@ impl State {
         }
     }
 
-    fn of(error: &io::Error) -> Self {
+    /// What an error says of the port; `None` where it says that this side could not ask.
+    fn of(error: &io::Error, is_ipv6: bool) -> Option<Self> {
+        use io::ErrorKind as Kind;
         match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Closed,
-            _ => Self::Silent,
+            Kind::ConnectionRefused | Kind::ConnectionReset | Kind::NotFound => return Some(Self::Closed),
+            Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable => return Some(Self::Silent),
+            _ => {}
         }
+        match error.raw_os_error()? {
+            // The other errors that the kernel makes of ICMP's unreachables (Linux, net/ipv4/icmp.c and net/ipv6/icmp.c).
+            errno::EHOSTDOWN | errno::ENONET | errno::ENOPROTOOPT | errno::EOPNOTSUPP | errno::EPROTO => {
+                Some(Self::Silent)
+            }
+            errno::EACCES if is_ipv6 => Some(Self::Silent),
+            _ => None,
+        }
+    }
+
+    /// What an error of a datagram to `to` says of the port, or why this side could not ask.
+    fn of_datagram(error: io::Error, to: SocketAddr) -> anyhow::Result<Self> {
+        Self::of(&error, to.is_ipv6()).ok_or_else(|| of_address(Transport::Udp, error, to))
     }
 }
 
 /// Asks every port, prints what each is; the status is 0 where at least one is open.
 ///
 /// # Errors
-/// When no socket can be opened.
+/// When this side cannot ask one of them, which says nothing of the port: the first of these errors.
 pub(super) fn run(
     arguments: &Arguments,
     addresses: &[SocketAddr],
@@ -69,11 +87,11 @@ pub(super) fn run(
     let is_udp =
         matches!(&arguments.target, Address::Ip { endpoint, .. } if endpoint.transport() == Transport::Udp);
     for window in ports.chunks(WINDOW) {
-        let states = if is_udp {
+        let answers = if is_udp {
             datagrams(arguments, addresses, window)?
         } else {
             match streams(arguments, addresses, window)? {
-                Some(states) => states,
+                Some(answers) => answers,
                 None => {
                     return Ok(if any_open {
                         Exit::Success
@@ -83,14 +101,25 @@ pub(super) fn run(
                 }
             }
         };
-        for (port, state) in window.iter().zip(states) {
+        let mut fault = None;
+        for (port, answer) in window.iter().zip(answers) {
             let name = at_port(&arguments.target, *port);
+            let state = match answer {
+                Ok(state) => state,
+                Err(error) => {
+                    fault.get_or_insert_with(|| error.context(format!("connect {name}")));
+                    continue;
+                }
+            };
             any_open |= state == State::Open;
             output.line(format_args!("{name} {}", state.name()))?;
             output.event(
                 "port",
                 json!({ "address": name.to_string(), "state": state.name() }),
             )?;
+        }
+        if let Some(fault) = fault {
+            return Err(fault);
         }
     }
     Ok(if any_open { Exit::Success } else { Exit::Negative })
@@ -110,14 +139,14 @@ fn at_port(address: &Address<Target>, port: u16) -> Address<Target> {
 /// What came of the connects of a window, by their tags.
 #[derive(Debug)]
 struct Asked {
-    states: Rc<RefCell<Vec<Option<State>>>>,
+    answers: Rc<RefCell<Vec<Option<anyhow::Result<State>>>>>,
 }
 
 impl Asked {
-    fn set(&self, tag: u64, state: State) {
+    fn set(&self, tag: u64, answer: anyhow::Result<State>) {
         let place = usize::try_from(tag).unwrap_or(usize::MAX);
-        if let Some(known) = self.states.borrow_mut().get_mut(place) {
-            *known = Some(state);
+        if let Some(known) = self.answers.borrow_mut().get_mut(place) {
+            *known = Some(answer);
         }
     }
 }
@@ -126,7 +155,7 @@ impl StreamService for Asked {
     type Conn = ();
 
     fn on_open(&mut self, stream: &mut Stream<'_>) {
-        self.set(stream.tag(), State::Open);
+        self.set(stream.tag(), Ok(State::Open));
         stream.abort();
     }
 
@@ -135,11 +164,16 @@ impl StreamService for Asked {
     }
 
     fn on_connect_error(&mut self, _: &mut Context<'_>, failure: ConnectFailure) {
-        let state = match &failure.cause {
-            ConnectFault::Failed(error) => State::of(error),
-            _ => State::Silent,
+        let tag = failure.tag;
+        let said = |(to, error): &(PeerName, io::Error)| {
+            State::of(error, matches!(to, PeerName::Ip(address) if address.is_ipv6()))
         };
-        self.set(failure.tag, state);
+        // One address that answers, or does not, is enough.
+        let state = match &failure.cause {
+            ConnectFault::TimedOut => Some(State::Silent),
+            _ => failure.attempts.iter().rev().find_map(said),
+        };
+        self.set(tag, state.ok_or_else(|| connect_error(failure)));
     }
 }
 
@@ -148,23 +182,19 @@ fn streams(
     arguments: &Arguments,
     addresses: &[SocketAddr],
     ports: &[u16],
-) -> anyhow::Result<Option<Vec<State>>> {
+) -> anyhow::Result<Option<Vec<anyhow::Result<State>>>> {
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
-    let states = Rc::new(RefCell::new(vec![None; ports.len()]));
+    let answers: Vec<Option<anyhow::Result<State>>> = ports.iter().map(|_| None).collect();
+    let answers = Rc::new(RefCell::new(answers));
     let asked = Asked {
-        states: Rc::clone(&states),
+        answers: Rc::clone(&answers),
     };
     let service = events.add_stream_service(asked, StreamOptions::default());
     for (port, tag) in ports.iter().zip(0..) {
         let request = match &arguments.target {
             Address::Unix(name) => ConnectRequest::to_unix(*name),
-            Address::Ip { .. } => {
-                let at = addresses.iter().map(|at| SocketAddr::new(at.ip(), *port));
-                // With its zone, which only the port is changed of.
-                let at = at.zip(addresses).map(|(at, whole)| with_scope(at, *whole));
-                ConnectRequest::any_of(at)
-            }
+            Address::Ip { .. } => ConnectRequest::any_of(addresses.iter().map(|at| with_port(*at, *port))),
         };
         let options = ConnectOptions {
             source: arguments.source,
@@ -179,58 +209,61 @@ fn streams(
                 .deadline(arguments.connect_within()),
         );
     }
-    while states.borrow().iter().any(Option::is_none) {
+    while answers.borrow().iter().any(Option::is_none) {
         events.turn(None).context("run the event loop")?;
         if events.is_stopping() {
             return Ok(None);
         }
     }
-    let states = states.borrow();
-    Ok(Some(
-        states
-            .iter()
-            .map(|state| state.unwrap_or(State::Silent))
-            .collect(),
-    ))
+    let answers = answers.take().into_iter().flatten().collect();
+    Ok(Some(answers))
 }
 
-fn with_scope(at: SocketAddr, whole: SocketAddr) -> SocketAddr {
-    let mut scoped = whole;
-    scoped.set_port(at.port());
-    scoped
+/// The same address, its zone too, with another port.
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 /// An empty datagram to each port, and another one when half of the time is over: they may get lost.
-fn datagrams(arguments: &Arguments, addresses: &[SocketAddr], ports: &[u16]) -> anyhow::Result<Vec<State>> {
+fn datagrams(
+    arguments: &Arguments,
+    addresses: &[SocketAddr],
+    ports: &[u16],
+) -> anyhow::Result<Vec<anyhow::Result<State>>> {
     let address = addresses.first().context("no address")?;
     let within = arguments.timeout.map_or(UDP_TIMEOUT, Duration::from_secs_f64);
     let mut sockets = Vec::new();
     for port in ports {
-        let mut at = *address;
-        at.set_port(*port);
+        let at = with_port(*address, *port);
         let socket = udp_options(arguments).connect(arguments.source, at)?;
-        let state = socket.send(b"").err().map(|error| State::of(&error));
-        sockets.push((socket, state));
+        let mut asked = Datagram {
+            socket,
+            at,
+            answer: None,
+        };
+        asked.send();
+        sockets.push(asked);
     }
     let begun = Instant::now();
     let mut sent_again = false;
     loop {
         let passed = begun.elapsed();
-        if passed >= within / 2 && !std::mem::replace(&mut sent_again, passed >= within / 2) {
-            for (socket, state) in &mut sockets {
-                if state.is_none() {
-                    *state = socket.send(b"").err().map(|error| State::of(&error));
-                }
+        if passed >= within / 2 && !std::mem::replace(&mut sent_again, true) {
+            for asked in sockets.iter_mut().filter(|asked| asked.answer.is_none()) {
+                asked.send();
             }
         }
-        let waiting: Vec<&mut (UdpSocket, Option<State>)> =
-            sockets.iter_mut().filter(|(_, state)| state.is_none()).collect();
+        let waiting: Vec<&mut Datagram> = sockets
+            .iter_mut()
+            .filter(|asked| asked.answer.is_none())
+            .collect();
         if waiting.is_empty() || passed >= within {
             break;
         }
         let mut ready: Vec<PollFd<'_>> = waiting
             .iter()
-            .map(|(socket, _)| PollFd::new(socket.as_fd(), true, false))
+            .map(|asked| PollFd::new(asked.socket.as_fd(), true, false))
             .collect();
         let until = if sent_again { within } else { within / 2 };
         match poll(&mut ready, Some(until.saturating_sub(passed))) {
@@ -241,16 +274,36 @@ fn datagrams(arguments: &Arguments, addresses: &[SocketAddr], ports: &[u16]) -> 
         }
         let is_ready: Vec<bool> = ready.iter().map(PollFd::is_readable).collect();
         drop(ready);
-        for ((socket, state), _) in waiting.into_iter().zip(is_ready).filter(|(_, ready)| *ready) {
-            match socket.recv(&mut [0; 1]) {
-                Ok(_) => *state = Some(State::Open),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => *state = Some(State::of(&error)),
-            }
+        for (asked, _) in waiting.into_iter().zip(is_ready).filter(|(_, ready)| *ready) {
+            asked.receive();
         }
     }
-    let states = sockets
-        .iter()
-        .map(|(_, state)| state.unwrap_or(State::OpenOrSilent));
-    Ok(states.collect())
+    let answers = sockets
+        .into_iter()
+        .map(|asked| asked.answer.unwrap_or(Ok(State::OpenOrSilent)));
+    Ok(answers.collect())
+}
+
+/// A port of UDP that is asked.
+#[derive(Debug)]
+struct Datagram {
+    socket: UdpSocket,
+    at: SocketAddr,
+    answer: Option<anyhow::Result<State>>,
+}
+
+impl Datagram {
+    fn send(&mut self) {
+        if let Err(error) = self.socket.send(b"") {
+            self.answer = Some(State::of_datagram(error, self.at));
+        }
+    }
+
+    fn receive(&mut self) {
+        match self.socket.recv(&mut [0; 1]) {
+            Ok(_) => self.answer = Some(Ok(State::Open)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => self.answer = Some(State::of_datagram(error, self.at)),
+        }
+    }
 }

@@ -9,12 +9,13 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use sockeye::event_loop::{
     CloseReason, Context, Deadlines, EventLoop, ListenerId, Sent, ServiceHandle, Stream, StreamId,
@@ -69,6 +70,8 @@ struct Session {
     is_adopted: bool,
     peer_ended: bool,
     child: Option<Child>,
+    /// Why there was none.
+    not_started: Option<io::Error>,
     status: Option<ExitStatus>,
     received: u64,
     sent: u64,
@@ -98,8 +101,8 @@ pub(super) struct Executor {
     /// Connections that wait for a command to end.
     waiting: VecDeque<StreamId>,
     new: Vec<Ends>,
-    /// Somebody may have ended.
-    look: bool,
+    /// Sessions that have lost a stream since they were looked at.
+    touched: Vec<u64>,
 }
 
 impl Executor {
@@ -115,7 +118,7 @@ impl Executor {
             roles: HashMap::new(),
             waiting: VecDeque::new(),
             new: Vec::new(),
-            look: false,
+            touched: Vec::new(),
         }
     }
 
@@ -147,6 +150,7 @@ impl Executor {
             is_adopted: false,
             peer_ended: false,
             child: None,
+            not_started: None,
             status: None,
             received: 0,
             sent: 0,
@@ -163,8 +167,12 @@ impl Executor {
                 });
             }
             Err(error) => {
-                warn(format_args!("sockeye: {name}: start /bin/sh: {}", words(&error)));
+                // Else it is the end, and said with it.
+                if self.listening.keep_open {
+                    warn(format_args!("sockeye: {name}: start /bin/sh: {}", words(&error)));
+                }
                 session.fault = Some(words(&error));
+                session.not_started = Some(error);
                 session.is_adopted = true;
                 stream.abort();
             }
@@ -196,6 +204,7 @@ impl Executor {
             return;
         };
         (session.input, session.output, session.is_adopted) = (input, output, true);
+        self.touched.push(number);
         match session.peer.and_then(|peer| context.stream(peer)) {
             Some(mut peer) if input.is_some() && output.is_some() => peer.resume(),
             Some(mut peer) => peer.abort(),
@@ -203,11 +212,18 @@ impl Executor {
         }
     }
 
-    /// Reaps the commands that have ended, and reports the sessions that are over.
-    fn reap(&mut self, context: &mut Context<'_>) {
-        self.look = false;
+    /// Reaps the commands that have ended, and reports the sessions that are over: of those that have lost a stream or, as
+    /// a signal does not say whose command has ended, of all.
+    fn reap(&mut self, context: &mut Context<'_>, all: bool) {
+        let mut numbers = std::mem::take(&mut self.touched);
+        if all {
+            numbers = self.sessions.keys().copied().collect();
+        }
         let mut over = Vec::new();
-        for (number, session) in &mut self.sessions {
+        for number in numbers {
+            let Some(session) = self.sessions.get_mut(&number) else {
+                continue;
+            };
             if let Some(child) = &mut session.child
                 && let Ok(Some(status)) = child.try_wait()
             {
@@ -216,15 +232,20 @@ impl Executor {
             }
             let is_carried = session.is_adopted && session.input.is_none() && session.output.is_none();
             if session.peer.is_none() && session.child.is_none() && is_carried {
-                over.push(*number);
+                over.push(number);
             }
         }
         for number in over {
-            if let Some(session) = self.sessions.remove(&number) {
-                self.report(&session);
-            }
+            let Some(session) = self.sessions.remove(&number) else {
+                continue;
+            };
+            self.report(&session);
             if !self.listening.keep_open {
-                self.talk.borrow_mut().ends(End::Closed);
+                let end = match session.not_started {
+                    Some(error) => End::Here(anyhow!(error).context("start /bin/sh")),
+                    None => End::Closed,
+                };
+                self.talk.borrow_mut().ends(end);
             }
         }
         self.next(context);
@@ -298,6 +319,8 @@ fn start(command: &str, peer: &str) -> io::Result<(Child, StdUnixStream, StdUnix
         .arg("-c")
         .arg(command)
         .env("SOCKEYE_PEER", peer)
+        // What it starts is ended with it; and ^C on a terminal reaches this program alone, which gives it time to end.
+        .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(its_stdin)))
         .stdout(Stdio::from(OwnedFd::from(its_stdout)))
         .spawn()?;
@@ -421,11 +444,12 @@ impl StreamService for Executor {
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: StreamId, (): (), reason: CloseReason) {
-        self.waiting.retain(|waiting| *waiting != id);
-        self.look = true;
         let Some((number, role)) = self.roles.remove(&id) else {
+            // It has not had its turn.
+            self.waiting.retain(|waiting| *waiting != id);
             return;
         };
+        self.touched.push(number);
         if role == Role::Output {
             self.output_ended(context, number);
             return;
@@ -435,12 +459,14 @@ impl StreamService for Executor {
         };
         if role == Role::Peer {
             session.peer = None;
-            match reason {
-                CloseReason::Closed => {}
+            let fault = match reason {
+                CloseReason::Closed => None,
                 // It had nothing more to say, and did not wait for all of the answer.
-                CloseReason::Error(error) => session.fault = Some(words(&error)),
-                other => session.fault = Some(other.to_string()),
-            }
+                CloseReason::Error(error) => Some(words(&error)),
+                other => Some(other.to_string()),
+            };
+            // That the command did not start is why the connection was ended.
+            session.fault = session.fault.take().or(fault);
             end_command(session, context);
             return;
         }
@@ -489,8 +515,8 @@ impl Commands {
         };
         for session in executor.sessions.values_mut() {
             if let Some(mut child) = session.child.take() {
-                // It may have ended by itself.
-                let _ = child.kill();
+                // It may have ended by itself. Until it is waited for nobody else has its number.
+                let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
                 let _ = child.wait();
             }
         }
@@ -514,7 +540,8 @@ impl Wire for Commands {
                 return;
             };
             let new = std::mem::take(&mut executor.new);
-            let look = self.child_ended.take() || executor.look;
+            let child_ended = self.child_ended.take();
+            let look = child_ended || !executor.touched.is_empty();
             for Ends {
                 session,
                 input,
@@ -529,7 +556,7 @@ impl Wire for Commands {
             if !look {
                 return;
             }
-            events.with(service, |executor, context| executor.reap(context));
+            events.with(service, |executor, context| executor.reap(context, child_ended));
         }
     }
 }

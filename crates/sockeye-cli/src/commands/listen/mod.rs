@@ -14,7 +14,6 @@ use sockeye::endpoint::{Address, Endpoint, NetSet, Network, Scheme, Target, Tran
 use sockeye::event_loop::{
     EventLoop, ListenOptions, ListenerId, ServiceHandle, StreamOptions, StreamService, UnixListenOptions,
 };
-use sockeye::socket::OpError;
 use sockeye::udp::UdpOptions;
 use sockeye::unix::{UnixDatagram, UnixSeqpacketListener};
 
@@ -48,7 +47,8 @@ Examples:\n\
 \x20 sockeye listen unix:/run/log.sock --datagram --tee log.txt\n\
 \x20 sockeye listen tcp://127.0.0.1:7007 -k --exec 'tr a-z A-Z'\n\
 \x20 sockeye listen tcp://0.0.0.0:7007 -k --exec date --allow 192.0.2.0/24,127.0.0.0/8\n\n\
-The first peer that comes has stdin and stdout, and ends it all with its end; with -k others follow, one after another.\n\
+The first peer that comes has stdin and stdout; it is over when both the peer and stdin have ended\n\
+(at a terminal: when the peer has). With -k others follow, one after another.\n\
 Over udp and on Unix datagrams the first sender is the only one; with -k all are received, and stdin goes to the one that was\n\
 heard last. -q SECONDS of nc is --linger here.\n\n\
 --exec runs a command by /bin/sh for each connection: its stdin and stdout are the connection, the address of the peer is in\n\
@@ -279,12 +279,12 @@ fn with_messages(arguments: &Arguments, events: &mut EventLoop, address: &Addres
         }
         Address::Unix(name) if arguments.seqpacket => {
             let listener = UnixSeqpacketListener::options().bind_seqpacket(name);
-            let listener = listener.map_err(OpError::from).with_context(listen)?;
+            let listener = listener.with_context(listen)?;
             (Socket::Listener(listener, None), message::UNIX, *address)
         }
         Address::Unix(name) => {
             let socket = UnixDatagram::options().bind(name);
-            let socket = socket.map_err(OpError::from).with_context(listen)?;
+            let socket = socket.with_context(listen)?;
             (Socket::Unix(socket), message::UNIX, *address)
         }
     };

@@ -1,10 +1,9 @@
 //! Whom to ping: arguments, files, and the addresses of networks and ranges.
 
 use std::io::BufRead as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
-use sockeye::endpoint::Network;
+use sockeye::endpoint::{AddressRange, Network};
 
 use super::Arguments;
 use crate::exit::Failure;
@@ -35,7 +34,7 @@ pub(super) fn hosts(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
         }
     }
     let ranges = arguments.generate.iter().map(|text| range(text));
-    let ranges: Vec<Range> = ranges.collect::<Result<_, _>>()?;
+    let ranges: Vec<AddressRange> = ranges.collect::<Result<_, _>>()?;
     let count = ranges
         .iter()
         .fold(0u128, |sum, range| sum.saturating_add(range.count()));
@@ -49,79 +48,30 @@ pub(super) fn hosts(arguments: &Arguments) -> anyhow::Result<Vec<String>> {
             "--generate: {count} hosts are more than {UNASKED}: --yes pings them"
         )));
     }
-    hosts.extend(ranges.iter().flat_map(Range::addresses).map(|ip| ip.to_string()));
+    hosts.extend(
+        ranges
+            .iter()
+            .flat_map(AddressRange::addresses)
+            .map(|ip| ip.to_string()),
+    );
     if hosts.is_empty() {
         return Err(Failure::usage("no hosts to ping"));
     }
     Ok(hosts)
 }
 
-/// Addresses of one family as numbers, both ends among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
-    v6: bool,
-    first: u128,
-    last: u128,
-}
-
-impl Range {
-    const fn count(&self) -> u128 {
-        (self.last - self.first).saturating_add(1)
-    }
-
-    fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
-        let v6 = self.v6;
-        (self.first..=self.last).map(move |number| {
-            if v6 {
-                Ipv6Addr::from_bits(number).into()
-            } else {
-                Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(u32::MAX)).into()
-            }
-        })
-    }
-}
-
-/// `FIRST-LAST` or `ADDRESS/PREFIX`. Of an IPv4 network the addresses of its own and of all hosts are left out, where it has
-/// them (RFC 3021).
-fn range(text: &str) -> anyhow::Result<Range> {
-    let wrong = |why: String| Failure::usage(format!("--generate {text:?}: {why}"));
-    if let Some((first, last)) = text.split_once('-') {
-        let address = |text: &str| {
-            text.trim().parse::<IpAddr>().map_err(|_| {
-                wrong(format!(
-                    "{text:?} is no address: say FIRST-LAST or ADDRESS/PREFIX"
-                ))
-            })
-        };
-        let (first, last) = (address(first)?, address(last)?);
-        if first.is_ipv6() != last.is_ipv6() {
-            return Err(wrong("the ends are of different families".to_owned()));
-        }
-        if first > last {
-            return Err(wrong("the first address is beyond the last".to_owned()));
-        }
-        return Ok(Range {
-            v6: first.is_ipv6(),
-            first: bits(first),
-            last: bits(last),
-        });
-    }
-    let (_, network) = Network::parse_interface(text)
-        .map_err(|error| wrong(format!("{error}; say ADDRESS/PREFIX or FIRST-LAST")))?;
-    let v6 = network.address().is_ipv6();
-    let has_ends = !v6 && network.prefix_len() < 31;
-    Ok(Range {
-        v6,
-        first: bits(network.address()) + u128::from(has_ends),
-        last: bits(network.last()) - u128::from(has_ends),
+/// `FIRST-LAST` or `ADDRESS/PREFIX`: of a network the addresses of its hosts.
+fn range(text: &str) -> anyhow::Result<AddressRange> {
+    let range = if text.contains('-') {
+        text.parse()
+    } else {
+        Network::parse_interface(text).map(|(_, network)| network.hosts())
+    };
+    range.map_err(|error| {
+        Failure::usage(format!(
+            "--generate {text:?}: {error}; say FIRST-LAST or ADDRESS/PREFIX"
+        ))
     })
-}
-
-const fn bits(ip: IpAddr) -> u128 {
-    match ip {
-        IpAddr::V4(ip) => ip.to_bits() as u128,
-        IpAddr::V6(ip) => ip.to_bits(),
-    }
 }
 
 #[cfg(test)]

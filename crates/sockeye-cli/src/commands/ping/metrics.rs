@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use sockeye::probe::{PingCounts, PingEvent, PingOutcome, Pinger};
 
-use crate::metrics::histogram::{Buckets, Histogram, LATENCY};
+use crate::metrics::histogram::{Histogram, LATENCY};
 use crate::metrics::{Exposition, In, ROWS, Snapshot};
 
 /// The hosts, in the engine's order.
@@ -26,23 +26,21 @@ struct Host {
     answered_ms: AtomicU64,
 }
 
-/// The hosts for the two sides: who is asked, and who counts.
-pub(super) fn watched(names: &[String], pinger: &Pinger) -> (Watched, Watched) {
-    let hosts = names
-        .iter()
-        .zip(pinger.targets())
-        .map(|(name, (_, address))| Host {
-            name: name.clone(),
-            address: address.to_string(),
-            rtt: Histogram::new(&LATENCY),
-            is_up: AtomicBool::new(false),
-            answered_ms: AtomicU64::new(0),
-        });
-    let watched = Watched(hosts.collect());
-    (watched.clone(), watched)
-}
-
 impl Watched {
+    pub(super) fn new(names: &[String], pinger: &Pinger) -> Self {
+        let hosts = names
+            .iter()
+            .zip(pinger.targets())
+            .map(|(name, (_, address))| Host {
+                name: name.clone(),
+                address: address.to_string(),
+                rtt: Histogram::new(&LATENCY),
+                is_up: AtomicBool::new(false),
+                answered_ms: AtomicU64::new(0),
+            });
+        Self(hosts.collect())
+    }
+
     pub(super) fn outcome(&self, event: &PingEvent) {
         let Some(host) = self.0.get(event.target.index()) else {
             return;
@@ -61,36 +59,34 @@ impl Watched {
     }
 
     pub(super) fn snapshot(&self, pinger: &Pinger) -> PingSnapshot {
-        let rows = pinger
-            .targets()
-            .zip(self.0.iter())
-            .map(|((target, _), host)| Row {
-                counts: pinger.counts(target),
-                rtt: host.rtt.read(),
-                is_up: host.is_up.load(Ordering::Relaxed),
-                answered_ms: host.answered_ms.load(Ordering::Relaxed),
-            });
         PingSnapshot {
             hosts: self.clone(),
-            rows: rows.collect(),
+            counts: pinger
+                .targets()
+                .map(|(target, _)| pinger.counts(target))
+                .collect(),
             strangers: pinger.strangers(),
         }
     }
 }
 
-#[derive(Debug)]
-struct Row {
-    counts: PingCounts,
-    rtt: Buckets,
-    is_up: bool,
-    answered_ms: u64,
+impl Host {
+    fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    /// `None`: it has never answered.
+    fn answered_ms(&self) -> Option<u64> {
+        Some(self.answered_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0)
+    }
 }
 
-/// All hosts at one moment.
+/// The engine's counts of all hosts at one moment. What is counted here is read when it is told: any thread may, and the loop
+/// has nothing to copy.
 #[derive(Debug)]
 pub(super) struct PingSnapshot {
     hosts: Watched,
-    rows: Vec<Row>,
+    counts: Vec<PingCounts>,
     strangers: u64,
 }
 
@@ -131,11 +127,15 @@ const COUNTERS: &[Of] = &[
 ];
 
 impl PingSnapshot {
-    fn all(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &Row)> {
-        self.hosts.0.iter().zip(&self.rows).map(|(host, row)| {
+    fn hosts(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &Host)> {
+        self.hosts.0.iter().map(|host| {
             let labels = [("host", host.name.as_str()), ("address", host.address.as_str())];
-            (labels, row)
+            (labels, host)
         })
+    }
+
+    fn counts(&self) -> impl Iterator<Item = ([(&'static str, &str); 2], &PingCounts)> {
+        self.hosts().map(|(labels, _)| labels).zip(&self.counts)
     }
 }
 
@@ -144,32 +144,33 @@ impl Snapshot for PingSnapshot {
         to.gauges(
             ("sockeye_ping_up", In::Nothing),
             "1 if the last request that came to anything was answered.",
-            self.all()
-                .map(|(labels, row)| (labels, f64::from(u8::from(row.is_up)))),
+            self.hosts()
+                .map(|(labels, host)| (labels, f64::from(u8::from(host.is_up())))),
         )?;
         to.gauges(
             ("sockeye_ping_last_reply_time", In::Seconds),
             "When the last reply came, since 1970; none of hosts that never answered.",
-            self.all()
-                .filter(|(_, row)| row.answered_ms > 0)
-                .map(|(labels, row)| (labels, Duration::from_millis(row.answered_ms).as_secs_f64())),
+            self.hosts().filter_map(|(labels, host)| {
+                let at = Duration::from_millis(host.answered_ms()?);
+                Some((labels, at.as_secs_f64()))
+            }),
         )?;
         to.gauges(
             ("sockeye_ping_pending_requests", In::Nothing),
             "Requests in flight.",
-            self.all()
-                .map(|(labels, row)| (labels, f64::from(row.counts.pending))),
+            self.counts()
+                .map(|(labels, counts)| (labels, f64::from(counts.pending))),
         )?;
         for (name, help, read) in COUNTERS {
             let samples = self
-                .all()
-                .map(|(labels, row)| (labels, u64::from(read(&row.counts))));
+                .counts()
+                .map(|(labels, counts)| (labels, u64::from(read(counts))));
             to.counters((name, In::Nothing), help, samples)?;
         }
         to.histograms(
             "sockeye_ping_rtt",
             "Round-trip times.",
-            self.all().map(|(labels, row)| (labels, &row.rtt)),
+            self.hosts().map(|(labels, host)| (labels, host.rtt.read())),
         )?;
         to.counters(
             ("sockeye_ping_strangers", In::Nothing),
@@ -179,26 +180,41 @@ impl Snapshot for PingSnapshot {
     }
 
     fn status(&self) -> Value {
-        let up = self.rows.iter().filter(|row| row.is_up).count();
-        let (answering, silent): (Vec<_>, Vec<_>) = self.all().partition(|(_, row)| row.is_up);
+        // Each is read once: it may go up or down meanwhile.
+        let all = self.hosts.0.iter().zip(&self.counts);
+        let (up, down): (Vec<_>, Vec<_>) = all
+            .map(|(host, counts)| (host, counts, host.is_up()))
+            .partition(|(_, _, is_up)| *is_up);
+        let hosts_up = up.len();
         // Those that do not answer are what somebody looks for.
-        let hosts = silent.into_iter().chain(answering).take(ROWS);
+        let hosts = down.into_iter().chain(up).take(ROWS);
         let hosts: Vec<Value> = hosts
-            .map(|([(_, name), (_, address)], row)| {
+            .map(|(host, counts, is_up)| {
                 json!({
-                    "name": name,
-                    "address": address,
-                    "up": row.is_up,
-                    "last_reply_unix_ms": (row.answered_ms > 0).then_some(row.answered_ms),
-                    "sent": row.counts.sent,
-                    "received": row.counts.received,
-                    "lost": row.counts.lost,
-                    "failed": row.counts.failed,
-                    "duplicates": row.counts.duplicates,
-                    "rtt": row.rtt.status(),
+                    "name": host.name,
+                    "address": host.address,
+                    "up": is_up,
+                    "last_reply_unix_ms": host.answered_ms(),
+                    "sent": counts.sent,
+                    "received": counts.received,
+                    "lost": counts.lost,
+                    "failed": counts.failed,
+                    "duplicates": counts.duplicates,
+                    "rtt": host.rtt.read().status(),
                 })
             })
             .collect();
-        json!({ "hosts_total": self.rows.len(), "hosts_up": up, "hosts": hosts })
+        let sum = |of: fn(&PingCounts) -> u32| {
+            self.counts
+                .iter()
+                .map(|counts| u64::from(of(counts)))
+                .sum::<u64>()
+        };
+        let totals = json!({
+            "sent": sum(|counts| counts.sent),
+            "received": sum(|counts| counts.received),
+            "lost": sum(|counts| counts.lost),
+        });
+        json!({ "totals": totals, "hosts_total": self.counts.len(), "hosts_up": hosts_up, "hosts": hosts })
     }
 }

@@ -12,6 +12,8 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use sockeye::endpoint::Transport;
 use sockeye::event_loop::EventLoop;
+#[cfg(feature = "metrics")]
+use sockeye::event_loop::Remote;
 use sockeye::probe::services::{self, Mode};
 use sockeye::probe::{
     AddError, Pace, PingCounts, PingEvent, PingOptions, PingOutcome, Pinger, RttStats, TargetId,
@@ -27,6 +29,8 @@ use histogram::Histograms;
 use histories::Histories;
 
 use crate::exit::{Exit, Failure, classify, describe};
+#[cfg(feature = "metrics")]
+use crate::metrics::Ask;
 use crate::output::{self, Output, RowFormat, Rows, warn};
 use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds, rtt_json};
 use crate::reverse::ReverseNames;
@@ -183,11 +187,15 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let (quiet, list) = (output::is_quiet(), arguments.is_list());
     let collects = arguments.sparks || arguments.histogram || is_live;
     #[cfg(feature = "metrics")]
-    let (watched, counted) = metrics::watched(&names, &pinger);
+    let watched = (arguments.metrics.is_asked()).then(|| metrics::Watched::new(&names, &pinger));
+    #[cfg(feature = "metrics")]
+    let counted = watched.clone();
     let service = services::ping(&mut events, pinger, move |_, pinger, event| {
         let last = pinger.is_finished();
         #[cfg(feature = "metrics")]
-        counted.outcome(&event);
+        if let Some(counted) = &counted {
+            counted.outcome(&event);
+        }
         let wanted = collects
             || if list {
                 event.outcome == PingOutcome::Finished
@@ -215,15 +223,16 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     };
     report.begin(output, mode)?;
     #[cfg(feature = "metrics")]
-    arguments
-        .metrics
-        .start(&mut events, "ping", output, move |remote, ask| {
+    if let Some(watched) = watched {
+        let source = move |remote: &Remote, ask: Ask| {
             let watched = watched.clone();
             remote.with(service, move |prober, context| {
                 let snapshot = watched.snapshot(prober.engine());
                 ask.answer_on(context, snapshot);
             })
-        })?;
+        };
+        arguments.metrics.start(&mut events, "ping", output, source)?;
+    }
 
     let finished = loop {
         #[cfg(feature = "terminal")]

@@ -1,13 +1,13 @@
 //! What a relay tells at `--metrics`: the crate's counters, and what the records of sessions add up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use sockeye::relay::{
-    BackendCounters, BackendStats, Condition, ListenerCounters, PoolCounters, PoolStats, RelayStats,
-    SessionEnd, SessionRecord,
+    BackendCounters, BackendStats, Condition, ListenerCounters, ListenerStats, PoolCounters, PoolStats,
+    RelayStats, SessionEnd, SessionRecord,
 };
 
 use crate::metrics::histogram::{Buckets, Histogram, LATENCY, SESSION};
@@ -81,8 +81,12 @@ impl Accounts {
     /// Everything now. Of listeners and pools that are gone nothing is kept.
     pub(super) fn snapshot(&self, mut stats: RelayStats) -> RelaySnapshot {
         let counted = &mut *self.counted();
-        counted.listeners.retain(|name, _| stats.listener(name).is_some());
-        counted.connects.retain(|name, _| stats.pool(name).is_some());
+        let names = stats.listeners.iter().map(|listener| listener.name.as_str());
+        keep(&mut counted.listeners, names);
+        keep(
+            &mut counted.connects,
+            stats.pools.iter().map(|pool| pool.name.as_str()),
+        );
         let called = |label: &str| counted.names.get(label).map_or(label, String::as_str).to_owned();
         for listener in &mut stats.listeners {
             listener.name = called(&listener.name);
@@ -131,6 +135,12 @@ impl Accounts {
     fn handshakes(&self) -> Handshakes {
         ["completed", "failed", "timed-out", "given-up"].map(|result| (result, 0))
     }
+}
+
+/// Keeps what is of these names. There may be thousands, and the loop waits: each is looked at once.
+fn keep<'a, T>(of: &mut BTreeMap<Arc<str>, T>, names: impl Iterator<Item = &'a str>) {
+    let names: HashSet<&str> = names.collect();
+    of.retain(|name, _| names.contains(&**name));
 }
 
 type Handshakes = [(&'static str, u64); 4];
@@ -327,6 +337,14 @@ impl Snapshot for RelaySnapshot {
 
     fn status(&self) -> Value {
         let stats = self.stats.clone().by_name();
+        let sum = |of: fn(&ListenerStats) -> u64| stats.listeners.iter().map(of).sum::<u64>();
+        let totals = json!({
+            "open": sum(|one| one.open as u64),
+            "sessions": sum(|one| one.counters.sessions),
+            "unserved": sum(|one| one.counters.unserved),
+            "received_bytes": sum(|one| one.counters.bytes_in),
+            "sent_bytes": sum(|one| one.counters.bytes_out),
+        });
         let listeners: Vec<Value> = stats
             .listeners
             .iter()
@@ -376,7 +394,10 @@ impl Snapshot for RelaySnapshot {
                 .collect()
         };
         json!({
+            "totals": totals,
+            "listeners_total": stats.listeners.len(),
             "listeners": listeners,
+            "pools_total": stats.pools.len(),
             "pools": pools,
             "backends_total": all.clone().count(),
             "backends_up": up.count(),
@@ -507,4 +528,53 @@ fn of_backends(stats: &RelayStats, to: &mut Exposition<'_>) -> fmt::Result {
         to.counters((name, *unit), help, samples)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many as nobody has: a scrape looks each of them up once.
+    const MANY: usize = 20_000;
+
+    #[test]
+    fn of_those_that_are_gone_nothing_is_kept() {
+        let accounts = Accounts::default();
+        let mut stats = RelayStats::default();
+        for nth in 0..MANY {
+            let counted = &mut *accounts.counted();
+            let name: Arc<str> = nth.to_string().into();
+            let sessions = Sessions {
+                lasted: Histogram::new(&SESSION),
+                ends: BTreeMap::from([("done", 1)]),
+            };
+            counted.listeners.insert(Arc::clone(&name), sessions);
+            counted.connects.insert(name, Histogram::new(&LATENCY));
+            // Half of them are there no more; and those that are may be called otherwise.
+            if nth % 2 == 0 {
+                let (mut listener, mut pool) = (ListenerStats::default(), PoolStats::default());
+                listener.name = nth.to_string();
+                pool.name = nth.to_string();
+                stats.listeners.push(listener);
+                stats.pools.push(pool);
+            }
+        }
+        let called = |nth: usize| (nth.to_string(), format!("front {nth}"));
+        accounts.call(&(0..MANY).map(called).collect());
+        for _ in 0..2 {
+            let snapshot = accounts.snapshot(stats.clone());
+            assert_eq!(
+                (snapshot.lasted.len(), snapshot.connects.len()),
+                (MANY / 2, MANY / 2)
+            );
+            assert!(snapshot.ends.contains_key(&("front 2".to_owned(), "done")));
+            assert!(!snapshot.lasted.contains_key("front 3") && !snapshot.connects.contains_key("3"));
+            assert_eq!(snapshot.stats.listeners[1].name, "front 2");
+        }
+        let counted = accounts.counted();
+        assert_eq!(
+            (counted.listeners.len(), counted.connects.len()),
+            (MANY / 2, MANY / 2)
+        );
+    }
 }

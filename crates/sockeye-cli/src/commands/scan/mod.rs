@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 use serde_json::json;
 use sockeye::endpoint::Transport;
-use sockeye::event_loop::{Context, EventLoop};
+use sockeye::event_loop::{Context, EventLoop, LoopOptions};
 use sockeye::probe::services::{self, ScanReport};
 use sockeye::probe::{PortState, ScanCounts, ScanMethod, ScanOptions, Scanner};
 use sockeye::socket::os;
@@ -54,7 +54,7 @@ Examples:\n\
 \x20 sockeye scan 192.0.2.0/24 ::1 -p ssh,http,8000-8100 --banner\n\
 \x20 sockeye scan 192.0.2.1 -p 53,123,161 -sU --all --json")]
 pub(crate) struct Arguments {
-    /// Whom to scan: names, addresses or networks such as 192.0.2.0/24
+    /// Whom to scan: names, addresses, ranges (192.0.2.1-192.0.2.9) or networks (192.0.2.0/24)
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
     /// Ports: numbers, ranges and service names such as 22,8000-8100,https, or "all"
@@ -116,7 +116,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         ScanMethod::Udp => Transport::Udp,
     };
     let (scanner, unresolved) = scanner(arguments, transport, output)?;
-    let mut events = EventLoop::new().context("make an event loop")?;
+    let most = scanner.options().max_in_flight;
+    let mut events = EventLoop::with_options(loop_options(most)).context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let report = Report {
         transport,
@@ -137,7 +138,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         }
     };
     // Each method is a service of another type.
-    let (counts, starved, fault) = match arguments.method {
+    let (last, fault, held) = match arguments.method {
         ScanMethod::Tcp => {
             let banner = arguments.banner.map(Duration::from_secs_f64);
             let service = services::scan_tcp(&mut events, scanner, banner, on_report);
@@ -146,7 +147,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
                 Some(State::of(scan.scanner()))
             };
             let last = drive(&mut events, &mut state, &inbox, &report, output, &bar)?;
-            (last.counts, last.starved, None)
+            let scan = events.service(service);
+            let held = scan.map(|scan| scan.scanner().release_all());
+            (last, None, held.unwrap_or_default())
         }
         ScanMethod::Udp => {
             let service = services::scan_udp(&mut events, scanner, on_report)?;
@@ -156,11 +159,15 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             };
             let last = drive(&mut events, &mut state, &inbox, &report, output, &bar)?;
             let fault = events.service(service).and_then(|scan| scan.take_fault());
-            (last.counts, last.starved, fault)
+            (last, fault, Vec::new())
         }
     };
     bar.finish_and_clear();
-    let interrupted = u128::from(counts.done()) < report.total;
+    let State { counts, starved } = last;
+    // Those are open, and were still to say something.
+    let held: Vec<Found> = held.into_iter().map(Found::silent).collect();
+    report.found(output, &held)?;
+    let interrupted = u128::from(counts.done()) < report.total || !held.is_empty();
     report.end(output, counts, interrupted, begun.elapsed())?;
     probing::given_up(fault)?;
     if starved {
@@ -203,28 +210,22 @@ fn scanner(
     for text in &arguments.targets {
         match words::place(text, arguments.family, transport) {
             Ok(place) => {
-                if place.hosts() > words::MAX_HOSTS && !arguments.yes {
-                    return Err(Failure::usage(format!(
-                        "{text} has {} addresses: --yes scans more than {}",
-                        place.hosts(),
-                        words::MAX_HOSTS
-                    )));
-                }
                 match place {
                     Place::Host(address) => scanner.add_host(address),
-                    Place::Network(network) => scanner.add_network(network),
+                    Place::Range(range) => scanner.add_range(range),
+                }
+                // Before more names are looked up.
+                let hosts = scanner.hosts();
+                if hosts > words::MAX_HOSTS && !arguments.yes {
+                    return Err(Failure::usage(format!(
+                        "{hosts} hosts up to {text}: --yes scans more than {}",
+                        words::MAX_HOSTS
+                    )));
                 }
             }
             Err(error) if classify(&error) == Exit::Resolution => unresolved.push((text, error)),
             Err(error) => return Err(error),
         }
-    }
-    if scanner.hosts() > words::MAX_HOSTS && !arguments.yes {
-        return Err(Failure::usage(format!(
-            "these are {} hosts together: --yes scans more than {}",
-            scanner.hosts(),
-            words::MAX_HOSTS
-        )));
     }
     if scanner.hosts() == 0
         && let Some((_, error)) = unresolved.pop()
@@ -237,6 +238,16 @@ fn scanner(
         warn(format_args!("sockeye: {message}"));
     }
     Ok((scanner, !unresolved.is_empty()))
+}
+
+/// A turn takes the answers to all probes in flight: one that is left for a later turn may come after the end of its
+/// attempt.
+fn loop_options(max_in_flight: usize) -> LoopOptions {
+    let default = LoopOptions::default();
+    LoopOptions {
+        events_per_turn: max_in_flight.max(default.events_per_turn),
+        ..default
+    }
 }
 
 /// How many connections this process may have open at once; its limit is raised for them, as far as that goes.
@@ -301,4 +312,15 @@ fn drive(
 fn progress(scanner: &Scanner) -> ProgressBar {
     let total = u64::try_from(scanner.total()).unwrap_or(u64::MAX);
     output::progress(total, "{spinner} {pos} of {len} ports [{elapsed}, {eta} left]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_takes_the_answers_to_all_that_is_in_flight() {
+        assert_eq!(loop_options(5_000).events_per_turn, 5_000);
+        assert_eq!(loop_options(1), LoopOptions::default());
+    }
 }

@@ -24,6 +24,12 @@ impl Found {
             said: report.said.to_vec(),
         }
     }
+
+    /// A port whose server has said nothing.
+    pub(super) const fn silent(verdict: Verdict) -> Self {
+        let said = Vec::new();
+        Self { verdict, said }
+    }
 }
 
 /// Says what was found, for people or for programs.

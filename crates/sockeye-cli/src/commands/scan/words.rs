@@ -1,35 +1,23 @@
 //! The words of `sockeye scan`: which hosts, which ports.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use sockeye::endpoint::{Network, PortRange, PortSet, Transport, services};
+use sockeye::endpoint::{
+    AddressRange, Network, ParseError, PortRange, PortSet, Transport, parse_ip, services,
+};
 use sockeye::resolver::files::{Environment, Paths, SystemNames};
 
 use crate::exit::{Exit, Failure, classify, describe};
 use crate::probing::{self, Family};
 
-/// Networks with more hosts than this are scanned only if that is meant.
+/// More hosts than this are scanned only if that is meant.
 pub(super) const MAX_HOSTS: u128 = 256;
 
 /// What one word stands for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Place {
     Host(SocketAddr),
-    Network(Network),
-}
-
-impl Place {
-    /// How many hosts there are.
-    pub(super) fn hosts(&self) -> u128 {
-        match self {
-            Self::Host(_) => 1,
-            Self::Network(network) => {
-                let bits = if network.address().is_ipv4() { 32 } else { 128 };
-                let free = bits - u32::from(network.prefix_len());
-                1_u128.checked_shl(free).unwrap_or(u128::MAX)
-            }
-        }
-    }
+    Range(AddressRange),
 }
 
 /// Reads `22,80,8000-8100,https` or `all`.
@@ -40,39 +28,41 @@ pub(super) fn ports(text: &str, transport: Transport) -> anyhow::Result<PortSet>
     if text == "all" {
         return Ok([PortRange::from(1..=u16::MAX)].into_iter().collect());
     }
-    let mut set = PortSet::new();
+    // All at once: a set that grows word by word is made anew each time.
+    let mut ranges = Vec::new();
     for word in text.split(',') {
-        let ports = match services::port(transport, word) {
-            Some(port) => [PortRange::from(port)].into_iter().collect(),
-            None => word.parse::<PortSet>().map_err(|error| {
-                Failure::usage(format!(
-                    "-p {text}: {word:?}: {error} (ports are 1 to 65535: 22,80,8000-8100,https or all)"
-                ))
-            })?,
-        };
+        if let Some(port) = services::port(transport, word) {
+            ranges.push(PortRange::from(port));
+            continue;
+        }
+        let ports = word.parse::<PortSet>().map_err(|error| {
+            Failure::usage(format!(
+                "-p {text}: {word:?}: {error} (ports are 1 to 65535: 22,80,8000-8100,https or all)"
+            ))
+        })?;
         if ports.is_empty() || ports.contains(0) {
             return Err(Failure::usage(format!(
                 "-p {text}: {word:?}: ports are 1 to 65535: 22,80,8000-8100,https or all"
             )));
         }
-        set = set.union(&ports);
+        ranges.extend(ports.ranges().map(PortRange::from));
     }
-    Ok(set)
+    Ok(ranges.into_iter().collect())
 }
 
-/// Reads a name, an address or a network.
+/// Reads a name, an address, a range of addresses or a network.
 ///
 /// # Errors
 /// What is wrong with it; for a name without an address, who was asked.
 pub(super) fn place(text: &str, family: Family, transport: Transport) -> anyhow::Result<Place> {
-    if text.contains('/') && !text.contains("://") {
-        let network: Network = text
-            .parse()
-            .map_err(|error| Failure::usage(format!("{text:?}: {error}")))?;
-        if !family.admits(&SocketAddr::new(network.address(), 0)) {
-            return Err(Failure::usage(format!("{text} is a network of the other family")));
+    if let Some(range) = range(text) {
+        let range = range.map_err(|error| Failure::usage(format!("{text:?}: {error}")))?;
+        if !family.admits(&SocketAddr::new(range.first(), 0)) {
+            return Err(Failure::usage(format!(
+                "{text}: these addresses are of the other family"
+            )));
         }
-        return Ok(Place::Network(network));
+        return Ok(Place::Range(range));
     }
     let target = probing::target(text, transport, 0)?;
     if target.port() != 0 {
@@ -89,6 +79,20 @@ pub(super) fn place(text: &str, family: Family, transport: Transport) -> anyhow:
         }
         Err(error) => Err(error),
     }
+}
+
+/// The addresses of a network or of `FIRST-LAST`; `None` for what is neither: names have hyphens too.
+fn range(text: &str) -> Option<Result<AddressRange, ParseError>> {
+    if text.contains('/') && !text.contains("://") {
+        return Some(text.parse::<Network>().map(AddressRange::from));
+    }
+    let (first, last) = text.split_once('-')?;
+    // `192.0.2.1-dsl.example` is a name, `192.0.2.1-9` is most likely meant for a range.
+    let is_range = match parse_ip(first).ok()? {
+        IpAddr::V4(_) => last.starts_with(|letter: char| letter.is_ascii_digit() || letter == ':'),
+        IpAddr::V6(_) => true,
+    };
+    is_range.then(|| text.parse())
 }
 
 /// The name servers of this machine, in the words of an error.
@@ -130,15 +134,41 @@ mod tests {
         }
     }
 
+    /// With the set made anew by each word this takes half a minute.
     #[test]
-    fn places_are_hosts_and_networks() {
+    fn as_many_words_as_there_are_odd_ports_are_read_at_once() {
+        let words: Vec<String> = (1..=u16::MAX).step_by(2).map(|port| port.to_string()).collect();
+        let set = ports(&words.join(","), Transport::Tcp).unwrap();
+        assert_eq!((set.len(), set.contains(2)), (32_768, false));
+    }
+
+    #[test]
+    fn places_are_hosts_ranges_and_networks() {
         let read = |text| place(text, Family::default(), Transport::Tcp);
-        assert_eq!(read("192.0.2.0/24").unwrap().hosts(), 256);
-        assert_eq!(read("2001:db8::/64").unwrap().hosts(), 1 << 64);
-        assert_eq!(read("::/0").unwrap().hosts(), u128::MAX);
-        assert_eq!(read("::1").unwrap().hosts(), 1);
-        for text in ["192.0.2.1/24", "192.0.2.0/33", "127.1", "a b"] {
+        let count = |text| match read(text).unwrap() {
+            Place::Host(_) => 1,
+            Place::Range(range) => range.count(),
+        };
+        assert_eq!(count("192.0.2.0/24"), 256);
+        assert_eq!(count("2001:db8::/64"), 1 << 64);
+        assert_eq!(count("::/0"), u128::MAX);
+        assert_eq!(count("::1"), 1);
+        assert_eq!(count("192.0.2.1-192.0.2.9"), 9);
+        assert_eq!(count("2001:db8::1-2001:db8::2"), 2);
+        for text in [
+            "192.0.2.1/24",
+            "192.0.2.0/33",
+            "127.1",
+            "a b",
+            "192.0.2.1-9",
+            "192.0.2.9-192.0.2.1",
+            "192.0.2.1-::1",
+            "::1-x",
+        ] {
             assert_eq!(classify(&read(text).unwrap_err()), Exit::Usage, "{text}");
+        }
+        for name in ["a-b.example", "192.0.2.1-dsl.example", "9-192.0.2.1.example"] {
+            assert_eq!(range(name), None, "{name}");
         }
     }
 }

@@ -236,6 +236,16 @@ mod told {
         }
 
         fn status(&self) -> Value {
+            let [opened, closed, received, sent, datagrams_in, datagrams_out]: Row =
+                std::array::from_fn(|at| self.addresses.values().map(|row| row[at]).sum());
+            let totals = json!({
+                "open": opened.saturating_sub(closed),
+                "connections": opened,
+                "received_bytes": received,
+                "sent_bytes": sent,
+                "received_datagrams": datagrams_in,
+                "sent_datagrams": datagrams_out,
+            });
             let addresses = self.addresses.iter().map(|(name, row)| {
                 let [opened, closed, received, sent, datagrams_in, datagrams_out] = row;
                 json!({
@@ -253,7 +263,13 @@ mod told {
             let withheld: Value = reasons
                 .map(|(reason, count)| (reason.to_owned(), json!(count)))
                 .collect();
-            json!({ "service": self.service, "addresses": addresses, "withheld": withheld })
+            json!({
+                "service": self.service,
+                "totals": totals,
+                "addresses_total": self.addresses.len(),
+                "addresses": addresses,
+                "withheld": withheld,
+            })
         }
     }
 }

@@ -125,8 +125,7 @@ impl StreamService for Watch {
             self.back_offs = stats.accept_back_offs;
             self.shared.tell(Notice::Descriptors, now, no_descriptor);
         }
-        let open = stats.accepted.saturating_sub(stats.closed);
-        if usize::try_from(open).is_ok_and(|open| open >= self.max_connections) {
+        if usize::try_from(stats.open).is_ok_and(|open| open >= self.max_connections) {
             self.shared.tell(Notice::Connections, now, || {
                 "as many connections as --max-connections allows: others wait until one ends".to_owned()
             });
