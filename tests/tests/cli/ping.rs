@@ -157,8 +157,8 @@ fn networks_that_are_too_large_are_refused_before_anything_is_sent() {
         ("10.0.0.0/8", "16777214 hosts are too many"),
         ("::/0", "are too many"),
         ("10.0.0.0/15", "--yes"),
-        ("10.0.0.9-10.0.0.1", "beyond the last"),
-        ("10.0.0.1", "say ADDRESS/PREFIX or FIRST-LAST"),
+        ("10.0.0.9-10.0.0.1", "ends before it begins"),
+        ("10.0.0.1", "say FIRST-LAST or ADDRESS/PREFIX"),
     ] {
         let output = sockeye(&["ping", "-g", network]);
         assert_eq!(output.status.code(), Some(2), "{network}: {}", output.stderr);
