@@ -36,6 +36,10 @@ use crate::probing::{self, Family, Inbox, interval};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
 
+/// Seconds between two requests to a host.
+const INTERVAL: f64 = 1.0;
+/// The same at least, where the next one leaves as soon as the last is answered.
+const ADAPTIVE_INTERVAL: f64 = 0.01;
 /// Seconds between two requests when whole networks are asked: the neighbours that are looked for by ARP or NDP are many.
 const GENERATED_GAP: f64 = 0.001;
 
@@ -104,10 +108,10 @@ pub(crate) struct Arguments {
     /// Requests to each host [default: until interrupted]
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
-    /// Seconds between two requests to a host
-    #[arg(short, long, default_value_t = 1.0, value_name = "SECONDS", value_parser = interval)]
-    interval: f64,
-    /// The next request as soon as the last is answered, at least INTERVAL later (then 0.01 unless given)
+    /// Seconds between two requests to a host [default: 1; with -A, and while a list asks until answered, 0.01]
+    #[arg(short, long, value_name = "SECONDS", value_parser = interval)]
+    interval: Option<f64>,
+    /// The next request as soon as the last is answered or lost, but never sooner than the interval
     #[arg(short = 'A', long)]
     adaptive: bool,
     /// Seconds between two requests to any hosts [default: 0, with --generate 0.001]
@@ -312,7 +316,7 @@ fn targets(arguments: &Arguments, output: &mut Output) -> anyhow::Result<(Pinger
 }
 
 fn options(arguments: &Arguments) -> PingOptions {
-    let interval = Duration::from_secs_f64(arguments.interval);
+    let paced = |default| Duration::from_secs_f64(arguments.interval.unwrap_or(default));
     let secret = probing::secret();
     // The high half: the low one is mixed into the tags, and this is sent in the open.
     let [high, low, ..] = secret.to_be_bytes();
@@ -325,10 +329,10 @@ fn options(arguments: &Arguments) -> PingOptions {
     PingOptions {
         pace: if arguments.adaptive || asks_again {
             Pace::Adaptive {
-                at_least: interval.min(Duration::from_millis(10)),
+                at_least: paced(ADAPTIVE_INTERVAL),
             }
         } else {
-            Pace::Every(interval)
+            Pace::Every(paced(INTERVAL))
         },
         gap: Duration::from_secs_f64(arguments.gap.unwrap_or(gap)),
         count: if asks_again {
@@ -342,5 +346,40 @@ fn options(arguments: &Arguments) -> PingOptions {
         hop_limit: arguments.ttl,
         identifier: Some(u16::from_be_bytes([high, low])),
         ..PingOptions::new(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn no_pace_is_faster_than_the_interval_that_was_given() {
+        let adaptive = |ms| Pace::Adaptive {
+            at_least: Duration::from_millis(ms),
+        };
+        let every = |ms| Pace::Every(Duration::from_millis(ms));
+        for (words, pace) in [
+            (&[][..], every(1000)),
+            (&["-i", "0.5"], every(500)),
+            (&["-A"], adaptive(10)),
+            (&["-A", "-i", "0.5"], adaptive(500)),
+            (&["-A", "-i", "0"], adaptive(0)),
+            (&["--alive"], adaptive(10)),
+            (&["--unreachable", "-i", "2"], adaptive(2000)),
+            (&["--alive", "--count", "2"], every(1000)),
+        ] {
+            let words = [&["ping", "192.0.2.1"], words].concat();
+            let line = Line::try_parse_from(&words).unwrap();
+            assert_eq!(options(&line.arguments).pace, pace, "{words:?}");
+        }
     }
 }
