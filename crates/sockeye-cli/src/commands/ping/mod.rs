@@ -221,7 +221,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         list,
         sparks: arguments.sparks,
         histories: Histories::default(),
-        histograms: histograms.transpose()?,
+        histograms,
     };
     report.begin(output, mode)?;
     #[cfg(feature = "metrics")]
