@@ -227,8 +227,8 @@ impl Output {
         self.to.write_all(room).map_err(closed)
     }
 
-    /// Draws lines that were drawn before anew: `above` of them stand over the cursor. Only where stdout is a terminal, and
-    /// with lines that are narrower than it.
+    /// Draws lines that were drawn before anew: `above` of them stand over the cursor. Only where stdout is a terminal. What is
+    /// wider than it is cut: of wide characters, or because the window has become narrower.
     ///
     /// # Errors
     /// As [`line`](Self::line).
@@ -237,7 +237,8 @@ impl Output {
         if self.is_json() {
             return Ok(());
         }
-        let mut text = String::new();
+        // No wrapping (DECAWM) while it is drawn: a line that took two would put the next drawing in the wrong place.
+        let mut text = String::from("\x1b[?7l");
         if above > 0 {
             // Writing to a String cannot fail.
             let _ = write!(text, "\x1b[{above}A");
@@ -245,7 +246,7 @@ impl Output {
         for line in lines {
             let _ = writeln!(text, "\r{}\x1b[K", escaped(line));
         }
-        text.push_str("\x1b[J");
+        text.push_str("\x1b[J\x1b[?7h");
         self.put(text.as_bytes())
     }
 
@@ -365,6 +366,15 @@ mod tests {
         }
         let event: Value = serde_json::from_str(&event).unwrap();
         assert_eq!(event["text"], hostile);
+    }
+
+    #[test]
+    #[cfg(feature = "terminal")]
+    fn lines_that_are_drawn_anew_do_not_wrap_and_others_do_as_before() {
+        let lines = ["広い".to_owned(), "b\n".to_owned()];
+        let text = printed(false, |out| out.redraw(2, &lines).unwrap());
+        let expected = "\x1b[?7l\x1b[2A\r広い\x1b[K\n\rb\\n\x1b[K\n\x1b[J\x1b[?7h";
+        assert_eq!(text, expected);
     }
 
     #[test]
