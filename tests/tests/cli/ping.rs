@@ -273,6 +273,22 @@ fn eighty_columns_have_room_for_sparks_and_whole_figures() {
 }
 
 #[test]
+fn sparks_without_live_lines_have_a_line_a_reply() {
+    if !require(&[Need::Namespaces, Need::program("tmux")]) {
+        return;
+    }
+    let world = World::new();
+    let terminal = Terminal::open(&world.namespace());
+    let program = program::sockeye().to_string_lossy();
+    let command = format!("clear; {program} ping -n -c 2 -i 0.05 --sparks --no-live 127.0.0.1");
+    terminal.type_keys(&[&command, "Enter"]);
+    let screen = terminal.until("a summary", |screen| {
+        screen.contains("127.0.0.1: 2 sent") && screen.trim_end().ends_with("ready>")
+    });
+    assert_eq!(screen.matches("bytes from 127.0.0.1").count(), 2, "{screen}");
+}
+
+#[test]
 fn live_lines_and_what_forbids_them_exclude_each_other() {
     for words in [
         &["ping", "--live", "--csv", "127.0.0.1"][..],

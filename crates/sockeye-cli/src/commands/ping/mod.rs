@@ -126,17 +126,17 @@ pub(crate) struct Arguments {
     /// TTL or hop limit of the requests
     #[arg(short, long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
-    /// A line of sparks a host at the end, on a terminal while it goes on: times from ▁ to ▇, × for a lost one
+    /// A line of sparks a host at the end, on a terminal while it goes on as well: times from ▁ to ▇, × for a lost one
     #[arg(long)]
     sparks: bool,
     /// At the end how many round trips took how long, as bars: a host, or together if there are more than 64
     #[arg(long)]
     histogram: bool,
-    /// One line a host, drawn in place [default with several hosts and on a terminal]
+    /// One line a host, drawn in place [default on a terminal, with several hosts or --sparks]
     #[cfg(feature = "terminal")]
-    #[arg(long, conflicts_with_all = ["json", "alive", "unreachable"])]
+    #[arg(long, conflicts_with_all = ["json", "csv", "alive", "unreachable"])]
     live: bool,
-    /// One line a reply also with several hosts
+    /// One line a reply, also with several hosts or --sparks
     #[cfg(feature = "terminal")]
     #[arg(long, conflicts_with = "live")]
     no_live: bool,
@@ -160,12 +160,18 @@ impl Arguments {
     #[cfg(feature = "terminal")]
     fn is_live(&self, hosts: usize) -> anyhow::Result<bool> {
         let is_terminal = std::io::stdout().is_terminal();
+        // The parser does not see this one: it may stand in front of the command.
+        if self.live && output::is_quiet() {
+            return Err(Failure::usage(
+                "--live draws while it goes on, and --quiet says nothing then: leave one of them out",
+            ));
+        }
         if self.live && !is_terminal {
             return Err(Failure::usage(
                 "--live draws on a terminal, and stdout is none: without it there is a line a reply",
             ));
         }
-        let wanted = self.live || self.sparks || (hosts > 1 && !self.no_live);
+        let wanted = self.live || (!self.no_live && (self.sparks || hosts > 1));
         Ok(is_terminal && wanted && !(output::is_quiet() || self.format.is_for_programs() || self.is_list()))
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
     host: String,
     /// Show loss and times of each hop on the terminal, round after round; "?" tells the keys
     #[cfg(feature = "terminal")]
-    #[arg(long, conflicts_with_all = ["report", "json", "count", "in_flight"])]
+    #[arg(long, conflicts_with_all = ["report", "json", "csv", "count", "in_flight"])]
     watch: bool,
     /// Run so many rounds and print loss and times of each hop once
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["count", "in_flight"])]
