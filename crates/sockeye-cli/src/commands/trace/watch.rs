@@ -10,8 +10,9 @@ use sockeye::event_loop::{Context, EventLoop, ServiceHandle};
 use sockeye::probe::services::{self, Mode, Prober};
 use sockeye::probe::{AnswerKind, Hop, Jitter, Path, TraceEnd, TraceMethod, Watch, WatchEvent, WatchOptions};
 
+use super::destination::destination;
 use super::table::{self, Figures};
-use super::{Arguments, destination, flow_name, interfaces_json, labels_json, method_name, options};
+use super::{Arguments, flow_name, interfaces_json, labels_json, method_name, options};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, note};
 use crate::probing::{self, Inbox, nanoseconds, rtt_json};
