@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use sockeye::endpoint::Transport;
 use sockeye::event_loop::EventLoop;
 use sockeye::probe::services::{self, Mode};
 use sockeye::probe::{
@@ -17,7 +18,7 @@ mod screen;
 mod table;
 mod watch;
 
-use destination::destination;
+use destination::{destination, has_port};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, RowFormat, Rows};
@@ -71,16 +72,16 @@ pub(crate) struct Arguments {
     /// Run so many rounds and print loss and times of each hop once
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["count", "in_flight"])]
     report: Option<u32>,
-    /// ICMP echo requests [default with --watch and --report, where they are allowed]
+    /// ICMP echo requests [default with --watch and --report, where they are allowed and no port is given]
     #[arg(short = 'I', long, group = "method")]
     icmp: bool,
-    /// UDP datagrams [default without]
+    /// UDP datagrams [default otherwise]
     #[arg(short = 'U', long, group = "method")]
     udp: bool,
     /// TCP SYNs (needs CAP_NET_RAW)
     #[arg(short = 'T', long, group = "method")]
     tcp: bool,
-    /// The first UDP port, or the TCP port [default: 33434, TCP 80]
+    /// The first UDP port, or with -T the TCP port, as HOST:PORT says it too [default: 33434, TCP 80]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Each probe a flow of its own, not all of them one (Paris): shows that there are several paths
@@ -117,9 +118,21 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Whether neither an option nor the host says what the probes are.
+    /// The method that an option asks for.
+    fn method(&self) -> Option<Transport> {
+        let options = [
+            (self.icmp, Transport::ICMP),
+            (self.udp, Transport::Udp),
+            (self.tcp, Transport::Tcp),
+        ];
+        options
+            .into_iter()
+            .find_map(|(asked, method)| asked.then_some(method))
+    }
+
+    /// Whether neither an option nor the host says what the probes are. A port does, as ICMP has none.
     fn asks_no_method(&self) -> bool {
-        !(self.icmp || self.udp || self.tcp || self.host.contains("://"))
+        self.method().is_none() && self.port.is_none() && !self.host.contains("://") && !has_port(&self.host)
     }
 
     /// Whether the route is watched, not traced once.
