@@ -301,12 +301,12 @@ impl Report<'_> {
     }
 
     fn end(self, output: &mut Output, end: TraceEnd) -> anyhow::Result<Exit> {
-        let (outcome, hop, cause) = match end {
-            TraceEnd::Reached { hop } => ("reached", Some(hop), None),
-            TraceEnd::Failed { hop, cause } => ("failed", Some(hop), Some(cause.to_string())),
-            TraceEnd::MaxHops => ("max_hops", None, None),
-            _ => ("interrupted", None, None),
-        };
+        let EndWords {
+            outcome,
+            hop,
+            cause,
+            line,
+        } = end_words(end, self.destination.ip());
         let interrupted = end == TraceEnd::Stopped;
         let late = self
             .unnamed
@@ -323,22 +323,12 @@ impl Report<'_> {
         for (ip, name) in &late {
             output.line(format_args!("    {ip} is {name}"))?;
         }
-        let address = self.destination.ip();
-        match (end, cause) {
-            (TraceEnd::Reached { hop }, _) => {
-                let hops = if hop == 1 { "hop" } else { "hops" };
-                output.line(format_args!("{address} is {hop} {hops} away"))?;
+        match end {
+            TraceEnd::MaxHops => {
+                output.line(format_args!("{line} within {} hops", self.arguments.ttl))?;
             }
-            (TraceEnd::Failed { hop, .. }, Some(cause)) => {
-                output.line(format_args!("{address} was not reached: {cause} at hop {hop}"))?;
-            }
-            (TraceEnd::MaxHops, _) => {
-                output.line(format_args!(
-                    "{address} was not reached within {} hops",
-                    self.arguments.ttl
-                ))?;
-            }
-            _ => output.line(format_args!("interrupted after {} hops", self.hops.len()))?,
+            TraceEnd::Stopped => output.line(format_args!("{line} after {} hops", self.hops.len()))?,
+            _ => output.line(line)?,
         }
         Ok(match end {
             TraceEnd::Reached { .. } => Exit::Success,
@@ -348,16 +338,55 @@ impl Report<'_> {
     }
 }
 
-fn probe_json(probe: &ProbeState, names: &ReverseNames) -> Value {
-    let ProbeState::Answered(answer) = probe else {
-        return json!({ "kind": "lost" });
+/// How a route ends, in the words of programs and of people.
+struct EndWords {
+    outcome: &'static str,
+    hop: Option<u8>,
+    cause: Option<String>,
+    line: String,
+}
+
+fn end_words(end: TraceEnd, address: IpAddr) -> EndWords {
+    let (outcome, hop, cause, line) = match end {
+        TraceEnd::Reached { hop } => {
+            let hops = if hop == 1 { "hop" } else { "hops" };
+            (
+                "reached",
+                Some(hop),
+                None,
+                format!("{address} is {hop} {hops} away"),
+            )
+        }
+        TraceEnd::Failed { hop, cause } => {
+            let line = format!("{address} was not reached: {cause} at hop {hop}");
+            ("failed", Some(hop), Some(cause.to_string()), line)
+        }
+        TraceEnd::MaxHops => ("max_hops", None, None, format!("{address} was not reached")),
+        _ => ("interrupted", None, None, "interrupted".to_owned()),
     };
-    let (kind, cause) = match answer.kind {
+    EndWords {
+        outcome,
+        hop,
+        cause,
+        line,
+    }
+}
+
+/// What an answer says, in the words of programs, and why the target cannot be reached if it says that.
+fn kind_words(kind: AnswerKind) -> (&'static str, Option<String>) {
+    match kind {
         AnswerKind::Router => ("router", None),
         AnswerKind::Reached => ("reached", None),
         AnswerKind::Failed(cause) => ("failed", Some(cause.to_string())),
         _ => ("other", None),
+    }
+}
+
+fn probe_json(probe: &ProbeState, names: &ReverseNames) -> Value {
+    let ProbeState::Answered(answer) = probe else {
+        return json!({ "kind": "lost" });
     };
+    let (kind, cause) = kind_words(answer.kind);
     json!({
         "kind": kind, "from": answer.from, "name": answer.from.and_then(|from| names.name(from)), "rtt_ns": nanoseconds(answer.rtt), "hop_limit": answer.hop_limit,
         "cause": cause, "mpls": labels_json(&answer.extensions), "interfaces": interfaces_json(&answer.extensions),
