@@ -171,10 +171,8 @@ impl Output {
     /// # Errors
     /// When stdout is closed ([`is_closed`] tells) or cannot be written.
     pub(crate) fn event(&mut self, name: &str, fields: Value) -> io::Result<()> {
-        if let Some(rows) = self.format.rows {
-            let text = rows.text(name, &fields, !self.has_header)?;
-            self.has_header = true;
-            return self.put(&text);
+        if self.format.rows.is_some() {
+            return self.row(name, &fields);
         }
         if !self.format.json {
             return Ok(());
@@ -193,6 +191,19 @@ impl Output {
         let mut line = plain_json(&line);
         line.push('\n');
         self.put(line.as_bytes())
+    }
+
+    /// A row of `--csv` that is a part of an event; nothing without `--csv`.
+    ///
+    /// # Errors
+    /// As [`event`](Self::event).
+    pub(crate) fn row(&mut self, name: &str, fields: &Value) -> io::Result<()> {
+        let Some(rows) = self.format.rows else {
+            return Ok(());
+        };
+        let text = rows.text(name, fields, !self.has_header)?;
+        self.has_header = true;
+        self.put(&text)
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {

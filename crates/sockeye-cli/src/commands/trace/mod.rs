@@ -21,19 +21,31 @@ mod watch;
 use destination::{destination, has_port};
 
 use crate::exit::{Exit, Failure};
-use crate::output::{Output, RowFormat, Rows};
+use crate::output::{Format, Output, RowFormat, Rows};
 use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
 
-/// The rows of `--csv`.
-pub(crate) const ROWS: Rows = Rows {
-    events: &["hop", "hop_stats"],
+/// The rows of `--csv`: one a probe.
+const PROBE_ROWS: Rows = Rows {
+    events: &["probe"],
     columns: &[
-        "event",
         "hop",
-        "probes.from",
-        "probes.rtt_ns",
+        "probe",
+        "kind",
+        "from",
+        "name",
+        "rtt_ns",
+        "hop_limit",
+        "cause",
+    ],
+};
+
+/// The same with `--report`: one a hop.
+const HOP_ROWS: Rows = Rows {
+    events: &["hop_stats"],
+    columns: &[
+        "hop",
         "sent",
         "received",
         "lost",
@@ -114,10 +126,16 @@ pub(crate) struct Arguments {
     #[arg(short = 'n', long)]
     numeric: bool,
     #[command(flatten)]
-    pub(crate) format: RowFormat,
+    format: RowFormat,
 }
 
 impl Arguments {
+    /// The format that was asked for.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+            .of(if self.is_watch() { &HOP_ROWS } else { &PROBE_ROWS })
+    }
+
     /// The method that an option asks for.
     fn method(&self) -> Option<Transport> {
         let options = [
@@ -281,6 +299,9 @@ impl Report<'_> {
         let probe = |probe: &ProbeState| probe_json(probe, &self.names);
         let fields = json!({ "hop": hop, "probes": probes.iter().map(probe).collect::<Vec<_>>() });
         output.event("hop", fields.clone())?;
+        for (number, probe) in (1..).zip(fields["probes"].as_array().into_iter().flatten()) {
+            output.row("probe", &probe_row(hop, number, probe))?;
+        }
         self.hops.push(fields);
         output.line(hop_line(hop, probes, &self.names))?;
         for probe in probes {
@@ -391,6 +412,15 @@ fn probe_json(probe: &ProbeState, names: &ReverseNames) -> Value {
         "kind": kind, "from": answer.from, "name": answer.from.and_then(|from| names.name(from)), "rtt_ns": nanoseconds(answer.rtt), "hop_limit": answer.hop_limit,
         "cause": cause, "mpls": labels_json(&answer.extensions), "interfaces": interfaces_json(&answer.extensions),
     })
+}
+
+/// A probe as it is in the event of its hop, with its place in front.
+fn probe_row(hop: u8, number: u8, probe: &Value) -> Value {
+    let mut fields = json!({ "hop": hop, "probe": number });
+    if let (Value::Object(fields), Value::Object(probe)) = (&mut fields, probe) {
+        fields.extend(probe.clone());
+    }
+    fields
 }
 
 fn labels_json(extensions: &Extensions) -> Value {
