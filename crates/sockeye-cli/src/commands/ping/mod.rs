@@ -108,7 +108,7 @@ pub(crate) struct Arguments {
     /// Requests to each host [default: until interrupted]
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
-    /// Seconds between two requests to a host [default: 1; with -A, and while a list asks until answered, 0.01]
+    /// Seconds between two requests to a host [default: 1; 0.01 with -A, and with --alive or --unreachable without --count]
     #[arg(short, long, value_name = "SECONDS", value_parser = interval)]
     interval: Option<f64>,
     /// The next request as soon as the last is answered or lost, but never sooner than the interval
