@@ -7,6 +7,7 @@
 //! | [`skip`] | a test says what it needs; where that is missing it is skipped aloud and counted |
 //! | [`wait`] | conditions and descriptors, always with a deadline |
 //! | [`program`] | real programs as peers: found, started, read line by line, ended by their pid |
+//! | [`ports`] | ports for programs that have to be told one |
 //! | [`talking`] | programs that talk with each other through stdin and stdout |
 //! | [`seccomp`] | a kernel that lacks socket options |
 //! | [`netns`] | network namespaces and veth pairs that vanish with the value that made them |
@@ -17,6 +18,7 @@
 )]
 
 pub mod netns;
+pub mod ports;
 pub mod program;
 pub mod seccomp;
 pub mod skip;

@@ -1,7 +1,6 @@
 //! Programs that talk with each other through their stdin and stdout.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
@@ -25,15 +24,6 @@ pub fn sockeye_with(words: &[&str]) -> Command {
     let mut command = Command::new(sockeye());
     command.args(words);
     command
-}
-
-/// A port of TCP on the loopback that is free now.
-///
-/// # Panics
-/// When there is none.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port()
 }
 
 /// Waits until somebody listens at a port of TCP, without connecting: some programs take one connection only.

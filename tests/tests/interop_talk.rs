@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use sockeye_tests::pattern;
+use sockeye_tests::ports::free_port;
 use sockeye_tests::program;
 use sockeye_tests::skip::{Need, require};
-use sockeye_tests::talking::{Talking, exchange, free_port, sockeye_with, wait_for_listener};
+use sockeye_tests::talking::{Talking, exchange, sockeye_with, wait_for_listener};
 use sockeye_tests::wait::{self, PATIENCE};
 
 const MIB: usize = 1 << 20;

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use sockeye_relay::{
     SessionEnd, SessionRecord,
 };
 use sockeye_tests::pattern;
+use sockeye_tests::ports;
 use sockeye_tests::program::{self, Running};
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::{self, PATIENCE};
@@ -162,8 +163,7 @@ fn free_port() -> SocketAddr {
 }
 
 fn free_port_of(ip: IpAddr) -> SocketAddr {
-    let listener = TcpListener::bind((ip, 0)).expect("a port");
-    listener.local_addr().expect("an address")
+    SocketAddr::new(ip, ports::free_port())
 }
 
 fn until_listening(what: &str, at: impl Fn() -> bool) {

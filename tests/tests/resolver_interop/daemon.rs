@@ -10,6 +10,7 @@ use sockeye_event_loop::names::{DnsConfig, NameSource};
 use sockeye_resolver::dns::{
     Answer, Carrier, Client, DnsOptions, DnsStats, LocalNames, Name, QueryError, RecordType, Request, Server,
 };
+use sockeye_tests::ports::free_port;
 use sockeye_tests::program::{self, Running};
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::PATIENCE;
@@ -20,17 +21,6 @@ pub struct Daemon {
     running: Running,
     /// What its configuration is in.
     folder: Option<tempfile::TempDir>,
-}
-
-/// A port that was free for both a moment ago.
-fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Starts it, on another port if somebody else was faster, and waits until it answers.

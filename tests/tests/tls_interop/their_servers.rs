@@ -1,7 +1,7 @@
 //! Their servers, our connector.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use rustls::pki_types::ServerName;
@@ -9,6 +9,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion, SupportedProtocolVersion};
 use sockeye::tls::{ConnectorOptions, TlsConnector, TlsCounters};
 use sockeye_event_loop::{ConnectRequest, EventLoop, StreamOptions};
+use sockeye_tests::ports::free_port;
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::PATIENCE;
 
@@ -103,12 +104,6 @@ impl Client {
     }
 }
 
-/// A port that was free a moment ago, for programs that do not say which one they were given.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 #[test]
 fn s_server_reverses_lines_of_a_client_that_it_knows() {
     if !skip::require(&[Need::program("openssl")]) {
@@ -187,7 +182,7 @@ fn gnutls_serv_echoes() {
         ]);
         let mut server = Talk::start(gnutls.args(["-p", &port.to_string()]));
         until_line(&mut server, "that it listens", |line| {
-            line.contains("listening on IPv4")
+            line.contains("listening on IPv4") && line.ends_with("done")
         });
         let say = b"salmon\ntrout.\n".repeat(100);
         let at = (Ipv4Addr::LOCALHOST, port).into();

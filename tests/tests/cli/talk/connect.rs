@@ -9,9 +9,10 @@ use std::process::Command;
 use sockeye::endpoint::UnixName;
 use sockeye::unix::UnixSeqpacketListener;
 use sockeye_tests::pattern;
+use sockeye_tests::ports::free_port;
 use sockeye_tests::program;
 use sockeye_tests::skip::{Need, require};
-use sockeye_tests::talking::{Talking, free_port, sockeye_with};
+use sockeye_tests::talking::{Talking, sockeye_with};
 use sockeye_tests::wait::{self, PATIENCE};
 
 fn zero(words: &[&str]) -> (Option<i32>, String) {

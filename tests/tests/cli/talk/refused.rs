@@ -6,8 +6,9 @@ use sockeye::endpoint::UnixName;
 use sockeye::socket::OpError;
 use sockeye::tcp::ConnectOptions as TcpConnect;
 use sockeye::unix::{UnixDatagram, UnixStream};
+use sockeye_tests::ports::free_port;
 use sockeye_tests::program;
-use sockeye_tests::talking::{Talking, free_port, sockeye_with};
+use sockeye_tests::talking::{Talking, sockeye_with};
 use sockeye_tests::wait::PATIENCE;
 
 #[track_caller]
