@@ -8,7 +8,7 @@
 //! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
 //! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
 //! | [`talk`] | stdin and stdout with a peer: what `connect` and `listen` share |
-//! | [`certificates`], [`identity`], [`files`] | TLS and files that the command line names |
+//! | [`advice`], [`certificates`], [`identity`], [`files`] | TLS and files that the command line names |
 //! | [`metrics`] | `--metrics` of `relay`, `serve` and `ping`: HTTP, OpenMetrics, the status page |
 //! | [`sparks`] | the last outcomes as one short line |
 //! | `terminal` | the whole terminal for a view, given back on every way out (feature `terminal`) |
@@ -21,6 +21,8 @@
     reason = "the comments of arguments are help texts, where brackets are brackets"
 )]
 
+#[cfg(feature = "tls")]
+mod advice;
 mod arguments;
 #[cfg(feature = "tls")]
 mod certificates;
