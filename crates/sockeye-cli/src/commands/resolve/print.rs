@@ -157,7 +157,7 @@ pub(super) fn answer_object(name: &str, outcome: &Outcome) -> Value {
             "origin": origin_word(answer.origin),
             "error": Value::Null,
         }),
-        Err(error) => failed_fields(&error.to_string(), server_of(*error)),
+        Err(error) => failed_fields(&error.to_string(), server_of(error.error)),
     };
     if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
         object.extend(fields);
