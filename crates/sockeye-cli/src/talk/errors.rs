@@ -11,7 +11,12 @@ use sockeye::socket::{Op, OpError};
 use crate::exit::Unreachable;
 
 /// Keeps the cause, so that its status is right, and names the address that was tried last.
-pub(crate) fn connect_error(failure: ConnectFailure) -> anyhow::Error {
+pub(crate) fn connect_error(mut failure: ConnectFailure) -> anyhow::Error {
+    // What this side was to be: its source, its interface.
+    let is_own = |error: &io::Error| OpError::of(error).is_some_and(|error| error.op() != Op::Connect);
+    if let Some((_, error)) = failure.attempts.pop_if(|(_, error)| is_own(error)) {
+        return anyhow!(error);
+    }
     let said = failure.to_string();
     match (failure.cause, failure.attempts.last()) {
         (ConnectFault::Failed(error), _) if advised(&error).is_some() => with_advice(error),

@@ -1,5 +1,6 @@
 //! `sockeye connect ADDRESS`: stdin to the peer, the peer to stdout.
 
+mod own;
 mod probe;
 
 use std::cell::RefCell;
@@ -188,6 +189,10 @@ fn udp_options(arguments: &Arguments) -> UdpOptions {
 /// When the name has no address, nobody answers, or the connection breaks.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     arguments.check()?;
+    talk(arguments, output).map_err(|error| own::named(arguments, error))
+}
+
+fn talk(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     let target = &arguments.target;
     let outcome = match target {
         Address::Ip { endpoint, .. } => {
