@@ -399,7 +399,7 @@ impl StreamService for RelayService {
             self.checks.tell(&mut self.shared.borrow_mut(), cx, serial, false);
         } else {
             self.streams
-                .connect_failed(&mut self.shared.borrow_mut(), cx, &failure);
+                .connect_failed(&mut self.shared.borrow_mut(), cx, failure);
         }
         self.arm(cx);
     }

@@ -431,7 +431,10 @@ fn a_drain_waits_for_flows_that_move_and_for_no_others() {
     relay.drain(ground.world.server(), Duration::from_secs(3_600));
     ground.until_ended(1);
     let record = ground.told.last();
-    assert_eq!((record.client, record.end), (Some(silent.at), SessionEnd::Drained));
+    assert_eq!(
+        (record.client, record.end),
+        (Some(silent.at), SessionEnd::Drained)
+    );
     assert!(record.lasted < Duration::from_secs(3), "{:?}", record.lasted);
     let (at, id) = (busy.heard.borrow()[0].0, busy.id);
     for nth in 0..20 {

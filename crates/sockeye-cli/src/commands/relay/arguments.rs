@@ -23,6 +23,7 @@ pub(crate) const ROWS: Rows = Rows {
         "waited_ms",
         "lasted_ms",
         "end",
+        "why",
     ],
 };
 

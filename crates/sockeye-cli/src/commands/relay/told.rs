@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use sockeye::event_loop::{ConnectFailure, ConnectFault, OpError};
 use sockeye::relay::{Condition, Hooks, SessionEnd, SessionRecord, TurnedAway};
 
 use crate::exit::words;
@@ -169,8 +171,10 @@ impl Journal {
 
     fn session(&self, record: &SessionRecord, output: &mut Output) -> io::Result<()> {
         let listener = self.name(&record.listener);
+        let why = record.failure.as_deref().map(why);
+        let in_brackets = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         output.line(format_args!(
-            "{listener} {} -> {}: {} bytes in, {} out, {:.3} s, {}",
+            "{listener} {} -> {}: {} bytes in, {} out, {:.3} s, {}{in_brackets}",
             who(record.client),
             record.backend.as_deref().unwrap_or("nobody"),
             record.from_client,
@@ -192,8 +196,25 @@ impl Journal {
                 "waited_ms": record.waited.as_secs_f64() * 1e3,
                 "lasted_ms": record.lasted.as_secs_f64() * 1e3,
                 "end": record.end.name(),
+                "why": why,
             }),
         )
+    }
+}
+
+/// What became of a connect, without what the line says already.
+fn why(failure: &ConnectFailure) -> String {
+    match (&failure.cause, failure.attempts.last()) {
+        (ConnectFault::Failed(_), Some((_, error))) => match OpError::of(error) {
+            // Its operation and its ends are those of the line.
+            Some(operation) => operation.source().map_or_else(|| words(error), words),
+            None => words(error),
+        },
+        (ConnectFault::Failed(error) | ConnectFault::Unresolved(error), _) => words(error),
+        (ConnectFault::TimedOut, _) => "no answer within the time of a connect".to_owned(),
+        (ConnectFault::NoAddress, _) => "there is no address to try".to_owned(),
+        (ConnectFault::TooManyConnections, _) => "the relay has no room for another connection".to_owned(),
+        _ => failure.to_string(),
     }
 }
 
