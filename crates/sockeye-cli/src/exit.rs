@@ -8,6 +8,7 @@ use sockeye::probe::Cause;
 use sockeye::resolver::ResolveError;
 use sockeye::socket::{OpError, errno};
 
+use crate::files::for_this_program;
 use crate::output::{Output, is_closed, warn};
 
 /// Said by `sockeye --help`.
@@ -148,7 +149,7 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
         Err(error) if is_closed(&error) => Exit::Success.into(),
         Err(error) => {
             let exit = classify(&error);
-            let message = told(&error);
+            let message = for_this_program(&told(&error));
             // A closed stdout must not hide the error: stderr and the status still say it.
             let _ = output.failed(&message, exit);
             warn(format_args!("sockeye: {message}"));

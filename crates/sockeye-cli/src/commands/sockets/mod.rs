@@ -28,6 +28,7 @@ use anyhow::Context as _;
 use sockeye::endpoint::PortSet;
 
 use crate::exit::{Exit, words};
+use crate::files::for_this_program;
 use crate::output::{Output, RowFormat, Rows, note};
 use filter::{Filter, Place, Who};
 use holders::Holders;
@@ -259,10 +260,10 @@ fn warn(arguments: &Arguments, snapshot: &Snapshot) {
     }
     let hidden = snapshot.holders.as_ref().map_or(0, |holders| holders.hidden);
     if hidden > 0 && (!arguments.summary || !arguments.process.is_empty()) {
-        note(format_args!(
+        note(for_this_program(&format!(
             "sockeye: the sockets of {hidden} processes of other users could not be seen (run as root, or: setcap \
              cap_sys_ptrace,cap_dac_read_search+ep PROGRAM)"
-        ));
+        )));
     }
 }
 
