@@ -41,7 +41,7 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use serde_json::json;
-use sockeye::endpoint::{Address, Scheme, TargetDefaults, Transport};
+use sockeye::endpoint::{Address, Scheme};
 use sockeye::event_loop::{EventLoop, ListenOptions, Remote, RemoteError, UnixListenOptions};
 
 use crate::exit::Failure;
@@ -69,12 +69,7 @@ pub(crate) struct Endpoint {
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    let defaults = TargetDefaults {
-        transport: Some(Transport::Tcp),
-        port: None,
-    };
-    let address =
-        Address::parse_with(&names::bracketed(text), defaults).map_err(|error| error.to_string())?;
+    let address = crate::address::listening(&names::bracketed(text))?;
     match address.must_be(&[Scheme::Tcp, Scheme::Unix]) {
         Ok(()) => Ok(address),
         Err(refused) => Err(refused.to_string()),

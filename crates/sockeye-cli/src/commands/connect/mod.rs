@@ -11,11 +11,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sockeye::endpoint::{Address, PortSet, Scheme, Target, Transport, UnixName};
+use sockeye::endpoint::{Address, ParseError, PortSet, Scheme, Target, Transport, UnixName};
 use sockeye::event_loop::{ConnectOptions, ConnectRequest, EventLoop, StreamOptions};
 use sockeye::udp::UdpOptions;
 use sockeye::unix::{ConnectOptions as UnixConnect, UnixDatagram};
 
+use crate::address::over_datagrams;
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::{Format, Output};
@@ -35,7 +36,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How long a conversation that is over by time may take to send what waits.
 const CLOSE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye connect tcp://127.0.0.1:7007\n\
@@ -53,8 +54,11 @@ or answers; the status is 0 where at least one port is open, else 1.")]
 pub(crate) struct Arguments {
     /// Whom to connect to: tcp://127.0.0.1:7007, tcp://localhost:echo, udp://[::1]:53, tls://example.com:443,
     /// unix:/run/echo.sock or unix:@echo
-    #[arg(value_name = "ADDRESS")]
+    #[arg(value_name = "ADDRESS", value_parser = crate::address::peer)]
     target: Address<Target>,
+    /// Over UDP, where the address has no scheme: -u HOST:PORT is udp://HOST:PORT
+    #[arg(short = 'u', long)]
+    udp: bool,
     /// Seconds that the connect may take [default: 10]; if given, also seconds without a byte either way that end it
     #[arg(short = 'w', long, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
     timeout: Option<f64>,
@@ -97,7 +101,9 @@ pub(crate) struct Arguments {
 
 /// Ports and ranges with commas between them.
 fn ports(text: &str) -> Result<PortSet, String> {
-    let ports: PortSet = text.parse().map_err(|error| format!("{error}"))?;
+    let ports: PortSet = text
+        .parse()
+        .map_err(|error: ParseError| crate::address::place(text, error))?;
     match ports.contains(0) || ports.is_empty() {
         true => Err("expected ports from 1 to 65535, such as 22,80,8000-8010".to_owned()),
         false => Ok(ports),
@@ -188,8 +194,12 @@ fn udp_options(arguments: &Arguments) -> UdpOptions {
 /// # Errors
 /// When the name has no address, nobody answers, or the connection breaks.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let mut arguments = arguments.clone();
+    if arguments.udp {
+        arguments.target = over_datagrams(&arguments.target).map_err(Failure::usage)?;
+    }
     arguments.check()?;
-    talk(arguments, output).map_err(|error| own::named(arguments, error))
+    talk(&arguments, output).map_err(|error| own::named(&arguments, error))
 }
 
 fn talk(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use sockeye::endpoint::{Address, Network, Target, TargetDefaults, Transport};
+use sockeye::endpoint::{Address, Network, Target};
 
 use super::inherited::Which;
 use crate::output::{RowFormat, Rows};
@@ -60,7 +60,7 @@ pub(crate) struct Arguments {
     pub(super) listen: Vec<Listen>,
     /// The backends: the same, and names such as tcp://localhost:80 or tls://example.org:443. Datagrams go to those at
     /// udp://, streams to the others
-    #[arg(long, value_name = "ADDRESS", num_args = 1.., value_parser = backend)]
+    #[arg(long, value_name = "ADDRESS", num_args = 1.., value_parser = crate::address::peer)]
     pub(super) to: Vec<Address<Target>>,
     /// Everything from this file (TOML; - is stdin) instead of from options
     #[arg(long, value_name = "FILE", conflicts_with_all = [
@@ -172,23 +172,5 @@ fn listen(text: &str) -> Result<Listen, String> {
         let which = Which::parse(which)?;
         return Ok(Listen::Passed { which, tls });
     }
-    let address = Address::parse_with(text, STREAM).map_err(|error| {
-        match Address::<Target>::parse_with(text, STREAM) {
-            Ok(Address::Ip { endpoint, .. }) if endpoint.endpoint().is_none() => {
-                format!("{error} (a name: give one of its addresses, such as 127.0.0.1)")
-            }
-            _ => format!("{error}"),
-        }
-    })?;
-    Ok(Listen::At(address))
+    Ok(Listen::At(crate::address::listening(text)?))
 }
-
-fn backend(text: &str) -> Result<Address<Target>, String> {
-    Address::parse_with(text, STREAM).map_err(|error| format!("{error}"))
-}
-
-/// What an address is that does not say it.
-const STREAM: TargetDefaults = TargetDefaults {
-    transport: Some(Transport::Tcp),
-    port: None,
-};

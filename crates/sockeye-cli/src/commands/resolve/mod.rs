@@ -18,6 +18,7 @@ use sockeye::resolver::order::PolicyTable;
 use self::ask::{Client, Family, Outcome, Question};
 use self::print::Resolution;
 use self::words::Words;
+use crate::address::place;
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::{Format, Output, note, warn};
@@ -228,7 +229,7 @@ fn targets(
         };
         let resolution = match Target::parse_with(&names::bracketed(text), defaults) {
             Ok(target) => resolve(&target, client, &way, timeout)?,
-            Err(error) => failed(error.to_string()),
+            Err(error) => failed(place(&names::bracketed(text), error)),
         };
         if resolution.resolved.is_empty() {
             exit = Exit::Resolution;

@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     /// Whom to scan: names, addresses, ranges (192.0.2.1-192.0.2.9) or networks (192.0.2.0/24)
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
-    /// Ports: numbers, ranges and service names such as 22,8000-8100,https, or "all"
+    /// Ports: numbers, ranges and service names such as 22,8000-8100,https, or "all" (nmap: "-")
     #[arg(
         short,
         long,
@@ -101,7 +101,7 @@ fn method(text: &str) -> Result<ScanMethod, String> {
     match text {
         "T" | "tcp" => Ok(ScanMethod::Tcp),
         "U" | "udp" => Ok(ScanMethod::Udp),
-        _ => Err("expected T (TCP connects) or U (UDP)".to_owned()),
+        _ => Err("expected T (TCP connects, which need no privileges) or U (UDP)".to_owned()),
     }
 }
 

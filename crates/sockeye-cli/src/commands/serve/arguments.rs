@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use sockeye::endpoint::{Address, Scheme, Target, UnixName};
+use sockeye::endpoint::{Address, Scheme, UnixName};
 use sockeye::event_loop::{AnswerRate, ReflectorOptions};
 
 use super::secure::Secure;
@@ -40,9 +40,9 @@ The number of time is 32 bits of seconds since 1900: it begins again from 0 on 7
 pub(crate) struct Arguments {
     /// What to serve
     pub(super) service: Service,
-    /// Where, such as tcp://127.0.0.1:7007, udp://[::1]:0 (port 0: any free one, which is printed), tls://127.0.0.1:7443,
-    /// unix:/run/echo.sock or unix:@echo
-    #[arg(long, value_name = "ADDRESS", required = true, value_parser = address)]
+    /// Where, such as 127.0.0.1:7007 (tcp://), udp://[::1]:0 (port 0: any free one, which is printed), tls://127.0.0.1:7443,
+    /// unix:/run/echo.sock, unix:@echo, or :7007 on all addresses
+    #[arg(long, value_name = "ADDRESS", required = true, value_parser = crate::address::listening)]
     listen: Vec<Address>,
     /// Permissions of the paths of Unix sockets, octal, whatever the umask is; who connects needs the right to write
     #[arg(long, value_name = "MODE", value_parser = mode)]
@@ -284,16 +284,6 @@ impl Arguments {
 
 /// What can be served where.
 const SCHEMES: &[Scheme] = &[Scheme::Tcp, Scheme::Udp, Scheme::Unix, Scheme::Tls];
-
-/// An address on the command line: to listen takes an IP address, which a name is not.
-fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|error| match text.parse::<Target>() {
-        Ok(target) if target.endpoint().is_none() => {
-            format!("{error} (a name: give one of its addresses, such as 127.0.0.1)")
-        }
-        _ => format!("{error}"),
-    })
-}
 
 /// Permissions in octal, as chmod(1) takes them.
 fn mode(text: &str) -> Result<u32, String> {

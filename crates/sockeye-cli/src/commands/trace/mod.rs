@@ -101,8 +101,8 @@ pub(crate) struct Arguments {
     /// Bytes of payload of ICMP and UDP probes, at least 10
     #[arg(short, long, default_value_t = 32, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(10..=65_507))]
     size: u16,
-    /// The hop limit of the last probes
-    #[arg(short, long, default_value_t = 30, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    /// The hop limit of the last probes (-m too)
+    #[arg(short, short_alias = 'm', long, default_value_t = 30, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: u8,
     /// The hop limit of the first probes
     #[arg(short, long, default_value_t = 1, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
