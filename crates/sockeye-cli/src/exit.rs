@@ -18,10 +18,11 @@ Examples:
   sockeye serve echo --listen tcp://127.0.0.1:7007
   sockeye COMMAND --help       says the options of a command, with examples
 
-Environment: NO_COLOR no colours, SOCKEYE_LOG what to log, such as debug or sockeye_event_loop=debug.
+Environment: NO_COLOR no colours, SOCKEYE_LOG what to log, such as debug or
+sockeye_event_loop=debug.
 
-Exit status: 0 success, 1 negative result, 2 usage, 3 name resolution, 4 permission,
-5 I/O or protocol, 130 interrupted before there was any result.";
+Exit status: 0 success, 1 negative result, 2 usage, 3 name resolution,
+4 permission, 5 I/O or protocol, 130 interrupted before there was any result.";
 
 /// The exit statuses of the program. A server or a ping that is interrupted has a result: 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -146,3 +146,42 @@ fn rows_have_as_many_cells_as_the_header() {
         Some(2)
     );
 }
+
+/// The width of help is that of the terminal; what comes behind the options is laid out by hand and has to fit as it is.
+#[test]
+fn help_fits_into_eighty_columns_and_its_examples_are_whole() {
+    let help = |command: &str, columns: &str| {
+        let mut run = Command::new(program::sockeye());
+        run.env("COLUMNS", columns);
+        if !command.is_empty() {
+            run.arg(command);
+        }
+        program::output(run.arg("--help"), PATIENCE).text()
+    };
+    let mut commands = program::commands();
+    commands.push(String::new());
+    let mut wrong = Vec::new();
+    for command in &commands {
+        let narrow = help(command, "80");
+        let too_long = |line: &&str| line.chars().count() > 80;
+        wrong.extend(
+            narrow
+                .lines()
+                .filter(too_long)
+                .map(|line| format!("{command}: {line}")),
+        );
+        let wide = help(command, "500");
+        let last = "No progress on stderr";
+        let footer = wide.split_once(last).map(|(_, footer)| footer.trim());
+        let footer = footer.unwrap_or_else(|| panic!("{command}: {wide}"));
+        let wrapped = |line: &&str| !narrow.contains(&format!("{line}\n"));
+        wrong.extend(
+            footer
+                .lines()
+                .filter(wrapped)
+                .map(|line| format!("{command}: wrapped: {line}")),
+        );
+        assert!(footer.contains("Examples:\n"), "{command}: {footer}");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -37,6 +37,7 @@ mod http;
 mod page;
 mod server;
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -74,6 +75,19 @@ fn address(text: &str) -> Result<Address, String> {
         Ok(()) => Ok(address),
         Err(refused) => Err(refused.to_string()),
     }
+}
+
+/// What a browser on this machine opens; none of a Unix socket.
+fn url(address: &Address) -> Option<String> {
+    let Address::Ip { endpoint, .. } = address else {
+        return None;
+    };
+    let (ip, port) = (endpoint.ip(), endpoint.port());
+    Some(if ip.to_canonical().is_unspecified() {
+        format!("http://localhost:{port}/")
+    } else {
+        format!("http://{}/", SocketAddr::new(ip, port))
+    })
 }
 
 impl Endpoint {
@@ -140,8 +154,12 @@ impl Endpoint {
             }
         };
         encoding::start(queue, events.remote(), service).context("start the thread of --metrics")?;
-        output.line(format_args!("metrics on {at}"))?;
-        output.event("metrics", json!({ "endpoint": at.to_string() }))?;
+        let url = url(&at);
+        match &url {
+            Some(url) => output.line(format_args!("metrics on {url}"))?,
+            None => output.line(format_args!("metrics on {at}"))?,
+        }
+        output.event("metrics", json!({ "endpoint": at.to_string(), "url": url }))?;
         Ok(())
     }
 
@@ -160,5 +178,23 @@ impl Endpoint {
             )));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_is_can_be_opened() {
+        for (at, opens) in [
+            ("tcp://127.0.0.1:9100", Some("http://127.0.0.1:9100/")),
+            ("tcp://[::1]:9100", Some("http://[::1]:9100/")),
+            ("tcp://0.0.0.0:9100", Some("http://localhost:9100/")),
+            ("tcp://[::]:9100", Some("http://localhost:9100/")),
+            ("unix:/run/a.sock", None),
+        ] {
+            assert_eq!(url(&at.parse().unwrap()).as_deref(), opens);
+        }
     }
 }

@@ -44,13 +44,17 @@ Examples:\n\
 \x20 sockeye connect unix:/run/echo.sock\n\
 \x20 printf 'GET / HTTP/1.0\\n\\n' | sockeye connect tls://example.com:443 --crlf\n\
 \x20 echo '<13>hello' | sockeye connect unix:/dev/log --datagram --line\n\
-\x20 sockeye connect -z tcp://192.0.2.1:1 --ports 22,80,8000-8010\n\n\
-At the end of stdin our side of a stream is ended, and what the peer still sends is received (--no-half-close,\n\
---linger). When the peer ends first, the rest of stdin is still sent, unless stdin is a terminal. Pieces of stdin become\n\
-datagrams of up to 1400 bytes over udp, 16384 on Unix sockets; with --line each line is one. A closed UDP port is an error.\n\
--q SECONDS of nc is --linger here.\n\n\
--z sends no data (over udp an empty datagram) and prints open, closed or silent, over udp open|silent where nobody refuses\n\
-or answers; the status is 0 where at least one port is open, else 1.")]
+\x20 sockeye connect -z tcp://192.0.2.1:1 --ports 22,80,8000-8010\n\
+\n\
+At the end of stdin our side of a stream is ended, and what the peer still\n\
+sends is received (--no-half-close, --linger). When the peer ends first, the\n\
+rest of stdin is still sent, unless stdin is a terminal. Pieces of stdin become\n\
+datagrams of up to 1400 bytes over udp, 16384 on Unix sockets; with --line each\n\
+line is one. A closed UDP port is an error. -q SECONDS of nc is --linger here.\n\
+\n\
+-z sends no data (over udp an empty datagram) and prints open, closed or\n\
+silent, over udp open|silent where nobody refuses or answers; the status is 0\n\
+where at least one port is open, else 1.")]
 pub(crate) struct Arguments {
     /// Whom to connect to: tcp://127.0.0.1:7007, tcp://localhost:echo, udp://[::1]:53, tls://example.com:443,
     /// unix:/run/echo.sock or unix:@echo

@@ -25,8 +25,9 @@ pub(crate) const ROWS: Rows = Rows {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A warning is something that does not work, and makes it end with 1; a hint is what would be faster or stand more.\n\
-Nothing is changed: the commands that it shows are for you to run.\n\
+A warning is something that does not work, and makes it end with 1; a hint is\n\
+what would be faster or stand more. Nothing is changed: the commands that it\n\
+shows are for you to run.\n\
 \n\
 Examples:\n\
 \x20 sockeye doctor\n\

@@ -47,13 +47,17 @@ Examples:\n\
 \x20 sockeye listen tls://127.0.0.1:8443 --cert C.pem --key K.pem\n\
 \x20 sockeye listen unix:/run/log.sock --datagram --tee log.txt\n\
 \x20 sockeye listen tcp://127.0.0.1:7007 -k --exec 'tr a-z A-Z'\n\
-\x20 sockeye listen tcp://0.0.0.0:7007 -k --exec date --allow 192.0.2.0/24,127.0.0.0/8\n\n\
-The first peer that comes has stdin and stdout; it is over when both the peer and stdin have ended\n\
-(at a terminal: when the peer has). With -k others follow, one after another.\n\
-Over udp and on Unix datagrams the first sender is the only one; with -k all are received, and stdin goes to the one that was\n\
-heard last. -q SECONDS of nc is --linger here.\n\n\
---exec runs a command by /bin/sh for each connection: its stdin and stdout are the connection, the address of the peer is in\n\
-SOCKEYE_PEER. Whoever can connect can run it: on an address that any host may reach it needs --allow.")]
+\x20 sockeye listen :7007 -k --exec date --allow 192.0.2.0/24,127.0.0.0/8\n\
+\n\
+The first peer that comes has stdin and stdout; it is over when both the peer\n\
+and stdin have ended (at a terminal: when the peer has). With -k others follow,\n\
+one after another. Over udp and on Unix datagrams the first sender is the only\n\
+one; with -k all are received, and stdin goes to the one that was heard last.\n\
+-q SECONDS of nc is --linger here.\n\
+\n\
+--exec runs a command by /bin/sh for each connection: its stdin and stdout are\n\
+the connection, the address of the peer is in SOCKEYE_PEER. Whoever can connect\n\
+can run it: on an address that any host may reach it needs --allow.")]
 pub(crate) struct Arguments {
     /// Where: 127.0.0.1:7007 (tcp://), udp://[::1]:0 (port 0: any free one, which is printed), tls://127.0.0.1:8443,
     /// unix:/run/a.sock, unix:@a, or :7007 on all addresses; of datagrams and seqpackets one only

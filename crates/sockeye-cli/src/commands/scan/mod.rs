@@ -45,9 +45,9 @@ pub(crate) const ROWS: Rows = Rows {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Open ports are printed as they are found, the others are counted: --all prints them too.\n\
-UDP: no answer is open|filtered. Well-known ports are asked in their own protocol.\n\
-Exit status: 0 if a port is open, 1 if none is.\n\
+Open ports are printed as they are found, the others are counted: --all prints\n\
+them too. UDP: no answer is open|filtered. Well-known ports are asked in their\n\
+own protocol. Exit status: 0 if a port is open, 1 if none is.\n\
 \n\
 Examples:\n\
 \x20 sockeye scan 127.0.0.1 -p 1-1024\n\

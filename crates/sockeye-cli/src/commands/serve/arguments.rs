@@ -23,20 +23,28 @@ const ALL_SOURCES: u32 = 10;
 Examples:\n\
 \x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --listen udp://[::1]:7007\n\
 \x20 sockeye serve chargen --listen tcp://127.0.0.1:0 --shards 2\n\
-\x20 sockeye serve daytime --listen tls://127.0.0.1:1313 --cert cert.pem --key key.pem\n\
-\x20 sockeye serve qotd --quotes /usr/share/games/fortunes/fortunes --listen tcp://[::1]:1717\n\
+\x20 sockeye serve daytime --listen tls://127.0.0.1:1313 --cert C.pem --key K.pem\n\
+\x20 sockeye serve qotd --quotes /usr/share/games/fortunes/fortunes --listen :1717\n\
 \x20 sockeye serve echo --listen unix:/run/echo.sock --unix-mode 660\n\
-\x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --metrics 127.0.0.1:9100\n\n\
-Datagrams of udp can claim any sender. No answer is longer than the datagram that it answers: chargen and qotd are cut\n\
-to its length, active-users to whole lines, and time (4 bytes) and daytime (31 bytes) are only said to datagrams that are\n\
-as long, so not to empty ones as RFC 867 and 868 have them. None is answered that claims to come from a socket of this\n\
-program, or from a port of a service that answers anything (7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520,\n\
-1434, 1900, 3702, 5353, 5683, 11211 and the like), and each source gets --udp-rate answers a second, all together ten\n\
-times that. What is withheld is said on stderr.\n\n\
-Unix sockets: a path that a program has left behind which is gone is taken over, a live one is an error. The path\n\
-goes with the server. With several shards the first one serves them. With --datagram the kernel names each sender, so\n\
-that answers have no limit; whoever has no name gets none.\n\n\
-The number of time is 32 bits of seconds since 1900: it begins again from 0 on 7 February 2036.")]
+\x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --metrics 127.0.0.1:9100\n\
+\n\
+Datagrams of udp can claim any sender. No answer is longer than the datagram\n\
+that it answers: chargen and qotd are cut to its length, active-users to whole\n\
+lines, and time (4 bytes) and daytime (31 bytes) are only said to datagrams\n\
+that are as long, so not to empty ones as RFC 867 and 868 have them. None is\n\
+answered that claims to come from a socket of this program, or from a port of a\n\
+service that answers anything (7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161,\n\
+389, 520, 1434, 1900, 3702, 5353, 5683, 11211 and the like), and each source\n\
+gets --udp-rate answers a second, all together ten times that. What is withheld\n\
+is said on stderr.\n\
+\n\
+Unix sockets: a path that a program has left behind which is gone is taken\n\
+over, a live one is an error. The path goes with the server. With several\n\
+shards the first one serves them. With --datagram the kernel names each sender,\n\
+so that answers have no limit; whoever has no name gets none.\n\
+\n\
+The number of time is 32 bits of seconds since 1900: it begins again from 0 on\n\
+7 February 2036.")]
 pub(crate) struct Arguments {
     /// What to serve
     pub(super) service: Service,

@@ -71,11 +71,12 @@ pub(crate) const ROWS: Rows = Rows {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without -l, -a or --state: the sockets that have a peer. Ends with 1 if there is none.\n\
+Without -l, -a or --state: the sockets that have a peer. Ends with 1 if there\n\
+is none.\n\
 \n\
 Examples:\n\
-\x20 sockeye sockets -tl                        who listens on TCP\n\
-\x20 sockeye sockets -ti --peer 10.0.0.0/8      connections to a network, with their TCP_INFO\n\
+\x20 sockeye sockets -tl                     who listens on TCP\n\
+\x20 sockeye sockets -ti --peer 10.0.0.0/8   who is in a network, with TCP_INFO\n\
 \x20 sockeye sockets -a --port 53 --process 4711\n\
 \x20 sockeye sockets --summary --watch 1")]
 pub(crate) struct Arguments {

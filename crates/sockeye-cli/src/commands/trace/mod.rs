@@ -59,8 +59,8 @@ Examples:\n\
 \x20 sockeye trace --watch example.com\n\
 \x20 sockeye trace --report 10 --json example.com\n\
 \n\
-Loss at a router alone is its limit on errors (RFC 1812 section 4.3.2.8). Only loss that\n\
-all hops behind it share is loss of packets.")]
+Loss at a router alone is its limit on errors (RFC 1812 section 4.3.2.8). Only\n\
+loss that all hops behind it share is loss of packets.")]
 pub(crate) struct Arguments {
     /// Where to: a name or an address, or with the method before it: icmp://HOST, udp://HOST:PORT, tcp://HOST:PORT
     #[arg(value_name = "HOST")]
