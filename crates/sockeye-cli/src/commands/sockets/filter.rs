@@ -122,6 +122,11 @@ pub(super) struct Filter {
 }
 
 impl Filter {
+    /// Whether it takes every socket.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ports.is_none() && self.local.is_empty() && self.peer.is_empty() && self.process.is_empty()
+    }
+
     pub(super) fn takes(&self, socket: &Socket, holders: Option<&Holders>) -> bool {
         let has_port = |side: &Side, ports: &PortSet| matches!(side, Side::Ip(_, port) if *port != 0 && ports.contains(*port));
         let any = |places: &[Place], side: &Side| {

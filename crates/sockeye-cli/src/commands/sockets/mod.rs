@@ -245,9 +245,25 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
                 std::thread::sleep(Duration::from_secs_f64(seconds));
             }
             Some(_) => return Ok(Exit::Success),
-            None if snapshot.sockets.is_empty() && !arguments.summary => return Ok(Exit::Negative),
+            None if snapshot.sockets.is_empty() && !arguments.summary => {
+                note(nothing(arguments, &filter));
+                return Ok(Exit::Negative);
+            }
             None => return Ok(Exit::Success),
         }
+    }
+}
+
+/// That there is no such socket, and what shows more.
+fn nothing(arguments: &Arguments, filter: &Filter) -> &'static str {
+    if !filter.is_empty() {
+        "sockeye: no socket is as the filters say (--port, --local, --peer, --process)"
+    } else if arguments.all || !arguments.state.is_empty() {
+        "sockeye: there is no such socket"
+    } else if arguments.listening {
+        "sockeye: no such socket listens (-a shows all)"
+    } else {
+        "sockeye: no such socket has a peer (-l shows those that listen, -a all)"
     }
 }
 
