@@ -185,3 +185,26 @@ fn help_fits_into_eighty_columns_and_its_examples_are_whole() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// As `ping` has them: milliseconds with three decimals.
+#[test]
+fn people_read_times_in_one_way() {
+    let took = |text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let at = words
+            .iter()
+            .position(|word| word.trim_end_matches([':', ',', ')']) == "ms");
+        let number = at.and_then(|at| words.get(at.checked_sub(1)?));
+        let number = number.unwrap_or_else(|| panic!("no time: {text}"));
+        let decimals = number.split_once('.').map(|(_, decimals)| decimals.len());
+        assert_eq!(decimals, Some(3), "{text}");
+    };
+    for words in [
+        &["resolve", "localhost"][..],
+        &["resolve", "localhost", "A"],
+        &["resolve", "127.0.0.1", "::1"],
+        &["scan", "127.0.0.1", "-p", "9"],
+    ] {
+        took(&program::output(Command::new(program::sockeye()).args(words), PATIENCE).text());
+    }
+}

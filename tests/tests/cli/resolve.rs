@@ -80,7 +80,7 @@ const ANSWER: &[&str] = &[
     "origin",
     "records",
     "server",
-    "took_ms",
+    "took_ns",
     "type",
 ];
 
@@ -270,7 +270,7 @@ fn json_has_the_same_keys_whatever_happens() {
         (&"MX".into(), &"an empty label".into())
     );
     // Targets: the addresses in their order.
-    let target = &["addresses", "answers", "error", "input", "ok", "took_ms", "way"];
+    let target = &["addresses", "answers", "error", "input", "ok", "took_ns", "way"];
     for (name, ok) in [("www.example.test", true), ("nope.example.test", false)] {
         let all = objects(&at(&serving, &[name, "--json"]), target);
         assert_eq!((&all[0]["ok"], &all[0]["way"]), (&ok.into(), &"dns".into()));

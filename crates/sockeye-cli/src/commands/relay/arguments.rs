@@ -12,7 +12,7 @@ use crate::output::{RowFormat, Rows};
 pub(crate) const ROWS: Rows = Rows {
     events: &["session"],
     columns: &[
-        "unix_ms",
+        "unix_ns",
         "listener",
         "client",
         "pool",
@@ -20,8 +20,8 @@ pub(crate) const ROWS: Rows = Rows {
         "attempts",
         "bytes_in",
         "bytes_out",
-        "waited_ms",
-        "lasted_ms",
+        "waited_ns",
+        "lasted_ns",
         "end",
         "why",
     ],

@@ -14,6 +14,7 @@ use sockeye::relay::{Condition, Hooks, SessionEnd, SessionRecord, TurnedAway};
 
 use crate::exit::words;
 use crate::output::{Output, warn};
+use crate::probing::{milliseconds, nanoseconds};
 
 /// Something that happened during a turn of the loop.
 #[derive(Debug)]
@@ -174,18 +175,18 @@ impl Journal {
         let why = record.failure.as_deref().map(why);
         let in_brackets = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         output.line(format_args!(
-            "{listener} {} -> {}: {} bytes in, {} out, {:.3} s, {}{in_brackets}",
+            "{listener} {} -> {}: {} bytes in, {} out, {}, {}{in_brackets}",
             who(record.client),
             record.backend.as_deref().unwrap_or("nobody"),
             record.from_client,
             record.from_backend,
-            record.lasted.as_secs_f64(),
+            milliseconds(record.lasted),
             record.end
         ))?;
         output.event(
             "session",
             json!({
-                "unix_ms": unix_ms(),
+                "unix_ns": unix_ns(),
                 "listener": listener,
                 "client": record.client.map(|at| at.to_string()),
                 "pool": *record.pool,
@@ -193,8 +194,8 @@ impl Journal {
                 "attempts": record.attempts,
                 "bytes_in": record.from_client,
                 "bytes_out": record.from_backend,
-                "waited_ms": record.waited.as_secs_f64() * 1e3,
-                "lasted_ms": record.lasted.as_secs_f64() * 1e3,
+                "waited_ns": nanoseconds(record.waited),
+                "lasted_ns": nanoseconds(record.lasted),
                 "end": record.end.name(),
                 "why": why,
             }),
@@ -222,7 +223,7 @@ fn who(client: Option<SocketAddr>) -> String {
     client.map_or_else(|| "local".to_owned(), |at| at.to_string())
 }
 
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Now, in nanoseconds since 1970.
+fn unix_ns() -> serde_json::Value {
+    nanoseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

@@ -48,8 +48,9 @@ pub(crate) const ROWS: Rows = Rows {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Open ports are printed, the others are counted: --all prints them too. With\n\
---json each comes as it is found, else in order at the end. UDP: no answer is open|filtered. Well-known ports are asked in their\n\
-own protocol. Exit status: 0 if a port is open, 1 if none is.\n\
+--json each comes as it is found, else all in order at the end. UDP: no answer\n\
+is open|filtered. Well-known ports are asked in their own protocol. Exit status:\n\
+0 if a port is open, 1 if none is.\n\
 \n\
 Examples:\n\
 \x20 sockeye scan 127.0.0.1 -p 1-1024\n\

@@ -141,10 +141,10 @@ impl Report {
         } = counts;
         let total = u64::try_from(self.total).unwrap_or(u64::MAX);
         let mut line = format!(
-            "{} {} in {:.2} s: {open} open, {closed} closed, {filtered} filtered",
+            "{} {} in {}: {open} open, {closed} closed, {filtered} filtered",
             counts.done(),
             if counts.done() == 1 { "port" } else { "ports" },
-            took.as_secs_f64()
+            milliseconds(took)
         );
         if open_or_filtered > 0 {
             line.push_str(&format!(", {open_or_filtered} open|filtered"));

@@ -61,11 +61,11 @@ pub(crate) const ROWS: Rows = Rows {
         "processes.name",
         "processes.pid",
         "timer.name",
-        "timer.left_ms",
+        "timer.left_ns",
         "timer.retransmits",
         "cgroup.path",
         "congestion",
-        "tcp_info.rtt_us",
+        "tcp_info.rtt_ns",
     ],
 };
 
