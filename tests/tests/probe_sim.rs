@@ -188,8 +188,8 @@ fn a_watch_has_the_times_of_the_links_and_the_loss_behind_a_cut() {
             .expect("a watch ends");
         assert_eq!(
             end.get(),
-            Some(TraceEnd::Reached { hop: 3 }),
-            "as far as is known"
+            Some(TraceEnd::MaxHops),
+            "ten rounds of silence: it is not known any more where the target is"
         );
         let prober = path.sim.on(path.client).service(service).expect("it is there");
         for ((number, hop), address) in prober.engine().hops().zip([FIRST, SECOND, SERVER]) {

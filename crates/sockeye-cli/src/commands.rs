@@ -78,7 +78,7 @@ impl Command {
             Self::Listen(arguments) => arguments.format,
             Self::Completions(_) | Self::Man(_) => Format::default(),
             Self::Ping(arguments) => arguments.format.of(&ping::ROWS),
-            Self::Trace(arguments) => arguments.format.of(&trace::ROWS),
+            Self::Trace(arguments) => arguments.format(),
             Self::Mtu(arguments) => arguments.format,
             Self::Scan(arguments) => arguments.format.of(&scan::ROWS),
             Self::Explain(arguments) => arguments.format,

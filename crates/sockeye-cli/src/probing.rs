@@ -109,6 +109,24 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.3} ms", duration.as_secs_f64() * 1e3)
 }
 
+/// A share in percent, in six columns at most; `-` before there is one.
+pub(crate) fn loss(loss: Option<f64>) -> String {
+    loss.map_or_else(|| "-".to_owned(), |loss| format!("{:.1}%", loss * 100.0))
+}
+
+/// Milliseconds in seven columns at most, with as many decimals as say something; `-` where there is no time.
+pub(crate) fn time(time: Option<Duration>) -> String {
+    let Some(time) = time else { return "-".to_owned() };
+    let ms = time.as_secs_f64() * 1e3;
+    if ms < 10.0 {
+        format!("{ms:.2}")
+    } else if ms < 1000.0 {
+        format!("{ms:.1}")
+    } else {
+        format!("{ms:.0}")
+    }
+}
+
 /// Round-trip times for programs.
 pub(crate) fn rtt_json(rtt: &RttStats) -> Value {
     let percentile = |percent| rtt.percentile(percent).map(nanoseconds);
@@ -214,5 +232,14 @@ mod tests {
         let error = address(&target, v6).unwrap_err();
         assert_eq!(classify(&error), Exit::Resolution);
         assert!(error.to_string().contains("has no IPv6 address"), "{error}");
+    }
+
+    #[test]
+    fn times_have_the_decimals_that_say_something() {
+        let shown = |us| time(Some(Duration::from_micros(us)));
+        assert_eq!(
+            [shown(47), shown(9_990), shown(12_340), shown(1_234_000)],
+            ["0.05", "9.99", "12.3", "1234"]
+        );
     }
 }

@@ -214,6 +214,13 @@ const fn middle(bucket: usize) -> u64 {
     (low << octave) + ((1 << octave) >> 1)
 }
 
+/// The share of what has an outcome that came to nothing, from 0 to 1; `None` while nothing has one.
+pub(crate) fn loss(received: u32, lost: u32, failed: u32) -> Option<f64> {
+    let nothing = f64::from(lost) + f64::from(failed);
+    let decided = nothing + f64::from(received);
+    (decided > 0.0).then(|| nothing / decided)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "52 bits of nanoseconds are 52 days")]
 pub(crate) const fn to_f64(value: u64) -> f64 {
     value as f64

@@ -136,11 +136,29 @@ fn rows_have_as_many_cells_as_the_header() {
             "{words:?}: {rows:?}"
         );
         let address = rows[0].iter().position(|name| {
-            ["address", "probes.from", "paths.address"].contains(&name.as_str())
+            ["address", "from", "paths.address"].contains(&name.as_str())
                 && rows[1].iter().any(|cell| cell.contains("127.0.0.1"))
         });
         assert!(address.is_some(), "{words:?}: {rows:?}");
     }
+    // Each probe has a row of its own, and no column is another kind of row's.
+    let probes = rows(&["trace", "-n", "127.0.0.1", "-c", "3"]);
+    let header = "hop,probe,kind,from,name,rtt_ns,hop_limit,cause";
+    assert_eq!(probes[0].join(","), header);
+    assert_eq!(probes.len(), 4, "{probes:?}");
+    for (number, row) in (1..).zip(&probes[1..]) {
+        let number: u32 = number;
+        assert_eq!(
+            row[..4],
+            ["1", &number.to_string(), "reached", "127.0.0.1"],
+            "{row:?}"
+        );
+        assert!(row[5].parse::<u64>().is_ok(), "{row:?}");
+    }
+    let hops = rows(&["trace", "-n", "127.0.0.1", "--report", "2", "-i", "0.1"]);
+    assert_eq!(hops.len(), 2, "{hops:?}");
+    assert!(hops[0].join(",").starts_with("hop,sent,received,"), "{hops:?}");
+    assert_eq!(hops[1][..3], ["1", "2", "2"], "{hops:?}");
     assert_eq!(
         sockeye(&["ping", "::1", "--csv", "--json"]).status.code(),
         Some(2)

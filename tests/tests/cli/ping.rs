@@ -157,8 +157,8 @@ fn networks_that_are_too_large_are_refused_before_anything_is_sent() {
         ("10.0.0.0/8", "16777214 hosts are too many"),
         ("::/0", "are too many"),
         ("10.0.0.0/15", "--yes"),
-        ("10.0.0.9-10.0.0.1", "beyond the last"),
-        ("10.0.0.1", "say ADDRESS/PREFIX or FIRST-LAST"),
+        ("10.0.0.9-10.0.0.1", "ends before it begins"),
+        ("10.0.0.1", "say FIRST-LAST or ADDRESS/PREFIX"),
     ] {
         let output = sockeye(&["ping", "-g", network]);
         assert_eq!(output.status.code(), Some(2), "{network}: {}", output.stderr);
@@ -242,4 +242,62 @@ fn several_hosts_have_a_live_line_each_on_a_terminal() {
         );
     }
     assert!(!screen.contains("bytes from"), "{screen}");
+}
+
+#[test]
+fn eighty_columns_have_room_for_sparks_and_whole_figures() {
+    if !require(&[Need::Namespaces, Need::program("tmux")]) {
+        return;
+    }
+    let world = World::new();
+    let terminal = Terminal::open(&world.namespace());
+    terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]);
+    let program = program::sockeye().to_string_lossy();
+    let command = format!("clear; {program} ping -n -c 12 -i 0.05 127.0.0.1 127.0.0.2");
+    terminal.type_keys(&[&command, "Enter"]);
+    let screen = terminal.until("a summary", |screen| {
+        screen.contains("127.0.0.2: 12 sent") && screen.trim_end().ends_with("ready>")
+    });
+    let live = screen.lines().find(|line| line.starts_with("127.0.0.1 "));
+    let live = live.unwrap_or_else(|| panic!("no live line: {screen}"));
+    let sparks = live.chars().filter(|letter| ('▁'..='▇').contains(letter));
+    assert_eq!(sparks.count(), 12, "{screen}");
+    let figure = |name: &str| {
+        let (_, behind) = live.split_once(name).expect("a figure");
+        let word = behind.split_whitespace().next().expect("a figure");
+        word.parse::<f64>().is_ok()
+    };
+    assert!(figure(" last ") && figure(" avg "), "{screen}");
+    let flags = terminal.tmux(&["display-message", "-p", "#{wrap_flag}"]);
+    assert_eq!(flags.trim(), "1", "long lines wrap as before");
+}
+
+#[test]
+fn sparks_without_live_lines_have_a_line_a_reply() {
+    if !require(&[Need::Namespaces, Need::program("tmux")]) {
+        return;
+    }
+    let world = World::new();
+    let terminal = Terminal::open(&world.namespace());
+    let program = program::sockeye().to_string_lossy();
+    let command = format!("clear; {program} ping -n -c 2 -i 0.05 --sparks --no-live 127.0.0.1");
+    terminal.type_keys(&[&command, "Enter"]);
+    let screen = terminal.until("a summary", |screen| {
+        screen.contains("127.0.0.1: 2 sent") && screen.trim_end().ends_with("ready>")
+    });
+    assert_eq!(screen.matches("bytes from 127.0.0.1").count(), 2, "{screen}");
+}
+
+#[test]
+fn live_lines_and_what_forbids_them_exclude_each_other() {
+    for words in [
+        &["ping", "--live", "--csv", "127.0.0.1"][..],
+        &["ping", "--live", "-q", "127.0.0.1"],
+        &["-q", "ping", "--live", "127.0.0.1"],
+    ] {
+        let output = sockeye(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", output.stderr);
+        let named = |option| output.stderr.contains("--live") && output.stderr.contains(option);
+        assert!(named("--csv") || named("--quiet"), "{words:?}: {}", output.stderr);
+    }
 }

@@ -142,6 +142,54 @@ fn a_target_that_nobody_has_is_a_negative_result() {
 }
 
 #[test]
+fn a_port_asks_for_a_method_that_has_ports() {
+    for words in [
+        &["-p", "17000", "127.0.0.1"][..],
+        &["127.0.0.1:17000"],
+        &["localhost:17000", "-4"],
+        &["udp://127.0.0.1:17000", "-p", "17000"],
+        &["udp://127.0.0.1", "-p", "17000"],
+        &["[::1]:17000"],
+    ] {
+        let words = [&["trace", "--report", "1", "-n", "--json"], words].concat();
+        let output = program::output(Command::new(program::sockeye()).args(&words), PATIENCE);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", output.stderr);
+        assert_eq!(events(&output)[0]["method"], "udp", "{words:?}");
+    }
+    for (words, said) in [
+        (
+            &["udp://127.0.0.1:17000", "-p", "5"][..],
+            "another port than the option",
+        ),
+        (
+            &["-U", "127.0.0.1:17000", "-p", "5"],
+            "another port than the option",
+        ),
+        (&["-I", "127.0.0.1", "-p", "5"], "ICMP has no ports"),
+        (
+            &["--report", "1", "icmp://127.0.0.1", "-p", "5"],
+            "ICMP has no ports",
+        ),
+        (&["-I", "tcp://127.0.0.1:5"], "another method than the option"),
+    ] {
+        let words = [&["trace"], words].concat();
+        let output = program::output(Command::new(program::sockeye()).args(&words), PATIENCE);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", output.stderr);
+        assert!(output.stderr.contains(said), "{words:?}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn a_watch_is_for_people() {
+    for option in ["--csv", "--json"] {
+        let words = ["trace", "--watch", option, "127.0.0.1"];
+        let output = program::output(Command::new(program::sockeye()).args(words), PATIENCE);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stderr.contains(option), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn a_watch_without_a_terminal_says_what_to_do() {
     let output = program::output(
         Command::new(program::sockeye()).args(["trace", "--watch", "127.0.0.1"]),

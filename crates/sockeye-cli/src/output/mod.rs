@@ -171,10 +171,8 @@ impl Output {
     /// # Errors
     /// When stdout is closed ([`is_closed`] tells) or cannot be written.
     pub(crate) fn event(&mut self, name: &str, fields: Value) -> io::Result<()> {
-        if let Some(rows) = self.format.rows {
-            let text = rows.text(name, &fields, !self.has_header)?;
-            self.has_header = true;
-            return self.put(&text);
+        if self.format.rows.is_some() {
+            return self.row(name, &fields);
         }
         if !self.format.json {
             return Ok(());
@@ -193,6 +191,19 @@ impl Output {
         let mut line = plain_json(&line);
         line.push('\n');
         self.put(line.as_bytes())
+    }
+
+    /// A row of `--csv` that is a part of an event; nothing without `--csv`.
+    ///
+    /// # Errors
+    /// As [`event`](Self::event).
+    pub(crate) fn row(&mut self, name: &str, fields: &Value) -> io::Result<()> {
+        let Some(rows) = self.format.rows else {
+            return Ok(());
+        };
+        let text = rows.text(name, fields, !self.has_header)?;
+        self.has_header = true;
+        self.put(&text)
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -227,8 +238,8 @@ impl Output {
         self.to.write_all(room).map_err(closed)
     }
 
-    /// Draws lines that were drawn before anew: `above` of them stand over the cursor. Only where stdout is a terminal, and
-    /// with lines that are narrower than it.
+    /// Draws lines that were drawn before anew: `above` of them stand over the cursor. Only where stdout is a terminal. What is
+    /// wider than it is cut: of wide characters, or because the window has become narrower.
     ///
     /// # Errors
     /// As [`line`](Self::line).
@@ -237,7 +248,8 @@ impl Output {
         if self.is_json() {
             return Ok(());
         }
-        let mut text = String::new();
+        // No wrapping (DECAWM) while it is drawn: a line that took two would put the next drawing in the wrong place.
+        let mut text = String::from("\x1b[?7l");
         if above > 0 {
             // Writing to a String cannot fail.
             let _ = write!(text, "\x1b[{above}A");
@@ -245,7 +257,7 @@ impl Output {
         for line in lines {
             let _ = writeln!(text, "\r{}\x1b[K", escaped(line));
         }
-        text.push_str("\x1b[J");
+        text.push_str("\x1b[J\x1b[?7h");
         self.put(text.as_bytes())
     }
 
@@ -365,6 +377,15 @@ mod tests {
         }
         let event: Value = serde_json::from_str(&event).unwrap();
         assert_eq!(event["text"], hostile);
+    }
+
+    #[test]
+    #[cfg(feature = "terminal")]
+    fn lines_that_are_drawn_anew_do_not_wrap_and_others_do_as_before() {
+        let lines = ["広い".to_owned(), "b\n".to_owned()];
+        let text = printed(false, |out| out.redraw(2, &lines).unwrap());
+        let expected = "\x1b[?7l\x1b[2A\r広い\x1b[K\n\rb\\n\x1b[K\n\x1b[J\x1b[?7h";
+        assert_eq!(text, expected);
     }
 
     #[test]

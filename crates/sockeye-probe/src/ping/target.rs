@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::stats::RttStats;
+use crate::stats::{RttStats, loss};
 
 /// What became of a request. Everything but `Waiting` is for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +69,7 @@ impl PingCounts {
     /// first has come to anything.
     #[must_use]
     pub fn loss(&self) -> Option<f64> {
-        let failed = f64::from(self.lost) + f64::from(self.failed);
-        let decided = failed + f64::from(self.received);
-        (decided > 0.0).then(|| failed / decided)
+        loss(self.received, self.lost, self.failed)
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::model::{Carrier, Router, Weather, World};
 use super::trace::{carrier, flow, options, router, target};
+use crate::input::{Cause, Input, Message};
 use crate::trace::{AnswerKind, Flow, Hop, TraceEnd, Watch, WatchEvent, WatchOptions};
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -180,6 +181,9 @@ fn a_target_that_is_silent_ends_a_round_behind_the_silent_hops() {
     let told = to_the_end(&mut watch, &mut world);
     assert_eq!(told.last(), Some(&WatchEvent::Done(TraceEnd::MaxHops)));
     assert!(world.sent <= 10 * (3 + 4), "{} probes", world.sent);
+    // The first round finds out, and so waits for its last. Nine more take an interval each, the last its timeout as well.
+    let took = Duration::from_nanos(world.now_ns);
+    assert!(took < 16 * INTERVAL, "{took:?}");
     assert_eq!(
         hops(&watch).len(),
         4,
@@ -215,6 +219,71 @@ fn eight_quoted_bytes_are_enough_one_probe_at_a_time() {
 }
 
 #[test]
+fn answers_that_come_twice_hold_up_nothing() {
+    let routers = vec![
+        Router {
+            quote: 8,
+            delay_us: 200_000,
+            ..Router::GOOD
+        };
+        3
+    ];
+    let weather = Weather {
+        duplication: 255,
+        ..Weather::default()
+    };
+    let mut world = World::new(Carrier::Udp, routers, weather);
+    let mut watch = watch(Carrier::Udp, false, Flow::Paris, Some(6));
+    let told = to_the_end(&mut watch, &mut world);
+    assert!(watch.is_serial());
+    assert_eq!(told.last(), Some(&WatchEvent::Done(TraceEnd::Reached { hop: 4 })));
+    // A round is four round trips of 1.6 seconds at most; once, in the beginning, nothing leaves for a timeout.
+    let took = Duration::from_nanos(world.now_ns);
+    assert!(
+        took < 6 * 4 * Duration::from_millis(1600) + Duration::from_millis(1500),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn a_reset_takes_nothing_from_before() {
+    let mut world = good(2);
+    let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
+    let mut message = Vec::new();
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        world.sleep(watch.poll_timeout());
+        while let Some(probe) = watch.poll_transmit(world.clock(), &mut message) {
+            world.send(probe.destination, probe.hop_limit, &message);
+        }
+        answers.extend(std::iter::from_fn(|| world.receive()));
+    }
+    assert!(answers.len() >= 2);
+    let first = answers.remove(0);
+    let taken = |watch: &mut Watch, world: &World| watch.handle_input(world.clock(), first.input());
+    assert!(matches!(
+        taken(&mut watch, &world),
+        Some(WatchEvent::Answer { .. })
+    ));
+    assert_eq!(taken(&mut watch, &world), None);
+    let foreign = Input::new(Message::Icmp {
+        from: target(false),
+        message: &[0; 8],
+    });
+    assert_eq!(watch.handle_input(world.clock(), foreign), None);
+    assert_eq!((watch.duplicates(), watch.strangers()), (1, 1));
+    // The others are lost, and their answers late.
+    world.now_ns += 1_500_000_000;
+    while watch.poll_event(world.clock()).is_some() {}
+    watch.reset();
+    assert_eq!((watch.duplicates(), watch.strangers()), (0, 0));
+    for late in answers.iter().chain([&first]) {
+        assert_eq!(watch.handle_input(world.clock(), late.input()), None);
+    }
+    assert_eq!((watch.duplicates(), hops(&watch).len()), (0, 0));
+}
+
+#[test]
 fn a_pause_sends_nothing_and_goes_on_by_itself() {
     let mut world = good(2);
     let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
@@ -231,7 +300,7 @@ fn a_pause_sends_nothing_and_goes_on_by_itself() {
 }
 
 #[test]
-fn a_reset_begins_anew_and_keeps_the_length() {
+fn a_reset_begins_anew_and_forgets_the_length() {
     let mut world = good(2);
     for router in &mut world.routers {
         router.delay_us = 300_000;
@@ -240,6 +309,10 @@ fn a_reset_begins_anew_and_keeps_the_length() {
     for_seconds(&mut watch, &mut world, 10);
     watch.reset();
     assert!(hops(&watch).is_empty());
+    assert_eq!(watch.end(), TraceEnd::MaxHops);
+    drive(&mut watch, &mut world, |watch, _| watch.rounds() == 1);
+    let sent: Vec<(u8, u32)> = watch.hops().map(|(number, hop)| (number, hop.sent)).collect();
+    assert_eq!(sent, [(1, 1)], "a round begins");
     let told = for_seconds(&mut watch, &mut world, 10);
     assert_eq!(watch.end(), TraceEnd::Reached { hop: 3 });
     assert!(
@@ -302,4 +375,58 @@ fn ports_that_do_not_suffice_are_refused() {
     );
     options.trace.flow = Flow::Classic;
     assert!(Watch::new(to, options).is_err());
+}
+
+#[test]
+fn a_network_that_comes_up_late_is_found_behind_a_silent_router() {
+    let mut world = good(3);
+    world.routers[0].silent = true;
+    let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
+    let mut message = Vec::new();
+    let cause = Cause::NetworkUnreachable;
+    let probe = watch.poll_transmit(world.clock(), &mut message).unwrap();
+    let told = watch.handle_send_error(world.clock(), probe.probe, cause);
+    assert_eq!(told, Some(WatchEvent::Failed { hop: 1, cause }));
+    assert_eq!(watch.end(), TraceEnd::Failed { hop: 1, cause });
+    for_seconds(&mut watch, &mut world, 20);
+    assert_eq!(watch.end(), TraceEnd::Reached { hop: 4 });
+}
+
+#[test]
+fn a_route_that_grows_beyond_a_silent_router_is_followed() {
+    let mut world = good(5);
+    let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
+    for_seconds(&mut watch, &mut world, 5);
+    assert_eq!(watch.end(), TraceEnd::Reached { hop: 6 });
+    world.routers.extend([Router::GOOD, Router::GOOD]);
+    world.routers[5].silent = true;
+    for_seconds(&mut watch, &mut world, 10);
+    assert_eq!(watch.end(), TraceEnd::Reached { hop: 8 });
+    assert_eq!(hops(&watch).len(), 8);
+}
+
+#[test]
+fn a_target_that_dies_is_not_reached_and_one_that_loses_much_is() {
+    let mut world = good(3);
+    let mut watch = watch(Carrier::RawIcmp, false, Flow::Paris, None);
+    for_seconds(&mut watch, &mut world, 5);
+    for _ in 0..20 {
+        // Three rounds of silence, and one that is answered.
+        for alive in [false, false, false, true] {
+            world.alive = alive;
+            let round = watch.rounds() + 1;
+            drive(&mut watch, &mut world, |watch, _| {
+                assert_eq!(watch.end(), TraceEnd::Reached { hop: 4 });
+                watch.rounds() >= round
+            });
+        }
+    }
+    world.alive = false;
+    for_seconds(&mut watch, &mut world, 10);
+    assert_eq!(watch.end(), TraceEnd::MaxHops);
+    assert_eq!(hops(&watch).len(), 5, "and one silent hop for the others");
+    world.alive = true;
+    for_seconds(&mut watch, &mut world, 5);
+    assert_eq!(watch.end(), TraceEnd::Reached { hop: 4 });
+    assert_eq!(hops(&watch).len(), 4);
 }

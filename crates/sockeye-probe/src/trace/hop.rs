@@ -7,7 +7,7 @@ use super::AnswerKind;
 use crate::extensions::Extensions;
 use crate::history::{History, Recent};
 use crate::jitter::Jitter;
-use crate::stats::RttStats;
+use crate::stats::{RttStats, loss};
 
 /// Addresses that are kept apart at one hop; answers from more of them are only counted.
 const MAX_PATHS: usize = 16;
@@ -62,9 +62,7 @@ impl Hop {
     /// to anything.
     #[must_use]
     pub fn loss(&self) -> Option<f64> {
-        let nothing = f64::from(self.lost) + f64::from(self.failed);
-        let decided = nothing + f64::from(self.received);
-        (decided > 0.0).then(|| nothing / decided)
+        loss(self.received, self.lost, self.failed)
     }
 
     /// Who answers here, at most 16, in the order of their first answers.

@@ -4,7 +4,8 @@
 //! the other engines it does no I/O and reads no clock.
 //!
 //! A probe is lost when its timeout has passed, not before: what is in flight counts neither way, so the last rounds show
-//! no loss that is none. As rounds overlap, a long timeout costs nothing but memory, and a silent hop holds up no round.
+//! no loss that is none. As rounds overlap, a long timeout costs nothing but memory, and a silent hop holds up no round but the
+//! first, which finds out how far the hops go.
 //!
 //! Loss at a router is not loss on the way: many answer only so many probes a second (Linux by default one each second to a
 //! host, RFC 1812 section 4.3.2.8) and forward everything. Only loss that the hops behind it share, the target above all, is
@@ -21,6 +22,7 @@ use crate::extensions::Extensions;
 use crate::input::{Cause, Input};
 use crate::time::{Clock, ns};
 
+mod figures;
 mod options;
 
 pub use options::{WatchEvent, WatchOptions};
@@ -29,6 +31,8 @@ pub use options::{WatchEvent, WatchOptions};
 const WINDOW: usize = 4096;
 /// As many hops share the interval of a round before it is known how many there are.
 const ASSUMED_HOPS: u16 = 10;
+/// So many probes to the end of the route lost in a row, and it may be elsewhere.
+const MAX_UNHEARD: u8 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -53,7 +57,7 @@ struct Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Probe(u8),
-    /// Whether it goes on depends on what is in flight.
+    /// In the first round: whether it goes on depends on what is in flight.
     Wait,
     Over,
 }
@@ -89,6 +93,8 @@ pub struct Watch {
     pending: usize,
     /// The hop at which the way ends, as far as is known, and how.
     end: Option<(u8, Option<Cause>)>,
+    /// Probes to the end that were lost since something was heard from there.
+    unheard: u8,
     /// The last hop that has answered.
     farthest: Option<u8>,
     /// Rounds begun.
@@ -143,6 +149,7 @@ impl Watch {
             limit: WINDOW.min(usize::from(numbers / 2)),
             pending: 0,
             end: None,
+            unheard: 0,
             farthest: None,
             round: 0,
             round_ns: 0,
@@ -214,6 +221,8 @@ impl Watch {
         let place = match which {
             Match::Probe(number) => self.place(number),
             Match::Unsure if self.pending == 1 => self.newest_waiting(),
+            // Late or twice: nothing is in flight that it may belong to.
+            Match::Unsure if self.serial => return None,
             Match::Unsure => {
                 self.one_at_a_time(now_ns);
                 return None;
@@ -248,6 +257,7 @@ impl Watch {
             self.oldest += 1;
             self.pending -= 1;
             self.hop_mut(hop)?.is_lost(nth);
+            self.not_heard(hop);
             return Some(WatchEvent::Lost { hop });
         }
         if self.done || !(self.stopped || self.is_over()) {
@@ -296,83 +306,22 @@ impl Watch {
         self.paused
     }
 
-    /// Begins all figures anew. What is in flight counts for nothing; how long the route is stays known.
+    /// Begins anew: with all figures, with a round, and with how long the route is. What is in flight counts for nothing.
     pub fn reset(&mut self) {
         self.forget(|_| true);
+        // What comes for the others is no figure of now either.
+        for probe in &mut self.window {
+            probe.state = State::Forgotten;
+        }
+        (self.strangers, self.duplicates) = (0, 0);
         self.hops.fill(Hop::default());
-        self.round = 0;
-    }
-
-    /// Whether the end was told.
-    #[must_use]
-    pub const fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Where the route goes.
-    #[must_use]
-    pub const fn destination(&self) -> SocketAddr {
-        self.finder.destination()
-    }
-
-    /// What the probes are.
-    #[must_use]
-    pub const fn method(&self) -> TraceMethod {
-        self.options.trace.method
+        (self.end, self.unheard, self.farthest) = (None, 0, None);
+        (self.round, self.cursor) = (0, u16::MAX);
     }
 
     /// Sets the identifier; see [`TraceOptions::identifier`](super::TraceOptions::identifier).
     pub const fn set_identifier(&mut self, identifier: Option<u16>) {
         self.finder.set_identifier(identifier);
-    }
-
-    /// Rounds begun since the beginning or the last reset.
-    #[must_use]
-    pub const fn rounds(&self) -> u32 {
-        self.round
-    }
-
-    /// How the route ends, as far as is known: `MaxHops` while neither the target nor a refusal was seen.
-    #[must_use]
-    pub fn end(&self) -> TraceEnd {
-        match self.end {
-            Some((hop, None)) => TraceEnd::Reached { hop },
-            Some((hop, Some(cause))) => TraceEnd::Failed { hop, cause },
-            None => TraceEnd::MaxHops,
-        }
-    }
-
-    /// The hops with their hop limits: up to the end of the route; where that is not known up to the last that has answered
-    /// and one silent one behind it.
-    pub fn hops(&self) -> impl Iterator<Item = (u8, &Hop)> {
-        let first = self.options.trace.first_hop;
-        let last = match (self.end, self.farthest) {
-            (Some((hop, _)), farthest) => hop.max(farthest.unwrap_or(hop)),
-            (None, Some(farthest)) => farthest.saturating_add(1),
-            (None, None) => first,
-        };
-        (first..=last)
-            .zip(&self.hops)
-            .filter(|(_, hop)| hop.sent > 0 || hop.late > 0)
-    }
-
-    /// Inputs that belonged to no probe: other programs' answers, forgeries, wreckage, answers that came far too late.
-    #[must_use]
-    pub const fn strangers(&self) -> u64 {
-        self.strangers
-    }
-
-    /// Answers to probes that had been answered before.
-    #[must_use]
-    pub const fn duplicates(&self) -> u64 {
-        self.duplicates
-    }
-
-    /// Whether probes go out one at a time because a router quotes too little to tell them apart. A silent hop then holds up
-    /// its round; another method or [`Flow::Classic`] does not need that.
-    #[must_use]
-    pub const fn is_serial(&self) -> bool {
-        self.serial
     }
 
     /// The newest probe in flight to an address, for whoever only knows where it went.
@@ -405,10 +354,11 @@ impl Watch {
         if self.end.is_some() || hop <= known.saturating_add(self.options.max_silent.max(1)) {
             return Next::Probe(hop);
         }
-        // Only those that may wait are looked at.
+        // Only the first round waits: in the others what is in flight says soon enough that it goes on. Only those that may wait
+        // are looked at.
         let settled = usize::try_from(self.oldest - self.base).unwrap_or(usize::MAX);
         let beyond = |probe: &Probe| probe.state == State::Waiting && probe.hop > known;
-        if self.pending > 0 && self.window.iter().skip(settled).any(beyond) {
+        if self.round <= 1 && self.pending > 0 && self.window.iter().skip(settled).any(beyond) {
             Next::Wait
         } else {
             Next::Over
@@ -442,7 +392,9 @@ impl Watch {
         let first = self.options.trace.first_hop;
         let count = match (self.end, self.farthest) {
             (Some((last, _)), _) => u16::from(last.saturating_sub(first)) + 1,
-            (None, Some(last)) => u16::from(last.saturating_sub(first)) + u16::from(self.options.max_silent),
+            (None, Some(last)) => {
+                u16::from(last.saturating_sub(first)) + 1 + u16::from(self.options.max_silent)
+            }
             (None, None) => ASSUMED_HOPS,
         };
         ns(self.options.interval) / u64::from(count.max(1))
@@ -502,6 +454,7 @@ impl Watch {
 
     /// What an answer says about the length of the route, which may change at any time.
     fn learn(&mut self, hop: u8, kind: AnswerKind) {
+        let known = self.end;
         match (kind, self.end) {
             // It goes on here, whatever was known: the route has become longer, or what refused does not any more.
             (AnswerKind::Router, Some((end, _))) if end == hop => self.end = None,
@@ -521,6 +474,20 @@ impl Watch {
             (AnswerKind::Failed(_), Some((_, None))) => {}
             (AnswerKind::Failed(_), Some((end, Some(_)))) if hop > end => {}
             (AnswerKind::Failed(cause), _) => self.end = Some((hop, Some(cause))),
+        }
+        if self.end != known || known.is_some_and(|(end, _)| hop >= end) {
+            self.unheard = 0;
+        }
+    }
+
+    /// A probe was lost. Silence at the end alone says nothing of how long the route is now: a silent router may be there, and
+    /// the target behind it.
+    fn not_heard(&mut self, hop: u8) {
+        if self.end.is_some_and(|(end, _)| end == hop) {
+            self.unheard += 1;
+            if self.unheard >= MAX_UNHEARD {
+                (self.end, self.unheard) = (None, 0);
+            }
         }
     }
 

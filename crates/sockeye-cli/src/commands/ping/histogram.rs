@@ -1,22 +1,20 @@
 //! Round-trip times as bars: how many fell between 1, 2, 5, 10, 20, 50 ... microseconds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 /// Hosts that have a histogram each; more of them share one.
 const MAX_HOSTS: usize = 64;
-/// Two digits are more than a bar shows.
-const DIGITS: u8 = 2;
-/// Longer times count as this.
+/// Longer times count as this: it bounds the bars too, of which there are three a decade.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Columns of the longest bar.
 const BAR: usize = 40;
 
-/// The round-trip times of all hosts.
+/// The round-trip times of all hosts: of each how many fell into the bar that begins there, in nanoseconds.
 #[derive(Debug)]
-pub(super) struct Histograms(Vec<Histogram<u64>>);
+pub(super) struct Histograms(Vec<BTreeMap<u64, u64>>);
 
 /// How many times are from `from_ns` on and below `to_ns`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +26,9 @@ struct Bucket {
 
 impl Histograms {
     /// Empty ones.
-    ///
-    /// # Errors
-    /// None in practice: the bounds are sound.
-    pub(super) fn new(hosts: usize) -> anyhow::Result<Self> {
+    pub(super) fn new(hosts: usize) -> Self {
         let count = if hosts <= MAX_HOSTS { hosts } else { 1 };
-        let longest_ns = u64::try_from(LONGEST.as_nanos())?;
-        let one = Histogram::new_with_bounds(1, longest_ns, DIGITS)?;
-        Ok(Self(vec![one; count]))
+        Self(vec![BTreeMap::new(); count])
     }
 
     /// Whether the hosts have one histogram together.
@@ -46,7 +39,8 @@ impl Histograms {
     pub(super) fn record(&mut self, host: usize, rtt: Duration) {
         let place = host.min(self.0.len().saturating_sub(1));
         if let Some(histogram) = self.0.get_mut(place) {
-            histogram.saturating_record(u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX));
+            let rtt_ns = u64::try_from(rtt.min(LONGEST).as_nanos()).unwrap_or_default();
+            *histogram.entry(bounds(rtt_ns).0).or_default() += 1;
         }
     }
 
@@ -79,32 +73,27 @@ impl Histograms {
     }
 
     fn buckets(&self, host: usize) -> Vec<Bucket> {
-        let Some(histogram) = self.0.get(host) else {
-            return Vec::new();
-        };
         let mut buckets: Vec<Bucket> = Vec::new();
-        for value in histogram.iter_recorded() {
-            let (from_ns, to_ns) = bounds(value.value_iterated_to());
-            let count = value.count_at_value();
-            // Values come in order; buckets between that nothing fell into are shown empty.
-            while let Some(last) = buckets.last().copied().filter(|last| last.to_ns < to_ns) {
-                let (from_ns, to_ns) = bounds(last.to_ns);
-                buckets.push(Bucket {
-                    from_ns,
-                    to_ns,
-                    count: 0,
-                });
+        for (&from_ns, &count) in self.0.get(host).into_iter().flatten() {
+            // Bars between that nothing fell into are shown empty.
+            while let Some(last) = buckets.last().filter(|last| last.to_ns < from_ns) {
+                buckets.push(Bucket::of(last.to_ns, 0));
             }
-            match buckets.last_mut() {
-                Some(last) => last.count += count,
-                None => buckets.push(Bucket {
-                    from_ns,
-                    to_ns,
-                    count,
-                }),
-            }
+            buckets.push(Bucket::of(from_ns, count));
         }
         buckets
+    }
+}
+
+impl Bucket {
+    /// The one that a time is in.
+    fn of(value_ns: u64, count: u64) -> Self {
+        let (from_ns, to_ns) = bounds(value_ns);
+        Self {
+            from_ns,
+            to_ns,
+            count,
+        }
     }
 }
 
@@ -154,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_time_is_in_a_bar() {
-        let mut histograms = Histograms::new(1).unwrap();
+        let mut histograms = Histograms::new(1);
         for us in [30, 35, 45, 300, 60_000] {
             histograms.record(0, Duration::from_micros(us));
         }
@@ -173,8 +162,26 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_in_the_bar_of_its_bounds_to_the_nanosecond() {
+        for (ns, from_ns, to_ns) in [
+            (0, 0, 1_000_u64),
+            (999, 0, 1_000),
+            (1_000, 1_000, 2_000),
+            (999_999, 500_000, 1_000_000),
+            (1_000_000, 1_000_000, 2_000_000),
+            (1_999_999_999, 1_000_000_000, 2_000_000_000),
+            (2_000_000_000, 2_000_000_000, 5_000_000_000),
+        ] {
+            let mut histograms = Histograms::new(1);
+            histograms.record(0, Duration::from_nanos(ns));
+            let bar = json!([{ "from_ns": from_ns, "to_ns": to_ns, "count": 1 }]);
+            assert_eq!(histograms.json(0), bar, "{ns} ns");
+        }
+    }
+
+    #[test]
     fn many_hosts_share_one_and_a_year_is_an_hour() {
-        let mut histograms = Histograms::new(1000).unwrap();
+        let mut histograms = Histograms::new(1000);
         assert!(histograms.is_shared(1000));
         histograms.record(999, Duration::from_secs(31_536_000));
         histograms.record(3, Duration::ZERO);

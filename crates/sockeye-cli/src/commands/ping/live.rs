@@ -6,12 +6,12 @@ use sockeye::probe::{PingCounts, Pinger};
 
 use super::histories::Histories;
 use crate::output::Output;
-use crate::probing::milliseconds;
+use crate::probing::{loss, time};
 use crate::terminal;
 
 /// The shortest time between two drawings.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Columns of a host's name.
+/// Columns of a host's name at most.
 const HOST: usize = 24;
 
 /// The lines on the terminal.
@@ -60,6 +60,8 @@ impl Live {
         }
         let (width, height) = terminal::size();
         let shown = names.len().min(height.saturating_sub(2).max(1));
+        let longest = names.iter().take(shown).map(|name| name.chars().count()).max();
+        let name_width = longest.unwrap_or(0).min(HOST);
         let mut lines: Vec<String> = pinger
             .targets()
             .zip(names)
@@ -67,9 +69,10 @@ impl Live {
             .map(|((target, _), name)| {
                 let rtt = pinger.rtt(target);
                 let (last, mean) = (rtt.and_then(|rtt| rtt.last()), rtt.and_then(|rtt| rtt.mean()));
-                line(name, pinger.counts(target), (last, mean), width, |width| {
-                    histories.sparks(target, width)
-                })
+                let mut line = figures(name, name_width, pinger.counts(target), (last, mean));
+                let used = line.chars().count();
+                line.push_str(&histories.sparks(target, width.saturating_sub(used + 1)));
+                cut(line, width)
             })
             .collect();
         if shown < names.len() {
@@ -83,30 +86,24 @@ impl Live {
     }
 }
 
-/// `host  12 sent   0.0% loss  last 1.234 ms  avg 1.234 ms  ▁▂×▁`, and one column less than the terminal has.
-fn line(
+/// `host     12 sent   0.0% loss last    1.23 avg    1.23 ms `: what stands before the sparks.
+fn figures(
     name: &str,
+    name_width: usize,
     counts: PingCounts,
     (last, mean): (Option<Duration>, Option<Duration>),
-    width: usize,
-    sparks: impl Fn(usize) -> String,
 ) -> String {
-    let name: String = name.chars().take(HOST).collect();
-    let loss = counts
-        .loss()
-        .map_or_else(|| "-".to_owned(), |loss| format!("{:.1}%", loss * 100.0));
-    let time = |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), milliseconds);
-    let mut line = format!(
-        "{name:<HOST$} {:>6} sent {loss:>6} loss  last {:>11}  avg {:>11}  ",
+    let name: String = name.chars().take(name_width).collect();
+    format!(
+        "{name:<name_width$} {:>6} sent {:>6} loss last {:>7} avg {:>7} ms ",
         counts.sent,
+        loss(counts.loss()),
         time(last),
         time(mean)
-    );
-    let used = line.chars().count();
-    line.push_str(&sparks(width.saturating_sub(used + 1)));
-    cut(line, width)
+    )
 }
 
+/// One column less than the terminal has.
 fn cut(line: String, width: usize) -> String {
     line.chars().take(width.saturating_sub(1)).collect()
 }
@@ -116,26 +113,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_narrower_than_the_terminal() {
+    fn figures_have_the_same_columns_and_leave_room_for_sparks() {
         let counts = PingCounts {
             sent: 12,
             ..PingCounts::default()
         };
+        let lost = PingCounts { lost: 12, ..counts };
         let rtt = Some(Duration::from_micros(1234));
-        for width in 0..150 {
-            let line = line(
-                "a-host-with-a-long-name.example.net",
-                counts,
-                (rtt, rtt),
-                width,
-                |width| "▁".repeat(width),
-            );
+        let slow = Some(Duration::from_secs(3600));
+        let shown = [
+            figures("192.0.2.1", 11, counts, (rtt, None)),
+            figures("192.0.2.1", 11, lost, (None, slow)),
+            figures("example.org", 11, counts, (slow, rtt)),
+        ];
+        let expected = [
+            "192.0.2.1       12 sent      - loss last    1.23 avg       - ms ",
+            "192.0.2.1       12 sent 100.0% loss last       - avg 3600000 ms ",
+            "example.org     12 sent      - loss last 3600000 avg    1.23 ms ",
+        ];
+        assert_eq!(shown, expected);
+        let long = figures("a-host-with-a-long-name.example.net", HOST, counts, (rtt, rtt));
+        assert!(long.chars().count() < 79, "{long:?}");
+    }
+
+    #[test]
+    fn a_line_is_narrower_than_the_terminal() {
+        for width in 0..100 {
+            let line = cut("▁".repeat(200), width);
             assert_eq!(line.chars().count(), width.saturating_sub(1));
         }
-        let line = line("192.0.2.1", counts, (rtt, None), 100, |_| "▁×".to_owned());
-        assert_eq!(
-            line,
-            "192.0.2.1                    12 sent      - loss  last    1.234 ms  avg           -  ▁×"
-        );
     }
 }

@@ -9,37 +9,39 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use sockeye::endpoint::Transport;
 use sockeye::event_loop::EventLoop;
 #[cfg(feature = "metrics")]
 use sockeye::event_loop::Remote;
-use sockeye::probe::services::{self, Mode};
-use sockeye::probe::{
-    AddError, Pace, PingCounts, PingEvent, PingOptions, PingOutcome, Pinger, RttStats, TargetId,
-};
+use sockeye::probe::services;
+use sockeye::probe::{AddError, Pace, PingOptions, PingOutcome, Pinger};
 
 mod histogram;
 mod histories;
 mod hosts;
 #[cfg(feature = "terminal")]
 mod live;
+mod report;
 
 use histogram::Histograms;
 use histories::Histories;
+use report::Report;
 
 use crate::exit::{Exit, Failure, classify, describe};
 #[cfg(feature = "metrics")]
 use crate::metrics::Ask;
 use crate::output::{self, Output, RowFormat, Rows, warn};
-use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds, rtt_json};
+use crate::probing::{self, Family, Inbox, interval};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
 
+/// Seconds between two requests to a host.
+const INTERVAL: f64 = 1.0;
+/// The same at least, where the next one leaves as soon as the last is answered.
+const ADAPTIVE_INTERVAL: f64 = 0.01;
 /// Seconds between two requests when whole networks are asked: the neighbours that are looked for by ARP or NDP are many.
 const GENERATED_GAP: f64 = 0.001;
-/// Sparks of a host at the end.
-const SPARKS: usize = 80;
 
 /// The rows of `--csv`.
 pub(crate) const ROWS: Rows = Rows {
@@ -106,10 +108,10 @@ pub(crate) struct Arguments {
     /// Requests to each host [default: until interrupted]
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
-    /// Seconds between two requests to a host
-    #[arg(short, long, default_value_t = 1.0, value_name = "SECONDS", value_parser = interval)]
-    interval: f64,
-    /// The next request as soon as the last is answered, at least INTERVAL later (then 0.01 unless given)
+    /// Seconds between two requests to a host [default: 1; 0.01 with -A, and with --alive or --unreachable without --count]
+    #[arg(short, long, value_name = "SECONDS", value_parser = interval)]
+    interval: Option<f64>,
+    /// The next request as soon as the last is answered or lost, but never sooner than the interval
     #[arg(short = 'A', long)]
     adaptive: bool,
     /// Seconds between two requests to any hosts [default: 0, with --generate 0.001]
@@ -124,17 +126,17 @@ pub(crate) struct Arguments {
     /// TTL or hop limit of the requests
     #[arg(short, long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: Option<u8>,
-    /// A line of sparks a host at the end, on a terminal while it goes on: times from ▁ to ▇, × for a lost one
+    /// A line of sparks a host at the end, on a terminal while it goes on as well: times from ▁ to ▇, × for a lost one
     #[arg(long)]
     sparks: bool,
     /// At the end how many round trips took how long, as bars: a host, or together if there are more than 64
     #[arg(long)]
     histogram: bool,
-    /// One line a host, drawn in place [default with several hosts and on a terminal]
+    /// One line a host, drawn in place [default on a terminal, with several hosts or --sparks]
     #[cfg(feature = "terminal")]
-    #[arg(long, conflicts_with_all = ["json", "alive", "unreachable"])]
+    #[arg(long, conflicts_with_all = ["json", "csv", "alive", "unreachable"])]
     live: bool,
-    /// One line a reply also with several hosts
+    /// One line a reply, also with several hosts or --sparks
     #[cfg(feature = "terminal")]
     #[arg(long, conflicts_with = "live")]
     no_live: bool,
@@ -158,12 +160,18 @@ impl Arguments {
     #[cfg(feature = "terminal")]
     fn is_live(&self, hosts: usize) -> anyhow::Result<bool> {
         let is_terminal = std::io::stdout().is_terminal();
+        // The parser does not see this one: it may stand in front of the command.
+        if self.live && output::is_quiet() {
+            return Err(Failure::usage(
+                "--live draws while it goes on, and --quiet says nothing then: leave one of them out",
+            ));
+        }
         if self.live && !is_terminal {
             return Err(Failure::usage(
                 "--live draws on a terminal, and stdout is none: without it there is a line a reply",
             ));
         }
-        let wanted = self.live || self.sparks || (hosts > 1 && !self.no_live);
+        let wanted = self.live || (!self.no_live && (self.sparks || hosts > 1));
         Ok(is_terminal && wanted && !(output::is_quiet() || self.format.is_for_programs() || self.is_list()))
     }
 }
@@ -219,7 +227,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         list,
         sparks: arguments.sparks,
         histories: Histories::default(),
-        histograms: histograms.transpose()?,
+        histograms,
     };
     report.begin(output, mode)?;
     #[cfg(feature = "metrics")]
@@ -314,7 +322,7 @@ fn targets(arguments: &Arguments, output: &mut Output) -> anyhow::Result<(Pinger
 }
 
 fn options(arguments: &Arguments) -> PingOptions {
-    let interval = Duration::from_secs_f64(arguments.interval);
+    let paced = |default| Duration::from_secs_f64(arguments.interval.unwrap_or(default));
     let secret = probing::secret();
     // The high half: the low one is mixed into the tags, and this is sent in the open.
     let [high, low, ..] = secret.to_be_bytes();
@@ -327,10 +335,10 @@ fn options(arguments: &Arguments) -> PingOptions {
     PingOptions {
         pace: if arguments.adaptive || asks_again {
             Pace::Adaptive {
-                at_least: interval.min(Duration::from_millis(10)),
+                at_least: paced(ADAPTIVE_INTERVAL),
             }
         } else {
-            Pace::Every(interval)
+            Pace::Every(paced(INTERVAL))
         },
         gap: Duration::from_secs_f64(arguments.gap.unwrap_or(gap)),
         count: if asks_again {
@@ -347,284 +355,37 @@ fn options(arguments: &Arguments) -> PingOptions {
     }
 }
 
-/// Says what happened, for people or for programs.
-struct Report {
-    /// As the user named them, by target.
-    names: Vec<String>,
-    addresses: Vec<IpAddr>,
-    len: u16,
-    reverse: ReverseNames,
-    /// Hosts are printed, and nothing else.
-    list: bool,
-    sparks: bool,
-    histories: Histories,
-    histograms: Option<Histograms>,
-}
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
 
-impl Report {
-    /// Keeps what is printed at the end.
-    fn collect(&mut self, event: &PingEvent, sparks: bool) {
-        if sparks {
-            self.histories.take(event);
-        }
-        if let (Some(histograms), PingOutcome::Reply { rtt, .. }) = (&mut self.histograms, event.outcome) {
-            histograms.record(event.target.index(), rtt);
-        }
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
     }
 
-    /// A host has had its requests: prints it, if it is one of those asked for.
-    fn listed(
-        &self,
-        output: &mut Output,
-        alive: bool,
-        pinger: &Pinger,
-        target: TargetId,
-    ) -> anyhow::Result<()> {
-        let (name, address) = self.host(target);
-        let rtt = pinger.rtt(target).and_then(RttStats::last).map(nanoseconds);
-        let answered = pinger.counts(target).received > 0;
-        let event = if answered { "alive" } else { "unreachable" };
-        if answered == alive {
-            output.event(
-                event,
-                json!({ "target": name, "address": address, "rtt_ns": rtt }),
-            )?;
-            output.line(name)?;
-        }
-        Ok(())
-    }
-
-    fn host(&self, target: TargetId) -> (&str, String) {
-        let name = self.names.get(target.index()).map_or("", String::as_str);
-        let address = self
-            .addresses
-            .get(target.index())
-            .map_or_else(String::new, IpAddr::to_string);
-        (name, address)
-    }
-
-    /// Asks for the names of who takes part in an event; those that are known by now are shown.
-    fn find_names(&mut self, events: &mut EventLoop, event: &PingEvent) {
-        self.reverse.take(events);
-        if let Some(address) = self.addresses.get(event.target.index()) {
-            self.reverse.ask(events, *address);
-        }
-        if let PingOutcome::Failed {
-            offender: Some(offender),
-            ..
-        } = event.outcome
-        {
-            self.reverse.ask(events, offender);
-        }
-    }
-
-    fn begin(&self, output: &mut Output, mode: Mode) -> anyhow::Result<()> {
-        let hosts: Vec<Value> = self
-            .names
-            .iter()
-            .zip(&self.addresses)
-            .map(|(name, address)| json!({ "target": name, "address": address }))
-            .collect();
-        let fields = json!({ "mode": mode.name(), "payload_bytes": self.len, "targets": hosts });
-        output.event("begin", fields)?;
-        if self.list {
-            return Ok(());
-        }
-        match (self.names.as_slice(), self.addresses.as_slice()) {
-            ([name], [address]) => {
-                output.line(format_args!(
-                    "ping {name} ({address}): {} bytes, {mode}",
-                    self.len
-                ))?;
-            }
-            (names, _) => output.line(format_args!(
-                "ping {} hosts: {} bytes, {mode}",
-                names.len(),
-                self.len
-            ))?,
-        }
-        Ok(())
-    }
-
-    fn outcome(&self, output: &mut Output, event: PingEvent) -> anyhow::Result<()> {
-        let (name, address) = self.host(event.target);
-        let ip = self.addresses.get(event.target.index()).copied();
-        let reverse = ip.and_then(|ip| self.reverse.name(ip));
-        let shown = ip.map_or_else(String::new, |ip| self.reverse.shown(ip));
-        let sequence = event.sequence;
-        let fields = |extra: Value| {
-            let mut fields =
-                json!({ "target": name, "address": address, "name": reverse, "sequence": sequence });
-            if let (Value::Object(fields), Value::Object(extra)) = (&mut fields, extra) {
-                fields.extend(extra);
-            }
-            fields
+    #[test]
+    fn no_pace_is_faster_than_the_interval_that_was_given() {
+        let adaptive = |ms| Pace::Adaptive {
+            at_least: Duration::from_millis(ms),
         };
-        let (event_name, extra, line) = match event.outcome {
-            PingOutcome::Reply { rtt, len, hop_limit } => {
-                let ttl = hop_limit.map_or_else(String::new, |hops| format!(" ttl={hops}"));
-                (
-                    "reply",
-                    json!({ "rtt_ns": nanoseconds(rtt), "bytes": len, "hop_limit": hop_limit }),
-                    format!(
-                        "{len} bytes from {shown}: seq={sequence}{ttl} time={}",
-                        milliseconds(rtt)
-                    ),
-                )
-            }
-            PingOutcome::Duplicate { rtt } => (
-                "duplicate",
-                json!({ "rtt_ns": nanoseconds(rtt) }),
-                format!(
-                    "from {shown}: seq={sequence} time={} (duplicate)",
-                    milliseconds(rtt)
-                ),
-            ),
-            PingOutcome::Late { rtt } => (
-                "late",
-                json!({ "rtt_ns": rtt.map(nanoseconds) }),
-                format!(
-                    "from {shown}: seq={sequence} time={} (late, counted as lost)",
-                    rtt.map_or_else(|| "unknown".to_owned(), milliseconds)
-                ),
-            ),
-            PingOutcome::Corrupt { at } => (
-                "corrupt",
-                json!({ "at": at }),
-                format!("from {shown}: seq={sequence} payload changed at byte {at}"),
-            ),
-            PingOutcome::Failed { offender, cause } => {
-                let who =
-                    offender.map_or_else(|| "this host".to_owned(), |offender| self.reverse.shown(offender));
-                (
-                    "failed",
-                    json!({ "offender": offender, "cause": cause.to_string() }),
-                    format!("from {who}: seq={sequence} to {address}: {cause}"),
-                )
-            }
-            PingOutcome::Lost => (
-                "lost",
-                json!({}),
-                format!("no reply from {shown}: seq={sequence}"),
-            ),
-            _ => return Ok(()),
-        };
-        output.event(event_name, fields(extra))?;
-        output.line(line)?;
-        Ok(())
-    }
-
-    /// The summary; 1 where a host has not answered at all.
-    fn end(&self, output: &mut Output, pinger: &Pinger, interrupted: bool) -> anyhow::Result<Exit> {
-        let mut results = Vec::new();
-        let mut lines = Vec::new();
-        let mut silent = 0;
-        let shared = self
-            .histograms
-            .as_ref()
-            .is_some_and(|histograms| histograms.is_shared(self.names.len()));
-        for (target, _) in pinger.targets() {
-            let (name, address) = self.host(target);
-            let counts = pinger.counts(target);
-            let rtt = pinger.rtt(target).cloned().unwrap_or_default();
-            silent += usize::from(counts.received == 0);
-            let mut result = counts_json(counts);
-            if let Value::Object(fields) = &mut result {
-                fields.insert("target".to_owned(), json!(name));
-                fields.insert("address".to_owned(), json!(address));
-                fields.insert("rtt_ns".to_owned(), rtt_json(&rtt));
-                if let Some(histograms) = self.histograms.as_ref().filter(|_| !shared) {
-                    fields.insert("histogram".to_owned(), histograms.json(target.index()));
-                }
-            }
-            results.push(result);
-            if !self.list {
-                lines.extend(summary(name, counts, &rtt));
-            }
-            if self.sparks {
-                lines.push(format!("  {}", self.histories.sparks(target, SPARKS)));
-            }
-            if let Some(histograms) = self.histograms.as_ref().filter(|_| !shared) {
-                lines.extend(histograms.lines(target.index()));
-            }
-        }
-        if let Some(histograms) = self.histograms.as_ref().filter(|_| shared) {
-            lines.push("all hosts:".to_owned());
-            lines.extend(histograms.lines(0));
-        }
-        let mut fields =
-            json!({ "interrupted": interrupted, "strangers": pinger.strangers(), "results": results });
-        if let (Value::Object(fields), Some(histograms)) =
-            (&mut fields, self.histograms.as_ref().filter(|_| shared))
-        {
-            fields.insert("histogram".to_owned(), histograms.json(0));
-        }
-        // One write: a thousand hosts are a thousand lines and more.
-        output.lines(lines)?;
-        output.event("end", fields)?;
-        Ok(if silent == 0 {
-            Exit::Success
-        } else {
-            Exit::Negative
-        })
-    }
-}
-
-fn counts_json(counts: PingCounts) -> Value {
-    json!({
-        "sent": counts.sent, "received": counts.received, "lost": counts.lost, "failed": counts.failed,
-        "pending": counts.pending, "late": counts.late, "duplicates": counts.duplicates, "corrupt": counts.corrupt,
-        "loss": counts.loss(),
-    })
-}
-
-fn summary(name: &str, counts: PingCounts, rtt: &RttStats) -> Vec<String> {
-    let PingCounts {
-        sent,
-        received,
-        failed,
-        late,
-        duplicates,
-        corrupt,
-        pending,
-        ..
-    } = counts;
-    let loss = counts.loss().map_or_else(
-        || "no result yet".to_owned(),
-        |loss| format!("{:.1}% loss", loss * 100.0),
-    );
-    let mut line = format!("{name}: {sent} sent, {received} received, {loss}");
-    let more = [
-        (failed, "failed"),
-        (late, "late"),
-        (duplicates, "duplicates"),
-        (corrupt, "corrupt"),
-        (pending, "in flight"),
-    ];
-    for (count, what) in more {
-        if count > 0 {
-            line.push_str(&format!(", {count} {what}"));
+        let every = |ms| Pace::Every(Duration::from_millis(ms));
+        for (words, pace) in [
+            (&[][..], every(1000)),
+            (&["-i", "0.5"], every(500)),
+            (&["-A"], adaptive(10)),
+            (&["-A", "-i", "0.5"], adaptive(500)),
+            (&["-A", "-i", "0"], adaptive(0)),
+            (&["--alive"], adaptive(10)),
+            (&["--unreachable", "-i", "2"], adaptive(2000)),
+            (&["--alive", "--count", "2"], every(1000)),
+        ] {
+            let words = [&["ping", "192.0.2.1"], words].concat();
+            let line = Line::try_parse_from(&words).unwrap();
+            assert_eq!(options(&line.arguments).pace, pace, "{words:?}");
         }
     }
-    let mut lines = vec![line];
-    if let (Some(min), Some(mean), Some(max), Some(deviation), Some(median), Some(p99)) = (
-        rtt.min(),
-        rtt.mean(),
-        rtt.max(),
-        rtt.deviation(),
-        rtt.percentile(50.0),
-        rtt.percentile(99.0),
-    ) {
-        let ms = |duration: Duration| format!("{:.3}", duration.as_secs_f64() * 1e3);
-        lines.push(format!(
-            "  rtt min/avg/max/mdev {}/{}/{}/{} ms, p50 {} ms, p99 {} ms",
-            ms(min),
-            ms(mean),
-            ms(max),
-            ms(deviation),
-            ms(median),
-            ms(p99)
-        ));
-    }
-    lines
 }

@@ -1,6 +1,6 @@
 //! `sockeye trace HOST`: the routers on the way there, once or round after round.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,28 +12,40 @@ use sockeye::probe::{
     Answer, AnswerKind, Extensions, Flow, ProbeState, TraceEnd, TraceEvent, TraceMethod, TraceOptions, Tracer,
 };
 
+mod destination;
 #[cfg(feature = "terminal")]
 mod screen;
 mod table;
 mod watch;
 
-use crate::exit::{Exit, Failure, Unreachable};
-use crate::output::{Output, RowFormat, Rows};
-use crate::probing::{self, Family, Inbox, TRACE_PORT, interval, milliseconds, nanoseconds};
+use destination::{destination, has_port};
+
+use crate::exit::{Exit, Failure};
+use crate::output::{Format, Output, RowFormat, Rows};
+use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
 
-/// Source ports of TCP probes begin somewhere from here on, below the end by more than a trace needs.
-const FIRST_SOURCE_PORT: u16 = 49_152;
-
-/// The rows of `--csv`.
-pub(crate) const ROWS: Rows = Rows {
-    events: &["hop", "hop_stats"],
+/// The rows of `--csv`: one a probe.
+const PROBE_ROWS: Rows = Rows {
+    events: &["probe"],
     columns: &[
-        "event",
         "hop",
-        "probes.from",
-        "probes.rtt_ns",
+        "probe",
+        "kind",
+        "from",
+        "name",
+        "rtt_ns",
+        "hop_limit",
+        "cause",
+    ],
+};
+
+/// The same with `--report`: one a hop.
+const HOP_ROWS: Rows = Rows {
+    events: &["hop_stats"],
+    columns: &[
+        "hop",
         "sent",
         "received",
         "lost",
@@ -67,21 +79,21 @@ pub(crate) struct Arguments {
     host: String,
     /// Show loss and times of each hop on the terminal, round after round; "?" tells the keys
     #[cfg(feature = "terminal")]
-    #[arg(long, conflicts_with_all = ["report", "json", "count", "in_flight"])]
+    #[arg(long, conflicts_with_all = ["report", "json", "csv", "count", "in_flight"])]
     watch: bool,
     /// Run so many rounds and print loss and times of each hop once
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["count", "in_flight"])]
     report: Option<u32>,
-    /// ICMP echo requests [default with --watch and --report, where they are allowed]
+    /// ICMP echo requests [default with --watch and --report, where they are allowed and no port is given]
     #[arg(short = 'I', long, group = "method")]
     icmp: bool,
-    /// UDP datagrams [default without]
+    /// UDP datagrams [default otherwise]
     #[arg(short = 'U', long, group = "method")]
     udp: bool,
     /// TCP SYNs (needs CAP_NET_RAW)
     #[arg(short = 'T', long, group = "method")]
     tcp: bool,
-    /// The first UDP port, or the TCP port [default: 33434, TCP 80]
+    /// The first UDP port, or with -T the TCP port, as HOST:PORT says it too [default: 33434, TCP 80]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Each probe a flow of its own, not all of them one (Paris): shows that there are several paths
@@ -114,13 +126,31 @@ pub(crate) struct Arguments {
     #[arg(short = 'n', long)]
     numeric: bool,
     #[command(flatten)]
-    pub(crate) format: RowFormat,
+    format: RowFormat,
 }
 
 impl Arguments {
-    /// Whether neither an option nor the host says what the probes are.
+    /// The format that was asked for.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+            .of(if self.is_watch() { &HOP_ROWS } else { &PROBE_ROWS })
+    }
+
+    /// The method that an option asks for.
+    fn method(&self) -> Option<Transport> {
+        let options = [
+            (self.icmp, Transport::ICMP),
+            (self.udp, Transport::Udp),
+            (self.tcp, Transport::Tcp),
+        ];
+        options
+            .into_iter()
+            .find_map(|(asked, method)| asked.then_some(method))
+    }
+
+    /// Whether neither an option nor the host says what the probes are. A port does, as ICMP has none.
     fn asks_no_method(&self) -> bool {
-        !(self.icmp || self.udp || self.tcp || self.host.contains("://"))
+        self.method().is_none() && self.port.is_none() && !self.host.contains("://") && !has_port(&self.host)
     }
 
     /// Whether the route is watched, not traced once.
@@ -201,59 +231,6 @@ enum Told {
     Done(TraceEnd),
 }
 
-/// The method and the target. `no_icmp`: whoever asked for no method gets UDP.
-fn destination(arguments: &Arguments, no_icmp: bool) -> anyhow::Result<(TraceMethod, SocketAddr)> {
-    let by_default = arguments.is_watch() && !no_icmp && !arguments.udp;
-    let asked = if arguments.tcp {
-        Transport::Tcp
-    } else if arguments.icmp || by_default {
-        Transport::ICMP
-    } else {
-        Transport::Udp
-    };
-    let port = arguments
-        .port
-        .unwrap_or(if asked == Transport::Tcp { 80 } else { TRACE_PORT });
-    let target = probing::target(&arguments.host, asked, port)?;
-    let transport = target.transport();
-    if (arguments.tcp || arguments.icmp || arguments.udp) && transport != asked {
-        return Err(Failure::usage(format!(
-            "{}: the host says another method than the option",
-            arguments.host
-        )));
-    }
-    let address = probing::address(&target, arguments.family)?;
-    let method = match transport {
-        Transport::ICMP | Transport::ICMPV6 => TraceMethod::Icmp,
-        Transport::Udp => TraceMethod::Udp,
-        Transport::Tcp => TraceMethod::Tcp {
-            source: source(address)?,
-        },
-        other => return Err(Failure::usage(format!("{other}: trace speaks icmp, udp and tcp"))),
-    };
-    Ok((method, address))
-}
-
-/// The address that packets to `destination` leave from, and a port.
-fn source(destination: SocketAddr) -> anyhow::Result<SocketAddr> {
-    let any: SocketAddr = if destination.is_ipv6() {
-        ([0u16; 8], 0).into()
-    } else {
-        ([0u8; 4], 0).into()
-    };
-    // Connecting a UDP socket sends nothing, and asks the routing table.
-    let mut source = UdpSocket::bind(any)
-        .and_then(|socket| socket.connect(destination).and_then(|()| socket.local_addr()))
-        .map_err(|error| match Unreachable::of(&error, destination.ip()) {
-            Some(unreachable) => anyhow::Error::from(unreachable),
-            None => error.into(),
-        })
-        .with_context(|| format!("find a route to {}", destination.ip()))?;
-    let [_, low, ..] = probing::secret().to_be_bytes();
-    source.set_port(FIRST_SOURCE_PORT + 16 * u16::from(low));
-    Ok(source)
-}
-
 fn options(arguments: &Arguments, method: TraceMethod) -> TraceOptions {
     let secret = probing::secret();
     let [high, low, ..] = secret.to_be_bytes();
@@ -322,6 +299,9 @@ impl Report<'_> {
         let probe = |probe: &ProbeState| probe_json(probe, &self.names);
         let fields = json!({ "hop": hop, "probes": probes.iter().map(probe).collect::<Vec<_>>() });
         output.event("hop", fields.clone())?;
+        for (number, probe) in (1..).zip(fields["probes"].as_array().into_iter().flatten()) {
+            output.row("probe", &probe_row(hop, number, probe))?;
+        }
         self.hops.push(fields);
         output.line(hop_line(hop, probes, &self.names))?;
         for probe in probes {
@@ -342,12 +322,12 @@ impl Report<'_> {
     }
 
     fn end(self, output: &mut Output, end: TraceEnd) -> anyhow::Result<Exit> {
-        let (outcome, hop, cause) = match end {
-            TraceEnd::Reached { hop } => ("reached", Some(hop), None),
-            TraceEnd::Failed { hop, cause } => ("failed", Some(hop), Some(cause.to_string())),
-            TraceEnd::MaxHops => ("max_hops", None, None),
-            _ => ("interrupted", None, None),
-        };
+        let EndWords {
+            outcome,
+            hop,
+            cause,
+            line,
+        } = end_words(end, self.destination.ip());
         let interrupted = end == TraceEnd::Stopped;
         let late = self
             .unnamed
@@ -364,22 +344,12 @@ impl Report<'_> {
         for (ip, name) in &late {
             output.line(format_args!("    {ip} is {name}"))?;
         }
-        let address = self.destination.ip();
-        match (end, cause) {
-            (TraceEnd::Reached { hop }, _) => {
-                let hops = if hop == 1 { "hop" } else { "hops" };
-                output.line(format_args!("{address} is {hop} {hops} away"))?;
+        match end {
+            TraceEnd::MaxHops => {
+                output.line(format_args!("{line} within {} hops", self.arguments.ttl))?;
             }
-            (TraceEnd::Failed { hop, .. }, Some(cause)) => {
-                output.line(format_args!("{address} was not reached: {cause} at hop {hop}"))?;
-            }
-            (TraceEnd::MaxHops, _) => {
-                output.line(format_args!(
-                    "{address} was not reached within {} hops",
-                    self.arguments.ttl
-                ))?;
-            }
-            _ => output.line(format_args!("interrupted after {} hops", self.hops.len()))?,
+            TraceEnd::Stopped => output.line(format_args!("{line} after {} hops", self.hops.len()))?,
+            _ => output.line(line)?,
         }
         Ok(match end {
             TraceEnd::Reached { .. } => Exit::Success,
@@ -389,20 +359,68 @@ impl Report<'_> {
     }
 }
 
-fn probe_json(probe: &ProbeState, names: &ReverseNames) -> Value {
-    let ProbeState::Answered(answer) = probe else {
-        return json!({ "kind": "lost" });
+/// How a route ends, in the words of programs and of people.
+struct EndWords {
+    outcome: &'static str,
+    hop: Option<u8>,
+    cause: Option<String>,
+    line: String,
+}
+
+fn end_words(end: TraceEnd, address: IpAddr) -> EndWords {
+    let (outcome, hop, cause, line) = match end {
+        TraceEnd::Reached { hop } => {
+            let hops = if hop == 1 { "hop" } else { "hops" };
+            (
+                "reached",
+                Some(hop),
+                None,
+                format!("{address} is {hop} {hops} away"),
+            )
+        }
+        TraceEnd::Failed { hop, cause } => {
+            let line = format!("{address} was not reached: {cause} at hop {hop}");
+            ("failed", Some(hop), Some(cause.to_string()), line)
+        }
+        TraceEnd::MaxHops => ("max_hops", None, None, format!("{address} was not reached")),
+        _ => ("interrupted", None, None, "interrupted".to_owned()),
     };
-    let (kind, cause) = match answer.kind {
+    EndWords {
+        outcome,
+        hop,
+        cause,
+        line,
+    }
+}
+
+/// What an answer says, in the words of programs, and why the target cannot be reached if it says that.
+fn kind_words(kind: AnswerKind) -> (&'static str, Option<String>) {
+    match kind {
         AnswerKind::Router => ("router", None),
         AnswerKind::Reached => ("reached", None),
         AnswerKind::Failed(cause) => ("failed", Some(cause.to_string())),
         _ => ("other", None),
+    }
+}
+
+fn probe_json(probe: &ProbeState, names: &ReverseNames) -> Value {
+    let ProbeState::Answered(answer) = probe else {
+        return json!({ "kind": "lost" });
     };
+    let (kind, cause) = kind_words(answer.kind);
     json!({
         "kind": kind, "from": answer.from, "name": answer.from.and_then(|from| names.name(from)), "rtt_ns": nanoseconds(answer.rtt), "hop_limit": answer.hop_limit,
         "cause": cause, "mpls": labels_json(&answer.extensions), "interfaces": interfaces_json(&answer.extensions),
     })
+}
+
+/// A probe as it is in the event of its hop, with its place in front.
+fn probe_row(hop: u8, number: u8, probe: &Value) -> Value {
+    let mut fields = json!({ "hop": hop, "probe": number });
+    if let (Value::Object(fields), Value::Object(probe)) = (&mut fields, probe) {
+        fields.extend(probe.clone());
+    }
+    fields
 }
 
 fn labels_json(extensions: &Extensions) -> Value {

@@ -69,10 +69,7 @@ impl View {
         };
         match letter {
             'q' | 'Q' => return Some(Action::Quit),
-            'p' | ' ' => {
-                self.paused = letter == 'p';
-                return Some(Action::Pause(self.paused));
-            }
+            'p' | ' ' => return Some(Action::Pause(letter == 'p')),
             'r' => return Some(Action::Reset),
             'd' => self.figures = self.figures.next(),
             'n' => self.names = !self.names,
@@ -201,7 +198,7 @@ fn redraw(
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let watch = watching.watch()?;
-    view.rounds = watch.rounds();
+    (view.rounds, view.paused) = (watch.rounds(), watch.is_paused());
     let named = view.names;
     view.rows = table::rows(watch, |ip| match names.name(ip).filter(|_| named) {
         Some(name) => name.to_owned(),
@@ -252,9 +249,7 @@ mod tests {
     fn keys_are_those_of_mtr() {
         let mut view = view();
         assert_eq!(view.key(Key::Letter('p')), Some(Action::Pause(true)));
-        assert!(view.lines(100, 30)[0].ends_with("paused"));
         assert_eq!(view.key(Key::Letter(' ')), Some(Action::Pause(false)));
-        assert!(view.lines(100, 30)[0].ends_with("round 3"));
         assert_eq!(view.key(Key::Letter('r')), Some(Action::Reset));
         assert_eq!(view.key(Key::Letter('x')), None);
         for figures in [Figures::Jitter, Figures::Sparks, Figures::Times] {
@@ -272,6 +267,14 @@ mod tests {
         );
         assert_eq!(view.key(Key::Letter('q')), Some(Action::Quit));
         assert_eq!(view.key(Key::Quit), Some(Action::Quit));
+    }
+
+    #[test]
+    fn the_title_says_the_round_or_that_there_is_a_pause() {
+        let mut view = view();
+        assert!(view.lines(100, 30)[0].ends_with("round 3"));
+        view.paused = true;
+        assert!(view.lines(100, 30)[0].ends_with("paused"));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The figures of hops as lines of a width: a pure function of what is known.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use sockeye::probe::{AnswerKind, Hop, Watch};
 
+use crate::probing::{loss, time};
 use crate::sparks::sparks;
 
 /// The host has at least this many columns before figures give way to it.
@@ -176,23 +176,6 @@ fn columns(figures: Figures) -> Vec<Column> {
     columns
 }
 
-fn loss(loss: Option<f64>) -> String {
-    loss.map_or_else(|| "-".to_owned(), |loss| format!("{:.1}%", loss * 100.0))
-}
-
-/// Milliseconds in seven columns at most, with as many decimals as say something.
-fn time(time: Option<Duration>) -> String {
-    let Some(time) = time else { return "-".to_owned() };
-    let ms = time.as_secs_f64() * 1e3;
-    if ms < 10.0 {
-        format!("{ms:.2}")
-    } else if ms < 1000.0 {
-        format!("{ms:.1}")
-    } else {
-        format!("{ms:.0}")
-    }
-}
-
 /// The text in exactly so many columns.
 fn fit(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -207,6 +190,8 @@ fn fit(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn row(number: u8, hosts: &[&str], received: u32, lost: u32) -> Row {
@@ -256,14 +241,5 @@ mod tests {
         let narrow = lines(&rows, Figures::Times, Some(40));
         assert_eq!(narrow[0], "hop  host                    loss   sent");
         assert_eq!(narrow[1], "  1  a-router-with-a-lon…   33.3%      3");
-    }
-
-    #[test]
-    fn times_have_the_decimals_that_say_something() {
-        let shown = |us| time(Some(Duration::from_micros(us)));
-        assert_eq!(
-            [shown(47), shown(9_990), shown(12_340), shown(1_234_000)],
-            ["0.05", "9.99", "12.3", "1234"]
-        );
     }
 }

@@ -8,10 +8,13 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use sockeye::event_loop::{Context, EventLoop, ServiceHandle};
 use sockeye::probe::services::{self, Mode, Prober};
-use sockeye::probe::{AnswerKind, Hop, Jitter, Path, TraceEnd, TraceMethod, Watch, WatchEvent, WatchOptions};
+use sockeye::probe::{Hop, Jitter, Path, TraceEnd, TraceMethod, Watch, WatchEvent, WatchOptions};
 
+use super::destination::destination;
 use super::table::{self, Figures};
-use super::{Arguments, destination, flow_name, interfaces_json, labels_json, method_name, options};
+use super::{
+    Arguments, EndWords, end_words, flow_name, interfaces_json, kind_words, labels_json, method_name, options,
+};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, note};
 use crate::probing::{self, Inbox, nanoseconds, rtt_json};
@@ -162,24 +165,12 @@ pub(super) fn end(
         output.event("hop_stats", hop_json(number, hop, names))?;
     }
     let address = watch.destination().ip();
-    let (outcome, hop, cause, line) = match watch.end() {
-        TraceEnd::Reached { hop } => {
-            let hops = if hop == 1 { "hop" } else { "hops" };
-            (
-                "reached",
-                Some(hop),
-                None,
-                format!("{address} is {hop} {hops} away"),
-            )
-        }
-        TraceEnd::Failed { hop, cause } => (
-            "failed",
-            Some(hop),
-            Some(cause.to_string()),
-            format!("{address} was not reached: {cause} at hop {hop}"),
-        ),
-        _ => ("max_hops", None, None, format!("{address} was not reached")),
-    };
+    let EndWords {
+        outcome,
+        hop,
+        cause,
+        line,
+    } = end_words(watch.end(), address);
     output.lines(table::lines(
         &table::rows(watch, |ip| names.shown(ip)),
         Figures::Times,
@@ -221,12 +212,7 @@ fn jitter_json(jitter: &Jitter) -> Value {
 }
 
 fn path_json(path: &Path, names: &ReverseNames) -> Value {
-    let (kind, cause) = match path.kind {
-        AnswerKind::Router => ("router", None),
-        AnswerKind::Reached => ("reached", None),
-        AnswerKind::Failed(cause) => ("failed", Some(cause.to_string())),
-        _ => ("other", None),
-    };
+    let (kind, cause) = kind_words(path.kind);
     json!({
         "address": path.address, "name": names.name(path.address), "received": path.received, "kind": kind,
         "cause": cause, "last_ns": path.rtt.last().map(nanoseconds), "rtt_ns": rtt_json(&path.rtt),
