@@ -107,11 +107,19 @@ fn wrong(text: &str, error: ParseError) -> String {
 /// What is wrong with a text, and with which part of it: nobody counts bytes.
 pub(crate) fn place(text: &str, error: ParseError) -> String {
     let ParseError { kind, at } = error;
-    match text.get(at..).filter(|rest| !rest.is_empty()) {
-        // All of it, or the end: the text is said beside this already.
-        Some(_) if at == 0 => kind.to_string(),
-        None => kind.to_string(),
-        Some(rest) => format!("{kind}: {rest:?}"),
+    // Something is missing: what stands behind the place is right.
+    let is_missing = matches!(
+        kind,
+        ParseErrorKind::TooFewOctets
+            | ParseErrorKind::TooFewGroups
+            | ParseErrorKind::MissingBrackets
+            | ParseErrorKind::UnclosedBracket
+            | ParseErrorKind::EmptyLabel
+    );
+    match text.get(at..) {
+        // All of it is said beside this already.
+        Some(rest) if at > 0 && !rest.is_empty() && !is_missing => format!("{kind}: {rest:?}"),
+        _ => kind.to_string(),
     }
 }
 

@@ -38,9 +38,13 @@ pub(super) fn ports(text: &str, transport: Transport) -> anyhow::Result<PortSet>
             continue;
         }
         let ports = word.parse::<PortSet>().map_err(|error| {
+            let why = if word.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+                "no service has this name".to_owned()
+            } else {
+                error.kind.to_string()
+            };
             Failure::usage(format!(
-                "-p {text}: {word:?}: {} (ports are 1 to 65535: 22,80,8000-8100,https or all)",
-                error.kind
+                "-p {text}: {word:?}: {why} (ports are 1 to 65535: 22,80,8000-8100,https or all)"
             ))
         })?;
         if ports.is_empty() || ports.contains(0) {
