@@ -226,3 +226,18 @@ fn people_read_times_in_one_way() {
         took(&program::output(Command::new(program::sockeye()).args(words), PATIENCE).text());
     }
 }
+
+#[test]
+fn a_filter_that_takes_nothing_is_told() {
+    // Nobody has this address (RFC 5737).
+    let output = program::output(
+        Command::new(program::sockeye()).args(["sockets", "-a", "--peer", "192.0.2.1"]),
+        PATIENCE,
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("no socket is as the filters say"),
+        "{}",
+        output.stderr
+    );
+}

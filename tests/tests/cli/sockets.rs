@@ -589,15 +589,3 @@ fn short(event: &Value) -> &'static str {
         other => panic!("{other:?}"),
     }
 }
-
-#[test]
-fn a_filter_that_takes_nothing_is_told() {
-    // Nobody has this address (RFC 5737).
-    let output = sockets(&["-a", "--peer", "192.0.2.1"]);
-    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
-    assert!(
-        output.stderr.contains("no socket is as the filters say"),
-        "{}",
-        output.stderr
-    );
-}

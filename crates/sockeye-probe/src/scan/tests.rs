@@ -313,7 +313,7 @@ fn a_host_that_holds_back_its_errors_is_asked_slower_until_all_is_known() {
 fn silent_ports_hide_no_limit_of_errors() {
     for secret in 0..300 {
         let mut scanner = scanner(ScanMethod::Udp, "1-30", |options| options.secret = secret);
-        let is_silent = |port: u16| port % 2 == 0 || port < 8;
+        let is_silent = |port: u16| port.is_multiple_of(2) || port < 8;
         let (mut now, mut last, mut tokens) = (Duration::ZERO, Duration::ZERO, 6.0_f64);
         let (mut closed, mut silent) = (0, 0);
         while !scanner.is_finished() {
