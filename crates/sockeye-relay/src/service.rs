@@ -16,6 +16,7 @@ use crate::record::Cause;
 use crate::shared::{Opened, Shared};
 use crate::stats::RelayStats;
 use crate::streams::{Streams, listener_of, session_of};
+use crate::tls::came_out_of_tls;
 use crate::udp::Udp;
 
 /// The service's timers.
@@ -269,7 +270,9 @@ impl RelayService {
 /// What a connection is that has to say first whom it is for. `None`: it has not to.
 fn awaits_header(shared: &mut Shared, stream: &mut Stream<'_>, listener: usize) -> Option<Role> {
     // What came out of TLS had its header in front of that.
-    stream.listener()?;
+    if came_out_of_tls(stream) {
+        return None;
+    }
     let rules = shared.listeners.get(listener)?.config.proxy.as_ref()?;
     let trusted = match stream.peer_addr() {
         Some(peer) => rules.trusted.contains(peer.ip().to_canonical()),

@@ -476,8 +476,8 @@ impl Streams {
 }
 
 /// Which listener of the relay a connection came through.
-pub(crate) fn listener_of(shared: &Shared, stream: &mut Stream<'_>) -> Option<usize> {
-    shared.listener_at(tls::listener_of(stream)?)
+pub(crate) fn listener_of(shared: &Shared, stream: &Stream<'_>) -> Option<usize> {
+    shared.listener_at(stream.listener()?)
 }
 
 /// Tells the backend who the client is, and whom it had asked, if it wants to know. Under TLS it was told before the handshake.

@@ -12,9 +12,7 @@ use std::sync::Arc;
 #[cfg(feature = "tls")]
 use sockeye_endpoint::Host;
 use sockeye_endpoint::{Address, Scheme, Target};
-use sockeye_event_loop::{
-    CloseReason, ConnectId, ConnectRequest, Context, ListenerId, Stream, StreamServiceId,
-};
+use sockeye_event_loop::{CloseReason, ConnectId, ConnectRequest, Context, Stream, StreamServiceId};
 
 #[cfg(feature = "tls")]
 use sockeye_event_loop::backend::Backend;
@@ -301,21 +299,16 @@ impl Tls {
     }
 }
 
-/// The listener that a connection came through, or that which carries it.
-pub(crate) fn listener_of(stream: &mut Stream<'_>) -> Option<ListenerId> {
-    stream.listener().or_else(|| carriers_listener(stream))
-}
-
+/// Whether a connection came out of TLS: it has the listener of the one that carries it.
 #[cfg(feature = "tls")]
-fn carriers_listener(stream: &mut Stream<'_>) -> Option<ListenerId> {
+pub(crate) fn came_out_of_tls(stream: &Stream<'_>) -> bool {
     use sockeye_tls::StreamTls as _;
-    let carrier = stream.tls()?.carrier;
-    stream.other(carrier)?.listener()
+    stream.tls().is_some()
 }
 
 #[cfg(not(feature = "tls"))]
-fn carriers_listener(_: &mut Stream<'_>) -> Option<ListenerId> {
-    None
+pub(crate) fn came_out_of_tls(_: &Stream<'_>) -> bool {
+    false
 }
 
 /// Whether it ended under TLS without `close_notify`.
