@@ -24,10 +24,14 @@ pub(crate) fn listening(text: &str) -> Result<Address, String> {
     read(&whole).map_err(|error| match read::<Target>(&whole) {
         Ok(Address::Ip { endpoint, .. }) if endpoint.endpoint().is_none() => {
             let port = endpoint.port();
-            format!("a socket listens on an address, not on a name: write 127.0.0.1:{port}, [::1]:{port}, or {port} for all addresses")
+            format!(
+                "a socket listens on an address, not on a name: write 127.0.0.1:{port}, [::1]:{port}, or {port} for \
+                 all addresses"
+            )
         }
         Err(missing) if missing.kind == ParseErrorKind::MissingPort && error.kind != missing.kind => {
-            "neither an address nor a port: write 127.0.0.1:PORT, [::1]:PORT, or a port alone for all addresses".to_owned()
+            "neither an address nor a port: write 127.0.0.1:PORT, [::1]:PORT, or a port alone for all addresses"
+                .to_owned()
         }
         _ => wrong(text, error),
     })

@@ -4,7 +4,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Habits that another program has taught: the command here, the word, and what to write instead.
-const HABITS: [(&str, &str, &str); 16] = [
+const HABITS: [(&str, &str, &str); 15] = [
     (
         "connect",
         "-e",
@@ -15,7 +15,7 @@ const HABITS: [(&str, &str, &str); 16] = [
     (
         "connect",
         "-p",
-        "--source :PORT is the port to connect from; the peer's stands in HOST:PORT",
+        "--source ADDRESS:PORT is where to connect from; the peer's port stands in HOST:PORT",
     ),
     (
         "connect",
@@ -33,7 +33,6 @@ const HABITS: [(&str, &str, &str); 16] = [
         "--report COUNT prints a report after so many rounds",
     ),
     ("trace", "-u", "-U sends UDP, -T TCP, -I ICMP"),
-    ("trace", "-q", "-c COUNT is how many probes go to each hop"),
     (
         "scan",
         "-P",
