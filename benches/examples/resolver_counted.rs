@@ -90,6 +90,7 @@ fn main() -> Result<(), Error> {
                 let text = b"127.0.0.1 localhost\n192.0.2.7 other.example.test other\n";
                 engine.set_local_names(LocalNames {
                     hosts: Arc::new(Hosts::parse(text, |_| None)),
+                    ..LocalNames::default()
                 });
             }
             query(&mut engine, request.clone(), &mut wire)?;

@@ -33,6 +33,29 @@ const UNSEEN: [(&str, &str); 5] = [
     ("relay.lost", "needs a listening socket that fails"),
 ];
 
+#[test]
+fn times_are_in_nanoseconds() {
+    let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+    let mut left = vec![&schema];
+    let mut wrong = Vec::new();
+    while let Some(value) = left.pop() {
+        let properties = value.get("properties").and_then(Value::as_object);
+        wrong.extend(
+            properties
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name)
+                .filter(|name| {
+                    let other = ["_ms", "_us", "_seconds"].iter().any(|unit| name.ends_with(unit));
+                    other || ["seconds", "time"].contains(&name.as_str())
+                }),
+        );
+        left.extend(value.as_object().into_iter().flat_map(|object| object.values()));
+        left.extend(value.as_array().into_iter().flatten());
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
 /// The definitions, and which of them were seen.
 struct Book {
     schemas: Schemas,

@@ -54,6 +54,12 @@ impl DatagramService for Answerer {
     }
 }
 
+struct Silent;
+
+impl DatagramService for Silent {
+    fn on_datagram(&mut self, _socket: &mut Datagrams<'_>, _datagram: Datagram<'_>) {}
+}
+
 struct World {
     sim: Sim,
     client: HostId,
@@ -197,6 +203,35 @@ fn loss_changes_no_state_and_a_seed_repeats() {
             scan(&mut second, method, false);
             assert_eq!(first.sim.trace_hash(), second.sim.trace_hash());
         }
+    }
+}
+
+/// One port after another would be asked for a second each; before, while and after it is found out whether the host holds
+/// back its errors.
+#[test]
+fn a_few_silent_ports_take_no_longer_than_one() {
+    for silent in [1, 5, 19] {
+        let mut world = world(8, 0);
+        let events = world.sim.on(world.server);
+        for port in 200..200 + silent {
+            let service = events.add_datagram_service(Silent);
+            let at = SocketAddr::from((SERVER, port));
+            events
+                .bind(service, at, &DatagramOptions::default())
+                .expect("a socket");
+        }
+        let ports = format!("199-{}", 199 + silent);
+        let options = ScanOptions::new(ScanMethod::Udp, 7);
+        let found = run(&mut world, &ports, options, &[SERVER], None);
+        for (at, (verdict, _)) in &found {
+            let state = match at.port() {
+                199 => PortState::Closed,
+                _ => PortState::OpenOrFiltered,
+            };
+            assert_eq!(verdict.state, state, "{verdict:?}");
+        }
+        let took = Duration::from_nanos(world.sim.now().as_nanos());
+        assert!(took < Duration::from_secs(3), "{silent}: {took:?}");
     }
 }
 

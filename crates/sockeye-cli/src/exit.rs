@@ -8,6 +8,7 @@ use sockeye::probe::Cause;
 use sockeye::resolver::ResolveError;
 use sockeye::socket::{OpError, errno};
 
+use crate::files::for_this_program;
 use crate::output::{Output, is_closed, warn};
 
 /// Said by `sockeye --help`.
@@ -17,10 +18,11 @@ Examples:
   sockeye serve echo --listen tcp://127.0.0.1:7007
   sockeye COMMAND --help       says the options of a command, with examples
 
-Environment: NO_COLOR no colours, SOCKEYE_LOG what to log, such as debug or sockeye_event_loop=debug.
+Environment: NO_COLOR no colours, SOCKEYE_LOG what to log, such as debug or
+sockeye_event_loop=debug.
 
-Exit status: 0 success, 1 negative result, 2 usage, 3 name resolution, 4 permission,
-5 I/O or protocol, 130 interrupted before there was any result.";
+Exit status: 0 success, 1 negative result, 2 usage, 3 name resolution,
+4 permission, 5 I/O or protocol, 130 interrupted before there was any result.";
 
 /// The exit statuses of the program. A server or a ping that is interrupted has a result: 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +150,7 @@ pub(crate) fn finish(result: anyhow::Result<Exit>, output: &mut Output) -> ExitC
         Err(error) if is_closed(&error) => Exit::Success.into(),
         Err(error) => {
             let exit = classify(&error);
-            let message = told(&error);
+            let message = for_this_program(&told(&error));
             // A closed stdout must not hide the error: stderr and the status still say it.
             let _ = output.failed(&message, exit);
             warn(format_args!("sockeye: {message}"));

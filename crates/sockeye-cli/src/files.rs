@@ -34,6 +34,32 @@ impl Files {
     }
 }
 
+/// Where this program is, as a word of a shell.
+pub(crate) fn this_program() -> String {
+    match std::env::current_exe() {
+        Ok(path) => shell_word(&path.to_string_lossy()),
+        Err(_) => "sockeye".to_owned(),
+    }
+}
+
+/// A command with the path of this program where it has the word PROGRAM.
+pub(crate) fn for_this_program(text: &str) -> String {
+    let words = "+ep PROGRAM";
+    match text.contains(words) {
+        true => text.replace(words, &format!("+ep {}", this_program())),
+        false => text.to_owned(),
+    }
+}
+
+/// A word that sh(1) reads as it is.
+fn shell_word(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// Whether the path is that of stdin.
 pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
@@ -54,5 +80,22 @@ pub(crate) fn one_stdin<'a>(named: impl IntoIterator<Item = (&'a str, &'a Path)>
             "{first} - and {second} -: there is one stdin only; give one of them by the name of a file"
         ))),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for (path, word) in [
+            ("/usr/bin/sockeye", "/usr/bin/sockeye"),
+            ("/my tools/sockeye", "'/my tools/sockeye'"),
+            ("/it's/$HOME", "'/it'\\''s/$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(path), word);
+        }
     }
 }

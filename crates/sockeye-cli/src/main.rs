@@ -8,11 +8,12 @@
 //! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
 //! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
 //! | [`talk`] | stdin and stdout with a peer: what `connect` and `listen` share |
-//! | [`certificates`], [`identity`], [`files`] | TLS and files that the command line names |
+//! | [`advice`], [`certificates`], [`identity`], [`files`] | TLS and files that the command line names |
+//! | [`habits`] | tips for who knows other programs |
 //! | [`metrics`] | `--metrics` of `relay`, `serve` and `ping`: HTTP, OpenMetrics, the status page |
 //! | [`sparks`] | the last outcomes as one short line |
 //! | `terminal` | the whole terminal for a view, given back on every way out (feature `terminal`) |
-//! | [`names`], [`signals`], [`arguments`] | what several commands share |
+//! | [`address`], [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
 #![forbid(unsafe_code)]
@@ -21,6 +22,9 @@
     reason = "the comments of arguments are help texts, where brackets are brackets"
 )]
 
+mod address;
+#[cfg(feature = "tls")]
+mod advice;
 mod arguments;
 #[cfg(feature = "tls")]
 mod certificates;
@@ -28,6 +32,7 @@ mod commands;
 mod everywhere;
 mod exit;
 mod files;
+mod habits;
 #[cfg(any(feature = "relay", feature = "tls"))]
 mod identity;
 #[cfg(feature = "metrics")]
@@ -67,8 +72,8 @@ fn main() -> ExitCode {
     let matches = Arguments::command()
         .color(color)
         .try_get_matches()
-        .unwrap_or_else(|error| wrong_usage(&error));
-    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| wrong_usage(&error));
+        .unwrap_or_else(|error| wrong_usage(error));
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| wrong_usage(error));
     let mut output = Output::stdout(arguments.command.format());
     let result = arguments
         .everywhere
@@ -96,7 +101,11 @@ fn wanted_color(words: impl Iterator<Item = std::ffi::OsString>) -> clap::ColorC
 }
 
 /// Ends the program as clap does; whoever asked for events gets one, as of every other error.
-fn wrong_usage(error: &clap::Error) -> ! {
+fn wrong_usage(mut error: clap::Error) -> ! {
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    habits::add_tips(&mut error, &words);
     if error.use_stderr() && std::env::args_os().any(|word| word == "--json") {
         let text = error.to_string();
         let message: Vec<&str> = text
@@ -109,9 +118,6 @@ fn wrong_usage(error: &clap::Error) -> ! {
         // The words on stderr and the status say it too.
         let _ = Output::stdout(output::Format::JSON).failed(message, exit::Exit::Usage);
     }
-    let words: Vec<String> = std::env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
     if words.iter().all(|word| matches!(escaped(word), Cow::Borrowed(_))) {
         error.exit();
     }

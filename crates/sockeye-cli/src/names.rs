@@ -56,7 +56,8 @@ fn interfaces() -> Vec<String> {
     all.into_iter().map(|interface| interface.name).collect()
 }
 
-fn there_are() -> String {
+/// The interfaces of this machine, in brackets, for the end of an error.
+pub(crate) fn there_are() -> String {
     match interfaces().as_slice() {
         [] => String::new(),
         names => format!(" (interfaces: {})", names.join(", ")),

@@ -15,6 +15,7 @@ use sockeye::event_loop::EventLoop;
 use sockeye::probe::RttStats;
 use sockeye::socket::OpError;
 
+use crate::address::place;
 use crate::exit::{Exit, Failure, classify, describe};
 use crate::names;
 
@@ -51,14 +52,14 @@ impl Family {
 /// `transport` and `port`.
 ///
 /// # Errors
-/// Where the text is no host, and at which byte.
+/// Where the text is no host, and with which part.
 pub(crate) fn target(text: &str, transport: Transport, port: u16) -> anyhow::Result<Target> {
     let defaults = TargetDefaults {
         transport: Some(transport),
         port: Some(port),
     };
     Target::parse_with(&names::bracketed(text), defaults)
-        .map_err(|error| Failure::usage(format!("{text:?}: {error}")))
+        .map_err(|error| Failure::usage(format!("{text:?}: {}", place(&names::bracketed(text), error))))
 }
 
 /// Why no socket could be opened. Echo requests go over a ping socket or a raw one: whom neither was allowed hears

@@ -201,6 +201,14 @@ impl<B: Backend> EventLoop<B> {
         self.core.inner.names.borrow_mut().set_tls(Box::new(connect));
     }
 
+    /// What ended the last connection to a name server that failed, if one did since this was last asked: of a server that
+    /// [cannot be reached](sockeye_resolver::dns::QueryError::Unreachable) it says why, such as the error of a TLS handshake.
+    /// Of 64 servers at most.
+    #[cfg(feature = "resolver")]
+    pub fn name_server_fault(&mut self, server: SocketAddr) -> Option<io::Error> {
+        self.core.inner.names.borrow_mut().take_fault(server)
+    }
+
     /// Looks a name up by the client of the DNS, for the owner of the loop: [`next_answer`](Self::next_answer) returns the
     /// results. A service uses [`Context::resolve`].
     ///

@@ -103,6 +103,7 @@ impl DnsConfig {
             options: DnsOptions::from_resolv_conf(&names.resolv_conf),
             local: LocalNames {
                 hosts: Arc::clone(&names.hosts),
+                ..LocalNames::default()
             },
         }
     }

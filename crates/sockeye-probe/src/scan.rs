@@ -404,7 +404,7 @@ impl Scanner {
     /// Back to its host, in front of what is new there.
     fn again(&mut self, probe: &Probe, attempts: u32) {
         if let Some(host) = self.host(probe.host) {
-            host.again.push_back(Again {
+            host.ask_again(Again {
                 port: probe.port,
                 attempts,
             });

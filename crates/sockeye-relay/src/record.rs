@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sockeye_event_loop::ConnectFailure;
+
 use crate::health::Condition;
 use crate::proxy::Invalid;
 
 /// One session that is over: a connection of a client, or a flow of datagrams.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionRecord {
     /// The listener's name, or else its address.
@@ -33,6 +35,8 @@ pub struct SessionRecord {
     pub lasted: Duration,
     /// Why it ended.
     pub end: SessionEnd,
+    /// What became of its last connect, where that failed: the addresses that were tried, each with its error.
+    pub failure: Option<Arc<ConnectFailure>>,
 }
 
 /// Why a session ended.

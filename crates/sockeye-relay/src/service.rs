@@ -75,8 +75,8 @@ impl RelayService {
         self.shared.borrow().stats()
     }
 
-    /// Takes nobody any more, lets sessions and flows go on until they end, and resets those that have not by then. Not to
-    /// be undone.
+    /// Takes nobody any more, lets sessions go on until they end, and resets those that have not by then. A flow of datagrams
+    /// ends once it has been silent for a second: at once, if it has been already. Not to be undone.
     pub fn drain(&mut self, context: &mut Context<'_>, within: Duration) {
         let shared = &mut *self.shared.borrow_mut();
         shared.draining = true;
@@ -87,7 +87,9 @@ impl RelayService {
                 listener.socket = Opened::Closed;
             }
         }
-        self.udp.borrow_mut().close_unused(shared, context);
+        let udp = &mut *self.udp.borrow_mut();
+        udp.drain(shared, context);
+        udp.close_unused(shared, context);
         context.set_timer(within, DRAIN);
     }
 
@@ -400,7 +402,7 @@ impl StreamService for RelayService {
             self.checks.tell(&mut self.shared.borrow_mut(), cx, serial, false);
         } else {
             self.streams
-                .connect_failed(&mut self.shared.borrow_mut(), cx, &failure);
+                .connect_failed(&mut self.shared.borrow_mut(), cx, failure);
         }
         self.arm(cx);
     }

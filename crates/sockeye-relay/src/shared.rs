@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use slab::Slab;
-use sockeye_event_loop::{DatagramId, ListenerId, Time};
+use sockeye_event_loop::{ConnectFailure, DatagramId, ListenerId, Time};
 
 use crate::config::ListenerConfig;
 use crate::health::Evidence;
@@ -55,6 +55,8 @@ pub(crate) struct Visit {
     pub(crate) from_backend: u64,
     /// Why it is over.
     pub(crate) end: Option<SessionEnd>,
+    /// What became of its last connect, if that failed.
+    pub(crate) failure: Option<Arc<ConnectFailure>>,
 }
 
 impl Visit {
@@ -136,6 +138,7 @@ impl Shared {
             from_client: 0,
             from_backend: 0,
             end: None,
+            failure: None,
         };
         let arrival = Arrival {
             listener: &listener.label,
@@ -194,6 +197,7 @@ impl Shared {
     /// The backend was reached.
     pub(crate) fn serves(&mut self, visit: &mut Visit, now: Time) {
         visit.served = Some(now);
+        visit.failure = None;
         let Some(pool) = self.pools.get_mut(visit.pool) else {
             return;
         };
@@ -276,6 +280,7 @@ impl Shared {
             waited: visit.served.unwrap_or(now).since(visit.began),
             lasted: now.since(visit.began),
             end,
+            failure: visit.failure,
         };
         self.hooks.on_session(&record);
         self.tidy(visit.listener, visit.pool);

@@ -1,5 +1,7 @@
 //! Sessions of streams: a client's connection, the connect to a backend, and the two joined.
 
+use std::sync::Arc;
+
 use slab::Slab;
 use sockeye_endpoint::Scheme;
 use sockeye_event_loop::{
@@ -255,7 +257,7 @@ impl Streams {
         &mut self,
         shared: &mut Shared,
         cx: &mut Context<'_>,
-        failure: &ConnectFailure,
+        failure: ConnectFailure,
     ) {
         let Some(key) = session_of(failure.tag) else {
             return;
@@ -265,10 +267,11 @@ impl Streams {
             return;
         };
         let tried = session.visit.backend;
-        let is_ours = is_local(failure);
+        let is_ours = is_local(&failure);
         let cancelled = matches!(failure.cause, ConnectFault::Cancelled);
         session.phase = Phase::Over;
         shared.not_reached(&mut session.visit, !is_ours && !cancelled, now);
+        session.visit.failure = Some(Arc::new(failure));
         session.tried.extend(tried);
         let (pool, attempts) = (session.visit.pool, session.visit.attempts);
         let retries = shared

@@ -10,11 +10,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use slab::Slab;
 use sockeye_event_loop::{
     CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, Outgoing,
-    SendFailure, ServiceHandle, Time,
+    SendFailure, ServiceHandle, Time, TimerId,
 };
 
 use crate::flows::Recency;
@@ -24,6 +25,8 @@ use crate::shared::{Opened, Shared, Visit};
 
 /// The timer of a listener's socket: who has been silent for too long?
 const IDLE: u64 = 1;
+/// A flow that has been silent for so long has nothing that a drain would wait for: an answer is on its way for less.
+const QUIET: Duration = Duration::from_secs(1);
 /// Datagrams that leave in one call: what the kernel segments at most on every release that can at all.
 const RUN: usize = 64;
 /// Bytes of them: the longest UDP payload of IPv4.
@@ -44,7 +47,8 @@ struct Flow {
 struct Port {
     listener: usize,
     recency: Recency,
-    armed: bool,
+    /// When to look for those that have been silent for too long.
+    timer: Option<TimerId>,
 }
 
 /// Datagrams for one destination that are sent together.
@@ -106,10 +110,24 @@ impl Udp {
         let port = Port {
             listener,
             recency: Recency::default(),
-            armed: false,
+            timer: None,
         };
         self.ports.insert(id, port);
         Ok(id)
+    }
+
+    /// Ends the flows that have been silent for a while already, and from now on each that falls silent: nothing else tells
+    /// that a flow has nothing more to say.
+    pub(crate) fn drain(&mut self, shared: &mut Shared, cx: &mut Context<'_>) {
+        let ids: Vec<DatagramId> = self.ports.keys().copied().collect();
+        for id in ids {
+            if let Some(port) = self.ports.get_mut(&id)
+                && let Some(timer) = port.timer.take()
+            {
+                cx.cancel_timer(timer);
+            }
+            self.expire(shared, cx, id);
+        }
     }
 
     /// Closes the sockets of listeners that leave and have no flow left.
@@ -216,12 +234,10 @@ impl Udp {
             return;
         };
         port.recency.touch(index(key), now);
-        if !port.armed
-            && let Some(listener) = shared.listeners.get(port.listener)
+        if port.timer.is_none()
+            && let Some(silence) = silence(shared, port.listener)
         {
-            port.armed = true;
-            let idle = listener.config.udp.idle;
-            socket.context().datagrams(id).set_timer(idle, IDLE);
+            port.timer = Some(socket.context().datagrams(id).set_timer(silence, IDLE));
         }
     }
 
@@ -365,29 +381,41 @@ impl Udp {
     }
 
     /// Ends the flows of a listener that have been silent for too long, and looks again when the next one may have been.
-    fn expire(&mut self, shared: &mut Shared, socket: &mut Datagrams<'_>) {
-        let (id, now) = (socket.id(), socket.now());
-        let Some(idle) = self.ports.get(&id).and_then(|port| {
-            let listener = shared.listeners.get(port.listener)?;
-            Some(listener.config.udp.idle)
-        }) else {
+    fn expire(&mut self, shared: &mut Shared, cx: &mut Context<'_>, id: DatagramId) {
+        let now = cx.now();
+        let Some(silence) = self
+            .ports
+            .get(&id)
+            .and_then(|port| silence(shared, port.listener))
+        else {
             return;
+        };
+        let end = if shared.draining {
+            SessionEnd::Drained
+        } else {
+            SessionEnd::Idle
         };
         while let Some(key) = self
             .ports
             .get(&id)
-            .and_then(|port| port.recency.silent_for(idle, now))
+            .and_then(|port| port.recency.silent_for(silence, now))
         {
-            self.end(shared, &mut socket.context(), key as usize, SessionEnd::Idle);
+            self.end(shared, cx, key as usize, end);
         }
         if let Some(port) = self.ports.get_mut(&id) {
             let oldest = port.recency.oldest();
-            port.armed = oldest.is_some();
-            if let Some((_, last)) = oldest {
-                socket.set_timer((last + idle).since(now), IDLE);
-            }
+            port.timer = oldest.map(|(_, last)| {
+                let after = (last + silence).since(now);
+                cx.datagrams(id).set_timer(after, IDLE)
+            });
         }
     }
+}
+
+/// How long a flow of a listener may be silent.
+fn silence(shared: &Shared, listener: usize) -> Option<Duration> {
+    let idle = shared.listeners.get(listener)?.config.udp.idle;
+    Some(if shared.draining { idle.min(QUIET) } else { idle })
 }
 
 /// The socket of a listener for datagrams.
@@ -442,9 +470,10 @@ impl DatagramService for UdpService {
     }
 
     fn on_timer(&mut self, socket: &mut Datagrams<'_>, _: u64) {
+        let id = socket.id();
         self.udp
             .borrow_mut()
-            .expire(&mut self.shared.borrow_mut(), socket);
+            .expire(&mut self.shared.borrow_mut(), &mut socket.context(), id);
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {

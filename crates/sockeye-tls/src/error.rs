@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::words::Words;
+
 /// What ended a TLS connection other than in order.
 ///
 /// The service inside hears it as the source of the error in [`CloseReason::Error`](sockeye_event_loop::CloseReason), or of
@@ -10,7 +12,7 @@ use std::io;
 #[non_exhaustive]
 pub enum TlsError {
     /// The two sides did not agree, a certificate was not accepted, or what arrived was no TLS. It says what.
-    #[error("TLS: {0}")]
+    #[error("TLS: {}", Words(.0))]
     Protocol(#[from] rustls::Error),
     /// The connection ended without `close_notify`: what had arrived may be a part only (RFC 8446, section 6.1).
     #[error("TLS: the connection ended without close_notify, so what arrived may be a part only")]

@@ -38,6 +38,7 @@ mod server;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod words;
 
 pub use carrier::HandshakeLimits;
 pub use client::{ConnectorOptions, TlsConnector};

@@ -29,7 +29,7 @@ fn findings(mut command: Command) -> Vec<Value> {
         (&"end".into(), &events.len().into()),
         "{text}"
     );
-    let mut warnings = 0;
+    let (mut warnings, mut hints) = (0, 0);
     for event in &events {
         assert_eq!(
             (&event["schema"], &event["event"]),
@@ -41,16 +41,20 @@ fn findings(mut command: Command) -> Vec<Value> {
                 "{key}: {event}"
             );
         }
-        let is_warning = event["verdict"] == "warn";
-        assert!(is_warning || event["verdict"] == "ok", "{event}");
+        let verdict = event["verdict"].as_str().expect("text");
+        assert!(["ok", "hint", "warn"].contains(&verdict), "{event}");
         assert_eq!(
-            is_warning,
+            verdict != "ok",
             event["command"].is_string(),
-            "a warning says what to do: {event}"
+            "what could be better says what to do: {event}"
         );
-        warnings += u64::from(is_warning);
+        warnings += u64::from(verdict == "warn");
+        hints += u64::from(verdict == "hint");
     }
-    assert_eq!(end["warnings"], warnings);
+    assert_eq!(
+        (&end["warnings"], &end["hints"]),
+        (&warnings.into(), &hints.into())
+    );
     assert_eq!(
         output.status.code(),
         Some(i32::from(warnings > 0)),
@@ -109,12 +113,54 @@ fn without_privileges_it_says_what_is_not_permitted() {
         Command::new(program::sockeye())
     });
     assert_eq!(verdict(&findings, "CAP_NET_RAW"), "warn");
-    let raw = findings
+    // Each setcap takes away what the one before it has given: there is one for all.
+    let mut commands: Vec<&str> = findings
         .iter()
-        .find(|finding| finding["name"] == "CAP_NET_RAW")
-        .expect("it is there");
-    let command = raw["command"].as_str().expect("text");
-    assert!(command.starts_with("setcap cap_net_raw+ep /"), "{command}");
+        .filter_map(|finding| finding["command"].as_str())
+        .filter(|command| command.starts_with("setcap "))
+        .collect();
+    commands.dedup();
+    let [command] = commands.as_slice() else {
+        panic!("{commands:?}");
+    };
+    let (names, program) = command
+        .strip_prefix("setcap ")
+        .and_then(|rest| rest.split_once("+ep "))
+        .expect("names and a program");
+    assert!(names.starts_with("cap_net_raw,cap_net_admin"), "{command}");
+    assert_eq!(std::path::Path::new(program), program::sockeye());
+}
+
+#[test]
+fn the_program_of_a_command_is_the_one_that_runs() {
+    if !require(&[SETPRIV, Need::NetRaw]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("my sockeye");
+    std::fs::copy(program::sockeye(), &path).expect("a copy");
+    let words = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"];
+    let mut command = Command::new("setpriv");
+    command.args(words).arg(&path);
+    command.args(["serve", "echo", "--listen", "tcp://127.0.0.1:7"]);
+    let output = program::output(&mut command, PATIENCE);
+    let said = format!("setcap cap_net_bind_service+ep '{}'", path.display());
+    assert!(output.stderr.contains(&said), "{}", output.stderr);
+}
+
+#[test]
+fn what_would_only_be_faster_is_no_warning() {
+    let findings = findings(Command::new(program::sockeye()));
+    for name in [
+        "net.core.rmem_max",
+        "net.core.wmem_max",
+        "net.core.somaxconn",
+        "net.ipv4.tcp_fastopen",
+        "clock source",
+        "MPTCP",
+    ] {
+        assert_ne!(verdict(&findings, name), "warn", "{name}");
+    }
 }
 
 #[test]
@@ -139,7 +185,11 @@ fn people_read_a_line_a_finding() {
     let text = output.text();
     let lines = text
         .lines()
-        .filter(|line| line.starts_with("ok ") || line.starts_with("warn "))
+        .filter(|line| {
+            ["ok ", "hint ", "warn "]
+                .iter()
+                .any(|verdict| line.starts_with(verdict))
+        })
         .count();
     assert!(
         text.lines()

@@ -164,3 +164,80 @@ fn rows_have_as_many_cells_as_the_header() {
         Some(2)
     );
 }
+
+/// The width of help is that of the terminal; what comes behind the options is laid out by hand and has to fit as it is.
+#[test]
+fn help_fits_into_eighty_columns_and_its_examples_are_whole() {
+    let help = |command: &str, columns: &str| {
+        let mut run = Command::new(program::sockeye());
+        run.env("COLUMNS", columns);
+        if !command.is_empty() {
+            run.arg(command);
+        }
+        program::output(run.arg("--help"), PATIENCE).text()
+    };
+    let mut commands = program::commands();
+    commands.push(String::new());
+    let mut wrong = Vec::new();
+    for command in &commands {
+        let narrow = help(command, "80");
+        let too_long = |line: &&str| line.chars().count() > 80;
+        wrong.extend(
+            narrow
+                .lines()
+                .filter(too_long)
+                .map(|line| format!("{command}: {line}")),
+        );
+        let wide = help(command, "500");
+        let last = "No progress on stderr";
+        let footer = wide.split_once(last).map(|(_, footer)| footer.trim());
+        let footer = footer.unwrap_or_else(|| panic!("{command}: {wide}"));
+        let wrapped = |line: &&str| !narrow.contains(&format!("{line}\n"));
+        wrong.extend(
+            footer
+                .lines()
+                .filter(wrapped)
+                .map(|line| format!("{command}: wrapped: {line}")),
+        );
+        assert!(footer.contains("Examples:\n"), "{command}: {footer}");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// As `ping` has them: milliseconds with three decimals.
+#[test]
+fn people_read_times_in_one_way() {
+    let took = |text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let at = words
+            .iter()
+            .position(|word| word.trim_end_matches([':', ',', ')']) == "ms");
+        let number = at.and_then(|at| words.get(at.checked_sub(1)?));
+        let number = number.unwrap_or_else(|| panic!("no time: {text}"));
+        let decimals = number.split_once('.').map(|(_, decimals)| decimals.len());
+        assert_eq!(decimals, Some(3), "{text}");
+    };
+    for words in [
+        &["resolve", "localhost"][..],
+        &["resolve", "localhost", "A"],
+        &["resolve", "127.0.0.1", "::1"],
+        &["scan", "127.0.0.1", "-p", "9"],
+    ] {
+        took(&program::output(Command::new(program::sockeye()).args(words), PATIENCE).text());
+    }
+}
+
+#[test]
+fn a_filter_that_takes_nothing_is_told() {
+    // Nobody has this address (RFC 5737).
+    let output = program::output(
+        Command::new(program::sockeye()).args(["sockets", "-a", "--peer", "192.0.2.1"]),
+        PATIENCE,
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("no socket is as the filters say"),
+        "{}",
+        output.stderr
+    );
+}

@@ -1,5 +1,7 @@
 //! `sockeye resolve` and name servers of a test: what it prints, and how it ends.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use serde_json::Value;
@@ -78,7 +80,7 @@ const ANSWER: &[&str] = &[
     "origin",
     "records",
     "server",
-    "took_ms",
+    "took_ns",
     "type",
 ];
 
@@ -99,6 +101,30 @@ fn localhost_needs_no_server() {
         (output.status.code(), output.text()),
         (Some(0), "127.0.0.1\n::1\n".to_owned())
     );
+}
+
+#[test]
+fn a_server_that_is_named_is_asked_for_what_this_machine_knows_too() {
+    let zones = "
+localhost. SOA . . 1 1 1 1 60
+localhost. A 192.0.2.99
+invalid. SOA . . 1 1 1 1 60
+host.invalid. A 192.0.2.99
+";
+    let serving = Serving::new(NameServer::new(zones.parse().unwrap()));
+    for words in [
+        &["localhost", "A", "--short"][..],
+        &["localhost", "--short"],
+        &["host.invalid", "A", "--short"],
+    ] {
+        let output = at(&serving, words);
+        assert_eq!(
+            (output.status.code(), output.text()),
+            (Some(0), "192.0.2.99\n".to_owned()),
+            "{words:?}: {}",
+            output.stderr
+        );
+    }
 }
 
 #[test]
@@ -244,7 +270,7 @@ fn json_has_the_same_keys_whatever_happens() {
         (&"MX".into(), &"an empty label".into())
     );
     // Targets: the addresses in their order.
-    let target = &["addresses", "answers", "error", "input", "ok", "took_ms", "way"];
+    let target = &["addresses", "answers", "error", "input", "ok", "took_ns", "way"];
     for (name, ok) in [("www.example.test", true), ("nope.example.test", false)] {
         let all = objects(&at(&serving, &[name, "--json"]), target);
         assert_eq!((&all[0]["ok"], &all[0]["way"]), (&ok.into(), &"dns".into()));
@@ -394,16 +420,58 @@ fn tls_wants_a_certificate_for_the_address_or_the_name() {
             output.text()
         );
     }
-    for (serving, more) in [
-        (&by_address, &["--ca", &other][..]),
-        (&by_name, &["--ca", &ca]),
-        (&by_address, &["--ca", &ca, "--tls-name", "dns.example.test"]),
+    let untrusted = "(--ca FILE names the certificates to trust)";
+    let for_another = "is not for 127.0.0.1, but for dns.example.test (--tls-name NAME ";
+    for (serving, more, why) in [
+        (&by_address, &["--ca", &other][..], untrusted),
+        (&by_name, &["--ca", &ca], for_another),
+        (
+            &by_address,
+            &["--ca", &ca, "--tls-name", "dns.example.test"],
+            "is not for dns.example.test, but for 127.0.0.1 (",
+        ),
     ] {
         let output = ask(serving, more);
         assert_eq!(output.status.code(), Some(3), "{more:?}: {}", output.text());
-        let said = format!("name server {} cannot be reached", serving.address);
+        let said = format!("name server {}: TLS: ", serving.address);
         assert!(output.text().contains(&said), "{more:?}: {}", output.text());
+        assert!(output.text().contains(why), "{more:?}: {}", output.text());
     }
+    // One that greets as a mail server does, and one that is not there.
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("@{}", plain.local_addr().unwrap());
+    let at = plain.local_addr().unwrap();
+    let greeting = std::thread::spawn(move || {
+        // A client that has never heard of TLS ends it.
+        for peer in plain.incoming() {
+            let mut peer = peer.unwrap();
+            peer.write_all(b"220 mail.example.test\r\n").unwrap();
+            let mut said = Vec::new();
+            let _ = peer.read_to_end(&mut said);
+            if said == b"QUIT" {
+                return;
+            }
+        }
+    });
+    let words = &["example.test", "MX", "--tls", "--ca", &ca, &server];
+    let output = resolve(words);
+    let mut client = TcpStream::connect(at).unwrap();
+    client.write_all(b"QUIT").unwrap();
+    drop(client);
+    greeting.join().unwrap();
+    assert!(
+        output
+            .text()
+            .contains("what the peer sent is no TLS (does the peer speak TLS? "),
+        "{}",
+        output.text()
+    );
+    let output = resolve(words);
+    assert!(
+        output.text().contains("cannot be reached: Connection refused"),
+        "{}",
+        output.text()
+    );
     let missing = ask(&by_address, &["--ca", "/nonexistent/ca.pem"]);
     assert_eq!(missing.status.code(), Some(5));
     assert!(

@@ -317,7 +317,7 @@ fn info_says_what_the_connection_has_carried() {
         "{accepted}"
     );
     let client = find(&events, &streams.client);
-    assert!(client["tcp_info"]["rtt_us"].as_u64() > Some(0), "{client}");
+    assert!(client["tcp_info"]["rtt_ns"].as_u64() > Some(0), "{client}");
     assert!(client["congestion"].is_string(), "{client}");
     assert!(find(&events, &streams.listener)["tcp_info"].is_null());
     let text = sockets(&["-ti", "--port", &port]).text();

@@ -43,6 +43,7 @@ impl Program {
     /// Where its endpoint is.
     #[track_caller]
     pub(crate) fn addr(&self) -> SocketAddr {
+        assert!(self.metrics.starts_with("http://"), "{}", self.metrics);
         addr_of(&self.metrics)
     }
 
@@ -75,7 +76,7 @@ impl Program {
 #[track_caller]
 fn addr_of(at: &str) -> SocketAddr {
     let at = at.split_once("://").expect("a scheme").1;
-    at.split(' ')
+    at.split([' ', '/'])
         .next()
         .and_then(|at| at.parse().ok())
         .expect("an address")

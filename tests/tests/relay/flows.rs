@@ -415,6 +415,43 @@ fn a_drain_ends_flows<W: World>() {
     assert!(relay.is_drained(ground.world.server()));
 }
 
+#[test]
+fn a_drain_waits_for_flows_that_move_and_for_no_others() {
+    let mut ground = Ground::<Simulated>::new();
+    let backend = echo(&mut ground);
+    let config = config(&ground, &[backend.at]);
+    ground.start(config);
+    let (busy, silent) = (client(&mut ground, &[b"busy"]), client(&mut ground, &[b"silent"]));
+    until_heard(&mut ground, &busy, 1);
+    until_heard(&mut ground, &silent, 1);
+    ground.world.pass(Duration::from_secs(2));
+    send(&mut ground, &busy, b"busy");
+    until_heard(&mut ground, &busy, 2);
+    let relay = ground.relay.unwrap();
+    relay.drain(ground.world.server(), Duration::from_secs(3_600));
+    ground.until_ended(1);
+    let record = ground.told.last();
+    assert_eq!(
+        (record.client, record.end),
+        (Some(silent.at), SessionEnd::Drained)
+    );
+    assert!(record.lasted < Duration::from_secs(3), "{:?}", record.lasted);
+    let (at, id) = (busy.heard.borrow()[0].0, busy.id);
+    for nth in 0..20 {
+        ground.world.pass(Duration::from_millis(500));
+        ground.world.client().with(busy.handle, |_, context| {
+            assert!(context.datagrams(id).send_to(b"busy", at).is_taken());
+        });
+        until_heard(&mut ground, &busy, 3 + nth);
+    }
+    assert!(ground.told.count() == 1 && !relay.is_drained(ground.world.server()));
+    ground.until_ended(2);
+    let record = ground.told.last();
+    assert_eq!((record.client, record.end), (Some(busy.at), SessionEnd::Drained));
+    assert!(record.lasted < Duration::from_secs(15), "{:?}", record.lasted);
+    assert!(relay.is_drained(ground.world.server()));
+}
+
 /// Each flow has a socket, and each client too.
 fn many_flows<W: World>(mut ground: Ground<W>, flows: usize) {
     let backends = [echo(&mut ground), echo(&mut ground)];

@@ -293,6 +293,7 @@ fn the_hosts_file_is_asked_first() {
         options: DnsOptions::with_servers([Ground::server_at(0)]),
         local: LocalNames {
             hosts: Arc::new(hosts),
+            ..LocalNames::default()
         },
     };
     ground

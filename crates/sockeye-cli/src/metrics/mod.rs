@@ -37,11 +37,12 @@ mod http;
 mod page;
 mod server;
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 use serde_json::json;
-use sockeye::endpoint::{Address, Scheme, TargetDefaults, Transport};
+use sockeye::endpoint::{Address, Scheme};
 use sockeye::event_loop::{EventLoop, ListenOptions, Remote, RemoteError, UnixListenOptions};
 
 use crate::exit::Failure;
@@ -69,16 +70,24 @@ pub(crate) struct Endpoint {
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    let defaults = TargetDefaults {
-        transport: Some(Transport::Tcp),
-        port: None,
-    };
-    let address =
-        Address::parse_with(&names::bracketed(text), defaults).map_err(|error| error.to_string())?;
+    let address = crate::address::listening(&names::bracketed(text))?;
     match address.must_be(&[Scheme::Tcp, Scheme::Unix]) {
         Ok(()) => Ok(address),
         Err(refused) => Err(refused.to_string()),
     }
+}
+
+/// What a browser on this machine opens; none of a Unix socket.
+fn url(address: &Address) -> Option<String> {
+    let Address::Ip { endpoint, .. } = address else {
+        return None;
+    };
+    let (ip, port) = (endpoint.ip(), endpoint.port());
+    Some(if ip.to_canonical().is_unspecified() {
+        format!("http://localhost:{port}/")
+    } else {
+        format!("http://{}/", SocketAddr::new(ip, port))
+    })
 }
 
 impl Endpoint {
@@ -145,8 +154,12 @@ impl Endpoint {
             }
         };
         encoding::start(queue, events.remote(), service).context("start the thread of --metrics")?;
-        output.line(format_args!("metrics on {at}"))?;
-        output.event("metrics", json!({ "endpoint": at.to_string() }))?;
+        let url = url(&at);
+        match &url {
+            Some(url) => output.line(format_args!("metrics on {url}"))?,
+            None => output.line(format_args!("metrics on {at}"))?,
+        }
+        output.event("metrics", json!({ "endpoint": at.to_string(), "url": url }))?;
         Ok(())
     }
 
@@ -165,5 +178,23 @@ impl Endpoint {
             )));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_is_can_be_opened() {
+        for (at, opens) in [
+            ("tcp://127.0.0.1:9100", Some("http://127.0.0.1:9100/")),
+            ("tcp://[::1]:9100", Some("http://[::1]:9100/")),
+            ("tcp://0.0.0.0:9100", Some("http://localhost:9100/")),
+            ("tcp://[::]:9100", Some("http://localhost:9100/")),
+            ("unix:/run/a.sock", None),
+        ] {
+            assert_eq!(url(&at.parse().unwrap()).as_deref(), opens);
+        }
     }
 }

@@ -21,6 +21,19 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     safe.into()
 }
 
+/// Bytes from outside as text: those that are no UTF-8 as `\xff`. It is not escaped yet.
+pub(crate) fn text_of(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
 /// Whether a terminal only shows it.
 pub(super) fn is_plain(letter: char) -> bool {
     // A mark that combines with what is before it is one too, but alone it would be escaped.
@@ -53,6 +66,11 @@ pub(super) fn plain_json(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_as_bytes() {
+        assert_eq!(text_of(b"\xff\xfbhi \xc3\xa9\xc3"), "\\xff\\xfbhi \u{e9}\\xc3");
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_shown() {

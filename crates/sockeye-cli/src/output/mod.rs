@@ -18,8 +18,8 @@ use std::io::{self, Write};
 use serde_json::{Map, Value};
 
 use crate::exit::{Exit, words};
-pub(crate) use escape::escaped;
 use escape::plain_json;
+pub(crate) use escape::{escaped, text_of};
 #[cfg(feature = "log")]
 pub(crate) use manner::Notes;
 pub(crate) use manner::{Manner, has_colors, is_quiet, note, progress, set_manner, shows_progress, warn};

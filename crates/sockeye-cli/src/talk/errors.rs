@@ -11,7 +11,12 @@ use sockeye::socket::{Op, OpError};
 use crate::exit::Unreachable;
 
 /// Keeps the cause, so that its status is right, and names the address that was tried last.
-pub(crate) fn connect_error(failure: ConnectFailure) -> anyhow::Error {
+pub(crate) fn connect_error(mut failure: ConnectFailure) -> anyhow::Error {
+    // What this side was to be: its source, its interface.
+    let is_own = |error: &io::Error| OpError::of(error).is_some_and(|error| error.op() != Op::Connect);
+    if let Some((_, error)) = failure.attempts.pop_if(|(_, error)| is_own(error)) {
+        return anyhow!(error);
+    }
     let said = failure.to_string();
     match (failure.cause, failure.attempts.last()) {
         (ConnectFault::Failed(error), _) if advised(&error).is_some() => with_advice(error),
@@ -49,54 +54,18 @@ pub(crate) fn with_advice(error: io::Error) -> anyhow::Error {
 
 /// What helps against an error of TLS.
 #[cfg(feature = "tls")]
-fn advised(error: &io::Error) -> Option<&'static str> {
-    use rustls::{AlertDescription, CertificateError, Error};
-    use sockeye::tls::TlsError;
-
-    let TlsError::Protocol(error) = TlsError::of(error)? else {
-        return None;
-    };
-    match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            Some("--ca FILE names the certificates to trust, --insecure trusts whoever answers")
-        }
-        Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => Some("--servername NAME says which name the certificate has to have"),
-        Error::InvalidCertificate(
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
-        ) => Some("does the clock of this machine go right? --insecure trusts whoever answers"),
-        // What `openssl req -x509` makes unless told otherwise.
-        Error::InvalidCertificate(CertificateError::Other(other))
-            if other.to_string().contains("CaUsedAsEndEntity") =>
-        {
-            Some(
-                "it is the certificate of an authority, not of a server: openssl req -x509 needs -addext \
-                 basicConstraints=critical,CA:FALSE; --insecure trusts whoever answers",
-            )
-        }
-        Error::InvalidCertificate(_) => Some("--insecure trusts whoever answers"),
-        Error::InvalidMessage(_) => Some("does the peer speak TLS? tcp:// talks without"),
-        Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate) => {
-            Some("the peer wants a certificate: --cert FILE --key FILE")
-        }
-        Error::AlertReceived(AlertDescription::UnrecognisedName) => {
-            Some("the peer has no such name: --servername NAME")
-        }
-        Error::AlertReceived(AlertDescription::UnknownCA) => {
-            Some("the peer does not trust the certificate: it needs the issuer's, by --ca FILE")
-        }
-        Error::NoApplicationProtocol | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            Some("the peer speaks none of the protocols of --alpn")
-        }
-        _ => None,
-    }
+fn advised(error: &io::Error) -> Option<String> {
+    crate::advice::of_tls(
+        error,
+        crate::advice::Options {
+            name: "--servername NAME",
+            insecure: Some("--insecure trusts whoever answers"),
+            plain: "tcp:// talks without",
+        },
+    )
 }
 
 #[cfg(not(feature = "tls"))]
-fn advised(_: &io::Error) -> Option<&'static str> {
+fn advised(_: &io::Error) -> Option<String> {
     None
 }

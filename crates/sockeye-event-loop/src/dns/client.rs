@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 
 /// Results that the owner of the loop may leave untaken; beyond them its lookups are refused.
 const MAX_UNTAKEN: usize = 1 << 16;
+/// Servers whose last fault is kept.
+const MAX_FAULTS: usize = 64;
 
 /// The client as the loop's parts share it.
 pub(crate) type Shared = Rc<RefCell<Client>>;
@@ -66,6 +69,8 @@ pub(crate) struct Client {
     lines: HashMap<u32, Line>,
     askers: HashMap<LookupId, Asker>,
     answers: VecDeque<Event>,
+    /// What ended the last connection to a server that failed.
+    faults: HashMap<SocketAddr, io::Error>,
     timer: Option<(Time, TimerId)>,
     message: Vec<u8>,
 }
@@ -89,6 +94,7 @@ impl Client {
             lines: HashMap::new(),
             askers: HashMap::new(),
             answers: VecDeque::new(),
+            faults: HashMap::new(),
             timer: None,
             message: Vec::new(),
         }
@@ -266,6 +272,21 @@ impl Client {
         {
             engine.on_disconnected(since_origin(now), number);
         }
+    }
+
+    /// Keeps what ended a connection, before that is [forgotten](Self::forget_line).
+    pub(super) fn keep_fault(&mut self, number: u32, error: io::Error) {
+        let engine = self.engine.as_ref();
+        let server = engine.and_then(|engine| engine.server_of_connection(number));
+        if let Some(server) = server.map(|server| server.address)
+            && (self.faults.len() < MAX_FAULTS || self.faults.contains_key(&server))
+        {
+            self.faults.insert(server, error);
+        }
+    }
+
+    pub(crate) fn take_fault(&mut self, server: SocketAddr) -> Option<io::Error> {
+        self.faults.remove(&server)
     }
 
     /// The time of the engine has come.

@@ -6,7 +6,7 @@ use super::client::{Shared, pump};
 use crate::context::Context;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::id::{DatagramId, StreamId};
-use crate::outcome::{CloseReason, ConnectFailure, SendFailure};
+use crate::outcome::{CloseReason, ConnectFailure, ConnectFault, SendFailure};
 use crate::service::{DatagramService, StreamService};
 use crate::stream::Stream;
 use crate::time::Time;
@@ -101,7 +101,12 @@ impl StreamService for DnsStreams {
     fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
         let now = context.now();
         let number = u32::try_from(failure.tag).unwrap_or(u32::MAX);
-        self.0.borrow_mut().forget_line(now, number);
+        let mut client = self.0.borrow_mut();
+        if let ConnectFault::Failed(error) = failure.cause {
+            client.keep_fault(number, error);
+        }
+        client.forget_line(now, number);
+        drop(client);
         pump(&self.0, context.host);
     }
 
@@ -113,10 +118,15 @@ impl StreamService for DnsStreams {
     }
 
     fn on_close(&mut self, context: &mut Context<'_>, id: StreamId, line: DnsLine, reason: CloseReason) {
-        let _ = (id, reason);
+        let _ = id;
         if let Some(number) = line.0 {
             let now = context.now();
-            self.0.borrow_mut().forget_line(now, number);
+            let mut client = self.0.borrow_mut();
+            if let CloseReason::Error(error) = reason {
+                client.keep_fault(number, error);
+            }
+            client.forget_line(now, number);
+            drop(client);
             pump(&self.0, context.host);
         }
     }

@@ -105,16 +105,31 @@ impl Host {
     pub(super) fn timeout_ns(&self, attempt: u32, options: &ScanOptions) -> u64 {
         let longest = ns(options.timeout);
         let least = ns(ScanOptions::MIN_TIMEOUT);
-        let usual = match self.rtt_ns {
-            // Errors that a host holds back come late or never: the round trip of others says nothing.
-            Some((rtt, deviation)) if matches!(self.holds_back, HoldsBack::Unknown | HoldsBack::No) => {
-                rtt.saturating_add(4 * deviation).max(least)
-            }
-            _ => longest,
+        let longer = |usual: u64| usual.saturating_mul(1 << attempt.saturating_sub(1).min(4));
+        let usual = self
+            .rtt_ns
+            .map(|(rtt, deviation)| rtt.saturating_add(4 * deviation));
+        let is_last = attempt >= self.attempts(options);
+        let timeout_ns = match (usual, self.holds_back) {
+            (Some(usual), HoldsBack::Unknown) => longer(usual.max(least)),
+            // Errors that a host holds back are lost, not late: while it is found out whether it does, the pause before
+            // each attempt is what counts, and behind the last one there is none.
+            (Some(usual), HoldsBack::Asked) if is_last => longer(usual).max(least),
+            (Some(usual), HoldsBack::No) => longer(usual).max(least),
+            // The round trip of others says nothing.
+            _ => longer(longest),
         };
-        usual
-            .saturating_mul(1 << attempt.saturating_sub(1).min(4))
-            .min(longest)
+        timeout_ns.min(longest)
+    }
+
+    /// A port that is to be asked again, behind the others; while one port shows whether the host holds back its errors, that
+    /// one goes first until it is decided.
+    pub(super) fn ask_again(&mut self, again: Again) {
+        if self.holds_back == HoldsBack::Asked && again.attempts > 1 {
+            self.again.push_front(again);
+        } else {
+            self.again.push_back(again);
+        }
     }
 
     /// How often a port may be asked.

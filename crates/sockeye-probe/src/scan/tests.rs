@@ -308,6 +308,44 @@ fn a_host_that_holds_back_its_errors_is_asked_slower_until_all_is_known() {
     assert!(now < Duration::from_secs(300), "{now:?}");
 }
 
+/// As above, where some ports are silent: none of those that are closed is taken for one of them, whichever is asked first.
+#[test]
+fn silent_ports_hide_no_limit_of_errors() {
+    for secret in 0..300 {
+        let mut scanner = scanner(ScanMethod::Udp, "1-30", |options| options.secret = secret);
+        let is_silent = |port: u16| port.is_multiple_of(2) || port < 8;
+        let (mut now, mut last, mut tokens) = (Duration::ZERO, Duration::ZERO, 6.0_f64);
+        let (mut closed, mut silent) = (0, 0);
+        while !scanner.is_finished() {
+            while let Some(event) = scanner.poll_event(now, now) {
+                if let ScanEvent::Verdict(verdict) = event {
+                    assert!(
+                        is_silent(verdict.destination.port()),
+                        "{secret}: {verdict:?} at {now:?}"
+                    );
+                    silent += 1;
+                }
+            }
+            while let Some(probe) = scanner.poll_transmit(now) {
+                tokens = (tokens + (now - last).as_secs_f64()).min(6.0);
+                last = now;
+                if tokens >= 1.0 && !is_silent(probe.destination.port()) {
+                    tokens -= 1.0;
+                    closed += u32::from(
+                        scanner
+                            .handle_outcome(now, probe.probe, ScanOutcome::Refused)
+                            .is_some(),
+                    );
+                }
+            }
+            if let Some(next) = scanner.poll_timeout() {
+                now = next.max(now);
+            }
+        }
+        assert_eq!((closed, silent), (11, 19), "{secret}");
+    }
+}
+
 proptest! {
     /// Whatever is lost, refused, late or without room: each port gets one verdict, and never a wrong one.
     #[test]

@@ -287,6 +287,7 @@ fn keep_better(kept: &mut Option<Result<Answer, QueryError>>, result: Result<Ans
 fn configuration(names: &SystemNames) -> (DnsOptions, LocalNames) {
     let local = LocalNames {
         hosts: Arc::clone(&names.hosts),
+        ..LocalNames::default()
     };
     (DnsOptions::from_resolv_conf(&names.resolv_conf), local)
 }

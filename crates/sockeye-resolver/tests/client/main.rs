@@ -344,6 +344,7 @@ fn a_resolver_asks_the_servers_without_threads() {
     let hosts = Hosts::parse(b"fe80::7%3 link\n192.0.2.1 link\n", |_| None);
     let local = LocalNames {
         hosts: Arc::new(hosts),
+        ..LocalNames::default()
     };
     let config = Config {
         max_addresses: 1,

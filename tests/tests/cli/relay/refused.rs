@@ -71,7 +71,7 @@ fn options_that_make_no_sense() {
         ),
         (
             &["--listen", "tcp://localhost:80", "--to", TO],
-            "a name: give one of its addresses",
+            "not on a name: write 127.0.0.1:80",
         ),
         (
             &["--listen", "quic://127.0.0.1:80", "--to", TO],

@@ -52,8 +52,44 @@ fn a_session_is_an_event_and_the_stream_stays_valid() {
         (&session["bytes_in"], &session["bytes_out"]),
         (&0.into(), &4.into())
     );
-    assert_eq!(session["end"], "done");
+    assert_eq!(
+        (&session["end"], &session["why"]),
+        (&"done".into(), &serde_json::Value::Null)
+    );
     relay.end();
+}
+
+#[test]
+fn a_connect_that_fails_says_why() {
+    let refusing = format!("tcp://127.0.0.1:{}", sockeye_tests::ports::free_port());
+    for (to, why) in [
+        (refusing.as_str(), "Connection refused"),
+        ("unix:/no/such/socket", "No such file or directory"),
+    ] {
+        let relay = Relay::start(&["--listen", "127.0.0.1:0", "--to", to], 1);
+        let _ = relay.client().read(&mut [0; 1]);
+        let line = relay.logs();
+        assert!(line.ends_with(&format!(" connect-failed ({why})")), "{line}");
+        relay.end();
+        let relay = Relay::of(
+            command(&["--json", "--listen", "tcp://127.0.0.1:0", "--to", to]),
+            0,
+        );
+        let event = |line: String| serde_json::from_str::<serde_json::Value>(&line).expect("JSON");
+        let listening = event(relay.logs());
+        let at = listening["endpoint"]
+            .as_str()
+            .and_then(|at| at.strip_prefix("tcp://"));
+        let at = at.expect("an endpoint").parse().expect("an address");
+        let _ = client_of(at).read(&mut [0; 1]);
+        let session = event(relay.logs());
+        assert_eq!(
+            (&session["end"], &session["why"]),
+            (&"connect-failed".into(), &why.into()),
+            "{session}"
+        );
+        relay.end();
+    }
 }
 
 #[test]

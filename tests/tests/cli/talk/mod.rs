@@ -2,6 +2,7 @@
 
 mod commands;
 mod connect;
+mod habits;
 mod held;
 mod listen;
 mod refused;

@@ -8,6 +8,7 @@ use sockeye::tcp::ConnectOptions as TcpConnect;
 use sockeye::unix::{UnixDatagram, UnixStream};
 use sockeye_tests::ports::free_port;
 use sockeye_tests::program;
+use sockeye_tests::skip::{Need, require};
 use sockeye_tests::talking::{Talking, sockeye_with};
 use sockeye_tests::wait::PATIENCE;
 
@@ -138,6 +139,62 @@ fn who_does_not_answer_is_said_with_what_to_do() {
         5,
         "does the peer speak TLS?",
     );
+}
+
+#[test]
+fn the_source_and_the_interface_are_named_by_their_errors() {
+    // An address for documentation, which no host has (RFC 5737).
+    for transport in ["tcp", "udp"] {
+        let target = format!("{transport}://127.0.0.1:9");
+        let source = "--source 192.0.2.1: no interface of this machine has the address 192.0.2.1";
+        for more in [&[][..], &["-z"]] {
+            let words = ["connect", &target, "--source", "192.0.2.1"];
+            refused(&[&words[..], more].concat(), 5, source);
+            let words = ["connect", &target, "--interface", "no-such"];
+            refused(
+                &[&words[..], more].concat(),
+                5,
+                "--interface no-such: there is no such interface (",
+            );
+        }
+        let held = free_port_of(transport);
+        let source = format!("127.0.0.1:{}", held.1);
+        let said = format!("--source {source}: port {} is in use", held.1);
+        refused(&["connect", &target, "--source", &source], 5, &said);
+    }
+}
+
+/// A socket that has a port of the loopback, and the port.
+fn free_port_of(transport: &str) -> (Box<dyn std::any::Any>, u16) {
+    let local = |address: std::io::Result<std::net::SocketAddr>| address.expect("its address").port();
+    if transport == "tcp" {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = local(socket.local_addr());
+        (Box::new(socket), port)
+    } else {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let port = local(socket.local_addr());
+        (Box::new(socket), port)
+    }
+}
+
+#[test]
+fn a_low_source_port_says_what_allows_it() {
+    let setpriv = Need::Program {
+        name: "setpriv",
+        package: "util-linux",
+    };
+    if !require(&[setpriv, Need::NetRaw]) {
+        return;
+    }
+    for target in ["tcp://127.0.0.1:9", "udp://127.0.0.1:9"] {
+        let mut command = crate::server::wrapped("setpriv", &["--inh-caps=-all", "--bounding-set=-all"]);
+        command.args(["connect", target, "--source", "127.0.0.1:7"]);
+        let output = program::output(&mut command, PATIENCE);
+        assert_eq!(output.status.code(), Some(4), "{}", output.stderr);
+        let said = "--source 127.0.0.1:7: port 7 is not for every process: leave the port out";
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
 }
 
 #[test]

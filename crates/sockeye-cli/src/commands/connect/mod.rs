@@ -1,5 +1,6 @@
 //! `sockeye connect ADDRESS`: stdin to the peer, the peer to stdout.
 
+mod own;
 mod probe;
 
 use std::cell::RefCell;
@@ -10,11 +11,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sockeye::endpoint::{Address, PortSet, Scheme, Target, Transport, UnixName};
+use sockeye::endpoint::{Address, ParseError, PortSet, Scheme, Target, Transport, UnixName};
 use sockeye::event_loop::{ConnectOptions, ConnectRequest, EventLoop, StreamOptions};
 use sockeye::udp::UdpOptions;
 use sockeye::unix::{ConnectOptions as UnixConnect, UnixDatagram};
 
+use crate::address::over_datagrams;
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::{Format, Output};
@@ -34,7 +36,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How long a conversation that is over by time may take to send what waits.
 const CLOSE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye connect tcp://127.0.0.1:7007\n\
@@ -42,18 +44,25 @@ Examples:\n\
 \x20 sockeye connect unix:/run/echo.sock\n\
 \x20 printf 'GET / HTTP/1.0\\n\\n' | sockeye connect tls://example.com:443 --crlf\n\
 \x20 echo '<13>hello' | sockeye connect unix:/dev/log --datagram --line\n\
-\x20 sockeye connect -z tcp://192.0.2.1:1 --ports 22,80,8000-8010\n\n\
-At the end of stdin our side of a stream is ended, and what the peer still sends is received (--no-half-close,\n\
---linger). When the peer ends first, the rest of stdin is still sent, unless stdin is a terminal. Pieces of stdin become\n\
-datagrams of up to 1400 bytes over udp, 16384 on Unix sockets; with --line each line is one. A closed UDP port is an error.\n\
--q SECONDS of nc is --linger here.\n\n\
--z sends no data (over udp an empty datagram) and prints open, closed or silent, over udp open|silent where nobody refuses\n\
-or answers; the status is 0 where at least one port is open, else 1.")]
+\x20 sockeye connect -z tcp://192.0.2.1:1 --ports 22,80,8000-8010\n\
+\n\
+At the end of stdin our side of a stream is ended, and what the peer still\n\
+sends is received (--no-half-close, --linger). When the peer ends first, the\n\
+rest of stdin is still sent, unless stdin is a terminal. Pieces of stdin become\n\
+datagrams of up to 1400 bytes over udp, 16384 on Unix sockets; with --line each\n\
+line is one. A closed UDP port is an error. -q SECONDS of nc is --linger here.\n\
+\n\
+-z sends no data (over udp an empty datagram) and prints open, closed or\n\
+silent, over udp open|silent where nobody refuses or answers; the status is 0\n\
+where at least one port is open, else 1.")]
 pub(crate) struct Arguments {
     /// Whom to connect to: tcp://127.0.0.1:7007, tcp://localhost:echo, udp://[::1]:53, tls://example.com:443,
     /// unix:/run/echo.sock or unix:@echo
-    #[arg(value_name = "ADDRESS")]
+    #[arg(value_name = "ADDRESS", value_parser = crate::address::peer)]
     target: Address<Target>,
+    /// Over UDP, where the address has no scheme: -u HOST:PORT is udp://HOST:PORT
+    #[arg(short = 'u', long)]
+    udp: bool,
     /// Seconds that the connect may take [default: 10]; if given, also seconds without a byte either way that end it
     #[arg(short = 'w', long, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
     timeout: Option<f64>,
@@ -96,7 +105,9 @@ pub(crate) struct Arguments {
 
 /// Ports and ranges with commas between them.
 fn ports(text: &str) -> Result<PortSet, String> {
-    let ports: PortSet = text.parse().map_err(|error| format!("{error}"))?;
+    let ports: PortSet = text
+        .parse()
+        .map_err(|error: ParseError| crate::address::place(text, error))?;
     match ports.contains(0) || ports.is_empty() {
         true => Err("expected ports from 1 to 65535, such as 22,80,8000-8010".to_owned()),
         false => Ok(ports),
@@ -187,7 +198,15 @@ fn udp_options(arguments: &Arguments) -> UdpOptions {
 /// # Errors
 /// When the name has no address, nobody answers, or the connection breaks.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let mut arguments = arguments.clone();
+    if arguments.udp {
+        arguments.target = over_datagrams(&arguments.target).map_err(Failure::usage)?;
+    }
     arguments.check()?;
+    talk(&arguments, output).map_err(|error| own::named(&arguments, error))
+}
+
+fn talk(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     let target = &arguments.target;
     let outcome = match target {
         Address::Ip { endpoint, .. } => {

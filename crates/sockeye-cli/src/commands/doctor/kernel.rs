@@ -78,7 +78,7 @@ fn limited(limit: &Limit, value: Option<String>) -> Finding {
     };
     match value.parse::<u64>() {
         Ok(number) if number >= *least => Finding::ok(name, value, *meaning),
-        _ => Finding::warn(name, value, *otherwise, format!("sysctl -w {name}={better}")),
+        _ => Finding::hint(name, value, *otherwise, format!("sysctl -w {name}={better}")),
     }
 }
 
@@ -98,7 +98,7 @@ fn ports(range: Option<String>) -> Finding {
     if count >= MIN_PORTS {
         Finding::ok(NAME, value, meaning)
     } else {
-        Finding::warn(NAME, value, meaning, format!("sysctl -w {NAME}='16384 65535'"))
+        Finding::hint(NAME, value, meaning, format!("sysctl -w {NAME}='16384 65535'"))
     }
 }
 
@@ -114,7 +114,7 @@ fn fast_open(value: Option<String>) -> Finding {
         2 => "for servers only: clients do not send data in the first segment",
         _ => "no data in the first segment of a connection",
     };
-    Finding::warn(NAME, value, missing, format!("sysctl -w {NAME}=3"))
+    Finding::hint(NAME, value, missing, format!("sysctl -w {NAME}=3"))
 }
 
 fn conntrack(count: Option<String>, most: Option<String>) -> Finding {
@@ -145,7 +145,7 @@ fn conntrack(count: Option<String>, most: Option<String>) -> Finding {
 fn clock(source: Option<String>) -> Finding {
     const NAME: &str = "clock source";
     match source {
-        Some(source) if matches!(source.as_str(), "hpet" | "acpi_pm" | "jiffies" | "pit") => Finding::warn(
+        Some(source) if matches!(source.as_str(), "hpet" | "acpi_pm" | "jiffies" | "pit") => Finding::hint(
             NAME,
             source,
             "each look at the clock is a system call: timers and timestamps cost more",
@@ -159,31 +159,38 @@ fn clock(source: Option<String>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::doctor::Verdict;
 
     #[test]
     fn a_table_that_is_nearly_full_is_a_warning() {
         let finding = |count: &str, most: &str| conntrack(Some(count.to_owned()), Some(most.to_owned()));
-        assert!(finding("10", "100").is_ok);
+        assert_eq!(finding("10", "100").verdict, Verdict::Ok);
         let full = finding("80", "100");
         assert_eq!(
             full.command.as_deref(),
             Some("sysctl -w net.netfilter.nf_conntrack_max=200")
         );
-        assert!(conntrack(None, None).is_ok);
+        assert_eq!(conntrack(None, None).verdict, Verdict::Ok);
     }
 
     #[test]
     fn small_limits_come_with_the_command_that_raises_them() {
         for limit in &LIMITS {
             let small = limited(limit, Some("1".to_owned()));
-            assert!(!small.is_ok && small.command.is_some_and(|command| command.contains(limit.name)));
-            assert!(limited(limit, Some(limit.better.to_string())).is_ok);
-            assert!(limited(limit, None).is_ok);
+            assert!(
+                small.verdict == Verdict::Hint
+                    && small.command.is_some_and(|command| command.contains(limit.name))
+            );
+            assert_eq!(
+                limited(limit, Some(limit.better.to_string())).verdict,
+                Verdict::Ok
+            );
+            assert_eq!(limited(limit, None).verdict, Verdict::Ok);
         }
-        assert!(ports(Some("32768\t60999".to_owned())).is_ok);
-        assert!(!ports(Some("60000 60999".to_owned())).is_ok);
-        assert!(!ports(None).is_ok);
-        assert!(fast_open(Some("3".to_owned())).is_ok);
-        assert!(!fast_open(Some("1".to_owned())).is_ok);
+        assert_eq!(ports(Some("32768\t60999".to_owned())).verdict, Verdict::Ok);
+        assert_eq!(ports(Some("60000 60999".to_owned())).verdict, Verdict::Hint);
+        assert_eq!(ports(None).verdict, Verdict::Hint);
+        assert_eq!(fast_open(Some("3".to_owned())).verdict, Verdict::Ok);
+        assert_eq!(fast_open(Some("1".to_owned())).verdict, Verdict::Hint);
     }
 }

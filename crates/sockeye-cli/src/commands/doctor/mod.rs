@@ -25,19 +25,40 @@ pub(crate) const ROWS: Rows = Rows {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Ends with 1 if there is a warning. Nothing is changed: the commands that it shows are for you to run.\n\
-setcap replaces what a program had before: join several names with commas.\n\
+A warning is something that does not work, and makes it end with 1; a hint is\n\
+what would be faster or stand more. Nothing is changed: the commands that it\n\
+shows are for you to run.\n\
 \n\
 Examples:\n\
 \x20 sockeye doctor\n\
 \x20 sockeye doctor --warnings\n\
 \x20 sockeye doctor --json")]
 pub(crate) struct Arguments {
-    /// Show only what could be better
+    /// Show only warnings and hints
     #[arg(long)]
     warnings: bool,
     #[command(flatten)]
     pub(crate) format: RowFormat,
+}
+
+/// How good a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    /// It works, and could be faster or stand more.
+    Hint,
+    /// Something does not work.
+    Warn,
+}
+
+impl Verdict {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Hint => "hint",
+            Self::Warn => "warn",
+        }
+    }
 }
 
 /// One thing that was looked at.
@@ -45,7 +66,7 @@ pub(crate) struct Arguments {
 struct Finding {
     name: &'static str,
     value: String,
-    is_ok: bool,
+    verdict: Verdict,
     /// What it is good for, or what does not work.
     meaning: String,
     /// What changes it.
@@ -57,7 +78,7 @@ impl Finding {
         Self {
             name,
             value: value.into(),
-            is_ok: true,
+            verdict: Verdict::Ok,
             meaning: meaning.into(),
             command: None,
         }
@@ -70,9 +91,21 @@ impl Finding {
         command: impl Into<String>,
     ) -> Self {
         Self {
-            is_ok: false,
+            verdict: Verdict::Warn,
             command: Some(command.into()),
             ..Self::ok(name, value, meaning)
+        }
+    }
+
+    fn hint(
+        name: &'static str,
+        value: impl Into<String>,
+        meaning: impl Into<String>,
+        command: impl Into<String>,
+    ) -> Self {
+        Self {
+            verdict: Verdict::Hint,
+            ..Self::warn(name, value, meaning, command)
         }
     }
 }
@@ -90,23 +123,30 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         .map(|finding| finding.name.len())
         .max()
         .unwrap_or(0);
-    let warnings = findings.iter().filter(|finding| !finding.is_ok).count();
+    let count = |verdict| {
+        findings
+            .iter()
+            .filter(|finding| finding.verdict == verdict)
+            .count()
+    };
+    let (warnings, hints) = (count(Verdict::Warn), count(Verdict::Hint));
+    let mut shown = None;
     for finding in &findings {
-        if arguments.warnings && finding.is_ok {
+        if arguments.warnings && finding.verdict == Verdict::Ok {
             continue;
         }
         let Finding {
             name,
             value,
-            is_ok,
+            verdict,
             meaning,
             command,
         } = finding;
-        let (verdict, tone) = if *is_ok {
-            ("ok", Tone::Good)
-        } else {
-            ("warn", Tone::Doubtful)
+        let tone = match verdict {
+            Verdict::Ok => Tone::Good,
+            Verdict::Hint | Verdict::Warn => Tone::Doubtful,
         };
+        let verdict = verdict.name();
         output.event(
             "finding",
             json!({ "name": name, "value": value, "verdict": verdict, "meaning": meaning, "command": command }),
@@ -116,21 +156,39 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             tone,
             format_args!("  {name:width$}  {value}: {meaning}"),
         )?;
+        // Findings that one command changes follow each other: once is enough.
+        if command.is_some() && shown == command.as_ref() {
+            continue;
+        }
         if let Some(command) = command {
             output.line(format_args!("      {:width$}  $ {command}", ""))?;
         }
+        shown = command.as_ref();
     }
-    output.event("end", json!({ "findings": findings.len(), "warnings": warnings }))?;
-    output.line(match warnings {
-        0 => format!("{} findings, no warning", findings.len()),
-        1 => format!("{} findings, 1 warning", findings.len()),
-        _ => format!("{} findings, {warnings} warnings", findings.len()),
-    })?;
+    output.event(
+        "end",
+        json!({ "findings": findings.len(), "warnings": warnings, "hints": hints }),
+    )?;
+    output.line(format_args!(
+        "{} findings, {}, {}",
+        findings.len(),
+        counted(warnings, "warning"),
+        counted(hints, "hint")
+    ))?;
     Ok(if warnings == 0 {
         Exit::Success
     } else {
         Exit::Negative
     })
+}
+
+/// `no warning`, `1 warning`, `2 warnings`.
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}"),
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
 }
 
 /// A small file of the kernel, without blanks around it; `None` where it is not there.

@@ -3,25 +3,30 @@
 use sockeye::socket::os::nofile_limit;
 
 use super::{Finding, read, sysctl};
+use crate::files::this_program;
 
 /// Descriptors below which a server meets its limit early.
 const MIN_DESCRIPTORS: u64 = 4_096;
 
+/// What the program can be given by setcap(8): the name, its bit, and what it is good for.
+const CAPABILITIES: [(&str, u32, &str); 3] = [
+    ("CAP_NET_RAW", NET_RAW, "raw IP sockets, traces by ICMP"),
+    ("CAP_NET_ADMIN", 12, "transparent sockets, large buffers by force"),
+    (LOW_PORTS, 10, "ports below 1024"),
+];
+const NET_RAW: u32 = 13;
+const LOW_PORTS: &str = "CAP_NET_BIND_SERVICE";
+
 pub(super) fn findings() -> Vec<Finding> {
     let status = read("/proc/self/status").unwrap_or_default();
-    vec![
-        capability(&status, "CAP_NET_RAW", 13, "raw IP sockets, traces by ICMP"),
-        capability(
-            &status,
-            "CAP_NET_ADMIN",
-            12,
-            "transparent sockets, large buffers by force",
-        ),
-        capability(&status, "CAP_NET_BIND_SERVICE", 10, "ports below 1024"),
+    let first_port = sysctl("net.ipv4.ip_unprivileged_port_start");
+    let mut findings = capabilities(&status, first_port.as_deref());
+    findings.extend([
         ping(&status, sysctl("net.ipv4.ping_group_range")),
         descriptors(),
         user_namespaces(),
-    ]
+    ]);
+    findings
 }
 
 /// A line of `/proc/self/status`.
@@ -33,26 +38,32 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
         .trim()
 }
 
-fn capability(status: &str, name: &'static str, number: u32, what: &str) -> Finding {
-    let effective = u64::from_str_radix(field(status, "CapEff"), 16).unwrap_or(0);
-    if effective & (1 << number) != 0 {
-        return Finding::ok(name, "effective", what);
-    }
-    if name == "CAP_NET_BIND_SERVICE" {
-        let first = sysctl("net.ipv4.ip_unprivileged_port_start").unwrap_or_default();
-        if first == "0" {
-            return Finding::ok(name, "not needed", "every port is open to every process");
+/// Each capability; those that are missing have one command for all, as each setcap(8) takes away what was given before.
+fn capabilities(status: &str, first_port: Option<&str>) -> Vec<Finding> {
+    let needed = |name: &str| name != LOW_PORTS || first_port != Some("0");
+    let names: Vec<String> = CAPABILITIES
+        .iter()
+        .filter(|(name, ..)| needed(name))
+        .map(|(name, ..)| name.to_lowercase())
+        .collect();
+    let command = format!("setcap {}+ep {}", names.join(","), this_program());
+    let finding = |&(name, number, what): &(&'static str, u32, &str)| {
+        if has(status, number) {
+            Finding::ok(name, "effective", what)
+        } else if needed(name) {
+            let meaning = format!("not permitted: {what}");
+            Finding::warn(name, "not effective", meaning, command.as_str())
+        } else {
+            Finding::ok(name, "not needed", "every port is open to every process")
         }
-    }
-    let program =
-        std::env::current_exe().map_or_else(|_| "sockeye".to_owned(), |path| path.display().to_string());
-    let capability = name.to_lowercase();
-    Finding::warn(
-        name,
-        "not effective",
-        format!("not permitted: {what}"),
-        format!("setcap {capability}+ep {program}"),
-    )
+    };
+    CAPABILITIES.iter().map(finding).collect()
+}
+
+/// Whether a capability is effective, by its bit (capabilities(7)).
+fn has(status: &str, number: u32) -> bool {
+    let effective = u64::from_str_radix(field(status, "CapEff"), 16).unwrap_or(0);
+    effective & (1 << number) != 0
 }
 
 /// Ping sockets are for the groups of a range, which is empty by default.
@@ -81,6 +92,13 @@ fn ping(status: &str, range: Option<String>) -> Finding {
     let value = format!("{first} to {last}");
     if is_in {
         Finding::ok(NAME, value, "ping without privileges")
+    } else if has(status, NET_RAW) {
+        Finding::hint(
+            NAME,
+            value,
+            "ping takes CAP_NET_RAW, which this process has and others may not",
+            command,
+        )
     } else {
         Finding::warn(
             NAME,
@@ -139,6 +157,7 @@ fn user_namespaces() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::doctor::Verdict;
 
     #[test]
     fn a_group_in_the_range_is_found_among_all_of_them() {
@@ -151,16 +170,36 @@ mod tests {
             ("1000 1000", true),
             ("x", false),
         ] {
-            assert_eq!(ping(status, Some(range.to_owned())).is_ok, is_ok, "{range}");
+            let verdict = if is_ok { Verdict::Ok } else { Verdict::Warn };
+            assert_eq!(ping(status, Some(range.to_owned())).verdict, verdict, "{range}");
         }
-        assert!(!ping("", None).is_ok);
+        assert_eq!(ping("", None).verdict, Verdict::Warn);
+        let root = format!("{status}CapEff:\t0000000000002000\n");
+        assert_eq!(ping(&root, Some("1 0".to_owned())).verdict, Verdict::Hint);
     }
 
     #[test]
     fn a_capability_is_a_bit_of_the_effective_set() {
-        let has = |status: &str| capability(status, "CAP_NET_RAW", 13, "").is_ok;
-        assert!(has("CapPrm:\t0\nCapEff:\t0000000000002000\n"));
-        assert!(!has("CapPrm:\t0000000000002000\nCapEff:\t0000000000000000\n"));
-        assert!(!has(""));
+        assert!(has("CapPrm:\t0\nCapEff:\t0000000000002000\n", NET_RAW));
+        assert!(!has(
+            "CapPrm:\t0000000000002000\nCapEff:\t0000000000000000\n",
+            NET_RAW
+        ));
+        assert!(!has("", NET_RAW));
+    }
+
+    #[test]
+    fn what_is_missing_is_given_by_one_command() {
+        let commands = |status, first_port| -> Vec<Option<String>> {
+            let findings = capabilities(status, first_port);
+            findings.into_iter().map(|finding| finding.command).collect()
+        };
+        let program = this_program();
+        let all = format!("setcap cap_net_raw,cap_net_admin,cap_net_bind_service+ep {program}");
+        // The one that there is stays.
+        let raw = "CapEff:\t0000000000002000\n";
+        assert_eq!(commands(raw, Some("1024")), [None, Some(all.clone()), Some(all)]);
+        let without = Some(format!("setcap cap_net_raw,cap_net_admin+ep {program}"));
+        assert_eq!(commands("", Some("0")), [without.clone(), without, None]);
     }
 }

@@ -30,7 +30,7 @@ fn offloads() -> Vec<Finding> {
     vec![
         match gso {
             Some(segments) => Finding::ok("UDP GSO", segments, "many datagrams in one send"),
-            None => Finding::warn(
+            None => Finding::hint(
                 "UDP GSO",
                 "not available",
                 "one datagram a message: sends cost more",
@@ -40,7 +40,7 @@ fn offloads() -> Vec<Finding> {
         if gro {
             Finding::ok("UDP GRO", "available", "many datagrams in one receive")
         } else {
-            Finding::warn(
+            Finding::hint(
                 "UDP GRO",
                 "not available",
                 "one datagram a message: receives cost more",
@@ -74,7 +74,7 @@ fn mptcp() -> Finding {
     const NAME: &str = "MPTCP";
     match ListenOptions::new().mptcp(Mptcp::Require).bind(LOOPBACK) {
         Ok(_) => Finding::ok(NAME, "available", "connections over several paths"),
-        Err(error) => Finding::warn(
+        Err(error) => Finding::hint(
             NAME,
             format!("not available ({})", words(&error)),
             "connections have one path",

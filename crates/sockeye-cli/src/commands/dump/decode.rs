@@ -12,12 +12,13 @@ use sockeye::packet::{
 use super::capture::Frame;
 use super::cut;
 use super::link::{Inside, look};
+use crate::probing::nanoseconds;
 
 /// The event of one frame.
 pub(super) fn frame(number: u64, frame: &Frame) -> Value {
     let mut event = Map::new();
     event.insert("number".into(), number.into());
-    event.insert("time".into(), frame.time.as_secs_f64().into());
+    event.insert("unix_ns".into(), nanoseconds(frame.time));
     event.insert("len".into(), frame.len.into());
     event.insert("captured_len".into(), frame.data.len().into());
     match look(frame.link, &frame.data) {

@@ -25,6 +25,7 @@ use sockeye::unix::UnixStream;
 
 use crate::exit::words;
 use crate::output::{Format, Output, note, warn};
+use crate::probing::milliseconds;
 use crate::talk::carry::Wire;
 use crate::talk::stream::{Listening, name_of};
 use crate::talk::{End, Talk};
@@ -273,11 +274,11 @@ impl Executor {
             ));
         }
         let _ = output.line(format_args!(
-            "{}: received {} bytes, sent {} bytes, {:.3} s, {ended}",
+            "{}: received {} bytes, sent {} bytes, {}, {ended}",
             session.name,
             session.received,
             session.sent,
-            duration.as_secs_f64()
+            milliseconds(duration)
         ));
         let _ = output.event(
             "session",

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
-use sockeye::endpoint::{Address, Endpoint, NetSet, Network, Scheme, Target, Transport, UnixName};
+use sockeye::endpoint::{Address, Endpoint, NetSet, Network, Scheme, Transport, UnixName};
 use sockeye::event_loop::{
     EventLoop, ListenOptions, ListenerId, ServiceHandle, StreamOptions, StreamService, UnixListenOptions,
 };
 use sockeye::udp::UdpOptions;
 use sockeye::unix::{UnixDatagram, UnixSeqpacketListener};
 
+use crate::address::over_datagrams;
 use crate::exit::{Exit, Failure};
 #[cfg(feature = "tls")]
 use crate::identity::Server;
@@ -38,7 +39,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Commands at a time, unless `--max-connections` says it.
 const MAX_COMMANDS: u32 = 100;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye listen tcp://127.0.0.1:7007\n\
@@ -46,18 +47,31 @@ Examples:\n\
 \x20 sockeye listen tls://127.0.0.1:8443 --cert C.pem --key K.pem\n\
 \x20 sockeye listen unix:/run/log.sock --datagram --tee log.txt\n\
 \x20 sockeye listen tcp://127.0.0.1:7007 -k --exec 'tr a-z A-Z'\n\
-\x20 sockeye listen tcp://0.0.0.0:7007 -k --exec date --allow 192.0.2.0/24,127.0.0.0/8\n\n\
-The first peer that comes has stdin and stdout; it is over when both the peer and stdin have ended\n\
-(at a terminal: when the peer has). With -k others follow, one after another.\n\
-Over udp and on Unix datagrams the first sender is the only one; with -k all are received, and stdin goes to the one that was\n\
-heard last. -q SECONDS of nc is --linger here.\n\n\
---exec runs a command by /bin/sh for each connection: its stdin and stdout are the connection, the address of the peer is in\n\
-SOCKEYE_PEER. Whoever can connect can run it: on an address that any host may reach it needs --allow.")]
+\x20 sockeye listen :7007 -k --exec date --allow 192.0.2.0/24,127.0.0.0/8\n\
+\n\
+The first peer that comes has stdin and stdout; it is over when both the peer\n\
+and stdin have ended (at a terminal: when the peer has). With -k others follow,\n\
+one after another. Over udp and on Unix datagrams the first sender is the only\n\
+one; with -k all are received, and stdin goes to the one that was heard last.\n\
+-q SECONDS of nc is --linger here.\n\
+\n\
+--exec runs a command by /bin/sh for each connection: its stdin and stdout are\n\
+the connection, the address of the peer is in SOCKEYE_PEER. Whoever can connect\n\
+can run it: on an address that any host may reach it needs --allow.")]
 pub(crate) struct Arguments {
-    /// Where: tcp://127.0.0.1:7007, udp://[::1]:0 (port 0: any free one, which is printed), tls://127.0.0.1:8443,
-    /// unix:/run/a.sock or unix:@a; of datagrams and seqpackets one only
-    #[arg(value_name = "ADDRESS", required = true, value_parser = address)]
+    /// Where: 127.0.0.1:7007 (tcp://), udp://[::1]:0 (port 0: any free one, which is printed), tls://127.0.0.1:8443,
+    /// unix:/run/a.sock, unix:@a, or :7007 on all addresses; of datagrams and seqpackets one only
+    #[arg(value_name = "ADDRESS", required_unless_present = "ports", value_parser = crate::address::listening)]
     addresses: Vec<Address>,
+    /// A port on all addresses of this machine: -p 7007 is the address :7007
+    #[arg(short = 'p', long = "port", value_name = "PORT")]
+    ports: Vec<u16>,
+    /// UDP, where an address has no scheme: -u 127.0.0.1:7007 is udp://127.0.0.1:7007
+    #[arg(short = 'u', long)]
+    udp: bool,
+    /// Listen, as this command does anyway
+    #[arg(short = 'l', hide = true)]
+    _listens: bool,
     /// Go on listening after the first peer
     #[arg(short = 'k', long)]
     keep_open: bool,
@@ -91,16 +105,6 @@ pub(crate) struct Arguments {
     pub(crate) format: Format,
 }
 
-/// An address on the command line: to listen takes an IP address, which a name is not.
-fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|error| match text.parse::<Target>() {
-        Ok(target) if target.endpoint().is_none() => {
-            format!("{error} (a name: give one of its addresses, such as 127.0.0.1)")
-        }
-        _ => format!("{error}"),
-    })
-}
-
 /// Networks and addresses with commas between them.
 fn networks(text: &str) -> Result<NetSet, String> {
     let network = |word: &str| match word.parse::<IpAddr>() {
@@ -118,6 +122,21 @@ impl Arguments {
             Address::Unix(_) => self.datagram || self.seqpacket,
             Address::Ip { endpoint, .. } => endpoint.transport() == Transport::Udp,
         }
+    }
+
+    /// With the addresses of `-p` and `-u`.
+    fn complete(&self) -> anyhow::Result<Self> {
+        let mut whole = self.clone();
+        for port in &self.ports {
+            let address = crate::address::listening(&port.to_string()).map_err(Failure::usage)?;
+            whole.addresses.push(address);
+        }
+        if self.udp {
+            for address in &mut whole.addresses {
+                *address = over_datagrams(address).map_err(Failure::usage)?;
+            }
+        }
+        Ok(whole)
     }
 
     /// Refuses what makes no sense together.
@@ -216,6 +235,7 @@ impl Arguments {
 /// # Errors
 /// When an address cannot be listened on, or the conversation breaks.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let arguments = &arguments.complete()?;
     arguments.check()?;
     let mut events = EventLoop::new().context("make an event loop")?;
     match (&arguments.exec, arguments.addresses.as_slice()) {

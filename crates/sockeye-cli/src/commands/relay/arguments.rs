@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use sockeye::endpoint::{Address, Network, Target, TargetDefaults, Transport};
+use sockeye::endpoint::{Address, Network, Target};
 
 use super::inherited::Which;
 use crate::output::{RowFormat, Rows};
@@ -12,7 +12,7 @@ use crate::output::{RowFormat, Rows};
 pub(crate) const ROWS: Rows = Rows {
     events: &["session"],
     columns: &[
-        "unix_ms",
+        "unix_ns",
         "listener",
         "client",
         "pool",
@@ -20,38 +20,50 @@ pub(crate) const ROWS: Rows = Rows {
         "attempts",
         "bytes_in",
         "bytes_out",
-        "waited_ms",
-        "lasted_ms",
+        "waited_ns",
+        "lasted_ns",
         "end",
+        "why",
     ],
 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:\n\
-\x20 sockeye relay --listen 127.0.0.1:8080 --to 127.0.0.1:80 unix:/run/web.sock --balance source\n\
-\x20 sockeye relay --listen tls://127.0.0.1:8443 --cert cert.pem --key key.pem --to tcp://127.0.0.1:80\n\
+\x20 sockeye relay --listen :8080 --to 127.0.0.1:80 unix:@web --balance source\n\
+\x20 sockeye relay --listen tls://:8443 --cert C.pem --key K.pem --to 127.0.0.1:80\n\
 \x20 sockeye relay --listen udp://127.0.0.1:5353 --to udp://127.0.0.1:53\n\
-\x20 sockeye relay --listen unix:/run/api.sock --to tls://api.example.org:443 --check connect\n\
+\x20 sockeye relay --listen unix:@api --to tls://example.org:443 --check tls\n\
 \x20 sockeye relay --config relay.toml --check-config\n\
-\x20 sockeye relay --listen 127.0.0.1:8080 --to 127.0.0.1:80 --metrics 127.0.0.1:9100\n\n\
-A file has the same and more: several pools, routes by server name (SNI), weights, limits of a backend, queues:\n\n\
+\x20 sockeye relay --listen :8080 --to 127.0.0.1:80 --metrics 127.0.0.1:9100\n\
+\n\
+A file has the same and more: several pools, routes by server name (SNI),\n\
+weights, limits of a backend, queues:\n\
+\n\
 \x20 [[listeners]]\n\
 \x20 at = \"tls://127.0.0.1:8443\"\n\
 \x20 to = \"web\"\n\
-\x20 tls = \"site\"\n\n\
+\x20 tls = \"site\"\n\
+\n\
 \x20 [[pools]]\n\
 \x20 name = \"web\"\n\
-\x20 backends = [{ at = \"tcp://127.0.0.1:80\", weight = 2 }, { at = \"unix:/run/web.sock\" }]\n\
-\x20 health = { check = { kind = \"connect\", interval = \"5s\" } }\n\n\
+\x20 backends = [\n\
+\x20   { at = \"tcp://127.0.0.1:80\", weight = 2 },\n\
+\x20   { at = \"unix:/run/web.sock\" },\n\
+\x20 ]\n\
+\x20 health = { check = { kind = \"connect\", interval = \"5s\" } }\n\
+\n\
 \x20 [tls.server.site]\n\
 \x20 cert = \"cert.pem\"   # from the folder of this file\n\
-\x20 key = \"key.pem\"\n\n\
-SIGHUP reads the file and the certificates again; no session is lost, and what cannot be taken over changes nothing.\n\
-SIGTERM and SIGINT end: new clients are refused, sessions have --drain-timeout, a second signal ends them at once.\n\
-Sockets that systemd has opened: --listen fd:NAME, or tls://fd:NAME under TLS; in a file, the listeners at their addresses.\n\
-With NOTIFY_SOCKET (Type=notify) it tells when it is ready, reloads and ends.\n\
-Each session is a line on stdout once it is over.")]
+\x20 key = \"key.pem\"\n\
+\n\
+SIGHUP reads the file and the certificates again; no session is lost, and what\n\
+cannot be taken over changes nothing. SIGTERM and SIGINT end: new clients are\n\
+refused, sessions have --drain-timeout, a second signal ends them at once.\n\
+Sockets that systemd has opened: --listen fd:NAME, or tls://fd:NAME under TLS;\n\
+in a file, the listeners at their addresses. With NOTIFY_SOCKET (Type=notify)\n\
+it tells when it is ready, reloads and ends. Each session is a line on stdout\n\
+once it is over.")]
 pub(crate) struct Arguments {
     /// Where clients come in: tcp://127.0.0.1:8080 or 127.0.0.1:8080 (port 0: any free one, which is printed), udp://[::1]:5353,
     /// tls://127.0.0.1:8443, unix:/run/web.sock, unix:@web, fd:NAME for a socket that was passed
@@ -59,7 +71,7 @@ pub(crate) struct Arguments {
     pub(super) listen: Vec<Listen>,
     /// The backends: the same, and names such as tcp://localhost:80 or tls://example.org:443. Datagrams go to those at
     /// udp://, streams to the others
-    #[arg(long, value_name = "ADDRESS", num_args = 1.., value_parser = backend)]
+    #[arg(long, value_name = "ADDRESS", num_args = 1.., value_parser = crate::address::peer)]
     pub(super) to: Vec<Address<Target>>,
     /// Everything from this file (TOML; - is stdin) instead of from options
     #[arg(long, value_name = "FILE", conflicts_with_all = [
@@ -171,23 +183,5 @@ fn listen(text: &str) -> Result<Listen, String> {
         let which = Which::parse(which)?;
         return Ok(Listen::Passed { which, tls });
     }
-    let address = Address::parse_with(text, STREAM).map_err(|error| {
-        match Address::<Target>::parse_with(text, STREAM) {
-            Ok(Address::Ip { endpoint, .. }) if endpoint.endpoint().is_none() => {
-                format!("{error} (a name: give one of its addresses, such as 127.0.0.1)")
-            }
-            _ => format!("{error}"),
-        }
-    })?;
-    Ok(Listen::At(address))
+    Ok(Listen::At(crate::address::listening(text)?))
 }
-
-fn backend(text: &str) -> Result<Address<Target>, String> {
-    Address::parse_with(text, STREAM).map_err(|error| format!("{error}"))
-}
-
-/// What an address is that does not say it.
-const STREAM: TargetDefaults = TargetDefaults {
-    transport: Some(Transport::Tcp),
-    port: None,
-};

@@ -22,6 +22,7 @@ use super::told::{Journal, Seen};
 use crate::exit::{Exit, Failure, describe, words};
 use crate::files::{Files, is_stdin};
 use crate::output::{Format, Output, is_closed, note, warn};
+use crate::probing::nanoseconds;
 
 /// The signals (signal(7); the numbers are the same on every Unix).
 const SIGHUP: i32 = 1;
@@ -329,7 +330,10 @@ impl<'a> Program<'a> {
             self.relay.drain(&mut self.events, within);
             self.ends_by = Some(Instant::now() + within + LAST);
         }
-        let said = output.event("draining", json!({ "sessions": open, "seconds": seconds }));
+        let said = output.event(
+            "draining",
+            json!({ "sessions": open, "timeout_ns": nanoseconds(Duration::from_secs_f64(seconds)) }),
+        );
         self.or_unread(said.map_err(Into::into))?;
         if let Some(manager) = &self.manager {
             tolerate(manager.stopping(&format!("{open} {sessions} left")));

@@ -2,16 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use sockeye::event_loop::{ConnectFailure, ConnectFault, OpError};
 use sockeye::relay::{Condition, Hooks, SessionEnd, SessionRecord, TurnedAway};
 
 use crate::exit::words;
 use crate::output::{Output, warn};
+use crate::probing::{milliseconds, nanoseconds};
 
 /// Something that happened during a turn of the loop.
 #[derive(Debug)]
@@ -169,19 +172,21 @@ impl Journal {
 
     fn session(&self, record: &SessionRecord, output: &mut Output) -> io::Result<()> {
         let listener = self.name(&record.listener);
+        let why = record.failure.as_deref().map(why);
+        let in_brackets = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         output.line(format_args!(
-            "{listener} {} -> {}: {} bytes in, {} out, {:.3} s, {}",
+            "{listener} {} -> {}: {} bytes in, {} out, {}, {}{in_brackets}",
             who(record.client),
             record.backend.as_deref().unwrap_or("nobody"),
             record.from_client,
             record.from_backend,
-            record.lasted.as_secs_f64(),
+            milliseconds(record.lasted),
             record.end
         ))?;
         output.event(
             "session",
             json!({
-                "unix_ms": unix_ms(),
+                "unix_ns": unix_ns(),
                 "listener": listener,
                 "client": record.client.map(|at| at.to_string()),
                 "pool": *record.pool,
@@ -189,11 +194,28 @@ impl Journal {
                 "attempts": record.attempts,
                 "bytes_in": record.from_client,
                 "bytes_out": record.from_backend,
-                "waited_ms": record.waited.as_secs_f64() * 1e3,
-                "lasted_ms": record.lasted.as_secs_f64() * 1e3,
+                "waited_ns": nanoseconds(record.waited),
+                "lasted_ns": nanoseconds(record.lasted),
                 "end": record.end.name(),
+                "why": why,
             }),
         )
+    }
+}
+
+/// What became of a connect, without what the line says already.
+fn why(failure: &ConnectFailure) -> String {
+    match (&failure.cause, failure.attempts.last()) {
+        (ConnectFault::Failed(_), Some((_, error))) => match OpError::of(error) {
+            // Its operation and its ends are those of the line.
+            Some(operation) => operation.source().map_or_else(|| words(error), words),
+            None => words(error),
+        },
+        (ConnectFault::Failed(error) | ConnectFault::Unresolved(error), _) => words(error),
+        (ConnectFault::TimedOut, _) => "no answer within the time of a connect".to_owned(),
+        (ConnectFault::NoAddress, _) => "there is no address to try".to_owned(),
+        (ConnectFault::TooManyConnections, _) => "the relay has no room for another connection".to_owned(),
+        _ => failure.to_string(),
     }
 }
 
@@ -201,7 +223,7 @@ fn who(client: Option<SocketAddr>) -> String {
     client.map_or_else(|| "local".to_owned(), |at| at.to_string())
 }
 
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// Now, in nanoseconds since 1970.
+fn unix_ns() -> serde_json::Value {
+    nanoseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

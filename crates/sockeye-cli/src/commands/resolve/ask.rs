@@ -1,5 +1,6 @@
 //! Asking: all questions at once, by the loop's client of the DNS or by the system.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use anyhow::Context as _;
 use sockeye::endpoint::{Host, Target};
 use sockeye::event_loop::names::{DnsConfig, NameSource, Way};
 use sockeye::event_loop::{EventLoop, LoopOptions};
-use sockeye::resolver::dns::{Answer, Carrier, LookupId, Name, QueryError, RecordType, Request, Server};
+use sockeye::resolver::dns::{
+    Answer, Carrier, LocalNames, LookupId, Name, QueryError, RecordType, Request, Server,
+};
 use sockeye::resolver::files::{Environment, Paths, SystemNames};
 use sockeye::resolver::{self, AddressFamily, Progress, Resolver};
 
@@ -25,8 +28,42 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) record_type: RecordType,
-    pub(super) result: Result<Answer, QueryError>,
+    pub(super) result: Result<Answer, Unanswered>,
     pub(super) took: Duration,
+}
+
+/// Why there is no answer: what the client says of it, and what ended the connection to the server, if one did.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) error: QueryError,
+    because: Option<String>,
+}
+
+impl Unanswered {
+    fn of(events: &mut EventLoop, error: QueryError) -> Self {
+        let server = match error {
+            QueryError::Unreachable { server } | QueryError::Unusable { server } => Some(server),
+            _ => None,
+        };
+        let fault = server.and_then(|server| events.name_server_fault(server));
+        Self {
+            error,
+            because: fault.map(super::tls::because),
+        }
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.because, self.error) {
+            // The server was reached: what ended the connection says more.
+            (Some(because), QueryError::Unreachable { server }) if because.starts_with("TLS") => {
+                write!(f, "name server {server}: {because}")
+            }
+            (Some(because), error) => write!(f, "{error}: {because}"),
+            (None, error) => write!(f, "{error}"),
+        }
+    }
 }
 
 /// One question to the client.
@@ -93,12 +130,14 @@ impl Client {
                     continue;
                 };
                 let (_, question) = waiting[place];
+                let result = event.result;
+                let result = result.map_err(|error| Unanswered::of(&mut self.events, error));
                 if event.is_last {
                     waiting.swap_remove(place);
                 }
                 outcomes[question].push(Outcome {
                     record_type: event.record_type,
-                    result: event.result,
+                    result,
                     took: start.elapsed(),
                 });
             }
@@ -126,6 +165,11 @@ fn configured(
     let mut config = DnsConfig::of(&names);
     let port = if carrier == Carrier::Tls { 853 } else { 53 };
     if !servers.is_empty() {
+        // Whoever names a server wants to hear that server, whatever this machine knows of the name.
+        config.local = LocalNames {
+            asks_for_reserved: true,
+            ..LocalNames::default()
+        };
         config.options.servers.clear();
         for text in servers {
             let addresses = words::server(text, port, timeout)?;

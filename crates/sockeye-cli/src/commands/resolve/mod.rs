@@ -18,23 +18,26 @@ use sockeye::resolver::order::PolicyTable;
 use self::ask::{Client, Family, Outcome, Question};
 use self::print::Resolution;
 use self::words::Words;
+use crate::address::place;
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::{Format, Output, note, warn};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without a TYPE: the addresses of each target in the order in which a connection would try them\n\
-(RFC 6724), and the rule that decided; the search list of resolv.conf completes short names.\n\
-With a TYPE: the records of exactly this name, their TTLs, who answered, how long it took, and the\n\
-flags of the answer.\n\
+Without a TYPE: the addresses of each target in the order in which a connection\n\
+would try them (RFC 6724), and the rule that decided; the search list of\n\
+resolv.conf completes short names. With a TYPE: the records of exactly this\n\
+name, their TTLs, who answered, how long it took, and the flags of the answer.\n\
 \n\
-The first word is always a name. Types follow it: A, AAAA, CAA, CNAME, HTTPS, MX, NS, PTR, SOA, SRV,\n\
-SVCB, TXT, ANY, or any other by its number, as in TYPE65. Any other word is a further name.\n\
+The first word is always a name. Types follow it: A, AAAA, CAA, CNAME, HTTPS,\n\
+MX, NS, PTR, SOA, SRV, SVCB, TXT, ANY, or any other by its number, as in\n\
+TYPE65. Any other word is a further name.\n\
 \n\
-Without @SERVER the files of this machine decide who is asked: the servers of resolv.conf and the\n\
-hosts file, or the system's own resolver if nsswitch.conf names other sources than these. --system\n\
-always asks the system's own.\n\
+Without @SERVER the files of this machine decide who is asked: the servers of\n\
+resolv.conf and the hosts file, or the system's own resolver if nsswitch.conf\n\
+names other sources than these. --system always asks the system's own. A server\n\
+that is named is asked for every name, for those of the hosts file too.\n\
 \n\
 Examples:\n\
 \x20 sockeye resolve localhost example.com:https\n\
@@ -228,7 +231,7 @@ fn targets(
         };
         let resolution = match Target::parse_with(&names::bracketed(text), defaults) {
             Ok(target) => resolve(&target, client, &way, timeout)?,
-            Err(error) => failed(error.to_string()),
+            Err(error) => failed(place(&names::bracketed(text), error)),
         };
         if resolution.resolved.is_empty() {
             exit = Exit::Resolution;

@@ -9,11 +9,7 @@ use sockeye::resolver::dns::{Answer, Finding, Flags, Origin, QueryError, Record,
 use sockeye::resolver::{AddressFamily, Resolved};
 
 use super::ask::{Family, Outcome};
-
-/// Milliseconds, to the microsecond.
-pub(super) fn ms(took: Duration) -> f64 {
-    (took.as_secs_f64() * 1e6).round() / 1e3
-}
+use crate::probing::{milliseconds, nanoseconds};
 
 /// Why an answer has no records.
 pub(super) fn none(answer: &Answer) -> String {
@@ -83,9 +79,9 @@ pub(super) fn answer_lines(name: &str, outcome: &Outcome) -> Vec<String> {
         Ok(answer) => answer,
         Err(error) => {
             return vec![format!(
-                "{name} {}: error: {error} ({:.1} ms)",
+                "{name} {}: error: {error} ({})",
                 outcome.record_type,
-                ms(outcome.took)
+                milliseconds(outcome.took)
             )];
         }
     };
@@ -102,12 +98,12 @@ pub(super) fn answer_lines(name: &str, outcome: &Outcome) -> Vec<String> {
         flags = format!(", flags {flags}");
     }
     let head = format!(
-        "{} {}: {}, {found}, {} in {:.1} ms{flags}",
+        "{} {}: {}, {found}, {} in {}{flags}",
         answer.question.name,
         outcome.record_type,
         answer.content.code,
         origin(answer),
-        ms(answer.took),
+        milliseconds(answer.took),
     );
     let with_ttl = |record: &Record| format!("  {}", aged(answer, record));
     std::iter::once(head)
@@ -143,7 +139,7 @@ pub(super) fn answer_object(name: &str, outcome: &Outcome) -> Value {
         "input": name,
         "type": outcome.record_type.to_string(),
         "ok": matches!(&outcome.result, Ok(answer) if answer.finding() == Finding::Records),
-        "took_ms": ms(outcome.took),
+        "took_ns": nanoseconds(outcome.took),
     });
     let fields = match &outcome.result {
         Ok(answer) => json!({
@@ -157,7 +153,7 @@ pub(super) fn answer_object(name: &str, outcome: &Outcome) -> Value {
             "origin": origin_word(answer.origin),
             "error": Value::Null,
         }),
-        Err(error) => failed_fields(&error.to_string(), server_of(*error)),
+        Err(error) => failed_fields(&error.to_string(), server_of(error.error)),
     };
     if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
         object.extend(fields);
@@ -197,7 +193,7 @@ pub(super) fn no_name_object(text: &str, record_type: RecordType, error: &str) -
         "input": text,
         "type": record_type.to_string(),
         "ok": false,
-        "took_ms": 0.0,
+        "took_ns": 0,
     });
     if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), failed_fields(error, None)) {
         object.extend(fields);
@@ -254,7 +250,7 @@ pub(super) fn target_object(text: &str, resolution: &Resolution) -> Value {
             "record": record(family.family),
             "addresses": family.result.as_ref().map(Vec::len).unwrap_or_default(),
             "error": family.result.as_ref().err(),
-            "took_ms": ms(family.took),
+            "took_ns": nanoseconds(family.took),
             "server": answer.and_then(|answer| answer.content.server).map(|server| server.to_string()),
             "origin": answer.map(|answer| origin_word(answer.origin)),
         })
@@ -269,7 +265,7 @@ pub(super) fn target_object(text: &str, resolution: &Resolution) -> Value {
             Way::Dns => "dns",
             _ => "system",
         }),
-        "took_ms": ms(resolution.took),
+        "took_ns": nanoseconds(resolution.took),
     })
 }
 
@@ -317,7 +313,7 @@ pub(super) fn target_lines(text: &str, resolution: &Resolution) -> Vec<String> {
     if let Some(error) = &resolution.error {
         lines.push(format!("  error: {error}"));
     }
-    let took = format!("  took {:.1} ms", ms(resolution.took));
+    let took = format!("  took {}", milliseconds(resolution.took));
     lines.push(match &resolution.way {
         Some(Way::Dns) => format!("{took}, {}", answered_by(&resolution.families)),
         Some(Way::System { because }) => format!("{took}, by the system's resolver ({because})"),

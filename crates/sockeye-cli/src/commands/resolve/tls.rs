@@ -44,6 +44,26 @@ pub(super) fn carry(events: &mut EventLoop, arguments: &Arguments) -> anyhow::Re
     Ok(())
 }
 
+/// Why a connection to a name server came to nothing, with what to do about it.
+pub(super) fn because(error: std::io::Error) -> String {
+    #[cfg(feature = "tls")]
+    let advice = crate::advice::of_tls(
+        &error,
+        crate::advice::Options {
+            name: "--tls-name NAME",
+            insecure: None,
+            plain: "without --tls a server is asked by udp and tcp",
+        },
+    );
+    #[cfg(not(feature = "tls"))]
+    let advice: Option<String> = None;
+    let said = crate::exit::words(&error);
+    match advice {
+        Some(advice) => format!("{said} ({advice})"),
+        None => said,
+    }
+}
+
 /// Says that this program was built without TLS.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use sockeye::endpoint::{HostName, Target, TargetDefaults, Transport};
 use sockeye::resolver::dns::{Name, RecordType};
 
+use crate::address::place;
 use crate::exit::Failure;
 use crate::names;
 
@@ -95,7 +96,8 @@ pub(super) fn server(text: &str, port: u16, timeout: Duration) -> anyhow::Result
     };
     let target = Target::parse_with(&names::bracketed(text), defaults).map_err(|error| {
         Failure::usage(format!(
-            "@{text}: {error} (a server is an address or a name, with or without a port: @192.0.2.53:5353)"
+            "@{text}: {} (a server is an address or a name, with or without a port: @192.0.2.53:5353)",
+            place(&names::bracketed(text), error)
         ))
     })?;
     names::addresses(&target, timeout).with_context(|| format!("find the server @{text}"))

@@ -1,6 +1,7 @@
 //! `sockeye scan TARGET... -p PORTS`: which ports are open.
 
 mod report;
+mod sorted;
 mod words;
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use crate::output::{self, Output, RowFormat, Rows, warn};
 use crate::probing::{self, Family, Inbox};
 use crate::signals::stop_on_signals;
 use report::{Found, Report};
+use sorted::{Order, Sorted};
 use words::Place;
 
 /// Descriptors that are left to everything but connections: streams, poller, timer, signals, lookups.
@@ -45,9 +47,10 @@ pub(crate) const ROWS: Rows = Rows {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Open ports are printed as they are found, the others are counted: --all prints them too.\n\
-UDP: no answer is open|filtered. Well-known ports are asked in their own protocol.\n\
-Exit status: 0 if a port is open, 1 if none is.\n\
+Open ports are printed, the others are counted: --all prints them too. With\n\
+--json each comes as it is found, else all in order at the end. UDP: no answer\n\
+is open|filtered. Well-known ports are asked in their own protocol. Exit status:\n\
+0 if a port is open, 1 if none is.\n\
 \n\
 Examples:\n\
 \x20 sockeye scan 127.0.0.1 -p 1-1024\n\
@@ -57,7 +60,7 @@ pub(crate) struct Arguments {
     /// Whom to scan: names, addresses, ranges (192.0.2.1-192.0.2.9) or networks (192.0.2.0/24)
     #[arg(value_name = "TARGET", required = true)]
     targets: Vec<String>,
-    /// Ports: numbers, ranges and service names such as 22,8000-8100,https, or "all"
+    /// Ports: numbers, ranges and service names such as 22,8000-8100,https, or "all" (nmap: "-")
     #[arg(
         short,
         long,
@@ -101,7 +104,7 @@ fn method(text: &str) -> Result<ScanMethod, String> {
     match text {
         "T" | "tcp" => Ok(ScanMethod::Tcp),
         "U" | "udp" => Ok(ScanMethod::Udp),
-        _ => Err("expected T (TCP connects) or U (UDP)".to_owned()),
+        _ => Err("expected T (TCP connects, which need no privileges) or U (UDP)".to_owned()),
     }
 }
 
@@ -115,7 +118,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         ScanMethod::Tcp => Transport::Tcp,
         ScanMethod::Udp => Transport::Udp,
     };
-    let (scanner, unresolved) = scanner(arguments, transport, output)?;
+    let (scanner, order, unresolved) = scanner(arguments, transport, output)?;
+    // Programs get each port as it is found.
+    let mut sorted = Sorted::new((!arguments.format.of(&ROWS).json).then_some(order));
     let most = scanner.options().max_in_flight;
     let mut events = EventLoop::with_options(loop_options(most)).context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
@@ -146,7 +151,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
                 let scan = events.service(service)?;
                 Some(State::of(scan.scanner()))
             };
-            let last = drive(&mut events, &mut state, &inbox, &report, output, &bar)?;
+            let mut print = |found: Vec<Found>| report.found(output, &sorted.put(found));
+            let last = drive(&mut events, &mut state, &inbox, &mut print, &bar)?;
             let scan = events.service(service);
             let held = scan.map(|scan| scan.scanner().release_all());
             (last, None, held.unwrap_or_default())
@@ -157,7 +163,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
                 let scan = events.service(service)?;
                 Some(State::of(scan.scanner()))
             };
-            let last = drive(&mut events, &mut state, &inbox, &report, output, &bar)?;
+            let mut print = |found: Vec<Found>| report.found(output, &sorted.put(found));
+            let last = drive(&mut events, &mut state, &inbox, &mut print, &bar)?;
             let fault = events.service(service).and_then(|scan| scan.take_fault());
             (last, fault, Vec::new())
         }
@@ -166,8 +173,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let State { counts, starved } = last;
     // Those are open, and were still to say something.
     let held: Vec<Found> = held.into_iter().map(Found::silent).collect();
-    report.found(output, &held)?;
     let interrupted = u128::from(counts.done()) < report.total || !held.is_empty();
+    report.found(output, &sorted.put(held))?;
+    report.found(output, &sorted.finish())?;
     report.end(output, counts, interrupted, begun.elapsed())?;
     probing::given_up(fault)?;
     if starved {
@@ -187,7 +195,7 @@ fn scanner(
     arguments: &Arguments,
     transport: Transport,
     output: &mut Output,
-) -> anyhow::Result<(Scanner, bool)> {
+) -> anyhow::Result<(Scanner, Order, bool)> {
     let ports = words::ports(&arguments.ports, transport)?;
     let mut options = ScanOptions {
         timeout: Duration::from_secs_f64(arguments.timeout),
@@ -206,10 +214,12 @@ fn scanner(
         options.max_in_flight = options.max_in_flight.min(descriptors(options.max_in_flight));
     }
     let mut scanner = Scanner::new(&ports, options);
+    let mut order = Order::default();
     let mut unresolved = Vec::new();
     for text in &arguments.targets {
         match words::place(text, arguments.family, transport) {
             Ok(place) => {
+                order.push(place);
                 match place {
                     Place::Host(address) => scanner.add_host(address),
                     Place::Range(range) => scanner.add_range(range),
@@ -237,7 +247,7 @@ fn scanner(
         output.event("unresolved", json!({ "target": target, "message": message }))?;
         warn(format_args!("sockeye: {message}"));
     }
-    Ok((scanner, !unresolved.is_empty()))
+    Ok((scanner, order, !unresolved.is_empty()))
 }
 
 /// A turn takes the answers to all probes in flight: one that is left for a later turn may come after the end of its
@@ -289,8 +299,7 @@ fn drive(
     events: &mut EventLoop,
     state: &mut dyn FnMut(&mut EventLoop) -> Option<State>,
     inbox: &Inbox<Found>,
-    report: &Report,
-    output: &mut Output,
+    print: &mut dyn FnMut(Vec<Found>) -> anyhow::Result<()>,
     bar: &ProgressBar,
 ) -> anyhow::Result<State> {
     let look = (!bar.is_hidden()).then_some(PROGRESS);
@@ -298,7 +307,7 @@ fn drive(
         events.turn(look).context("run the event loop")?;
         let found = inbox.take_all();
         if !found.is_empty() {
-            bar.suspend(|| report.found(output, &found))?;
+            bar.suspend(|| print(found))?;
         }
         let now = state(events).context("the service has left the loop")?;
         bar.set_position(now.counts.done());

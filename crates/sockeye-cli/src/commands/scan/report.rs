@@ -1,5 +1,6 @@
 //! What `sockeye scan` prints.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,7 +8,7 @@ use sockeye::endpoint::{Transport, services};
 use sockeye::probe::services::ScanReport;
 use sockeye::probe::{Reason, ScanCounts, Scanner, Verdict};
 
-use crate::output::Output;
+use crate::output::{Output, text_of};
 use crate::probing::{milliseconds, nanoseconds};
 
 /// A port, until it is printed.
@@ -23,6 +24,10 @@ impl Found {
             verdict: report.verdict,
             said: report.said.to_vec(),
         }
+    }
+
+    pub(super) const fn destination(&self) -> SocketAddr {
+        self.verdict.destination
     }
 
     /// A port whose server has said nothing.
@@ -107,7 +112,7 @@ impl Report {
             line.push_str(&format!(" {}", milliseconds(rtt)));
         }
         if self.banner && !said.is_empty() {
-            let text = String::from_utf8_lossy(said);
+            let text = text_of(said);
             line.push_str(&format!("  {}", text.trim_end_matches(['\r', '\n'])));
         }
         line
@@ -136,9 +141,10 @@ impl Report {
         } = counts;
         let total = u64::try_from(self.total).unwrap_or(u64::MAX);
         let mut line = format!(
-            "{} ports in {:.2} s: {open} open, {closed} closed, {filtered} filtered",
+            "{} {} in {}: {open} open, {closed} closed, {filtered} filtered",
             counts.done(),
-            took.as_secs_f64()
+            if counts.done() == 1 { "port" } else { "ports" },
+            milliseconds(took)
         );
         if open_or_filtered > 0 {
             line.push_str(&format!(", {open_or_filtered} open|filtered"));

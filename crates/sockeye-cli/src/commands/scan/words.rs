@@ -7,6 +7,7 @@ use sockeye::endpoint::{
 };
 use sockeye::resolver::files::{Environment, Paths, SystemNames};
 
+use crate::address::place as place_of;
 use crate::exit::{Exit, Failure, classify, describe};
 use crate::probing::{self, Family};
 
@@ -25,7 +26,8 @@ pub(super) enum Place {
 /// # Errors
 /// The word that is none, and why.
 pub(super) fn ports(text: &str, transport: Transport) -> anyhow::Result<PortSet> {
-    if text == "all" {
+    // nmap's `-p-`.
+    if matches!(text, "all" | "-") {
         return Ok([PortRange::from(1..=u16::MAX)].into_iter().collect());
     }
     // All at once: a set that grows word by word is made anew each time.
@@ -36,8 +38,13 @@ pub(super) fn ports(text: &str, transport: Transport) -> anyhow::Result<PortSet>
             continue;
         }
         let ports = word.parse::<PortSet>().map_err(|error| {
+            let why = if word.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+                "no service has this name".to_owned()
+            } else {
+                error.kind.to_string()
+            };
             Failure::usage(format!(
-                "-p {text}: {word:?}: {error} (ports are 1 to 65535: 22,80,8000-8100,https or all)"
+                "-p {text}: {word:?}: {why} (ports are 1 to 65535: 22,80,8000-8100,https or all)"
             ))
         })?;
         if ports.is_empty() || ports.contains(0) {
@@ -56,7 +63,7 @@ pub(super) fn ports(text: &str, transport: Transport) -> anyhow::Result<PortSet>
 /// What is wrong with it; for a name without an address, who was asked.
 pub(super) fn place(text: &str, family: Family, transport: Transport) -> anyhow::Result<Place> {
     if let Some(range) = range(text) {
-        let range = range.map_err(|error| Failure::usage(format!("{text:?}: {error}")))?;
+        let range = range.map_err(|error| Failure::usage(format!("{text:?}: {}", place_of(text, error))))?;
         if !family.admits(&SocketAddr::new(range.first(), 0)) {
             return Err(Failure::usage(format!(
                 "{text}: these addresses are of the other family"
@@ -116,7 +123,10 @@ mod tests {
         let read = |text| ports(text, Transport::Tcp).unwrap().to_string();
         assert_eq!(read("22,80,8000-8002"), "22,80,8000-8002");
         assert_eq!(read("https,ssh"), "22,443");
-        assert_eq!(read("all"), "1-65535");
+        assert_eq!(
+            (read("all"), read("-")),
+            ("1-65535".to_owned(), "1-65535".to_owned())
+        );
         for text in [
             "0",
             "0-70000",

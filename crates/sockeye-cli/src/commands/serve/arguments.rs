@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use sockeye::endpoint::{Address, Scheme, Target, UnixName};
+use sockeye::endpoint::{Address, Scheme, UnixName};
 use sockeye::event_loop::{AnswerRate, ReflectorOptions};
 
 use super::secure::Secure;
@@ -23,26 +23,34 @@ const ALL_SOURCES: u32 = 10;
 Examples:\n\
 \x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --listen udp://[::1]:7007\n\
 \x20 sockeye serve chargen --listen tcp://127.0.0.1:0 --shards 2\n\
-\x20 sockeye serve daytime --listen tls://127.0.0.1:1313 --cert cert.pem --key key.pem\n\
-\x20 sockeye serve qotd --quotes /usr/share/games/fortunes/fortunes --listen tcp://[::1]:1717\n\
+\x20 sockeye serve daytime --listen tls://127.0.0.1:1313 --cert C.pem --key K.pem\n\
+\x20 sockeye serve qotd --quotes /usr/share/games/fortunes/fortunes --listen :1717\n\
 \x20 sockeye serve echo --listen unix:/run/echo.sock --unix-mode 660\n\
-\x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --metrics 127.0.0.1:9100\n\n\
-Datagrams of udp can claim any sender. No answer is longer than the datagram that it answers: chargen and qotd are cut\n\
-to its length, active-users to whole lines, and time (4 bytes) and daytime (31 bytes) are only said to datagrams that are\n\
-as long, so not to empty ones as RFC 867 and 868 have them. None is answered that claims to come from a socket of this\n\
-program, or from a port of a service that answers anything (7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520,\n\
-1434, 1900, 3702, 5353, 5683, 11211 and the like), and each source gets --udp-rate answers a second, all together ten\n\
-times that. What is withheld is said on stderr.\n\n\
-Unix sockets: a path that a program has left behind which is gone is taken over, a live one is an error. The path\n\
-goes with the server. With several shards the first one serves them. With --datagram the kernel names each sender, so\n\
-that answers have no limit; whoever has no name gets none.\n\n\
-The number of time is 32 bits of seconds since 1900: it begins again from 0 on 7 February 2036.")]
+\x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --metrics 127.0.0.1:9100\n\
+\n\
+Datagrams of udp can claim any sender. No answer is longer than the datagram\n\
+that it answers: chargen and qotd are cut to its length, active-users to whole\n\
+lines, and time (4 bytes) and daytime (31 bytes) are only said to datagrams\n\
+that are as long, so not to empty ones as RFC 867 and 868 have them. None is\n\
+answered that claims to come from a socket of this program, or from a port of a\n\
+service that answers anything (7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161,\n\
+389, 520, 1434, 1900, 3702, 5353, 5683, 11211 and the like), and each source\n\
+gets --udp-rate answers a second, all together ten times that. What is withheld\n\
+is said on stderr.\n\
+\n\
+Unix sockets: a path that a program has left behind which is gone is taken\n\
+over, a live one is an error. The path goes with the server. With several\n\
+shards the first one serves them. With --datagram the kernel names each sender,\n\
+so that answers have no limit; whoever has no name gets none.\n\
+\n\
+The number of time is 32 bits of seconds since 1900: it begins again from 0 on\n\
+7 February 2036.")]
 pub(crate) struct Arguments {
     /// What to serve
     pub(super) service: Service,
-    /// Where, such as tcp://127.0.0.1:7007, udp://[::1]:0 (port 0: any free one, which is printed), tls://127.0.0.1:7443,
-    /// unix:/run/echo.sock or unix:@echo
-    #[arg(long, value_name = "ADDRESS", required = true, value_parser = address)]
+    /// Where, such as 127.0.0.1:7007 (tcp://), udp://[::1]:0 (port 0: any free one, which is printed), tls://127.0.0.1:7443,
+    /// unix:/run/echo.sock, unix:@echo, or :7007 on all addresses
+    #[arg(long, value_name = "ADDRESS", required = true, value_parser = crate::address::listening)]
     listen: Vec<Address>,
     /// Permissions of the paths of Unix sockets, octal, whatever the umask is; who connects needs the right to write
     #[arg(long, value_name = "MODE", value_parser = mode)]
@@ -284,16 +292,6 @@ impl Arguments {
 
 /// What can be served where.
 const SCHEMES: &[Scheme] = &[Scheme::Tcp, Scheme::Udp, Scheme::Unix, Scheme::Tls];
-
-/// An address on the command line: to listen takes an IP address, which a name is not.
-fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|error| match text.parse::<Target>() {
-        Ok(target) if target.endpoint().is_none() => {
-            format!("{error} (a name: give one of its addresses, such as 127.0.0.1)")
-        }
-        _ => format!("{error}"),
-    })
-}
 
 /// Permissions in octal, as chmod(1) takes them.
 fn mode(text: &str) -> Result<u32, String> {

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use sockeye::endpoint::{Endpoint, Network, PortSet, Transport, UnixName, Zone};
+use sockeye::endpoint::{Endpoint, Network, ParseError, PortSet, Transport, UnixName, Zone};
 use sockeye::socket::os::interface_index;
 
 use super::holders::Holders;
 use super::socket::{Kind, Side, Socket};
+use crate::address::place;
 
 /// An end of a socket as it was asked for.
 #[derive(Debug, Clone)]
@@ -24,19 +25,22 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(name) = text.strip_prefix("unix:") {
-            return name.parse().map(Self::Unix).map_err(|error| format!("{error}"));
+            return name
+                .parse()
+                .map(Self::Unix)
+                .map_err(|error: ParseError| place(name, error));
         }
         if text.contains("://") {
             return text
                 .parse()
                 .map(|endpoint| Self::Endpoint(endpoint, true))
-                .map_err(|error| format!("{error}"));
+                .map_err(|error: ParseError| place(text, error));
         }
         if text.contains('/') {
             return text
                 .parse()
                 .map(Self::Network)
-                .map_err(|error| format!("{error}"));
+                .map_err(|error: ParseError| place(text, error));
         }
         if let Ok(ip) = text.parse::<IpAddr>() {
             let width = if ip.is_ipv4() { 32 } else { 128 };
@@ -118,6 +122,11 @@ pub(super) struct Filter {
 }
 
 impl Filter {
+    /// Whether it takes every socket.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ports.is_none() && self.local.is_empty() && self.peer.is_empty() && self.process.is_empty()
+    }
+
     pub(super) fn takes(&self, socket: &Socket, holders: Option<&Holders>) -> bool {
         let has_port = |side: &Side, ports: &PortSet| matches!(side, Side::Ip(_, port) if *port != 0 && ports.contains(*port));
         let any = |places: &[Place], side: &Side| {

@@ -28,6 +28,7 @@ use anyhow::Context as _;
 use sockeye::endpoint::PortSet;
 
 use crate::exit::{Exit, words};
+use crate::files::for_this_program;
 use crate::output::{Output, RowFormat, Rows, note};
 use filter::{Filter, Place, Who};
 use holders::Holders;
@@ -60,21 +61,22 @@ pub(crate) const ROWS: Rows = Rows {
         "processes.name",
         "processes.pid",
         "timer.name",
-        "timer.left_ms",
+        "timer.left_ns",
         "timer.retransmits",
         "cgroup.path",
         "congestion",
-        "tcp_info.rtt_us",
+        "tcp_info.rtt_ns",
     ],
 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without -l, -a or --state: the sockets that have a peer. Ends with 1 if there is none.\n\
+Without -l, -a or --state: the sockets that have a peer. Ends with 1 if there\n\
+is none.\n\
 \n\
 Examples:\n\
-\x20 sockeye sockets -tl                        who listens on TCP\n\
-\x20 sockeye sockets -ti --peer 10.0.0.0/8      connections to a network, with their TCP_INFO\n\
+\x20 sockeye sockets -tl                     who listens on TCP\n\
+\x20 sockeye sockets -ti --peer 10.0.0.0/8   who is in a network, with TCP_INFO\n\
 \x20 sockeye sockets -a --port 53 --process 4711\n\
 \x20 sockeye sockets --summary --watch 1")]
 pub(crate) struct Arguments {
@@ -243,9 +245,25 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
                 std::thread::sleep(Duration::from_secs_f64(seconds));
             }
             Some(_) => return Ok(Exit::Success),
-            None if snapshot.sockets.is_empty() && !arguments.summary => return Ok(Exit::Negative),
+            None if snapshot.sockets.is_empty() && !arguments.summary => {
+                note(nothing(arguments, &filter));
+                return Ok(Exit::Negative);
+            }
             None => return Ok(Exit::Success),
         }
+    }
+}
+
+/// That there is no such socket, and what shows more.
+fn nothing(arguments: &Arguments, filter: &Filter) -> &'static str {
+    if !filter.is_empty() {
+        "sockeye: no socket is as the filters say (--port, --local, --peer, --process)"
+    } else if arguments.all || !arguments.state.is_empty() {
+        "sockeye: there is no such socket"
+    } else if arguments.listening {
+        "sockeye: no such socket listens (-a shows all)"
+    } else {
+        "sockeye: no such socket has a peer (-l shows those that listen, -a all)"
     }
 }
 
@@ -259,10 +277,10 @@ fn warn(arguments: &Arguments, snapshot: &Snapshot) {
     }
     let hidden = snapshot.holders.as_ref().map_or(0, |holders| holders.hidden);
     if hidden > 0 && (!arguments.summary || !arguments.process.is_empty()) {
-        note(format_args!(
+        note(for_this_program(&format!(
             "sockeye: the sockets of {hidden} processes of other users could not be seen (run as root, or: setcap \
              cap_sys_ptrace,cap_dac_read_search+ep PROGRAM)"
-        ));
+        )));
     }
 }
 

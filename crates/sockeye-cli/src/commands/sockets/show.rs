@@ -149,7 +149,7 @@ fn details(socket: &Socket, snapshot: &Snapshot) -> Vec<String> {
     if let Some(timer) = socket.timer {
         let mut text = format!("timer {}", timer.name);
         if let Some(left) = timer.left_ms {
-            text.push_str(&format!(" {left} ms"));
+            text.push_str(&format!(" {left}.000 ms"));
         }
         if timer.retransmits > 0 {
             text.push_str(&format!(" after {} retransmits", timer.retransmits));
@@ -196,7 +196,7 @@ fn event(socket: &Socket, snapshot: &Snapshot, interfaces: &mut Interfaces) -> V
         "processes": processes,
         "timer": socket.timer.map(|timer| json!({
             "name": timer.name,
-            "left_ms": timer.left_ms,
+            "left_ns": timer.left_ms.map(|left| left.saturating_mul(1_000_000)),
             "retransmits": timer.retransmits,
         })),
         "cgroup": socket.cgroup.map(|id| json!({ "id": id, "path": snapshot.cgroups.get(&id) })),

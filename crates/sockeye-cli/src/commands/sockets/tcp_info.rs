@@ -15,6 +15,11 @@ impl TcpInfo<'_> {
         Some(u64::from_ne_bytes(*self.0.get(at..)?.first_chunk()?))
     }
 
+    /// A time of the kernel, which are in microseconds, in nanoseconds.
+    fn ns(self, at: usize) -> Option<u64> {
+        self.u32(at).map(|us| u64::from(us) * 1_000)
+    }
+
     /// Smoothed round trip and its mean deviation, in microseconds.
     fn rtt_us(self) -> Option<(u32, u32)> {
         Some((self.u32(68)?, self.u32(72)?))
@@ -24,11 +29,10 @@ impl TcpInfo<'_> {
     pub(super) fn words(self) -> Vec<String> {
         let mut words = Vec::new();
         if let Some((rtt, deviation)) = self.rtt_us() {
-            let ms = |us: u32| f64::from(us) / 1e3;
             words.push(format!("rtt {:.3}±{:.3} ms", ms(rtt), ms(deviation)));
         }
         if let Some(rto) = self.u32(8) {
-            words.push(format!("rto {} ms", rto / 1000));
+            words.push(format!("rto {:.3} ms", ms(rto)));
         }
         if let (Some(cwnd), Some(mss)) = (self.u32(80), self.u32(16)) {
             words.push(format!("cwnd {cwnd}×{mss}"));
@@ -54,10 +58,10 @@ impl TcpInfo<'_> {
     /// For programs; null where this kernel does not say it.
     pub(super) fn json(self) -> Value {
         json!({
-            "rtt_us": self.u32(68),
-            "rtt_deviation_us": self.u32(72),
-            "min_rtt_us": self.u32(148),
-            "rto_us": self.u32(8),
+            "rtt_ns": self.ns(68),
+            "rtt_deviation_ns": self.ns(72),
+            "min_rtt_ns": self.ns(148),
+            "rto_ns": self.ns(8),
             "mss_bytes": self.u32(16),
             "path_mtu_bytes": self.u32(60),
             "cwnd_segments": self.u32(80),
@@ -76,6 +80,10 @@ impl TcpInfo<'_> {
     }
 }
 
+fn ms(us: u32) -> f64 {
+    f64::from(us) / 1e3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +93,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).collect();
         for length in 0..bytes.len() {
             let info = TcpInfo(&bytes[..length]);
-            assert_eq!(info.json()["rtt_us"].is_null(), length < 72);
+            assert_eq!(info.json()["rtt_ns"].is_null(), length < 72);
             assert!(info.words().len() <= 8);
         }
     }

@@ -71,8 +71,8 @@ Examples:\n\
 \x20 sockeye trace --watch example.com\n\
 \x20 sockeye trace --report 10 --json example.com\n\
 \n\
-Loss at a router alone is its limit on errors (RFC 1812 section 4.3.2.8). Only loss that\n\
-all hops behind it share is loss of packets.")]
+Loss at a router alone is its limit on errors (RFC 1812 section 4.3.2.8). Only\n\
+loss that all hops behind it share is loss of packets.")]
 pub(crate) struct Arguments {
     /// Where to: a name or an address, or with the method before it: icmp://HOST, udp://HOST:PORT, tcp://HOST:PORT
     #[arg(value_name = "HOST")]
@@ -113,8 +113,8 @@ pub(crate) struct Arguments {
     /// Bytes of payload of ICMP and UDP probes, at least 10
     #[arg(short, long, default_value_t = 32, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(10..=65_507))]
     size: u16,
-    /// The hop limit of the last probes
-    #[arg(short, long, default_value_t = 30, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    /// The hop limit of the last probes (-m too)
+    #[arg(short, short_alias = 'm', long, default_value_t = 30, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
     ttl: u8,
     /// The hop limit of the first probes
     #[arg(short, long, default_value_t = 1, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]

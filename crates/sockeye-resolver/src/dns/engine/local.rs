@@ -16,6 +16,8 @@ use crate::files::Hosts;
 pub struct LocalNames {
     /// The hosts file.
     pub hosts: Arc<Hosts>,
+    /// Ask the servers for `localhost` and the names below `invalid` too: for a tool that shows what a server says.
+    pub asks_for_reserved: bool,
 }
 
 impl LocalNames {
@@ -26,7 +28,8 @@ impl LocalNames {
     /// many do.
     pub(crate) fn answer(&self, name: &Name, record_type: RecordType) -> Option<(Arc<Content>, Origin)> {
         let last = name.labels().last();
-        let is_localhost = last.is_some_and(|label| label.eq_ignore_ascii_case(b"localhost"));
+        let is_localhost =
+            !self.asks_for_reserved && last.is_some_and(|label| label.eq_ignore_ascii_case(b"localhost"));
         let in_hosts = self.in_hosts(name, record_type);
         if let Some(found) = in_hosts.filter(|found| !found.is_empty() || !is_localhost) {
             return Some((content(ResponseCode::NO_ERROR, found), Origin::Hosts));
@@ -43,7 +46,7 @@ impl LocalNames {
                 .collect();
             return Some((content(ResponseCode::NO_ERROR, records), Origin::SpecialUse));
         }
-        if last?.eq_ignore_ascii_case(b"invalid") {
+        if !self.asks_for_reserved && last?.eq_ignore_ascii_case(b"invalid") {
             return Some((content(ResponseCode::NAME_ERROR, Vec::new()), Origin::SpecialUse));
         }
         None
@@ -150,6 +153,7 @@ mod tests {
         let hosts = Hosts::parse(b"192.0.2.1 web.test My_Host\n", |_| None);
         LocalNames {
             hosts: Arc::new(hosts),
+            ..LocalNames::default()
         }
     }
 

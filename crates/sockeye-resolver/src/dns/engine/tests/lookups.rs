@@ -128,6 +128,7 @@ fn names_of_this_host_are_answered_without_a_server() {
     let hosts = Hosts::parse(b"192.0.2.7 box.example.test box\n::7 box\n", |_| None);
     world.engine.set_local_names(LocalNames {
         hosts: Arc::new(hosts),
+        ..LocalNames::default()
     });
     for (text, ips) in [
         ("box", vec!["::7", "192.0.2.7"]),
@@ -168,6 +169,7 @@ fn localhost_has_both_families_whatever_the_hosts_file_has() {
     let hosts = Hosts::parse(b"127.0.0.1 localhost box\n::7 a.localhost\n", |_| None);
     world.engine.set_local_names(LocalNames {
         hosts: Arc::new(hosts),
+        ..LocalNames::default()
     });
     for (text, found) in [
         (

@@ -118,6 +118,7 @@ fn a_single_label_is_not_asked_alone_where_that_is_forbidden() {
     let hosts = Hosts::parse(b"192.0.2.7 box\n", |_| None);
     world.engine.set_local_names(LocalNames {
         hosts: Arc::new(hosts),
+        ..LocalNames::default()
     });
     world.engine.lookup(world.now, search("host")).unwrap();
     assert_eq!(world.event().result.unwrap_err(), QueryError::SingleLabel);
