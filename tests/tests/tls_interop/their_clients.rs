@@ -204,7 +204,7 @@ fn renegotiation_is_refused_and_others_go_on() {
     // OpenSSL takes the refusal (RFC 5746, section 4.5: a warning) for the end of the connection.
     server.line(&mut talk, "the refusal", |line| line.contains("no renegotiation"));
     let end = server.end(1);
-    assert!(end.contains("HandshakeFailure"), "{end}");
+    assert!(end.contains("handshake_failure"), "{end}");
     assert_eq!(server.notes.borrow().opened.len(), 2);
     server.echo(&mut other, "still there");
     let mut new = Talk::start(&mut s_client(&files, at, &["-quiet", "-tls1_2"]));
