@@ -1,0 +1,1 @@
+//! Interarrival jitter (RFC 3550, section 6.4.1).

@@ -1,0 +1,1 @@
+//! The protocol of `sockeye bench server` and `sockeye bench client`.

@@ -1,0 +1,1 @@
+//! Loss, duplicates and reordering of numbered messages.
