@@ -1,1 +1,0 @@
-//! The protocol of `sockeye bench server` and `sockeye bench client`.
