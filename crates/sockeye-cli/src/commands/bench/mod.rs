@@ -1,6 +1,7 @@
 //! `sockeye bench`: this machine over its loopback, or two machines with a server and a client.
 
 mod client;
+mod flows;
 mod iperf3;
 mod loopback;
 mod server;

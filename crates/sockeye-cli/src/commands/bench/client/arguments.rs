@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::output::RowFormat;
+use crate::probing::Family;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -66,6 +67,21 @@ pub(crate) struct Arguments {
     /// Messages a second over all connections, sent on schedule whether or not answers come
     #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub(crate) rate: Option<u64>,
+    /// Seconds of round trips before the load of --mode stream; they go on during it, and tell how much longer a round trip
+    /// takes then. 0: none
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS", value_parser = crate::arguments::seconds_or_none)]
+    pub(crate) idle: f64,
+    #[command(flatten)]
+    pub(crate) family: Family,
+    /// Certificates to trust (PEM) instead of this machine's, of tls://
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Believe every certificate: whoever is on the way can read and change everything
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// The name that the certificate has to have, instead of the target's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) servername: Option<String>,
     /// The server is iperf3
     #[arg(long, conflicts_with = "sockperf")]
     pub(crate) iperf3: bool,
