@@ -406,7 +406,8 @@ impl Driver {
     }
 
     fn end_interval(&mut self, context: &mut Context<'_>) {
-        let now = context.now();
+        // A short run is over within one turn of the loop.
+        let now = context.exact_now();
         let flows: Vec<_> = self.counted().cloned().collect();
         self.intervals.end(&flows, now, context);
         self.print_intervals(false);

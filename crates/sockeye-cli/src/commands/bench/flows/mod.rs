@@ -88,6 +88,7 @@ pub(crate) struct Flow {
     /// Of numbered messages.
     pub(crate) arrivals: RefCell<Option<Arrivals>>,
     tcp_before: Cell<u64>,
+    tcp_last: Cell<Option<FlowTcp>>,
 }
 
 /// What a receiver of numbered messages knows.
@@ -168,6 +169,7 @@ impl Flow {
             last: Cell::default(),
             arrivals: RefCell::new(arrivals),
             tcp_before: Cell::default(),
+            tcp_last: Cell::default(),
         })
     }
 
@@ -262,6 +264,14 @@ impl Flow {
 
     /// TCP_INFO of its connection, where this side sends; retransmissions since counting began.
     pub(crate) fn tcp(&self, context: &mut Context<'_>) -> Option<FlowTcp> {
+        if let Some(now) = self.tcp_now(context) {
+            self.tcp_last.set(Some(now));
+        }
+        // As it was, where the connection is gone.
+        self.tcp_last.get()
+    }
+
+    fn tcp_now(&self, context: &mut Context<'_>) -> Option<FlowTcp> {
         if self.role != Role::Send {
             return None;
         }
@@ -283,7 +293,7 @@ impl Flow {
     /// Retransmissions so far are those of the time that does not count.
     pub(crate) fn omit_tcp(&self, context: &mut Context<'_>) {
         self.tcp_before.set(0);
-        let so_far = self.tcp(context).map_or(0, |tcp| tcp.retransmits);
+        let so_far = self.tcp_now(context).map_or(0, |tcp| tcp.retransmits);
         self.tcp_before.set(so_far);
     }
 

@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::{Flow, Role, Stage, length_of, nanoseconds};
 
 /// Blocks that one flow sends before others get their turn.
-const BURST: usize = 16;
+const BURST: usize = 4;
 /// Requests on schedule that may be without an answer; those after them are sent later, and their latencies say so.
 const MAX_UNANSWERED: usize = 4096;
 /// Between two round trips beside a load.
@@ -172,6 +172,13 @@ impl Sender {
         if !self.has_begun {
             self.has_begun = true;
             self.pace = Pace::of(&self.parameters, flow.number, now);
+            if matches!(self.block, Block::File(_)) {
+                stream.set_watermarks(Watermarks {
+                    high: 2,
+                    low: 1,
+                    ..watermarks(SERVER_TAIL)
+                });
+            }
         }
         for _ in 0..BURST {
             if self.left == Some(0) {
@@ -202,7 +209,14 @@ impl Sender {
         match &mut self.block {
             Block::Bytes(block) if len == block.len() => stream.write_shared(block),
             Block::Bytes(block) => stream.write(block.get(..len).unwrap_or_default()),
-            Block::File(file) => stream.send_file(file, 0, len as u64),
+            // What waits of a file takes no room in the queue: the byte behind it says how many blocks wait.
+            Block::File(file) => {
+                let sent = stream.send_file(file, 0, len as u64 - 1);
+                if !sent.is_taken() {
+                    return sent;
+                }
+                stream.write(b"s")
+            }
             Block::Numbered(message) => {
                 if let Some(head) = message.first_chunk_mut() {
                     *head = stream_header(self.next, monotonic_ns());

@@ -467,7 +467,10 @@ impl Run {
     /// Something may have happened to its flows.
     fn look(&mut self, stream: &mut Stream<'_>) {
         for flow in &self.flows {
-            flow.news.set(false);
+            if flow.news.replace(false) && flow.is_done.get() {
+                // While its connection is still there.
+                let _ = flow.tcp(&mut stream.context());
+            }
         }
         let mut senders = self.flows.iter().filter(|flow| flow.role == Role::Send);
         let all_is_sent = senders.all(|flow| flow.is_done.get());
