@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::conditions::Condition;
 use crate::output::RowFormat;
 use crate::probing::Family;
 
@@ -99,8 +100,8 @@ pub(crate) struct Arguments {
     pub(crate) compare: Option<PathBuf>,
     /// Exit with status 1 when this holds: p50, p90, p99, p999, max (ns, us, ms, s), rate (bits/s: K, M, G),
     /// loss (%), retransmits, jitter; may be given again
-    #[arg(long, value_name = "CONDITION")]
-    pub(crate) fail_if: Vec<String>,
+    #[arg(long, value_name = "CONDITION", value_parser = super::conditions::parse)]
+    pub(crate) fail_if: Vec<Condition>,
     #[command(flatten)]
     pub(crate) format: RowFormat,
 }

@@ -158,6 +158,24 @@ pub(crate) fn per_second(amount: u64, time: Duration) -> f64 {
 }
 
 impl Outcome {
+    /// Nothing measured yet.
+    pub(crate) fn empty(target: String, mode: &'static str, transport: &'static str) -> Self {
+        Self {
+            target,
+            mode,
+            transport,
+            flows: Vec::new(),
+            latencies: Vec::new(),
+            unanswered: 0,
+            client_cpu: None,
+            server_cpu: None,
+            server_is_shared: false,
+            clock: None,
+            below_zero: 0,
+            is_interrupted: false,
+        }
+    }
+
     /// The flows of a direction together; `None` where there are none.
     pub(crate) fn sum(&self, direction: Direction) -> Option<Sum> {
         let mut sum: Option<Sum> = None;

@@ -4,16 +4,24 @@
 //! |---|---|
 //! | [`arguments`], [`plan`] | what is to be measured, and what makes no sense |
 //! | [`driver`], [`service`], [`crr`], [`intervals`] | the run: phases, connections, turns, intervals |
-//! | [`figures`], [`print`] | what was measured, whatever protocol measured it, and how it is shown |
+//! | [`figures`], [`series`], [`print`] | what was measured, whatever protocol measured it, and how it is shown |
+//! | [`afterwards`], [`conditions`], [`compare`], [`hdr`], `report` | what is done with it: conditions, comparisons, files |
 
+mod afterwards;
 mod arguments;
+mod compare;
+mod conditions;
 mod crr;
 mod driver;
 pub(crate) mod figures;
+mod hdr;
 mod intervals;
 mod plan;
 pub(crate) mod print;
+#[cfg(feature = "report")]
+mod report;
 mod secure;
+mod series;
 mod service;
 
 use std::cell::RefCell;
@@ -37,11 +45,13 @@ use crate::exit::Exit;
 use crate::output::{self, Output, Rows};
 use crate::probing::{self, Inbox};
 use crate::signals;
+use afterwards::Afterwards;
 pub(crate) use arguments::Arguments;
 use driver::{Driver, Event};
 use figures::{Cpu, Direction, FlowTotal, Latency, Outcome};
 use plan::Plan;
 use secure::Connector;
+use series::Series;
 use service::{Client, Connects, Joins};
 
 /// The rows of `--csv`: an interval each.
@@ -76,15 +86,22 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         return iperf3::measure(arguments, output);
     }
     let plan = Plan::new(arguments)?;
-    let Some(outcome) = measure(arguments, &plan, output)? else {
+    let mut afterwards = Afterwards::new(arguments, &plan)?;
+    let mut series = Series::default();
+    let Some(outcome) = measure(arguments, &plan, &mut series, output)? else {
         return Ok(Exit::Interrupted);
     };
     print::outcome(output, &outcome)?;
-    Ok(Exit::Success)
+    afterwards.finish(arguments, &outcome, &series, output)
 }
 
 /// Runs the plan; `None` when a signal ended it before there was anything.
-fn measure(arguments: &Arguments, plan: &Plan, output: &mut Output) -> anyhow::Result<Option<Outcome>> {
+fn measure(
+    arguments: &Arguments,
+    plan: &Plan,
+    series: &mut Series,
+    output: &mut Output,
+) -> anyhow::Result<Option<Outcome>> {
     sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
     let _pinned = plan.cpu.map(Pinned::to).transpose().context("-A")?;
     let mut events = EventLoop::with_options(loop_options()).context("make an event loop")?;
@@ -134,6 +151,7 @@ fn measure(arguments: &Arguments, plan: &Plan, output: &mut Output) -> anyhow::R
                 progress.start();
             }
             Event::Intervals(rows) => {
+                series.add(&rows);
                 progress.hide(|| print::intervals(output, &rows))?;
             }
             Event::Over(report) => {
@@ -226,11 +244,7 @@ fn outcome(
     let (user, system) = driver.cpu_used;
     let is_oneway = parameters.mode == Mode::Oneway;
     let mut outcome = Outcome {
-        target: arguments.target.clone(),
-        mode: parameters.mode.name(),
-        transport: parameters.transport.name(),
         flows,
-        latencies: Vec::new(),
         unanswered: driver.round_trips.borrow().lost,
         client_cpu: Some(Cpu { user, system }),
         server_cpu: Some(Cpu {
@@ -239,8 +253,8 @@ fn outcome(
         }),
         server_is_shared: report.shared,
         clock: driver.clock.filter(|_| is_oneway),
-        below_zero: 0,
         is_interrupted: driver.is_interrupted,
+        ..Outcome::empty(arguments.target.clone(), parameters.mode.name(), parameters.transport.name())
     };
     latencies(&mut outcome, driver, idle, report);
     outcome
