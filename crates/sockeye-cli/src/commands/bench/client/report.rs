@@ -72,7 +72,7 @@ const HEAD: &str = "<!doctype html><html lang=en><head><meta charset=utf-8>\
 :root{color-scheme:light dark;--ink:#1b1b1b;--ground:#fff;--line:#ccc}\
 @media (prefers-color-scheme:dark){:root{--ink:#e8e8e8;--ground:#161616;--line:#444}}\
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--ground);max-width:60rem;margin:0 auto;padding:1rem}\
-figure{margin:1.5rem 0}svg{width:100%;height:auto}\
+figure{margin:1.5rem 0;overflow-x:auto}svg{width:100%;min-width:34rem;height:auto}\
 svg text{fill:var(--ink)}svg [stroke=\"#010203\"]{stroke:var(--ink)}svg [stroke=\"#808080\"]{stroke:var(--line)}\
 code{overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse}\
 th,td{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);font-weight:normal}\
@@ -124,7 +124,8 @@ fn flatten(name: &str, value: &serde_json::Value, rows: &mut Vec<(String, String
                 }
                 Some(amount) if name.ends_with("_bytes") => bytes(amount),
                 Some(rate) if name.ends_with("bytes_per_s") => bits(rate as f64),
-                _ => number.to_string(),
+                None => format!("{:.3}", number.as_f64().unwrap_or_default()),
+                Some(_) => number.to_string(),
             };
             rows.push((name.to_owned(), words));
         }
@@ -290,7 +291,7 @@ mod tests {
         }]);
         let page = page(&outcome, &series, "sockeye bench client '<evil>'").unwrap();
         assert_eq!(page.matches("<svg").count(), 2, "{page}");
-        for words in ["Throughput", "Latency by percentile", "99.9 %", "Mbit/s", ">rtt<", "&lt;evil&gt;"] {
+        for words in ["Throughput", "Latency by percentile", "99.9 %", "Mbit/s", "\nrtt\n", "&lt;evil&gt;"] {
             assert!(page.contains(words), "{words}");
         }
         assert!(!page.contains("<evil>"));
