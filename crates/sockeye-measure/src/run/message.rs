@@ -474,6 +474,8 @@ pub enum Message {
         /// The server's clock less the client's, in nanoseconds, as the client has estimated it.
         offset_ns: i64,
     },
+    /// Server: counting has begun on its side, so that nothing that the client sends from now on is missed.
+    Started,
     /// Server: what happened since the interval before.
     Interval {
         /// From 0 on.

@@ -11,7 +11,8 @@
 //!                                    <-  Pong { sent_ns, at_ns }
 //!   (on each flow) HELLO, Join       ->
 //!                                    <-  Joined
-//!   Start                            ->                                from here on the flows carry what is measured
+//!   Start                            ->                                from here on the server sends what is measured
+//!                                    <-  Started                       from here on the client does
 //!                                    <-  Interval { ... }              again and again: what only the server can see
 //!                                    <-  Sent { messages }             once the server has sent all it has to
 //!   Finish { messages }              ->                                once the client has

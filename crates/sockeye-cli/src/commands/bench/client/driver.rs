@@ -95,6 +95,7 @@ pub(super) struct Driver {
     /// What the server has sent, by flow, once it says so.
     sent: Option<Vec<u64>>,
     retransmits: HashMap<u32, u64>,
+    has_started: bool,
     is_drained: bool,
     pub(super) is_interrupted: bool,
     still: u32,
@@ -132,6 +133,7 @@ impl Driver {
             intervals: Intervals::new(&parameters),
             sent: None,
             retransmits: HashMap::new(),
+            has_started: false,
             is_drained: false,
             is_interrupted: false,
             still: 0,
@@ -210,6 +212,10 @@ impl Driver {
                 } else {
                     self.join(stream);
                 }
+            }
+            (Message::Started, Phase::Running) if !self.has_started => {
+                self.has_started = true;
+                self.go(stream);
             }
             (Message::Interval { index, flows }, Phase::Running | Phase::Finishing) => {
                 self.intervals.told(index, flows);
@@ -362,8 +368,12 @@ impl Driver {
             delays.borrow_mut().offset_ns = offset_ns.saturating_neg();
         }
         if !send(stream, &Message::Start { offset_ns }, MAX_REQUEST) {
-            return self.fail(anyhow!("the server does not read"));
+            self.fail(anyhow!("the server does not read"));
         }
+    }
+
+    /// The server counts: the load begins.
+    fn go(&mut self, stream: &mut Stream<'_>) {
         if self.parameters.omit_ns > 0 {
             stream.set_timer(Duration::from_nanos(self.parameters.omit_ns), BEGIN);
         } else {
@@ -391,7 +401,7 @@ impl Driver {
         self.intervals.begin(now);
         let mut context = stream.context();
         for flow in self.counted() {
-            flow.begin(now);
+            flow.begin(now, self.parameters.omit_ns > 0);
             flow.omit_tcp(&mut context);
         }
         if self.parameters.time_ns > 0 {
@@ -434,7 +444,7 @@ impl Driver {
 
     /// A signal: the run ends now, with what there is. `false` where there is nothing.
     pub(super) fn interrupt(&mut self, context: &mut Context<'_>) -> bool {
-        if self.phase != Phase::Running || self.is_interrupted {
+        if self.phase != Phase::Running || !self.has_started || self.is_interrupted {
             return false;
         }
         self.is_interrupted = true;

@@ -213,12 +213,15 @@ impl Flow {
         self.counts.get().less(&self.omitted.get())
     }
 
-    /// Counting begins, or begins anew.
-    pub(crate) fn begin(&self, now: Time) {
-        self.omitted.set(self.counts.get());
-        self.before.set(self.counts.get());
+    /// Counting begins; `anew`, without what was counted before.
+    pub(crate) fn begin(&self, now: Time, anew: bool) {
         self.counts_from.set(now);
         self.last.set(now);
+        if !anew {
+            return;
+        }
+        self.omitted.set(self.counts.get());
+        self.before.set(self.counts.get());
         if let Some(arrivals) = &mut *self.arrivals.borrow_mut() {
             arrivals.omitted = DatagramCounts::default();
             arrivals.omitted = arrivals.counts();

@@ -358,7 +358,10 @@ impl Run {
 
     fn flow_is_over(&self, number: u32) -> bool {
         let flow = usize::try_from(number).ok().and_then(|at| self.flows.get(at));
-        flow.is_none_or(|flow| flow.has_ended.get() || flow.is_done.get())
+        flow.is_none_or(|flow| match flow.role {
+            Role::Send => flow.is_done.get(),
+            Role::Receive | Role::Ask | Role::Answer => flow.has_ended.get(),
+        })
     }
 
     /// The flows that count.
@@ -382,6 +385,7 @@ impl Run {
         } else {
             stream.set_timer(Duration::from_nanos(self.parameters.omit_ns), BEGIN);
         }
+        let _ = send(stream, &Message::Started, MAX_REPLY);
         let mut context = stream.context();
         for flow in self.counted() {
             flow.go_to(Stage::Going, &mut context);
@@ -396,7 +400,7 @@ impl Run {
         self.cpu = CpuClock::start();
         let mut context = stream.context();
         for flow in self.counted() {
-            flow.begin(now);
+            flow.begin(now, self.parameters.omit_ns > 0);
             flow.omit_tcp(&mut context);
         }
         if self.parameters.mode == Mode::Stream || self.parameters.mode == Mode::Oneway {
