@@ -70,7 +70,9 @@ mod tests {
         assert_eq!(bits("10M"), Ok(10_000_000));
         assert_eq!(bits("0"), Ok(0));
         assert_eq!(bits("1000T"), Ok(1_000_000_000_000_000));
-        for text in ["", "K", "-1", "1e9", "NaN", "inf", "1KB", "0.5", "1025T", "1\u{fc}"] {
+        for text in [
+            "", "K", "-1", "1e9", "NaN", "inf", "1KB", "0.5", "1025T", "1\u{fc}",
+        ] {
             assert!(bytes(text).is_err(), "{text}");
         }
     }

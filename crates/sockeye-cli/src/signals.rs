@@ -19,7 +19,10 @@ pub(crate) fn stop_on_signals(events: &mut EventLoop) -> std::io::Result<()> {
 ///
 /// # Errors
 /// As [`stop_on_signals`].
-pub(crate) fn on_signals(events: &mut EventLoop, handler: impl FnMut(&mut Context<'_>) + 'static) -> std::io::Result<()> {
+pub(crate) fn on_signals(
+    events: &mut EventLoop,
+    handler: impl FnMut(&mut Context<'_>) + 'static,
+) -> std::io::Result<()> {
     let mut handler = handler;
     events.on_signals(&[SIGINT, SIGTERM], move |context, _signal| handler(context))
 }

@@ -76,7 +76,11 @@ mod tests {
         assert_eq!(jitter.value(), Duration::from_nanos(100));
         jitter.received(2000, 3600);
         // 100 * 15/16 = 93.75; the rounding of appendix A.8 keeps within one.
-        assert!(jitter.value().as_nanos().abs_diff(94) <= 1, "{:?}", jitter.value());
+        assert!(
+            jitter.value().as_nanos().abs_diff(94) <= 1,
+            "{:?}",
+            jitter.value()
+        );
     }
 
     #[test]
@@ -85,7 +89,11 @@ mod tests {
         for number in 0..1000_u64 {
             jitter.received(number * 1000, number * 1000 + (number % 2) * 500);
         }
-        assert!(jitter.value().as_nanos().abs_diff(500) <= 1, "{:?}", jitter.value());
+        assert!(
+            jitter.value().as_nanos().abs_diff(500) <= 1,
+            "{:?}",
+            jitter.value()
+        );
     }
 
     #[test]

@@ -14,11 +14,31 @@ fn a_condition_that_holds_is_a_negative_result_with_its_sentence() {
     let rr = |condition: &str| run(&[at, "--mode", "rr", "-k", "20", "--fail-if", condition]);
     let output = rr("p50>1ns");
     assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
-    assert!(output.stderr.contains("--fail-if p50>1ns: it is "), "{}", output.stderr);
-    assert!(output.text().contains("20 answers"), "the figures are there all the same");
+    assert!(
+        output.stderr.contains("--fail-if p50>1ns: it is "),
+        "{}",
+        output.stderr
+    );
+    assert!(
+        output.text().contains("20 answers"),
+        "the figures are there all the same"
+    );
     let output = rr("max > 3600s");
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
-    let failed = events(&[at, "-n", "100K", "--idle", "0", "--fail-if", "rate<1000G", "--fail-if", "rate>1"], 1);
+    let failed = events(
+        &[
+            at,
+            "-n",
+            "100K",
+            "--idle",
+            "0",
+            "--fail-if",
+            "rate<1000G",
+            "--fail-if",
+            "rate>1",
+        ],
+        1,
+    );
     let failed: Vec<&Value> = failed.iter().filter(|event| event["event"] == "failed").collect();
     assert_eq!(failed.len(), 2, "{failed:?}");
     assert_eq!(failed[0]["condition"], "rate<1000G");
@@ -42,7 +62,11 @@ fn what_cannot_be_is_refused_before_the_run() {
         (&["--fail-if", "p98>1us"], 2, "at byte 0"),
         (&["--fail-if", "rate<1G"], 2, "rr and crr"),
         (&["--fail-if", "loss>1%"], 2, "only udp"),
-        (&["--mode", "stream", "--idle", "0", "--fail-if", "p99>1us"], 2, "--idle 0"),
+        (
+            &["--mode", "stream", "--idle", "0", "--fail-if", "p99>1us"],
+            2,
+            "--idle 0",
+        ),
         (&["--mode", "stream", "--idle", "0", "--hdr", "x"], 2, "--idle 0"),
         (&["--hdr", &missing], 5, "No such file"),
         (&["--report", &missing], 5, "No such file"),
@@ -59,8 +83,13 @@ fn what_cannot_be_is_refused_before_the_run() {
         let output = run(&all);
         assert_eq!(output.status.code(), Some(status), "{words:?}: {}", output.stderr);
         assert!(output.stderr.contains(why), "{words:?}: {}", output.stderr);
-        let last: Value = serde_json::from_str(output.text().lines().last().expect("an event")).expect("JSON");
-        assert_eq!((&last["event"], &last["exit"]), (&"error".into(), &status.into()), "{words:?}");
+        let last: Value =
+            serde_json::from_str(output.text().lines().last().expect("an event")).expect("JSON");
+        assert_eq!(
+            (&last["event"], &last["exit"]),
+            (&"error".into(), &status.into()),
+            "{words:?}"
+        );
     }
     assert!(!folder.path().join("no").exists());
 }
@@ -73,7 +102,20 @@ fn a_histogram_log_is_read_back_by_the_library() {
     // Longer than what takes its place.
     std::fs::write(&path, "old\n".repeat(10_000)).expect("a file");
     let name = path.display().to_string();
-    let end = events(&[server.target("tcp://"), "--mode", "rr", "-k", "50", "--rate", "1000", "--hdr", &name], 0);
+    let end = events(
+        &[
+            server.target("tcp://"),
+            "--mode",
+            "rr",
+            "-k",
+            "50",
+            "--rate",
+            "1000",
+            "--hdr",
+            &name,
+        ],
+        0,
+    );
     let end = end.last().expect("an event");
     let bytes = std::fs::read(&path).expect("the log");
     let mut seen = Vec::new();
@@ -83,9 +125,14 @@ fn a_histogram_log_is_read_back_by_the_library() {
         };
         let tag = interval.tag().expect("a name").as_str().to_owned();
         let encoded = decoded(interval.encoded_histogram());
-        let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut encoded.as_slice()).expect("a histogram");
+        let histogram: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut encoded.as_slice())
+            .expect("a histogram");
         assert_eq!(histogram.len(), number(end, &format!("/latency_ns/{tag}/count")));
-        assert_eq!(histogram.value_at_quantile(0.5), number(end, &format!("/latency_ns/{tag}/p50")));
+        assert_eq!(
+            histogram.value_at_quantile(0.5),
+            number(end, &format!("/latency_ns/{tag}/p50"))
+        );
         seen.push(tag);
     }
     assert_eq!(seen, ["rtt", "rtt_uncorrected"]);
@@ -118,13 +165,26 @@ fn a_run_compared_with_itself_has_the_ratio_of_its_figures() {
     std::fs::write(&old, &output.stdout).expect("a file");
     let name = old.display().to_string();
     let now = events(&[&words[..], &["--compare", &name]].concat(), 0);
-    let compared = now.iter().find(|event| event["event"] == "compare").expect("a comparison");
+    let compared = now
+        .iter()
+        .find(|event| event["event"] == "compare")
+        .expect("a comparison");
     let figures = compared["figures"].as_array().expect("figures");
-    let p99 = figures.iter().find(|row| row["figure"] == "latency_ns.rtt.p99").expect("the p99");
-    let end = |text: &str| -> Value { serde_json::from_str(text.lines().last().expect("an event")).expect("JSON") };
-    assert_eq!(p99["old"].as_f64(), end(&output.text())["latency_ns"]["rtt"]["p99"].as_f64());
+    let p99 = figures
+        .iter()
+        .find(|row| row["figure"] == "latency_ns.rtt.p99")
+        .expect("the p99");
+    let end =
+        |text: &str| -> Value { serde_json::from_str(text.lines().last().expect("an event")).expect("JSON") };
+    assert_eq!(
+        p99["old"].as_f64(),
+        end(&output.text())["latency_ns"]["rtt"]["p99"].as_f64()
+    );
     let ratio = p99["new"].as_f64().expect("new") / p99["old"].as_f64().expect("old");
-    assert!((p99["ratio"].as_f64().expect("a ratio") - ratio).abs() < 1e-9, "{p99}");
+    assert!(
+        (p99["ratio"].as_f64().expect("a ratio") - ratio).abs() < 1e-9,
+        "{p99}"
+    );
     let people = run(&[&words[..], &["--compare", &name]].concat());
     assert!(people.text().contains("latency_ns.rtt.p99"), "{}", people.text());
 }
@@ -135,11 +195,28 @@ fn a_page_has_charts_figures_and_the_command() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("page.html");
     let name = path.display().to_string();
-    let words = [server.target("tcp://"), "-n", "1M", "--bidir", "--idle", "0.1", "--report", &name];
+    let words = [
+        server.target("tcp://"),
+        "-n",
+        "1M",
+        "--bidir",
+        "--idle",
+        "0.1",
+        "--report",
+        &name,
+    ];
     let output = run(&words);
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
     let page = std::fs::read_to_string(&path).expect("the page");
-    for words in ["<svg", "Throughput", "Congestion window", "Latency by percentile", "--report", "up.received_bytes", "1.00 MiB"] {
+    for words in [
+        "<svg",
+        "Throughput",
+        "Congestion window",
+        "Latency by percentile",
+        "--report",
+        "up.received_bytes",
+        "1.00 MiB",
+    ] {
         assert!(page.contains(words), "{words}");
     }
     let links = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();

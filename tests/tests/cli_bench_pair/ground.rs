@@ -39,7 +39,13 @@ impl Server {
         }
         let running = Running::start(&mut command);
         // Without a scheme it is two.
-        let lines = addresses.iter().map(|at| if at.contains(':') && !at.contains("://") && !at.starts_with("unix:") { 2 } else { 1 });
+        let lines = addresses.iter().map(|at| {
+            if at.contains(':') && !at.contains("://") && !at.starts_with("unix:") {
+                2
+            } else {
+                1
+            }
+        });
         let mut at = Vec::new();
         for _ in 0..lines.sum::<usize>() {
             let event = event(&running);
@@ -59,7 +65,9 @@ impl Server {
     /// Where its control connections go.
     #[track_caller]
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.target("tcp://")["tcp://".len()..].parse().expect("an address")
+        self.target("tcp://")["tcp://".len()..]
+            .parse()
+            .expect("an address")
     }
 
     /// The next event.
@@ -72,7 +80,11 @@ impl Server {
     #[track_caller]
     pub(crate) fn run(&self) -> Value {
         let event = self.event();
-        assert_eq!((&event["event"], &event["failure"]), (&"run".into(), &Value::Null), "{event}");
+        assert_eq!(
+            (&event["event"], &event["failure"]),
+            (&"run".into(), &Value::Null),
+            "{event}"
+        );
         event
     }
 
@@ -95,7 +107,9 @@ fn event(running: &Running) -> Value {
 #[track_caller]
 pub(crate) fn run(words: &[&str]) -> Output {
     program::output(
-        Command::new(program::sockeye()).args(["bench", "client"]).args(words),
+        Command::new(program::sockeye())
+            .args(["bench", "client"])
+            .args(words),
         LIMIT,
     )
 }
@@ -109,7 +123,13 @@ pub(crate) fn events(words: &[&str], status: i32) -> Vec<Value> {
 
 #[track_caller]
 pub(crate) fn events_of(output: &Output, status: i32) -> Vec<Value> {
-    assert_eq!(output.status.code(), Some(status), "{}{}", output.text(), output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(status),
+        "{}{}",
+        output.text(),
+        output.stderr
+    );
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     output.text().lines().map(parse).collect()
 }

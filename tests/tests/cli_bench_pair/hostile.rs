@@ -156,22 +156,41 @@ fn a_flow_joins_its_own_run_once_and_in_time() {
     let server = Server::local();
     let (mut control, run) = Peer::granted(&server, &parameters());
     let wrong = json!("0".repeat(32));
-    for (run, flow, why) in [(&wrong, 1, "no such run"), (&run, 0, "no flow 0"), (&run, 3, "no flow 3")] {
+    for (run, flow, why) in [
+        (&wrong, 1, "no such run"),
+        (&run, 0, "no flow 0"),
+        (&run, 3, "no flow 3"),
+    ] {
         let (_, answer) = Peer::join(&server, run, flow);
-        assert!(answer["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{answer}");
+        assert!(
+            answer["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains(why)),
+            "{answer}"
+        );
         is_refused(&server, why);
     }
     let (_first, answer) = Peer::join(&server, &run, 1);
     assert_eq!(answer["type"], "joined");
     let (_, answer) = Peer::join(&server, &run, 1);
-    assert!(answer["reason"].as_str().is_some_and(|reason| reason.contains("already")), "{answer}");
+    assert!(
+        answer["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("already")),
+        "{answer}"
+    );
     is_refused(&server, "already");
     // Flow 2 has not joined.
     control.say(&json!({ "type": "start", "offset_ns": 0 }));
     control.ends();
     // Both are told, in whatever order.
     let events = [server.event(), server.event()];
-    assert!(events.iter().all(|event| event.to_string().contains("not joined yet")), "{events:?}");
+    assert!(
+        events
+            .iter()
+            .all(|event| event.to_string().contains("not joined yet")),
+        "{events:?}"
+    );
     server.serves();
 }
 
@@ -214,7 +233,9 @@ fn a_client_that_vanishes_in_any_state_frees_all_it_had() {
     drop(down);
     has_failed(&server, "flow 2");
     control.ends();
-    wait::until("the descriptors of before", PATIENCE, || descriptors(&server) <= before);
+    wait::until("the descriptors of before", PATIENCE, || {
+        descriptors(&server) <= before
+    });
     server.serves();
 }
 
@@ -222,7 +243,18 @@ fn a_client_that_vanishes_in_any_state_frees_all_it_had() {
 fn a_real_client_that_is_killed_is_over_at_once() {
     let server = Server::local();
     for scheme in ["tcp://", "udp://"] {
-        let words = ["bench", "client", server.target(scheme), "-t", "600", "-b", "1M", "--idle", "0", "--json"];
+        let words = [
+            "bench",
+            "client",
+            server.target(scheme),
+            "-t",
+            "600",
+            "-b",
+            "1M",
+            "--idle",
+            "0",
+            "--json",
+        ];
         let client = Running::start(Command::new(program::sockeye()).args(words));
         client.line_with(PATIENCE, |line| line.contains("\"start\""));
         drop(client);
@@ -238,7 +270,9 @@ fn a_datagram_is_answered_only_to_who_knows_the_run_and_is_no_longer_than_the_qu
     asked["transport"] = json!("udp");
     let (_control, run) = Peer::granted(&server, &asked);
     let run = run.as_str().expect("digits");
-    let id: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&run[2 * at..2 * at + 2], 16).expect("digits")).collect();
+    let id: Vec<u8> = (0..16)
+        .map(|at| u8::from_str_radix(&run[2 * at..2 * at + 2], 16).expect("digits"))
+        .collect();
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.connect(server.addr()).expect("an address");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -248,7 +282,13 @@ fn a_datagram_is_answered_only_to_who_knows_the_run_and_is_no_longer_than_the_qu
     guessed[15] ^= 1;
     let mut answer_kind = join(&id);
     answer_kind[3] = 2;
-    for question in [join(&guessed), join(&id)[..31].to_vec(), answer_kind, b"x".to_vec(), Vec::new()] {
+    for question in [
+        join(&guessed),
+        join(&id)[..31].to_vec(),
+        answer_kind,
+        b"x".to_vec(),
+        Vec::new(),
+    ] {
         socket.send(&question).expect("sent");
     }
     let mut buffer = [0; 2000];
@@ -257,13 +297,21 @@ fn a_datagram_is_answered_only_to_who_knows_the_run_and_is_no_longer_than_the_qu
         socket.send(&join(&id)).expect("sent");
         let len = socket.recv(&mut buffer).expect("an answer");
         assert_eq!(len, 32);
-        assert_eq!((buffer[3], &buffer[8..24]), (2, id.as_slice()), "joined, and nothing before it");
+        assert_eq!(
+            (buffer[3], &buffer[8..24]),
+            (2, id.as_slice()),
+            "joined, and nothing before it"
+        );
     }
 }
 
 #[test]
 fn a_server_takes_so_many_clients_and_tells_the_next_one() {
-    let server = Server::start(Command::new(program::sockeye()), &["127.0.0.1:0"], &["--max-clients", "1"]);
+    let server = Server::start(
+        Command::new(program::sockeye()),
+        &["127.0.0.1:0"],
+        &["--max-clients", "1"],
+    );
     let (first, _) = Peer::granted(&server, &parameters());
     let output = run(&[server.target("tcp://"), "-n", "1K", "--idle", "0"]);
     assert_eq!(output.status.code(), Some(5));
@@ -283,7 +331,10 @@ fn a_client_says_what_is_wrong_with_its_server() {
     let output = run(&[&at, "-n", "1K"]);
     assert_eq!(output.status.code(), Some(5));
     assert!(output.stderr.contains("has to run there"), "{}", output.stderr);
-    for (answer, why) in [(&b"HTTP/1.0 400 No\r\n\r\n"[..], "the server: a message of"), (b"", "closed")] {
+    for (answer, why) in [
+        (&b"HTTP/1.0 400 No\r\n\r\n"[..], "the server: a message of"),
+        (b"", "closed"),
+    ] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
         let at = listener.local_addr().expect("an address").to_string();
         let answering = std::thread::spawn(move || {
@@ -296,6 +347,10 @@ fn a_client_says_what_is_wrong_with_its_server() {
         let output = run(&[&at, "-n", "1K"]);
         answering.join().expect("no panic");
         assert_eq!(output.status.code(), Some(5), "{}", output.stderr);
-        assert!(output.stderr.contains(why) || output.stderr.contains("reset"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains(why) || output.stderr.contains("reset"),
+            "{}",
+            output.stderr
+        );
     }
 }

@@ -36,14 +36,28 @@ fn what_a_filter_drops_is_what_is_lost() {
     system("nft add rule ip t in meta l4proto udp ip length 1028 numgen inc mod 5 == 0 counter drop");
     let server = Server::local();
     for direction in ["up", "down"] {
-        let mut words = vec![server.target("udp://"), "-l", "1000", "-k", "500", "-b", "8M", "--idle", "0"];
+        let mut words = vec![
+            server.target("udp://"),
+            "-l",
+            "1000",
+            "-k",
+            "500",
+            "-b",
+            "8M",
+            "--idle",
+            "0",
+        ];
         if direction == "down" {
             words.push("-R");
         }
         let end = client(&words);
         let lost = number(&end, &format!("/{direction}/datagrams/lost"));
         assert_eq!(number(&end, &format!("/{direction}/sent_messages")), 500);
-        assert_eq!(number(&end, &format!("/{direction}/received_messages")), 400, "{end}");
+        assert_eq!(
+            number(&end, &format!("/{direction}/received_messages")),
+            400,
+            "{end}"
+        );
         assert_eq!(lost, 100, "{end}");
         let percent = end[direction]["loss_percent"].as_f64().expect("a percentage");
         assert!((percent - 20.0).abs() < 1e-9, "{percent}");
@@ -74,5 +88,8 @@ fn a_queue_on_the_way_is_seen_while_it_is_loaded() {
     // And the quickest before the load had nothing to wait behind.
     assert!(number(&end, "/latency_ns/idle/min") < loaded, "{end}");
     let [idle, loaded] = ["idle", "loaded"].map(|name| end["round_trips_per_minute"][name].as_f64());
-    assert!(idle.is_some() && loaded.is_some_and(|loaded| loaded < 6000.0), "{end}");
+    assert!(
+        idle.is_some() && loaded.is_some_and(|loaded| loaded < 6000.0),
+        "{end}"
+    );
 }

@@ -35,7 +35,9 @@ impl Everywhere {
         let tls = ["--cert", &cert, "--key", &key];
         let server = Server::start(Command::new(program::sockeye()), &addresses, &tls);
         let targets = server.at.iter().map(|at| {
-            let ca = at.starts_with("tls://").then(|| vec!["--ca".to_owned(), cert.clone()]);
+            let ca = at
+                .starts_with("tls://")
+                .then(|| vec!["--ca".to_owned(), cert.clone()]);
             (at.clone(), ca.unwrap_or_default())
         });
         Self {
@@ -73,7 +75,11 @@ fn is_datagrams(target: &str) -> bool {
 
 /// Of datagrams whole ones are sent.
 fn whole(target: &str, bytes: u64) -> u64 {
-    if is_datagrams(target) { bytes.div_ceil(1400) * 1400 } else { bytes }
+    if is_datagrams(target) {
+        bytes.div_ceil(1400) * 1400
+    } else {
+        bytes
+    }
 }
 
 #[test]
@@ -89,7 +95,11 @@ fn a_stream_up_is_counted_to_the_byte_on_both_sides() {
             assert!(number(end, "/latency_ns/idle/count") > 0, "{target}");
             // The probe's requests are counted there too.
             assert!(number(run, "/received_bytes") >= bytes, "{target}");
-            assert_eq!(end["up"]["retransmits"].is_u64(), target.starts_with("tcp://"), "{target}: {end}");
+            assert_eq!(
+                end["up"]["retransmits"].is_u64(),
+                target.starts_with("tcp://"),
+                "{target}: {end}"
+            );
         },
     );
 }
@@ -102,16 +112,32 @@ fn a_stream_down_and_both_ways_are_counted_to_the_byte() {
         let bytes = whole(target, 300_001);
         assert_eq!(number(end, "/down/sent_bytes"), bytes, "{target}");
         assert_eq!(number(end, "/down/received_bytes"), bytes, "{target}");
-        assert_eq!((number(run, "/sent_bytes"), number(run, "/received_bytes")), (bytes, 0), "{target}");
+        assert_eq!(
+            (number(run, "/sent_bytes"), number(run, "/received_bytes")),
+            (bytes, 0),
+            "{target}"
+        );
     });
     let both = ["--mode", "stream", "-n", "200000", "--bidir", "--idle", "0"];
     everywhere.each(&both, |target, end, run| {
         let bytes = whole(target, 200_000);
         for direction in ["up", "down"] {
-            assert_eq!(number(end, &format!("/{direction}/sent_bytes")), bytes, "{target}");
-            assert_eq!(number(end, &format!("/{direction}/received_bytes")), bytes, "{target}");
+            assert_eq!(
+                number(end, &format!("/{direction}/sent_bytes")),
+                bytes,
+                "{target}"
+            );
+            assert_eq!(
+                number(end, &format!("/{direction}/received_bytes")),
+                bytes,
+                "{target}"
+            );
         }
-        assert_eq!((number(run, "/sent_bytes"), number(run, "/received_bytes")), (bytes, bytes), "{target}");
+        assert_eq!(
+            (number(run, "/sent_bytes"), number(run, "/received_bytes")),
+            (bytes, bytes),
+            "{target}"
+        );
     });
 }
 
@@ -119,13 +145,20 @@ fn a_stream_down_and_both_ways_are_counted_to_the_byte() {
 fn each_request_is_answered_once() {
     let everywhere = Everywhere::start();
     for mode in ["rr", "crr"] {
-        everywhere.each(&["--mode", mode, "-k", "60", "-P", "2", "-l", "100"], |target, end, run| {
-            assert_eq!(number(end, "/up/received_messages"), 60, "{target} {mode}");
-            assert_eq!(number(end, "/up/received_bytes"), 6000, "{target} {mode}");
-            assert_eq!(number(end, "/latency_ns/rtt/count"), 60, "{target} {mode}");
-            assert_eq!(number(end, "/unanswered"), 0, "{target} {mode}");
-            assert_eq!((number(run, "/received_bytes"), number(run, "/sent_bytes")), (6000, 6000), "{target} {mode}");
-        });
+        everywhere.each(
+            &["--mode", mode, "-k", "60", "-P", "2", "-l", "100"],
+            |target, end, run| {
+                assert_eq!(number(end, "/up/received_messages"), 60, "{target} {mode}");
+                assert_eq!(number(end, "/up/received_bytes"), 6000, "{target} {mode}");
+                assert_eq!(number(end, "/latency_ns/rtt/count"), 60, "{target} {mode}");
+                assert_eq!(number(end, "/unanswered"), 0, "{target} {mode}");
+                assert_eq!(
+                    (number(run, "/received_bytes"), number(run, "/sent_bytes")),
+                    (6000, 6000),
+                    "{target} {mode}"
+                );
+            },
+        );
     }
 }
 
@@ -138,12 +171,23 @@ fn each_message_of_one_way_has_its_delay() {
             words.push("-R");
         }
         everywhere.each(&words, |target, end, _| {
-            assert_eq!(number(end, &format!("/{direction}/received_messages")), 50, "{target}");
-            assert_eq!(number(end, &format!("/{direction}/datagrams/lost")), 0, "{target}");
+            assert_eq!(
+                number(end, &format!("/{direction}/received_messages")),
+                50,
+                "{target}"
+            );
+            assert_eq!(
+                number(end, &format!("/{direction}/datagrams/lost")),
+                0,
+                "{target}"
+            );
             assert_eq!(number(end, "/latency_ns/delay/count"), 50, "{target}");
             // One machine has one clock: what was estimated is not further off than was said.
             let offset = end["clock"]["offset_ns"].as_i64().expect("an offset");
-            assert!(offset.unsigned_abs() <= number(end, "/clock/uncertainty_ns"), "{target}: {end}");
+            assert!(
+                offset.unsigned_abs() <= number(end, "/clock/uncertainty_ns"),
+                "{target}: {end}"
+            );
         });
     }
 }
@@ -168,10 +212,25 @@ fn on_schedule_latencies_are_told_corrected_and_uncorrected() {
 #[test]
 fn a_time_has_its_intervals_and_what_is_omitted_is_in_none() {
     let server = Server::local();
-    let words = [server.target("tcp://"), "-t", "0.6", "-O", "0.2", "-i", "0.2", "-b", "8M", "--bidir", "--idle", "0"];
+    let words = [
+        server.target("tcp://"),
+        "-t",
+        "0.6",
+        "-O",
+        "0.2",
+        "-i",
+        "0.2",
+        "-b",
+        "8M",
+        "--bidir",
+        "--idle",
+        "0",
+    ];
     let events = events(&words, 0);
     let of_flow = |flow: u64| {
-        let intervals = events.iter().filter(move |event| event["event"] == "interval" && event["flow"] == flow);
+        let intervals = events
+            .iter()
+            .filter(move |event| event["event"] == "interval" && event["flow"] == flow);
         intervals.collect::<Vec<_>>()
     };
     let end = events.last().expect("an event");
@@ -180,12 +239,28 @@ fn a_time_has_its_intervals_and_what_is_omitted_is_in_none() {
         // A busy machine may be late for the last one, and has it in the one before.
         assert!((2..=3).contains(&intervals.len()), "{events:?}");
         assert_eq!(number(intervals[0], "/from_ns"), 0);
-        assert!(intervals.windows(2).all(|two| two[0]["to_ns"] == two[1]["from_ns"]), "{intervals:?}");
-        assert!(intervals.iter().all(|interval| interval["direction"] == direction));
+        assert!(
+            intervals
+                .windows(2)
+                .all(|two| two[0]["to_ns"] == two[1]["from_ns"]),
+            "{intervals:?}"
+        );
+        assert!(
+            intervals
+                .iter()
+                .all(|interval| interval["direction"] == direction)
+        );
         let total: u64 = intervals.iter().map(|interval| number(interval, "/bytes")).sum();
-        assert!(total > 0 && total <= number(end, &format!("/{direction}/sent_bytes")) + 100_000, "{events:?}");
+        assert!(
+            total > 0 && total <= number(end, &format!("/{direction}/sent_bytes")) + 100_000,
+            "{events:?}"
+        );
         // TCP_INFO is that of the side that sends.
-        assert!(intervals[0]["rtt_ns"].is_u64() && intervals[0]["cwnd_bytes"].is_u64(), "{}", intervals[0]);
+        assert!(
+            intervals[0]["rtt_ns"].is_u64() && intervals[0]["cwnd_bytes"].is_u64(),
+            "{}",
+            intervals[0]
+        );
     }
     // 8 Mbit/s for 0.6 s are 600,000 bytes, whatever was sent before; late timers send late, not more.
     assert!(number(end, "/up/sent_bytes") <= 900_000, "{end}");
@@ -195,7 +270,13 @@ fn a_time_has_its_intervals_and_what_is_omitted_is_in_none() {
 fn sendfile_sends_the_same() {
     let server = Server::local();
     for more in [&["-R"][..], &[]] {
-        let end = client(&[&[server.target("tcp://"), "-Z", "-n", "1000001", "--idle", "0"], more].concat());
+        let end = client(
+            &[
+                &[server.target("tcp://"), "-Z", "-n", "1000001", "--idle", "0"],
+                more,
+            ]
+            .concat(),
+        );
         let direction = if more.is_empty() { "up" } else { "down" };
         assert_eq!(number(&end, &format!("/{direction}/received_bytes")), 1_000_001);
     }
@@ -233,7 +314,11 @@ fn csv_has_a_row_for_each_interval() {
     let output = super::ground::run(&[server.target("udp://"), "-n", "14000", "--idle", "0", "--csv"]);
     let text = output.text();
     let mut lines = text.lines();
-    assert!(lines.next().is_some_and(|header| header.starts_with("from_ns,to_ns,flow,direction,bytes,")));
+    assert!(
+        lines
+            .next()
+            .is_some_and(|header| header.starts_with("from_ns,to_ns,flow,direction,bytes,"))
+    );
     let row: Vec<&str> = lines.next().expect("a row").split(',').collect();
     assert_eq!((row[2], row[3]), ("1", "up"));
 }

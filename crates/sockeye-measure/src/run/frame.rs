@@ -106,7 +106,10 @@ mod tests {
         }
         assert_eq!(check_hello(&HELLO), Ok(true));
         assert_eq!(check_hello(b"G"), Err(HelloError::Foreign));
-        assert_eq!(check_hello(b"SKBENCH\x02"), Err(HelloError::Version { version: 2 }));
+        assert_eq!(
+            check_hello(b"SKBENCH\x02"),
+            Err(HelloError::Version { version: 2 })
+        );
     }
 
     #[test]
@@ -115,7 +118,10 @@ mod tests {
             panic!("4 GiB");
         };
         assert_eq!((len, max), (0xffff_ffff, MAX_REQUEST));
-        assert!(matches!(decode(b"\0\0\0\x02hi", 64), Err(FrameError::Malformed(_))));
+        assert!(matches!(
+            decode(b"\0\0\0\x02hi", 64),
+            Err(FrameError::Malformed(_))
+        ));
         assert!(matches!(decode(b"\0\0\0\0", 64), Err(FrameError::Malformed(_))));
         assert!(matches!(decode(b"\0\0\0", 64), Ok(None)));
     }

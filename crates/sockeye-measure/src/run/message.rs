@@ -540,18 +540,48 @@ mod tests {
             change(&mut changed);
             changed.check(&limits).unwrap_err()
         };
-        assert!(matches!(refused(&|p| p.up = u32::MAX), ParameterError::Flows { .. }));
-        assert!(matches!(refused(&|p| (p.up, p.down) = (0, 0)), ParameterError::Flows { .. }));
-        assert!(matches!(refused(&|p| p.length = 0), ParameterError::Length { .. }));
-        assert!(matches!(refused(&|p| p.length = u32::MAX), ParameterError::Length { .. }));
-        assert!(matches!(refused(&|p| p.transport = Transport::Udp), ParameterError::Length { .. }));
-        assert!(matches!(refused(&|p| p.time_ns = u64::MAX), ParameterError::Time { .. }));
+        assert!(matches!(
+            refused(&|p| p.up = u32::MAX),
+            ParameterError::Flows { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| (p.up, p.down) = (0, 0)),
+            ParameterError::Flows { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.length = 0),
+            ParameterError::Length { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.length = u32::MAX),
+            ParameterError::Length { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.transport = Transport::Udp),
+            ParameterError::Length { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.time_ns = u64::MAX),
+            ParameterError::Time { .. }
+        ));
         assert_eq!(refused(&|p| p.time_ns = 0), ParameterError::End);
         assert_eq!(refused(&|p| p.bytes = Some(1)), ParameterError::End);
-        assert!(matches!(refused(&|p| p.interval_ns = 1), ParameterError::Interval { .. }));
-        assert!(matches!(refused(&|p| p.window = Some(u32::MAX)), ParameterError::Window { .. }));
-        assert!(matches!(refused(&|p| p.mode = Mode::Rr), ParameterError::Combination { .. }));
-        assert!(matches!(refused(&|p| p.bitrate = Some(0)), ParameterError::Combination { .. }));
+        assert!(matches!(
+            refused(&|p| p.interval_ns = 1),
+            ParameterError::Interval { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.window = Some(u32::MAX)),
+            ParameterError::Window { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.mode = Mode::Rr),
+            ParameterError::Combination { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.bitrate = Some(0)),
+            ParameterError::Combination { .. }
+        ));
     }
 
     #[test]

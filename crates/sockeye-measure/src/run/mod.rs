@@ -31,7 +31,7 @@ mod message;
 
 pub use frame::{FrameError, HELLO, HELLO_LEN, HelloError, LENGTH_LEN, check_hello, decode, encode};
 pub use message::{
-    Counts, CpuTime, DatagramCounts, FlowReport, FlowTcp, Limits, Message, Mode, Parameters, ParameterError,
+    Counts, CpuTime, DatagramCounts, FlowReport, FlowTcp, Limits, Message, Mode, ParameterError, Parameters,
     Report, RunId, Transport,
 };
 

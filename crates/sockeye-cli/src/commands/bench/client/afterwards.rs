@@ -50,7 +50,9 @@ impl Afterwards {
         let earlier = arguments.compare.as_deref();
         let (hdr, report) = (arguments.hdr.as_deref(), arguments.report.as_deref());
         Ok(Self {
-            earlier: earlier.map(|path| Earlier::read(path, mode, transport)).transpose()?,
+            earlier: earlier
+                .map(|path| Earlier::read(path, mode, transport))
+                .transpose()?,
             hdr: hdr.map(|path| Kept::open(path, "--hdr")).transpose()?,
             report: report.map(|path| Kept::open(path, "--report")).transpose()?,
         })
@@ -79,7 +81,10 @@ impl Afterwards {
         let mut exit = Exit::Success;
         for condition in &arguments.fail_if {
             if let Some(sentence) = condition.holds(outcome) {
-                output.event("failed", serde_json::json!({ "condition": condition.text(), "message": sentence }))?;
+                output.event(
+                    "failed",
+                    serde_json::json!({ "condition": condition.text(), "message": sentence }),
+                )?;
                 warn(format_args!("sockeye: --fail-if {sentence}"));
                 exit = Exit::Negative;
             }

@@ -57,12 +57,24 @@ impl Earlier {
 
     fn of(text: &str, mode: &str, transport: &str) -> Result<Self, String> {
         let mut end = None;
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let event: Value = serde_json::from_str(line)
-                .map_err(|error| format!("line {}: {error}; it has to be what --json has printed", number + 1))?;
+        for (number, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
+            let event: Value = serde_json::from_str(line).map_err(|error| {
+                format!(
+                    "line {}: {error}; it has to be what --json has printed",
+                    number + 1
+                )
+            })?;
             match event["schema"].as_u64() {
                 Some(SCHEMA) => {}
-                Some(other) => return Err(format!("it is of schema {other}; this program compares schema {SCHEMA}")),
+                Some(other) => {
+                    return Err(format!(
+                        "it is of schema {other}; this program compares schema {SCHEMA}"
+                    ));
+                }
                 None => return Err(format!("line {}: no event of sockeye", number + 1)),
             }
             if event["event"] == "end" && event["mode"].is_string() {
@@ -73,7 +85,9 @@ impl Earlier {
         let was = |key: &str| end[key].as_str().unwrap_or_default().to_owned();
         let (old_mode, old_transport) = (was("mode"), was("transport"));
         if (old_mode.as_str(), old_transport.as_str()) != (mode, transport) {
-            return Err(format!("it is of {old_mode} over {old_transport}, and this is {mode} over {transport}"));
+            return Err(format!(
+                "it is of {old_mode} over {old_transport}, and this is {mode} over {transport}"
+            ));
         }
         Ok(Self(end))
     }
@@ -94,7 +108,11 @@ impl Earlier {
             format!("{:<36} {:>16} {:>16} {:>8}", "compared", "old", "new", "ratio"),
         ];
         for (name, unit, old, new) in &rows {
-            let ratio = if *old == 0.0 { "-".to_owned() } else { format!("{:.3}", new / old) };
+            let ratio = if *old == 0.0 {
+                "-".to_owned()
+            } else {
+                format!("{:.3}", new / old)
+            };
             lines.push(format!("{name:<36} {old:>16.1} {new:>16.1} {ratio:>8} {unit}"));
         }
         output.lines(lines.iter().map(|line| line.trim_end()))?;
@@ -128,7 +146,10 @@ mod tests {
             ("[1", "line 1"),
             (r#"{"schema":2,"event":"end"}"#, "schema 2"),
             (r#"{"schema":1,"event":"end","results":[]}"#, "no end"),
-            (r#"{"schema":1,"event":"end","mode":"rr","transport":"udp"}"#, "rr over udp"),
+            (
+                r#"{"schema":1,"event":"end","mode":"rr","transport":"udp"}"#,
+                "rr over udp",
+            ),
         ] {
             let error = of(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

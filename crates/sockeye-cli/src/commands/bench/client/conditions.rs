@@ -84,7 +84,12 @@ pub(crate) fn parse(text: &str) -> Result<Condition, Wrong> {
         [b'<', b'=', ..] => (Comparison::AtMost, 2),
         [b'>', ..] => (Comparison::Above, 1),
         [b'<', ..] => (Comparison::Below, 1),
-        _ => return Err(Wrong { at, what: "expected >, >=, < or <=" }),
+        _ => {
+            return Err(Wrong {
+                at,
+                what: "expected >, >=, < or <=",
+            });
+        }
     };
     let value = compared.get(len..).unwrap_or_default().trim_start();
     let at = text.len() - value.len();
@@ -100,7 +105,10 @@ pub(crate) fn parse(text: &str) -> Result<Condition, Wrong> {
         text: text.trim().to_owned(),
         figure: *figure,
         comparison,
-        limit: number * figure.scale(unit.trim_start()).map_err(|what| Wrong { at, what })?,
+        limit: number
+            * figure
+                .scale(unit.trim_start())
+                .map_err(|what| Wrong { at, what })?,
     })
 }
 
@@ -155,7 +163,10 @@ impl Condition {
     pub(crate) fn check(&self, has: Has) -> Result<(), String> {
         let (is_there, why) = match self.figure {
             Figure::Quantile(_) | Figure::Max => (has.latencies, "no latencies are measured (--idle 0)"),
-            Figure::Rate => (has.rate, "rr and crr move messages, not bytes: p50 to max say how fast"),
+            Figure::Rate => (
+                has.rate,
+                "rr and crr move messages, not bytes: p50 to max say how fast",
+            ),
             Figure::Loss | Figure::Jitter => (has.datagrams, "only udp:// and raw:// lose messages"),
             Figure::Retransmits => (has.retransmits, "only senders of tcp:// count them"),
         };
@@ -223,12 +234,21 @@ mod tests {
             let condition = parse(text).unwrap();
             (condition.figure, condition.comparison, condition.limit)
         };
-        assert_eq!(read("p99>200us"), (Figure::Quantile(0.99), Comparison::Above, 200e3));
-        assert_eq!(read(" p99.9 >= 1.5 ms "), (Figure::Quantile(0.999), Comparison::AtLeast, 1.5e6));
+        assert_eq!(
+            read("p99>200us"),
+            (Figure::Quantile(0.99), Comparison::Above, 200e3)
+        );
+        assert_eq!(
+            read(" p99.9 >= 1.5 ms "),
+            (Figure::Quantile(0.999), Comparison::AtLeast, 1.5e6)
+        );
         assert_eq!(read("rate<1G"), (Figure::Rate, Comparison::Below, 1e9));
         assert_eq!(read("rate<=10Mbit/s"), (Figure::Rate, Comparison::AtMost, 1e7));
         assert_eq!(read("loss>0.5%"), (Figure::Loss, Comparison::Above, 0.5));
-        assert_eq!(read("retransmits>0"), (Figure::Retransmits, Comparison::Above, 0.0));
+        assert_eq!(
+            read("retransmits>0"),
+            (Figure::Retransmits, Comparison::Above, 0.0)
+        );
     }
 
     #[test]

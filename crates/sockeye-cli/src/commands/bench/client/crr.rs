@@ -67,12 +67,20 @@ impl Turns {
             most: self.parameters.bytes_of(number).map(|bytes| bytes / length),
         });
         next.sent = now;
-        next.due = next.pace.map_or(now, |pace| next.begun + pace.due(next.turns).as_nanos()).min(now);
+        next.due = next
+            .pace
+            .map_or(now, |pace| next.begun + pace.due(next.turns).as_nanos())
+            .min(now);
         next.turns += 1;
     }
 
     /// It stands: the request leaves.
-    pub(super) fn opened(&mut self, stream: &mut Stream<'_>, number: u32, flows: &[Rc<Flow>]) -> Option<Turn> {
+    pub(super) fn opened(
+        &mut self,
+        stream: &mut Stream<'_>,
+        number: u32,
+        flows: &[Rc<Flow>],
+    ) -> Option<Turn> {
         let next = self.flows.get(&number)?;
         let flow = flows.get(usize::try_from(number).ok()?)?;
         let _ = stream.write(&self.request);

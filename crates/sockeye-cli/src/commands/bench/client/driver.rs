@@ -107,7 +107,12 @@ pub(super) struct Driver {
 impl Driver {
     /// # Errors
     /// None in practice: histograms have constant bounds.
-    pub(super) fn new(plan: &Plan, connects: Connects, inbox: Inbox<Event>, table: Table) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        plan: &Plan,
+        connects: Connects,
+        inbox: Inbox<Event>,
+        table: Table,
+    ) -> anyhow::Result<Self> {
         let parameters = plan.parameters.clone();
         let delays = (parameters.mode == Mode::Oneway).then(Delays::new).transpose()?;
         let delays = delays.map(|delays| Rc::new(RefCell::new(delays)));
@@ -268,9 +273,20 @@ impl Driver {
         let (key, _) = halves(run);
         let flows: Vec<Rc<Flow>> = self.carried().cloned().collect();
         for flow in flows {
-            let round_trips = if flow.number == 0 { &self.probe } else { &self.round_trips };
+            let round_trips = if flow.number == 0 {
+                &self.probe
+            } else {
+                &self.round_trips
+            };
             let (socket, peer) = self.connects.datagrams(context, self.parameters.window)?;
-            let joined = DatagramFlow::new(Rc::clone(&flow), key, peer, None, &self.parameters, Some(round_trips));
+            let joined = DatagramFlow::new(
+                Rc::clone(&flow),
+                key,
+                peer,
+                None,
+                &self.parameters,
+                Some(round_trips),
+            );
             let key = self.table.borrow_mut().add(joined);
             flow.place.set(Place::Datagrams(socket, key));
         }
@@ -282,7 +298,11 @@ impl Driver {
             return;
         };
         self.joins += 1;
-        let absent: Vec<Rc<Flow>> = self.carried().filter(|flow| flow.stage.get() == Stage::Absent).cloned().collect();
+        let absent: Vec<Rc<Flow>> = self
+            .carried()
+            .filter(|flow| flow.stage.get() == Stage::Absent)
+            .cloned()
+            .collect();
         let Some(first) = absent.first() else {
             return;
         };
@@ -436,7 +456,11 @@ impl Driver {
         }
         self.intervals.stop();
         self.cpu_used = self.cpu.used();
-        for flow in self.flows.iter().filter(|flow| matches!(flow.role, Role::Send | Role::Ask)) {
+        for flow in self
+            .flows
+            .iter()
+            .filter(|flow| matches!(flow.role, Role::Send | Role::Ask))
+        {
             flow.go_to(Stage::Stopping, context);
         }
         self.look(context);
@@ -537,7 +561,11 @@ impl Driver {
             all.sent_bytes + all.received_bytes + flow.stage.get() as u64
         });
         let progress = progress.sum();
-        self.still = if progress == self.progress { self.still + 1 } else { 0 };
+        self.still = if progress == self.progress {
+            self.still + 1
+        } else {
+            0
+        };
         self.progress = progress;
         self.still >= MAX_STILL
     }

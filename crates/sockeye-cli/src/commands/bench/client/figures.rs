@@ -145,7 +145,11 @@ impl Sum {
     pub(crate) fn loss_percent(&self) -> Option<f64> {
         let lost = self.datagrams?.lost;
         let all = lost + self.received_messages;
-        Some(if all == 0 { 0.0 } else { lost as f64 * 100.0 / all as f64 })
+        Some(if all == 0 {
+            0.0
+        } else {
+            lost as f64 * 100.0 / all as f64
+        })
     }
 }
 

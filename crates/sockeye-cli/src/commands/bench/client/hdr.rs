@@ -25,7 +25,11 @@ impl Kept {
     /// When it cannot be written.
     pub(crate) fn open(path: &Path, option: &'static str) -> anyhow::Result<Self> {
         // What is there stays until there is something to take its place.
-        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
         Ok(Self {
             file: file.with_context(|| format!("{option} {}", path.display()))?,
             path: path.to_owned(),
@@ -55,7 +59,11 @@ impl Kept {
 /// When a histogram cannot be encoded.
 pub(crate) fn log(outcome: &Outcome, ended: SystemTime) -> anyhow::Result<Vec<u8>> {
     let mut bytes = BufWriter::new(Vec::new());
-    let time = outcome.sums().map(|(_, sum)| sum.elapsed).max().unwrap_or_default();
+    let time = outcome
+        .sums()
+        .map(|(_, sum)| sum.elapsed)
+        .max()
+        .unwrap_or_default();
     let begun = ended.checked_sub(time).unwrap_or(ended);
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();

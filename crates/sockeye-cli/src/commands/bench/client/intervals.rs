@@ -114,7 +114,8 @@ impl Intervals {
     /// What the server has seen of one.
     pub(super) fn told(&mut self, index: u32, flows: Vec<FlowReport>) {
         // Of those that are still to be printed, and not of a future that this side has not thought of.
-        if self.is_joined && index >= self.next_out && index <= self.index.saturating_add(MAX_WAITING as u32) {
+        if self.is_joined && index >= self.next_out && index <= self.index.saturating_add(MAX_WAITING as u32)
+        {
             self.told.insert(index, flows);
         }
     }
@@ -158,7 +159,9 @@ impl Intervals {
                 let datagrams = report.and_then(|report| report.datagrams);
                 // What has come says more than what was sent, where both are known: datagrams are lost.
                 let counts = match (report, datagrams) {
-                    (Some(report), Some(_)) => (report.counts.received_bytes, report.counts.received_messages),
+                    (Some(report), Some(_)) => {
+                        (report.counts.received_bytes, report.counts.received_messages)
+                    }
                     _ => (row.counts.sent_bytes, row.counts.sent_messages),
                 };
                 (Direction::Up, counts.0, counts.1, row.tcp, datagrams)

@@ -110,7 +110,13 @@ fn measure(
         Some(name) => {
             let options = stream_options(CLIENT_TAIL);
             let ca = arguments.ca.as_deref();
-            Some(Connector::new(&mut events, ca, arguments.insecure, name, options)?)
+            Some(Connector::new(
+                &mut events,
+                ca,
+                arguments.insecure,
+                name,
+                options,
+            )?)
         }
         None => None,
     };
@@ -138,8 +144,12 @@ fn measure(
         }
     })
     .context("take signals")?;
-    let begun = events.with(streams, |_, context| driver.borrow_mut().connects().control(context));
-    begun.filter(|begun| *begun).context("the service has left the loop")?;
+    let begun = events.with(streams, |_, context| {
+        driver.borrow_mut().connects().control(context)
+    });
+    begun
+        .filter(|begun| *begun)
+        .context("the service has left the loop")?;
     let mut progress = Progress::new(&parameters);
     let mut idle = None;
     let mut result = None;
@@ -195,14 +205,13 @@ fn started(arguments: &Arguments, parameters: &Parameters, output: &mut Output) 
 }
 
 /// What both sides have counted.
-fn outcome(
-    arguments: &Arguments,
-    driver: &Driver,
-    idle: Option<Histogram<u64>>,
-    report: &Report,
-) -> Outcome {
+fn outcome(arguments: &Arguments, driver: &Driver, idle: Option<Histogram<u64>>, report: &Report) -> Outcome {
     let parameters = &driver.parameters;
-    let time = Duration::from_nanos(if driver.is_interrupted { 0 } else { parameters.time_ns });
+    let time = Duration::from_nanos(if driver.is_interrupted {
+        0
+    } else {
+        parameters.time_ns
+    });
     let mut flows = Vec::new();
     for flow in driver.flows.iter().skip(1) {
         let own = flow.counted();
@@ -224,7 +233,8 @@ fn outcome(
             Role::Ask | Role::Answer => None,
         };
         // Of a stream nothing is lost but time.
-        let datagrams = datagrams.filter(|_| parameters.transport.is_datagrams() || parameters.mode == Mode::Oneway);
+        let datagrams =
+            datagrams.filter(|_| parameters.transport.is_datagrams() || parameters.mode == Mode::Oneway);
         flows.push(FlowTotal {
             flow: flow.number,
             direction,
@@ -254,7 +264,11 @@ fn outcome(
         server_is_shared: report.shared,
         clock: driver.clock.filter(|_| is_oneway),
         is_interrupted: driver.is_interrupted,
-        ..Outcome::empty(arguments.target.clone(), parameters.mode.name(), parameters.transport.name())
+        ..Outcome::empty(
+            arguments.target.clone(),
+            parameters.mode.name(),
+            parameters.transport.name(),
+        )
     };
     latencies(&mut outcome, driver, idle, report);
     outcome

@@ -107,18 +107,30 @@ fn target(arguments: &Arguments) -> anyhow::Result<(Address<Target>, Transport)>
         (Scheme::Udp, None) => Transport::Udp,
         (Scheme::Tls, None) => Transport::Tls,
         (Scheme::Unix, None) => Transport::Unix,
-        _ => return Err(wrong("tcp://, udp://, tls://, unix: and raw:// can be measured".to_owned())),
+        _ => {
+            return Err(wrong(
+                "tcp://, udp://, tls://, unix: and raw:// can be measured".to_owned(),
+            ));
+        }
     };
     if arguments.udp && transport != Transport::Udp {
-        return Err(wrong("-u is for a target without a scheme, or with udp://".to_owned()));
+        return Err(wrong(
+            "-u is for a target without a scheme, or with udp://".to_owned(),
+        ));
     }
     let is_secret = arguments.ca.is_some() || arguments.insecure || arguments.servername.is_some();
     if is_secret && transport != Transport::Tls {
-        return Err(wrong("--ca, --insecure and --servername are for tls://".to_owned()));
+        return Err(wrong(
+            "--ca, --insecure and --servername are for tls://".to_owned(),
+        ));
     }
     // The control connection of datagrams is one of TCP, at the same host and port.
     let address = match address {
-        Address::Ip { carrier: Some(Carrier::Tls), .. } | Address::Unix(_) => address,
+        Address::Ip {
+            carrier: Some(Carrier::Tls),
+            ..
+        }
+        | Address::Unix(_) => address,
         Address::Ip { endpoint, .. } => Address::Ip {
             carrier: None,
             endpoint: control_of(&endpoint).map_err(wrong)?,
@@ -170,7 +182,8 @@ fn parameters(arguments: &Arguments, transport: Transport) -> anyhow::Result<Par
     if is_answered && arguments.bitrate.is_some() {
         return wrong("-b is for --mode stream and oneway; --rate says how many requests a second");
     }
-    if arguments.zerocopy && (mode != Mode::Stream || transport.is_datagrams() || transport == Transport::Tls) {
+    if arguments.zerocopy && (mode != Mode::Stream || transport.is_datagrams() || transport == Transport::Tls)
+    {
         return wrong("-Z is for --mode stream over tcp:// and unix:");
     }
     let is_counted = arguments.bytes.is_some() || arguments.blocks.is_some();
@@ -182,9 +195,11 @@ fn parameters(arguments: &Arguments, transport: Transport) -> anyhow::Result<Par
         (_, _, bits) => bits.filter(|bits| *bits > 0),
     };
     let length = length(arguments, mode, transport, bits)?;
-    let bytes = arguments
-        .bytes
-        .or_else(|| arguments.blocks.map(|blocks| blocks.saturating_mul(length.into())));
+    let bytes = arguments.bytes.or_else(|| {
+        arguments
+            .blocks
+            .map(|blocks| blocks.saturating_mul(length.into()))
+    });
     let parallel = u32::from(arguments.parallel);
     let (up, down) = match (arguments.reverse, arguments.bidir) {
         (_, true) => (parallel, parallel),

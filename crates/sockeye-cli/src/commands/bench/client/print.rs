@@ -107,7 +107,11 @@ fn interval_line(flow: &str, interval: &Interval) -> String {
 
 fn datagrams_text(datagrams: &DatagramSample, received: u64) -> String {
     let all = received + datagrams.lost;
-    let percent = if all == 0 { 0.0 } else { datagrams.lost as f64 * 100.0 / all as f64 };
+    let percent = if all == 0 {
+        0.0
+    } else {
+        datagrams.lost as f64 * 100.0 / all as f64
+    };
     format!(
         "lost {}/{all} ({percent:.2} %) jitter {}  reordered {} duplicates {}",
         datagrams.lost,
@@ -303,7 +307,11 @@ fn cpu_line(side: &str, cpu: &Cpu, outcome: &Outcome, is_shared: bool) -> String
         _ if is_small => format!(", {:.2} us a message", used * 1e6 / messages as f64),
         _ => format!(", {:.3} s a GiB", used * GIB / bytes as f64),
     };
-    let shared = if is_shared { " (it served other clients too)" } else { "" };
+    let shared = if is_shared {
+        " (it served other clients too)"
+    } else {
+        ""
+    };
     format!(
         "{side} CPU: {:.3} s user, {:.3} s system{each}{shared}",
         cpu.user.as_secs_f64(),
@@ -316,7 +324,9 @@ fn latency_lines(outcome: &Outcome) -> Vec<String> {
     for latency in &outcome.latencies {
         let histogram = &latency.histogram;
         let what = match latency.name {
-            "rtt" if outcome.latency("rtt_uncorrected").is_some() => "round trips from when they were due (corrected)",
+            "rtt" if outcome.latency("rtt_uncorrected").is_some() => {
+                "round trips from when they were due (corrected)"
+            }
             "rtt" => "round trips",
             "rtt_uncorrected" => "round trips from when they were sent (uncorrected)",
             "idle" => "round trips before the load",
@@ -357,7 +367,12 @@ fn latency_lines(outcome: &Outcome) -> Vec<String> {
 /// Bytes in powers of 1024.
 pub(crate) fn bytes(bytes: u64) -> String {
     let amount = bytes as f64;
-    for (unit, size) in [("TiB", 1024_f64.powi(4)), ("GiB", GIB), ("MiB", 1024_f64.powi(2)), ("KiB", 1024.0)] {
+    for (unit, size) in [
+        ("TiB", 1024_f64.powi(4)),
+        ("GiB", GIB),
+        ("MiB", 1024_f64.powi(2)),
+        ("KiB", 1024.0),
+    ] {
         if amount >= size {
             return format!("{:.2} {unit}", amount / size);
         }

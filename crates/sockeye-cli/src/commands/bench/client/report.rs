@@ -96,7 +96,12 @@ fn text(words: &str) -> String {
 
 /// The machine that measured: its name, kernel and processors.
 fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cpu_info = read("/proc/cpuinfo");
     let model = cpu_info
@@ -112,14 +117,25 @@ fn machine() -> String {
 
 fn flatten(name: &str, value: &serde_json::Value, rows: &mut Vec<(String, String)>) {
     use serde_json::Value;
-    let under = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    let under = |key: &str| {
+        if name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{name}.{key}")
+        }
+    };
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| flatten(&under(key), value, rows)),
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(key, value)| flatten(&under(key), value, rows)),
         // The flows are in the charts, and may be thousands.
         Value::Array(_) | Value::Null => {}
         Value::Number(number) => {
             let words = match number.as_u64() {
-                Some(ns) if name.ends_with("_ns") || (name.starts_with("latency_ns.") && !name.ends_with(".count")) => {
+                Some(ns)
+                    if name.ends_with("_ns")
+                        || (name.starts_with("latency_ns.") && !name.ends_with(".count")) =>
+                {
                     span(Duration::from_nanos(ns))
                 }
                 Some(amount) if name.ends_with("_bytes") => bytes(amount),
@@ -137,15 +153,17 @@ fn flatten(name: &str, value: &serde_json::Value, rows: &mut Vec<(String, String
 fn charts(outcome: &Outcome, series: &Series) -> Vec<Chart> {
     let mut charts = Vec::new();
     let mut over_time = |title, y: &str, of: &dyn Fn(&super::series::Point) -> Option<f64>| {
-        let lines = [Direction::Up, Direction::Down].into_iter().filter_map(|direction| {
-            let points = series.of(direction).iter();
-            let points = points.filter_map(|point| Some((point.to.as_secs_f64(), of(point)?)));
-            let points: Vec<_> = points.collect();
-            (!points.is_empty()).then(|| Line {
-                name: direction.name().to_owned(),
-                points,
-            })
-        });
+        let lines = [Direction::Up, Direction::Down]
+            .into_iter()
+            .filter_map(|direction| {
+                let points = series.of(direction).iter();
+                let points = points.filter_map(|point| Some((point.to.as_secs_f64(), of(point)?)));
+                let points: Vec<_> = points.collect();
+                (!points.is_empty()).then(|| Line {
+                    name: direction.name().to_owned(),
+                    points,
+                })
+            });
         let lines: Vec<Line> = lines.collect();
         if !lines.is_empty() {
             charts.push(Chart {
@@ -157,12 +175,23 @@ fn charts(outcome: &Outcome, series: &Series) -> Vec<Chart> {
             });
         }
     };
-    over_time("Throughput", "Mbit/s", &|point| Some(point.bytes_per_s() * 8.0 / 1e6));
-    over_time("Round-trip time of TCP", "ms", &|point| Some(point.rtt?.as_secs_f64() * 1e3));
-    over_time("Congestion window", "KiB", &|point| Some(point.cwnd_bytes? as f64 / 1024.0));
-    over_time("Retransmitted segments", "an interval", &|point| Some(point.retransmits? as f64));
+    over_time("Throughput", "Mbit/s", &|point| {
+        Some(point.bytes_per_s() * 8.0 / 1e6)
+    });
+    over_time("Round-trip time of TCP", "ms", &|point| {
+        Some(point.rtt?.as_secs_f64() * 1e3)
+    });
+    over_time("Congestion window", "KiB", &|point| {
+        Some(point.cwnd_bytes? as f64 / 1024.0)
+    });
+    over_time("Retransmitted segments", "an interval", &|point| {
+        Some(point.retransmits? as f64)
+    });
     over_time("Lost datagrams", "an interval", &|point| Some(point.lost? as f64));
-    let lines = outcome.latencies.iter().filter(|latency| !latency.histogram.is_empty());
+    let lines = outcome
+        .latencies
+        .iter()
+        .filter(|latency| !latency.histogram.is_empty());
     let lines: Vec<Line> = lines
         .map(|latency| Line {
             name: latency.name.to_owned(),
@@ -277,7 +306,10 @@ mod tests {
         let mut outcome = Outcome::empty("<evil>".to_owned(), "rr", "tcp");
         let mut histogram = histogram().unwrap();
         histogram.record_n(2_000_000, 1000).unwrap();
-        outcome.latencies.push(Latency { name: "rtt", histogram });
+        outcome.latencies.push(Latency {
+            name: "rtt",
+            histogram,
+        });
         let mut series = Series::default();
         series.add(&[Interval {
             from: Duration::ZERO,
@@ -291,7 +323,14 @@ mod tests {
         }]);
         let page = page(&outcome, &series, "sockeye bench client '<evil>'").unwrap();
         assert_eq!(page.matches("<svg").count(), 2, "{page}");
-        for words in ["Throughput", "Latency by percentile", "99.9 %", "Mbit/s", "\nrtt\n", "&lt;evil&gt;"] {
+        for words in [
+            "Throughput",
+            "Latency by percentile",
+            "99.9 %",
+            "Mbit/s",
+            "\nrtt\n",
+            "&lt;evil&gt;",
+        ] {
             assert!(page.contains(words), "{words}");
         }
         assert!(!page.contains("<evil>"));

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use sockeye::event_loop::{
-    CloseReason, ConnectFailure, ConnectFault, ConnectOptions, ConnectRequest, Context, DatagramId, Datagrams,
-    EventLoop, Message as Told, ServiceHandle, Stream, StreamId, StreamOption, StreamService,
+    CloseReason, ConnectFailure, ConnectFault, ConnectOptions, ConnectRequest, Context, DatagramId,
+    Datagrams, EventLoop, Message as Told, ServiceHandle, Stream, StreamId, StreamOption, StreamService,
 };
 use sockeye::measure::run::datagram::{Header, Kind};
 use sockeye::measure::run::{MAX_REPLY, MAX_REQUEST, Message, Mode, Parameters, Transport};
@@ -46,7 +46,8 @@ pub(super) struct Connects {
 impl Connects {
     pub(super) fn new(way: Way, parameters: &Parameters, connector: Option<Connector>) -> Self {
         let window = parameters.window.and_then(|window| usize::try_from(window).ok());
-        let socket = window.map(|window| vec![StreamOption::SendBuffer(window), StreamOption::RecvBuffer(window)]);
+        let socket =
+            window.map(|window| vec![StreamOption::SendBuffer(window), StreamOption::RecvBuffer(window)]);
         Self {
             way,
             connector,
@@ -126,7 +127,9 @@ impl Connects {
         if let Some(socket) = self.packets {
             return Ok((socket, peer));
         }
-        let service = self.datagrams.ok_or_else(|| anyhow!("there is no service of datagrams"))?;
+        let service = self
+            .datagrams
+            .ok_or_else(|| anyhow!("there is no service of datagrams"))?;
         let any: IpAddr = match peer {
             SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
@@ -204,11 +207,18 @@ impl Client {
     /// What the server says on the connection of a flow before it is one.
     fn join(&self, stream: &mut Stream<'_>, number: u32, message: &Message) -> Conn {
         let mut driver = self.driver.borrow_mut();
-        let flow = usize::try_from(number).ok().and_then(|at| driver.flows.get(at)).cloned();
+        let flow = usize::try_from(number)
+            .ok()
+            .and_then(|at| driver.flows.get(at))
+            .cloned();
         match (message, flow) {
             (Message::Joined, Some(flow)) => {
                 flow.place.set(Place::Stream(stream.id()));
-                let round_trips = if number == 0 { &driver.probe } else { &driver.round_trips };
+                let round_trips = if number == 0 {
+                    &driver.probe
+                } else {
+                    &driver.round_trips
+                };
                 match StreamFlow::new(flow, &driver.parameters, Some(round_trips)) {
                     Ok(joined) => {
                         driver.joined(number);
@@ -218,7 +228,10 @@ impl Client {
                 }
             }
             (Message::Refused { reason }, _) => {
-                driver.fail(Failure::with(Exit::Io, format!("flow {number}: the server refuses: {reason}")));
+                driver.fail(Failure::with(
+                    Exit::Io,
+                    format!("flow {number}: the server refuses: {reason}"),
+                ));
             }
             _ => driver.fail(anyhow!("flow {number}: the server says what has no place there")),
         }
@@ -370,7 +383,9 @@ impl StreamService for Client {
         match conn {
             Conn::Control(_) => self.fail(anyhow!("the server has closed the control connection: {reason}")),
             Conn::Joining(_, number) => {
-                self.fail(anyhow!("flow {number}: the server has closed the connection: {reason}"));
+                self.fail(anyhow!(
+                    "flow {number}: the server has closed the connection: {reason}"
+                ));
             }
             Conn::Flow(flow) if !flow.flow.has_ended.get() || !matches!(reason, CloseReason::Closed) => {
                 let number = flow.flow.number;
@@ -378,7 +393,10 @@ impl StreamService for Client {
                 self.fail(anyhow!("flow {number} has ended: {reason}"));
             }
             Conn::Turn(_, turn) if !turn.is_answered() => {
-                self.fail(anyhow!("flow {}: closed without an answer: {reason}", turn.number));
+                self.fail(anyhow!(
+                    "flow {}: closed without an answer: {reason}",
+                    turn.number
+                ));
             }
             Conn::Turn(_, turn) => self.next_turn(context, turn.number),
             Conn::Flow(_) | Conn::Over => {}
@@ -386,7 +404,10 @@ impl StreamService for Client {
     }
 
     fn on_service_timer(&mut self, context: &mut Context<'_>, key: u64) {
-        if let Some(number) = key.checked_sub(TURN).and_then(|number| u32::try_from(number).ok()) {
+        if let Some(number) = key
+            .checked_sub(TURN)
+            .and_then(|number| u32::try_from(number).ok())
+        {
             self.connect_turn(context, number);
         }
     }
@@ -409,7 +430,11 @@ impl Client {
     /// The turn before is over: the next one, when it is due.
     fn next_turn(&mut self, context: &mut Context<'_>, number: u32) {
         let mut driver = self.driver.borrow_mut();
-        let Some(flow) = usize::try_from(number).ok().and_then(|at| driver.flows.get(at)).cloned() else {
+        let Some(flow) = usize::try_from(number)
+            .ok()
+            .and_then(|at| driver.flows.get(at))
+            .cloned()
+        else {
             return;
         };
         let turns = driver.connects().turns.as_ref();
@@ -429,7 +454,10 @@ impl Client {
 
     fn connect_turn(&mut self, context: &mut Context<'_>, number: u32) {
         let mut driver = self.driver.borrow_mut();
-        let flow = usize::try_from(number).ok().and_then(|at| driver.flows.get(at)).cloned();
+        let flow = usize::try_from(number)
+            .ok()
+            .and_then(|at| driver.flows.get(at))
+            .cloned();
         match flow {
             Some(flow) if flow.stage.get() == Stage::Stopping => {
                 flow.done();

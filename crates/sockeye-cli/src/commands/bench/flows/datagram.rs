@@ -9,8 +9,8 @@ use std::time::Duration;
 use sockeye::event_loop::{
     Datagram, DatagramService, Datagrams, Packet, PacketService, Packets, Sent, Time, TimerId,
 };
-use sockeye::measure::run::datagram::{Header, Kind};
 use sockeye::measure::run::Parameters;
+use sockeye::measure::run::datagram::{Header, Kind};
 use sockeye::socket::Outgoing;
 use sockeye::socket::os::monotonic_ns;
 
@@ -227,7 +227,9 @@ impl DatagramFlow {
     }
 
     fn answered(&mut self, number: u64) -> bool {
-        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        let at = number
+            .checked_sub(self.first)
+            .and_then(|at| usize::try_from(at).ok());
         let slot = at.and_then(|at| self.under_way.get_mut(at));
         let Some((due, sent)) = slot.and_then(Option::take) else {
             return false;
@@ -247,9 +249,10 @@ impl DatagramFlow {
         let now = socket.now();
         match (header.kind, self.flow.role) {
             (Kind::Up | Kind::Down, Role::Receive) => {
-                let is_new = self.flow.arrivals.borrow_mut().as_mut().is_none_or(|arrivals| {
-                    arrivals.received(header.number, header.sent_ns, monotonic_ns())
-                });
+                let is_new =
+                    self.flow.arrivals.borrow_mut().as_mut().is_none_or(|arrivals| {
+                        arrivals.received(header.number, header.sent_ns, monotonic_ns())
+                    });
                 if is_new {
                     self.flow.received(len, 1, now);
                 }
@@ -306,7 +309,8 @@ impl Flows {
     /// Adds a flow, and says the key of its timers.
     pub(crate) fn add(&mut self, flow: DatagramFlow) -> u64 {
         self.last_key += 1;
-        self.by_name.insert((flow.run_key, flow.flow.number), self.last_key);
+        self.by_name
+            .insert((flow.run_key, flow.flow.number), self.last_key);
         self.by_key.insert(self.last_key, flow);
         self.last_key
     }

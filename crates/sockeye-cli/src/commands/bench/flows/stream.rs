@@ -75,7 +75,10 @@ impl StreamFlow {
                 Work::Ask(Asker::new(&flow, parameters, length, Rc::clone(round_trips)))
             }
             (Role::Receive | Role::Ask, _) => Work::Count,
-            (Role::Answer, _) => Work::Answer(Answerer::new(length, parameters.mode == Mode::Crr && flow.number > 0)),
+            (Role::Answer, _) => Work::Answer(Answerer::new(
+                length,
+                parameters.mode == Mode::Crr && flow.number > 0,
+            )),
         };
         Ok(Self { flow, work })
     }
@@ -110,7 +113,8 @@ impl StreamFlow {
 
     /// Whether it has something to send, of its own accord or as an answer.
     pub(crate) fn sends(&self) -> bool {
-        matches!(&self.work, Work::Send(_)) || matches!(&self.work, Work::Answer(answerer) if answerer.owed > 0)
+        matches!(&self.work, Work::Send(_))
+            || matches!(&self.work, Work::Answer(answerer) if answerer.owed > 0)
     }
 
     /// The other side has ended its half.

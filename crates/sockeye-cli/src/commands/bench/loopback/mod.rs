@@ -3,6 +3,7 @@
 //! The server's loop runs on a thread, the client's on the main one. Round trips are taken with one message
 //! under way, the rate with many.
 
+mod limit;
 mod load;
 mod report;
 mod udp_modes;
@@ -42,6 +43,7 @@ pub(crate) const ROWS: Rows = Rows {
         "rtt_ns.p50",
         "rtt_ns.p99",
         "rtt_ns.p999",
+        "limit_ratio",
         "lost",
         "skipped",
     ],
@@ -213,28 +215,31 @@ struct Plan {
     size: usize,
     in_flight: usize,
     span: Span,
+    /// For the same by bare calls.
+    limit: Duration,
 }
 
 impl Plan {
-    /// Half of the time goes to the round trips, half to the rate; a tenth of each warms up. UDP alone keeps
-    /// half of all for its modes without the loop.
+    /// Two fifths of the time go to the round trips, two to the rate, one to the limit; a tenth of each warms up. UDP alone
+    /// keeps half of all for its modes without the loop.
     fn new(arguments: &Arguments, socket: SocketType) -> Self {
         let seconds = if arguments.has_udp_modes() {
             arguments.seconds / 2.0
         } else {
             arguments.seconds
         };
-        let half = Duration::from_secs_f64(seconds / 2.0);
-        let warm_up = half / 10;
+        let fifth = Duration::from_secs_f64(seconds / 5.0);
+        let warm_up = fifth / 5;
         let span = Span {
             warm_up,
-            counted: half - warm_up,
+            counted: fifth * 2 - warm_up,
         };
         Self {
             socket,
             size: arguments.size.into(),
             in_flight: arguments.in_flight.into(),
             span,
+            limit: fifth,
         }
     }
 
@@ -253,7 +258,13 @@ impl Plan {
                 "nothing came back (is the loopback up? ip link set lo up; or give it more --seconds)"
             ));
         }
+        let limit_ns = match limit::median_ns(self.socket, self.size, self.limit) {
+            Ok(limit_ns) => limit_ns,
+            Err(error) if is_interrupted(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         Ok(Some(Measured {
+            limit_ns,
             round_trips: single.round_trips,
             messages: many.messages,
             time: many.time,
@@ -301,6 +312,11 @@ impl Plan {
         let tally = tally.context("the client is still on its loop")??;
         Ok((!tally.time.is_zero()).then_some(tally))
     }
+}
+
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::Interrupted)
 }
 
 fn datagram_options() -> DatagramOptions {

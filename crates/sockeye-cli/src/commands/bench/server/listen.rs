@@ -46,7 +46,10 @@ pub(super) enum Place {
 /// What is wrong with one of them.
 pub(super) fn places(texts: &[String]) -> anyhow::Result<Vec<Place>> {
     if texts.is_empty() {
-        let any = [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+        let any = [
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        ];
         return Ok(any.map(Place::Any).to_vec());
     }
     texts.iter().map(|text| place(text)).collect()
@@ -74,9 +77,9 @@ fn place(text: &str) -> anyhow::Result<Place> {
     let served = [Scheme::Tcp, Scheme::Udp, Scheme::Tls, Scheme::Unix];
     match address {
         Address::Unix(name) => Ok(Place::Unix(name)),
-        _ if !served.contains(&address.scheme()) => {
-            Err(wrong("tcp://, udp://, tls://, unix: and raw:// can be measured".to_owned()))
-        }
+        _ if !served.contains(&address.scheme()) => Err(wrong(
+            "tcp://, udp://, tls://, unix: and raw:// can be measured".to_owned(),
+        )),
         Address::Ip { carrier, endpoint } => {
             let at = names::socket_addr(&endpoint)?;
             Ok(match (carrier, endpoint.transport()) {
@@ -247,7 +250,12 @@ pub(crate) fn packet_options(local: IpAddr) -> PacketOptions {
     PacketOptions {
         recv_buffer: Some(DATAGRAM_BUFFER),
         send_buffer: Some(DATAGRAM_BUFFER),
-        ..PacketOptions::new(PacketKind::Ip { protocol: RAW_PROTOCOL }, local)
+        ..PacketOptions::new(
+            PacketKind::Ip {
+                protocol: RAW_PROTOCOL,
+            },
+            local,
+        )
     }
 }
 
@@ -285,7 +293,13 @@ mod tests {
             assert_eq!(place(text).unwrap(), expected, "{text}");
         }
         assert!(matches!(place("unix:@x").unwrap(), Place::Unix(_)));
-        for text in ["quic://127.0.0.1:1", "icmp://127.0.0.1", "localhost", "tcp://127.1", ""] {
+        for text in [
+            "quic://127.0.0.1:1",
+            "icmp://127.0.0.1",
+            "localhost",
+            "tcp://127.1",
+            "",
+        ] {
             assert!(place(text).is_err(), "{text}");
         }
         assert_eq!(places(&[]).unwrap().len(), 2);

@@ -54,7 +54,9 @@ impl Event {
                 received_bytes,
                 failure,
             } => {
-                let end = failure.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                let end = failure
+                    .as_ref()
+                    .map_or_else(String::new, |why| format!(": {why}"));
                 output.line(format_args!(
                     "{peer}: {mode} over {transport}, {up} up, {down} down, {received_bytes} bytes received, \
                      {sent_bytes} sent{end}"

@@ -44,10 +44,10 @@ Examples:\n\
 \x20 sockeye bench server --listen tls://0.0.0.0:5202 --cert C.pem --key K.pem\n\
 \x20 sockeye bench server --listen unix:/run/bench.sock --listen raw://127.0.0.1\n\
 \x20 sockeye bench server --iperf3\n\n\
-Many clients are served at once; a line tells of each when it is over. tcp:// and tls:// are for streams, udp:// and raw://\n\
-(IP protocol 253, needs CAP_NET_RAW) also listen on TCP at that port, for the control connection; without a scheme it is\n\
-TCP and UDP. Whoever reaches the server can have it send as fast as it can, to the address that has asked: keep it away\n\
-from the Internet.")]
+Many clients are served at once; a line tells of each when it is over. tcp:// and tls:// are for\n\
+streams; udp:// and raw:// (IP protocol 253, needs CAP_NET_RAW) listen on TCP at that port too, for\n\
+the control connection. Without a scheme it is TCP and UDP. Whoever reaches the server can have it\n\
+send as fast as it can, to the address that has asked: keep it away from the Internet.")]
 pub(crate) struct Arguments {
     /// Where to wait [default: both families, TCP and UDP, port 5202; with --iperf3 port 5201]
     #[arg(long, value_name = "ADDRESS")]
@@ -113,7 +113,15 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let runs = Rc::new(RefCell::new(runs));
     let streams = events.add_stream_service(Server(Rc::clone(&runs)), stream_options(SERVER_TAIL));
     let tls = identity
-        .map(|files| secure::Service::new(&mut events, streams, stream_options(SERVER_TAIL), files, log.clone()))
+        .map(|files| {
+            secure::Service::new(
+                &mut events,
+                streams,
+                stream_options(SERVER_TAIL),
+                files,
+                log.clone(),
+            )
+        })
         .transpose()?;
     let max_connections = usize::try_from(arguments.max_connections).unwrap_or(usize::MAX);
     let mut sockets = listen::Sockets::new(&mut events, streams, &runs, &table, max_connections);

@@ -102,9 +102,14 @@ impl Runs {
     /// # Errors
     /// Why it does not get it.
     pub(super) fn open(&mut self, stream: &mut Stream<'_>, parameters: Parameters) -> Result<(), String> {
-        parameters.check(&self.limits).map_err(|error| error.to_string())?;
+        parameters
+            .check(&self.limits)
+            .map_err(|error| error.to_string())?;
         if self.runs.len() >= self.max_runs {
-            return Err(format!("there are {} runs, which is as many as this server takes", self.max_runs));
+            return Err(format!(
+                "there are {} runs, which is as many as this server takes",
+                self.max_runs
+            ));
         }
         match parameters.transport {
             Transport::Udp if !self.has_udp => {
@@ -118,7 +123,9 @@ impl Runs {
         let pinned = match parameters.cpu {
             None => None,
             Some(_) if !self.runs.is_empty() => {
-                return Err("other runs are under way: this server cannot stay on one CPU for one of them".to_owned());
+                return Err(
+                    "other runs are under way: this server cannot stay on one CPU for one of them".to_owned(),
+                );
             }
             Some(cpu) => Some(Pinned::to(cpu).map_err(|error| error.to_string())?),
         };
@@ -167,7 +174,12 @@ impl Runs {
     ///
     /// # Errors
     /// Why it is not.
-    pub(super) fn join(&mut self, stream: &mut Stream<'_>, id: RunId, number: u32) -> Result<StreamFlow, String> {
+    pub(super) fn join(
+        &mut self,
+        stream: &mut Stream<'_>,
+        id: RunId,
+        number: u32,
+    ) -> Result<StreamFlow, String> {
         let control = self.by_id.get(&id).ok_or("there is no such run")?;
         let run = self.runs.get_mut(control).ok_or("there is no such run")?;
         let flow = run.joinable(number)?;
@@ -175,7 +187,11 @@ impl Runs {
         if run.parameters.transport.is_datagrams() || (flow.stage.get() != Stage::Absent && !is_crr) {
             return Err(format!("flow {number} has joined already"));
         }
-        if let Some(window) = run.parameters.window.and_then(|window| usize::try_from(window).ok()) {
+        if let Some(window) = run
+            .parameters
+            .window
+            .and_then(|window| usize::try_from(window).ok())
+        {
             // What the system does not grant is seen in the figures.
             let _ = stream.set_option(&StreamOption::SendBuffer(window));
             let _ = stream.set_option(&StreamOption::RecvBuffer(window));
@@ -192,7 +208,12 @@ impl Runs {
 
     /// A datagram says that its source is a flow. The answer is as long as the question at most, and goes to who knows the
     /// run only.
-    pub(super) fn join_by_datagram(&mut self, socket: DatagramId, header: Header, who: Who) -> Option<Header> {
+    pub(super) fn join_by_datagram(
+        &mut self,
+        socket: DatagramId,
+        header: Header,
+        who: Who,
+    ) -> Option<Header> {
         let id = header.run();
         let run = self.runs.get_mut(self.by_id.get(&id)?)?;
         let flow = Rc::clone(run.joinable(header.flow).ok()?);
@@ -250,7 +271,13 @@ impl Runs {
             WATCH => {
                 if run.is_still() {
                     let reason = format!("nothing has happened for {MAX_STILL} seconds");
-                    let _ = send(stream, &Message::Refused { reason: reason.clone() }, MAX_REPLY);
+                    let _ = send(
+                        stream,
+                        &Message::Refused {
+                            reason: reason.clone(),
+                        },
+                        MAX_REPLY,
+                    );
                     self.forget(&mut stream.context(), id, Some(reason));
                     stream.close();
                     return;
@@ -336,7 +363,13 @@ impl Runs {
         }
         let reason = format!("flow {number}: {reason}");
         if let Some(mut stream) = context.stream(control) {
-            let _ = send(&mut stream, &Message::Refused { reason: reason.clone() }, MAX_REPLY);
+            let _ = send(
+                &mut stream,
+                &Message::Refused {
+                    reason: reason.clone(),
+                },
+                MAX_REPLY,
+            );
             stream.close();
         }
         self.forget(context, control, Some(reason));
@@ -349,7 +382,8 @@ impl Run {
         let flow = usize::try_from(number).ok().and_then(|at| self.flows.get(at));
         let flow = flow.filter(|_| !is_probe || self.parameters.probe);
         let flow = flow.ok_or_else(|| format!("there is no flow {number}"))?;
-        let is_late = self.phase == Phase::Over || (self.phase != Phase::Joining && self.parameters.mode != Mode::Crr);
+        let is_late =
+            self.phase == Phase::Over || (self.phase != Phase::Joining && self.parameters.mode != Mode::Crr);
         if is_late && flow.stage.get() == Stage::Absent {
             return Err("the run has begun".to_owned());
         }
@@ -424,7 +458,10 @@ impl Run {
             let tcp = flow.tcp(&mut context);
             let counts = if is_last { flow.counted() } else { flow.interval() };
             let mut report = flow.report(counts, tcp);
-            let sent = self.finished.as_ref().and_then(|sent| sent.get(usize::try_from(flow.number).ok()?.checked_sub(1)?));
+            let sent = self
+                .finished
+                .as_ref()
+                .and_then(|sent| sent.get(usize::try_from(flow.number).ok()?.checked_sub(1)?));
             if let (true, Some(sent)) = (is_last, sent) {
                 report.datagrams = flow.datagrams_of(*sent);
             }
@@ -450,7 +487,9 @@ impl Run {
 
     fn finish(&mut self, stream: &mut Stream<'_>, messages: Vec<u64>) {
         let every = Duration::from_nanos(self.parameters.interval_ns);
-        let passed = stream.now().since(self.begun + every.saturating_mul(self.interval));
+        let passed = stream
+            .now()
+            .since(self.begun + every.saturating_mul(self.interval));
         let has_intervals = matches!(self.parameters.mode, Mode::Stream | Mode::Oneway);
         if has_intervals && (self.parameters.bytes.is_some() || passed >= every / 2) {
             // The client has ended its last interval, and waits for what this side has to say of it.
@@ -478,11 +517,7 @@ impl Run {
         }
         let mut senders = self.flows.iter().filter(|flow| flow.role == Role::Send);
         let all_is_sent = senders.all(|flow| flow.is_done.get());
-        if self.parameters.down > 0
-            && !self.has_told_sent
-            && self.phase != Phase::Joining
-            && all_is_sent
-        {
+        if self.parameters.down > 0 && !self.has_told_sent && self.phase != Phase::Joining && all_is_sent {
             self.has_told_sent = true;
             let sent = self.counted().map(|flow| match flow.role {
                 Role::Send => flow.all().sent_messages,
@@ -537,7 +572,11 @@ impl Run {
             all.sent_bytes + all.received_bytes + flow.stage.get() as u64
         });
         let progress = progress.sum();
-        self.still = if progress == self.progress { self.still + 1 } else { 0 };
+        self.still = if progress == self.progress {
+            self.still + 1
+        } else {
+            0
+        };
         self.progress = progress;
         self.still >= MAX_STILL
     }

@@ -41,7 +41,9 @@ mod with_tls {
             let config = certificates::server(&identity, &mut Files::default())?;
             let server = TlsServer::new(config, inner).on_failure(move |_, failure| {
                 log.put(Event::Refused {
-                    peer: failure.client.map_or_else(|| "a peer".to_owned(), |at| at.to_string()),
+                    peer: failure
+                        .client
+                        .map_or_else(|| "a peer".to_owned(), |at| at.to_string()),
                     reason: format!("the TLS handshake failed: {}", failure.error),
                 });
             });

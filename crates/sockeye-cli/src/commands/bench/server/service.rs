@@ -36,7 +36,13 @@ pub(super) enum Conn {
 
 impl Server {
     fn refuse(&self, stream: &mut Stream<'_>, reason: String) -> Conn {
-        let _ = send(stream, &Message::Refused { reason: reason.clone() }, MAX_REPLY);
+        let _ = send(
+            stream,
+            &Message::Refused {
+                reason: reason.clone(),
+            },
+            MAX_REPLY,
+        );
         stream.close();
         let peer = peer_of(stream);
         self.0.borrow().log.put(Event::Refused { peer, reason });
