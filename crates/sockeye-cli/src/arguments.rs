@@ -46,7 +46,10 @@ fn scaled(text: &str, step: u64) -> Option<u64> {
     let most = step.pow(5);
     let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let value = number.parse::<f64>().ok().filter(|_| plain)? * step.pow(power) as f64;
-    (value >= 1.0 && value <= most as f64).then_some(value as u64)
+    #[expect(clippy::cast_possible_truncation, reason = "a part of a byte is none")]
+    #[expect(clippy::cast_sign_loss, reason = "it is at least 1")]
+    let whole = value as u64;
+    (value >= 1.0 && value <= most as f64).then_some(whole)
 }
 
 #[cfg(test)]

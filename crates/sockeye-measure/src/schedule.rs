@@ -87,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn due_and_due_by_agree(rate in 1..u64::MAX, number in any::<u64>()) {
+        fn prop_due_and_due_by_agree(rate in 1..u64::MAX, number in any::<u64>()) {
             let schedule = Schedule::new(rate).unwrap();
             let due = schedule.due(number);
             // What saturates is due at the end of time.
@@ -99,7 +99,7 @@ mod tests {
         }
 
         #[test]
-        fn due_times_never_fall(rate in 1..u64::MAX, number in 0..u64::MAX) {
+        fn prop_due_times_never_fall(rate in 1..u64::MAX, number in 0..u64::MAX) {
             let schedule = Schedule::new(rate).unwrap();
             prop_assert!(schedule.due(number) <= schedule.due(number + 1));
         }

@@ -196,7 +196,7 @@ mod tests {
     proptest! {
         /// Against sets, which remember everything.
         #[test]
-        fn counts_are_those_of_a_set(numbers in prop::collection::vec(0..300_u64, 0..600)) {
+        fn prop_counts_are_those_of_a_set(numbers in prop::collection::vec(0..300_u64, 0..600)) {
             let mut sequence = Sequence::new();
             let mut seen = HashSet::new();
             let (mut highest, mut duplicates, mut reordered) = (None, 0, 0);
@@ -218,7 +218,7 @@ mod tests {
 
         /// Any numbers, however far apart: nothing overflows, and each arrival is counted once.
         #[test]
-        fn each_arrival_is_counted_once(numbers in prop::collection::vec(any::<u64>(), 0..100)) {
+        fn prop_each_arrival_is_counted_once(numbers in prop::collection::vec(any::<u64>(), 0..100)) {
             let mut sequence = Sequence::new();
             for number in &numbers {
                 sequence.received(*number);

@@ -199,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_comes_back(kind in 1..7_u8, flow: u32, key: u64, number: u64, sent_ns: u64) {
+        fn prop_a_header_comes_back(kind in 1..7_u8, flow: u32, key: u64, number: u64, sent_ns: u64) {
             let header = Header { kind: Kind::of(kind).unwrap(), flow, key, number, sent_ns };
             prop_assert_eq!(Header::parse(&header.to_bytes()), Some(header));
             prop_assert_eq!(parse_stream_header(stream_header(number, sent_ns)), (number, sent_ns));

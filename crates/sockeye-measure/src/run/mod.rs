@@ -28,12 +28,13 @@
 pub mod datagram;
 mod frame;
 mod message;
+mod parameters;
 
 pub use frame::{FrameError, HELLO, HELLO_LEN, HelloError, LENGTH_LEN, check_hello, decode, encode};
 pub use message::{
-    Counts, CpuTime, DatagramCounts, FlowReport, FlowTcp, Limits, Message, Mode, ParameterError, Parameters,
-    Report, RunId, Transport,
+    Counts, CpuTime, DatagramCounts, FlowReport, FlowTcp, Message, Mode, NotARun, Report, RunId, Transport,
 };
+pub use parameters::{Limits, ParameterError, Parameters};
 
 /// The longest message of a client in bytes, without its length.
 pub const MAX_REQUEST: usize = 64 * 1024;

@@ -11,7 +11,7 @@ use super::super::flows::{Flow, Less as _, Role};
 use super::figures::{DatagramSample, Direction, Interval, TcpSample};
 
 /// Intervals that wait for the server; a server that is later is not waited for.
-const MAX_WAITING: usize = 2;
+const MAX_WAITING: u8 = 2;
 
 /// One side of a flow within an interval.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +114,7 @@ impl Intervals {
     /// What the server has seen of one.
     pub(super) fn told(&mut self, index: u32, flows: Vec<FlowReport>) {
         // Of those that are still to be printed, and not of a future that this side has not thought of.
-        if self.is_joined && index >= self.next_out && index <= self.index.saturating_add(MAX_WAITING as u32)
+        if self.is_joined && index >= self.next_out && index <= self.index.saturating_add(MAX_WAITING.into())
         {
             self.told.insert(index, flows);
         }
@@ -124,7 +124,7 @@ impl Intervals {
     pub(super) fn take(&mut self, all: bool) -> Option<Vec<Interval>> {
         let own = self.waiting.front()?;
         let is_complete = !self.is_joined || self.told.contains_key(&own.index);
-        if !is_complete && !all && self.waiting.len() <= MAX_WAITING {
+        if !is_complete && !all && self.waiting.len() <= MAX_WAITING.into() {
             return None;
         }
         let own = self.waiting.pop_front()?;

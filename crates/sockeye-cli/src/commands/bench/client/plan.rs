@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use sockeye::endpoint::{Address, Carrier, Scheme, Target, TargetDefaults, Transport as Carries, UnixName};
-use sockeye::measure::run::datagram::HEADER_LEN;
 use sockeye::measure::run::{Limits, Mode, Parameters, Transport};
 
 use super::super::flows::nanoseconds;
@@ -240,8 +239,8 @@ fn length(arguments: &Arguments, mode: Mode, transport: Transport, bits: Option<
             let tenth = bits.map_or(u64::MAX, |bits| bits / 80);
             u32::try_from(tenth).unwrap_or(BLOCK).clamp(1, BLOCK)
         }
-        (_, true) => REQUEST.max(HEADER_LEN as u32),
-        (_, false) => REQUEST,
+        // The header of a datagram fits.
+        _ => REQUEST,
     };
     Ok(usual)
 }

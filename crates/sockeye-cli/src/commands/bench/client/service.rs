@@ -186,7 +186,7 @@ pub(super) enum Conn {
     Control(Reader),
     /// It has asked to join.
     Joining(Reader, u32),
-    Flow(StreamFlow),
+    Flow(Box<StreamFlow>),
     /// One turn of crr.
     Turn(Reader, Turn),
     Over,
@@ -222,7 +222,7 @@ impl Client {
                 match StreamFlow::new(flow, &driver.parameters, Some(round_trips)) {
                     Ok(joined) => {
                         driver.joined(number);
-                        return Conn::Flow(joined);
+                        return Conn::Flow(Box::new(joined));
                     }
                     Err(error) => driver.fail(anyhow!(error).context("make a file for -Z")),
                 }

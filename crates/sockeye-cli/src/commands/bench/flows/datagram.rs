@@ -264,12 +264,10 @@ impl DatagramFlow {
                     let _ = self.put(Kind::Response, header.number, socket);
                 }
             }
-            (Kind::Response, Role::Ask) => {
-                if self.answered(header.number) {
-                    self.flow.received(len, 1, now);
-                    if self.pace.is_none() {
-                        self.ask(socket, key);
-                    }
+            (Kind::Response, Role::Ask) if self.answered(header.number) => {
+                self.flow.received(len, 1, now);
+                if self.pace.is_none() {
+                    self.ask(socket, key);
                 }
             }
             _ => {}

@@ -60,7 +60,7 @@ fn measure(
     let mut message = vec![b's'; size];
     let warm_up = time / 10;
     let start = Instant::now();
-    let mut count = |mut once: Box<dyn FnMut(&mut [u8]) -> io::Result<bool>>| -> io::Result<()> {
+    let mut count = |mut once: Once| -> io::Result<()> {
         while start.elapsed() < time && !is_over.load(Ordering::Relaxed) {
             let sent_at = Instant::now();
             if once(&mut message)? && start.elapsed() > warm_up {
@@ -95,8 +95,10 @@ fn measure(
     Ok(round_trips)
 }
 
-/// Runs one round trip after another; each says whether it counts.
-type Count<'a> = &'a mut dyn FnMut(Box<dyn FnMut(&mut [u8]) -> io::Result<bool>>) -> io::Result<()>;
+/// One round trip of a message, which says whether it counts.
+type Once = Box<dyn FnMut(&mut [u8]) -> io::Result<bool>>;
+/// Runs one round trip after another.
+type Count<'a> = &'a mut dyn FnMut(Once) -> io::Result<()>;
 
 fn stream<S: Read + Write + Send + 'static>(
     mut client: S,

@@ -29,7 +29,7 @@ pub(super) struct Server(pub(super) Rc<RefCell<Runs>>);
 pub(super) enum Conn {
     New(Reader),
     Control(Reader),
-    Flow(RunId, StreamFlow),
+    Flow(RunId, Box<StreamFlow>),
     /// Nothing that it sends is read any more.
     Refused,
 }
@@ -64,7 +64,7 @@ impl Server {
             Message::Join { run, flow } => match runs.join(stream, run, flow) {
                 Ok(flow) => {
                     stream.set_deadlines(Deadlines::default());
-                    return Conn::Flow(run, flow);
+                    return Conn::Flow(run, Box::new(flow));
                 }
                 Err(reason) => reason,
             },
