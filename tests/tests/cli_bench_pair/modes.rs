@@ -4,8 +4,9 @@ use std::process::Command;
 use std::thread;
 
 use serde_json::Value;
-use sockeye_tests::program;
-use sockeye_tests::skip::{Need, require};
+use sockeye_tests::program::{self, Running};
+use sockeye_tests::skip::Need;
+use sockeye_tests::wait::PATIENCE;
 
 use super::ground::{LIMIT, Server, client, events, events_of, number};
 
@@ -234,10 +235,10 @@ fn a_time_has_its_intervals_and_what_is_omitted_is_in_none() {
         intervals.collect::<Vec<_>>()
     };
     let end = events.last().expect("an event");
-    for (flow, direction) in [(1, "up"), (2, "down")] {
+    for (flow, direction, at) in [(1, "up", "/up/sent_bytes"), (2, "down", "/down/received_bytes")] {
         let intervals = of_flow(flow);
         // A busy machine may be late for the last one, and has it in the one before.
-        assert!((2..=3).contains(&intervals.len()), "{events:?}");
+        assert!((1..=3).contains(&intervals.len()), "{events:?}");
         assert_eq!(number(intervals[0], "/from_ns"), 0);
         assert!(
             intervals
@@ -251,10 +252,8 @@ fn a_time_has_its_intervals_and_what_is_omitted_is_in_none() {
                 .all(|interval| interval["direction"] == direction)
         );
         let total: u64 = intervals.iter().map(|interval| number(interval, "/bytes")).sum();
-        assert!(
-            total > 0 && total <= number(end, &format!("/{direction}/sent_bytes")) + 100_000,
-            "{events:?}"
-        );
+        // What was on its way when the time was over is in no interval, and what was omitted in neither.
+        assert!(total > 0 && total <= number(end, at), "{events:?}");
         // TCP_INFO is that of the side that sends.
         assert!(
             intervals[0]["rtt_ns"].is_u64() && intervals[0]["cwnd_bytes"].is_u64(),
@@ -262,8 +261,9 @@ fn a_time_has_its_intervals_and_what_is_omitted_is_in_none() {
             intervals[0]
         );
     }
-    // 8 Mbit/s for 0.6 s are 600,000 bytes, whatever was sent before; late timers send late, not more.
-    assert!(number(end, "/up/sent_bytes") <= 900_000, "{end}");
+    // Of the first 0.2 s nothing counts: the server has seen more than what is told.
+    let run = server.run();
+    assert!(number(&run, "/received_bytes") > 0, "{run}");
 }
 
 #[test]
@@ -307,9 +307,6 @@ fn several_clients_are_served_at_once() {
 
 #[test]
 fn csv_has_a_row_for_each_interval() {
-    if !require(&[]) {
-        return;
-    }
     let server = Server::local();
     let output = super::ground::run(&[server.target("udp://"), "-n", "14000", "--idle", "0", "--csv"]);
     let text = output.text();
@@ -321,4 +318,81 @@ fn csv_has_a_row_for_each_interval() {
     );
     let row: Vec<&str> = lines.next().expect("a row").split(',').collect();
     assert_eq!((row[2], row[3]), ("1", "up"));
+}
+
+#[test]
+fn an_interrupted_run_has_the_figures_so_far() {
+    let server = Server::local();
+    for more in [&["-b", "8M", "--bidir"][..], &["--mode", "rr", "--rate", "100"]] {
+        for scheme in ["tcp://", "udp://"] {
+            let mut command = Command::new(program::sockeye());
+            command.args([
+                "bench",
+                "client",
+                server.target(scheme),
+                "-t",
+                "600",
+                "-i",
+                "0.1",
+                "--idle",
+                "0",
+                "--json",
+            ]);
+            let mut running = Running::start(command.args(more));
+            running.line_with(PATIENCE, |line| line.contains("\"interval\""));
+            running.signal(libc::SIGINT);
+            let end = running.line_with(PATIENCE, |line| line.contains("\"end\""));
+            let end: Value = serde_json::from_str(&end).expect("JSON");
+            assert_eq!(end["is_interrupted"], true);
+            assert!(number(&end, "/up/received_messages") > 0, "{end}");
+            assert_eq!(running.wait(PATIENCE).code(), Some(0));
+            server.run();
+        }
+    }
+}
+
+#[test]
+fn each_side_stays_on_the_cpu_it_is_given() {
+    let server = Server::local();
+    let end = client(&[server.target("tcp://"), "-n", "100K", "--idle", "0", "-A", "0,0"]);
+    assert_eq!(number(&end, "/up/received_bytes"), 102_400);
+    server.run();
+    let output = super::ground::run(&[
+        server.target("tcp://"),
+        "-n",
+        "1K",
+        "--idle",
+        "0",
+        "-A",
+        "0,60000",
+    ]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(
+        output
+            .stderr
+            .contains("the server refuses: there is no CPU 60000"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn many_flows_are_as_exact_as_one() {
+    let server = Server::local();
+    for scheme in ["tcp://", "udp://"] {
+        let end = client(&[
+            server.target(scheme),
+            "-P",
+            "200",
+            "-k",
+            "400",
+            "-l",
+            "500",
+            "-R",
+            "--idle",
+            "0",
+        ]);
+        assert_eq!(number(&end, "/down/received_bytes"), 200_000, "{scheme}");
+        assert_eq!(end["flows"].as_array().map(Vec::len), Some(200));
+    }
 }

@@ -21,6 +21,10 @@ pub(crate) mod print;
 #[cfg(feature = "report")]
 mod report;
 mod secure;
+#[cfg_attr(
+    not(feature = "report"),
+    allow(dead_code, reason = "only charts read all of it")
+)]
 mod series;
 mod service;
 
