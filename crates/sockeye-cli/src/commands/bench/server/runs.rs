@@ -343,8 +343,8 @@ impl Runs {
             transport: run.parameters.transport.name(),
             up: run.parameters.up,
             down: run.parameters.down,
-            sent_bytes: run.flows.iter().map(|flow| flow.counted().sent_bytes).sum(),
-            received_bytes: run.flows.iter().map(|flow| flow.counted().received_bytes).sum(),
+            sent_bytes: run.flows.iter().map(|flow| flow.all().sent_bytes).sum(),
+            received_bytes: run.flows.iter().map(|flow| flow.all().received_bytes).sum(),
             failure,
         });
     }
