@@ -148,6 +148,19 @@ fn parameters_beyond_the_limits_are_refused_by_a_message() {
         assert!(reason.contains(why), "{key}: {reason}");
         is_refused(&server, why);
     }
+    // Each within its limit, and together more than a machine has.
+    let mut wide = parameters();
+    wide["mode"] = json!("oneway");
+    wide["up"] = json!(4000);
+    wide["length"] = json!(16 << 20);
+    let mut peer = Peer::greeted(&server);
+    peer.say(&wide);
+    assert!(
+        peer.hear()["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("no memory"))
+    );
+    is_refused(&server, "no memory");
     server.serves();
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -16,6 +17,7 @@ use super::super::flows::control::send;
 use super::super::flows::cpu::CpuClock;
 use super::super::flows::datagram::{DatagramFlow, Table};
 use super::super::flows::latency::{ClockOffset, Delays, RoundTrips};
+use super::super::flows::stream::block_of;
 use super::super::flows::{Flow, Place, Role, Stage, arrivals_of, role_of_client};
 use super::crr::Turn;
 use super::figures::Interval;
@@ -99,6 +101,8 @@ pub(super) struct Driver {
     /// What the server has sent, by flow, once it says so.
     sent: Option<Vec<u64>>,
     retransmits: HashMap<u32, u64>,
+    /// What its flows send.
+    pub(super) block: Arc<[u8]>,
     has_started: bool,
     is_drained: bool,
     pub(super) is_interrupted: bool,
@@ -143,6 +147,7 @@ impl Driver {
             intervals: Intervals::new(&parameters),
             sent: None,
             retransmits: HashMap::new(),
+            block: block_of(&parameters),
             has_started: false,
             is_drained: false,
             is_interrupted: false,

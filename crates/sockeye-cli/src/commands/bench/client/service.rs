@@ -219,7 +219,7 @@ impl Client {
                 } else {
                     &driver.round_trips
                 };
-                match StreamFlow::new(flow, &driver.parameters, Some(round_trips)) {
+                match StreamFlow::new(flow, &driver.parameters, Some(round_trips), &driver.block) {
                     Ok(joined) => {
                         driver.joined(number);
                         return Conn::Flow(Box::new(joined));
@@ -238,7 +238,7 @@ impl Client {
         Conn::Over
     }
 
-    /// One message of a connection that has them. `false` where its bytes are none of them.
+    /// The messages of a connection, as long as it has them: how many bytes they take.
     fn messages(&mut self, stream: &mut Stream<'_>, conn: &mut Conn, data: &[u8]) -> usize {
         let mut taken = 0;
         loop {

@@ -38,6 +38,20 @@ pub(crate) fn watermarks(max_tail: usize) -> Watermarks {
     }
 }
 
+/// What all flows of a run send.
+pub(crate) fn block_of(parameters: &Parameters) -> Arc<[u8]> {
+    vec![b's'; length_of(parameters, 1)].into()
+}
+
+/// Bytes that the flows of a run take on a side, apart from what waits in the loop. Messages with a header in each are the
+/// flow's own; all others are shared.
+pub(crate) fn memory_of(parameters: &Parameters) -> u64 {
+    let is_own =
+        parameters.transport.is_datagrams() || parameters.mode == Mode::Oneway || parameters.zerocopy;
+    let copies = if is_own { parameters.flows() } else { 1 };
+    u64::from(parameters.length).saturating_mul(copies.into())
+}
+
 /// The unread rest of a connection on the side of the server: a message of a client.
 pub(crate) const SERVER_TAIL: usize = MAX_REQUEST + 64;
 /// The same on the side of the client.
@@ -66,17 +80,23 @@ impl StreamFlow {
         flow: Rc<Flow>,
         parameters: &Parameters,
         round_trips: Option<&Rc<RefCell<RoundTrips>>>,
+        block: &Arc<[u8]>,
     ) -> std::io::Result<Self> {
         let length = length_of(parameters, flow.number);
+        // Those of the round trips beside a load are shorter.
+        let block = match block.len() == length {
+            true => Arc::clone(block),
+            false => vec![b's'; length].into(),
+        };
         let work = match (flow.role, round_trips) {
-            (Role::Send, _) => Work::Send(Sender::new(&flow, parameters, length)?),
+            (Role::Send, _) => Work::Send(Sender::new(&flow, parameters, length, block)?),
             (Role::Receive, _) if parameters.mode == Mode::Oneway => Work::Messages(Messages::new(length)),
             (Role::Ask, Some(round_trips)) => {
                 Work::Ask(Asker::new(&flow, parameters, length, Rc::clone(round_trips)))
             }
             (Role::Receive | Role::Ask, _) => Work::Count,
             (Role::Answer, _) => Work::Answer(Answerer::new(
-                length,
+                block,
                 parameters.mode == Mode::Crr && flow.number > 0,
             )),
         };
@@ -146,13 +166,13 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(flow: &Flow, parameters: &Parameters, length: usize) -> std::io::Result<Self> {
+    fn new(flow: &Flow, parameters: &Parameters, length: usize, bytes: Arc<[u8]>) -> std::io::Result<Self> {
         let block = if parameters.mode == Mode::Oneway {
             Block::Numbered(vec![b's'; length])
         } else if parameters.zerocopy {
             Block::File(Arc::new(file_of(length)?))
         } else {
-            Block::Bytes(vec![b's'; length].into())
+            Block::Bytes(bytes)
         };
         Ok(Self {
             block,
@@ -439,9 +459,9 @@ struct Answerer {
 }
 
 impl Answerer {
-    fn new(length: usize, once: bool) -> Self {
+    fn new(answer: Arc<[u8]>, once: bool) -> Self {
         Self {
-            answer: vec![b's'; length].into(),
+            answer,
             have: 0,
             owed: 0,
             once,

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye::event_loop::{Context, DatagramId, Stream, StreamId, StreamOption, Time};
@@ -16,7 +17,7 @@ use super::super::flows::control::send;
 use super::super::flows::cpu::{CpuClock, Pinned};
 use super::super::flows::datagram::{DatagramFlow, Table, Who};
 use super::super::flows::latency::Delays;
-use super::super::flows::stream::StreamFlow;
+use super::super::flows::stream::{StreamFlow, block_of, memory_of};
 use super::super::flows::{Flow, Place, Role, Stage, arrivals_of, nanoseconds, role_of_client};
 use super::log::{Event, Log};
 
@@ -27,6 +28,8 @@ pub(super) const INTERVAL: u64 = 3;
 pub(super) const END: u64 = 4;
 pub(super) const DRAIN: u64 = 5;
 
+/// Bytes that the messages of all runs may take.
+const MAX_MEMORY: u64 = 1 << 30;
 /// How often it is looked whether a run goes on.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Looks without a byte, a join or a message that end a run.
@@ -66,6 +69,8 @@ struct Run {
     has_told_sent: bool,
     still: u32,
     progress: u64,
+    /// What its flows send.
+    block: Arc<[u8]>,
     _pinned: Option<Pinned>,
 }
 
@@ -110,6 +115,13 @@ impl Runs {
                 "there are {} runs, which is as many as this server takes",
                 self.max_runs
             ));
+        }
+        let taken = self.runs.values().map(|run| memory_of(&run.parameters));
+        if taken.sum::<u64>().saturating_add(memory_of(&parameters)) > MAX_MEMORY {
+            return Err(
+                "there is no memory for so many messages of that length: fewer flows, or a smaller length"
+                    .to_owned(),
+            );
         }
         match parameters.transport {
             Transport::Udp if !self.has_udp => {
@@ -157,6 +169,7 @@ impl Runs {
             has_told_sent: false,
             still: 0,
             progress: 0,
+            block: block_of(&parameters),
             _pinned: pinned,
             parameters,
         };
@@ -201,7 +214,8 @@ impl Runs {
             flow.stage.set(Stage::Joined);
         }
         flow.place.set(Place::Stream(stream.id()));
-        let joined = StreamFlow::new(flow, &run.parameters, None).map_err(|error| error.to_string())?;
+        let joined =
+            StreamFlow::new(flow, &run.parameters, None, &run.block).map_err(|error| error.to_string())?;
         let _ = send(stream, &Message::Joined, MAX_REPLY);
         Ok(joined)
     }
