@@ -355,6 +355,7 @@ fn looks(book: &mut Book, folder: &Path) {
     book.run(&["doctor"]);
     book.run(&["bench", "--seconds", "0.4"]);
     book.run(&["bench", "udp", "--seconds", "0.8"]);
+    bench_pair(book, folder);
 
     for (name, link_type, frames) in captures() {
         let path = folder.join(name);
@@ -362,6 +363,53 @@ fn looks(book: &mut Book, folder: &Path) {
         let path = path.to_str().expect("a path of text");
         assert_eq!(book.run(&["dump", "--read", path]).len(), frames.len());
     }
+}
+
+/// The two sides of a measurement: every mode, and everything that a run may print.
+fn bench_pair(book: &mut Book, folder: &Path) {
+    let (server, client) = ("bench-server", "bench-client");
+    let running = Running::start(Command::new(program::sockeye()).args([
+        "bench",
+        "server",
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+    ]));
+    let at = book.until(&running, server, "listening")["endpoint"].clone();
+    let at = at.as_str().expect("an address").to_owned();
+    book.until(&running, server, "listening");
+    let udp = at.replace("tcp://", "udp://");
+    let mut measure = |words: &[&str]| {
+        let mut command = Command::new(program::sockeye());
+        let output = program::output(command.args(["bench", "client", "--json"]).args(words), LIMIT);
+        let text = output.text();
+        assert!(!text.is_empty(), "{words:?}: {}", output.stderr);
+        for line in text.lines() {
+            book.take(client, line);
+        }
+        text
+    };
+    let stream = measure(&[&at, "-n", "1M", "--bidir", "--idle", "0.1", "-i", "0.02"]);
+    let old = folder.join("stream.json");
+    std::fs::write(&old, stream).expect("a file");
+    let old = old.to_str().expect("a path of text");
+    measure(&[
+        &at,
+        "-n",
+        "1M",
+        "--idle",
+        "0.1",
+        "--compare",
+        old,
+        "--fail-if",
+        "p50>1ns",
+    ]);
+    measure(&[&udp, "-n", "50K", "--bidir", "--idle", "0.1"]);
+    measure(&[&at, "--mode", "rr", "-k", "10", "--rate", "1000"]);
+    measure(&[&at, "--mode", "crr", "-k", "3"]);
+    measure(&[&udp, "--mode", "oneway", "-k", "10"]);
+    talk(at.strip_prefix("tcp://").expect("an address"));
+    book.until(&running, server, "refused");
 }
 
 /// A file of pcap.

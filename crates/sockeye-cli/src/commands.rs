@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Sockets(sockets::Arguments),
     /// Decode the packets of a capture file
     Dump(dump::Arguments),
-    /// Measure TCP, UDP and raw IP over the loopback
+    /// Measure sockets: over the loopback, or with a server on another machine
     Bench(bench::Arguments),
     /// Say what this machine allows, and which command changes it
     Doctor(doctor::Arguments),
@@ -86,7 +86,7 @@ impl Command {
             #[cfg(feature = "sockets")]
             Self::Sockets(arguments) => arguments.format.of(&sockets::ROWS),
             Self::Dump(arguments) => arguments.format,
-            Self::Bench(arguments) => arguments.format.of(&bench::ROWS),
+            Self::Bench(arguments) => arguments.format(),
             Self::Doctor(arguments) => arguments.format.of(&doctor::ROWS),
         }
     }

@@ -1,6 +1,6 @@
 //! The signals that end a command in order.
 
-use sockeye::event_loop::EventLoop;
+use sockeye::event_loop::{Context, EventLoop};
 
 /// What a terminal sends on Ctrl-C (signal(7); the number is the same on every Unix).
 const SIGINT: i32 = 2;
@@ -13,6 +13,18 @@ const SIGTERM: i32 = 15;
 /// When the loop cannot take signals.
 pub(crate) fn stop_on_signals(events: &mut EventLoop) -> std::io::Result<()> {
     events.on_signals(&[SIGINT, SIGTERM], |context, _signal| context.stop())
+}
+
+/// Calls `handler` on the loop for either, for who has something to end in order.
+///
+/// # Errors
+/// As [`stop_on_signals`].
+pub(crate) fn on_signals(
+    events: &mut EventLoop,
+    handler: impl FnMut(&mut Context<'_>) + 'static,
+) -> std::io::Result<()> {
+    let mut handler = handler;
+    events.on_signals(&[SIGINT, SIGTERM], move |context, _signal| handler(context))
 }
 
 /// What comes when the terminal is gone, and from Ctrl-\ (signal(7)).

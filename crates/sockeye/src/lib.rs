@@ -19,6 +19,7 @@
 //! | `probe` | `sockeye-probe` | `probe`, `probe-services` | ping, traceroute, path MTU |
 //! | `tls` | `sockeye-tls` | `tls` | TLS on any stream of the loop |
 //! | `relay` | `sockeye-relay` | `relay` | a relay as services, the PROXY protocol, many protocols on one port |
+//! | `measure` | `sockeye-measure` | `measure` | loss, jitter, schedules; the protocols of iperf3 and sockperf |
 //!
 //! Further features are passed on to the crates that have them: `signals` (`EventLoop::on_signals`: end in order on SIGTERM),
 //! `serde` (endpoints and the relay's configuration in files), `idna` (names in other scripts), `lpm` (longest-prefix match),
@@ -31,6 +32,9 @@ pub use sockeye_endpoint as endpoint;
 #[cfg(feature = "event-loop")]
 #[doc(inline)]
 pub use sockeye_event_loop as event_loop;
+#[cfg(feature = "measure")]
+#[doc(inline)]
+pub use sockeye_measure as measure;
 #[cfg(feature = "packet")]
 #[doc(inline)]
 pub use sockeye_packet as packet;

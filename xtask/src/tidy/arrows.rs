@@ -70,6 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-probe",
             "sockeye-tls",
             "sockeye-relay",
+            "sockeye-measure",
         ],
     ),
     ("sockeye-cli", &["sockeye"]),

@@ -15,7 +15,7 @@ pub use names::{AddressFamily, NameError, getaddrinfo};
 pub use pass::{MAX_PASSED_FDS, recv_fds, send_fds};
 pub use poll::{PollFd, poll, reopen_nonblocking};
 pub use process::{
-    allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu,
+    allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu, process_cpu,
     raise_nofile_limit, thread_cpu_ns,
 };
 pub use timer::TimerFd;

@@ -1,6 +1,7 @@
 //! The process and its machine: the clock, the CPUs, the limit of descriptors.
 
 use std::io;
+use std::time::Duration;
 
 use crate::sys::process as sys;
 
@@ -17,6 +18,16 @@ pub fn monotonic_ns() -> u64 {
 #[doc(alias = "CLOCK_THREAD_CPUTIME_ID")]
 pub fn thread_cpu_ns() -> u64 {
     sys::thread_cpu_ns()
+}
+
+/// Processor time that all threads of this process have used: for its own code, and for the kernel's work for it.
+///
+/// # Errors
+///
+/// None on Linux.
+#[doc(alias = "getrusage")]
+pub fn process_cpu() -> io::Result<(Duration, Duration)> {
+    sys::process_cpu()
 }
 
 /// The CPUs that this thread may run on, ascending. CPUs past the 1024th are not seen.
@@ -143,6 +154,16 @@ mod tests {
         while thread_cpu_ns() - before < 2_000_000 {}
         // The two clocks are adjusted apart: one thread cannot have worked much longer than time has passed.
         assert!(monotonic_ns() - start >= 1_000_000);
+    }
+
+    #[test]
+    fn a_process_has_used_what_its_threads_have() {
+        let (start, (user, system)) = (thread_cpu_ns(), process_cpu().unwrap());
+        while thread_cpu_ns() - start < 50_000_000 {}
+        let (user_now, system_now) = process_cpu().unwrap();
+        // It is counted in microseconds, and the two parts are scaled to their sum: far more than half has to be there.
+        let used = (user_now + system_now).saturating_sub(user + system);
+        assert!(used >= Duration::from_millis(25), "{used:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use super::{check, check_len, raw};
 
@@ -65,6 +66,21 @@ pub(crate) fn thread_cpu_ns() -> u64 {
     // SAFETY: the call writes one timespec. It cannot fail: every thread has the clock.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut spent) };
     nanoseconds(spent)
+}
+
+/// Processor time of all threads of this process: its own code, and the kernel's work for it.
+pub(crate) fn process_cpu() -> io::Result<(Duration, Duration)> {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the call writes one rusage.
+    check(unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) })?;
+    // SAFETY: all of its fields are numbers, for which zeros are fine; the kernel has filled them in.
+    let usage = unsafe { usage.assume_init() };
+    let duration = |time: libc::timeval| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(micros)
+    };
+    Ok((duration(usage.ru_utime), duration(usage.ru_stime)))
 }
 
 fn timespec(ns: u64) -> libc::timespec {

@@ -53,9 +53,19 @@ pub(crate) struct Measured {
     pub(crate) time: Duration,
     /// Messages that never came back and were sent again.
     pub(crate) lost: u64,
+    /// Half of the round trips by bare blocking calls are no longer; `None` where there are no such calls.
+    pub(crate) limit_ns: Option<u64>,
 }
 
 impl Measured {
+    /// How near the round trips are to those of bare calls, by the medians: 1 is as fast.
+    fn limit_ratio(&self) -> Option<f64> {
+        let own = self.round_trip_ns(0.5);
+        self.limit_ns
+            .filter(|_| own > 0)
+            .map(|limit| limit as f64 / own as f64)
+    }
+
     fn messages_per_s(&self) -> f64 {
         self.messages as f64 / self.time.as_secs_f64()
     }
@@ -96,6 +106,7 @@ impl Row {
                         "p99": measured.round_trip_ns(0.99),
                         "p999": measured.round_trip_ns(0.999),
                     },
+                    "limit_ratio": measured.limit_ratio(),
                     "lost": measured.lost,
                 })
             }
@@ -106,11 +117,11 @@ impl Row {
 /// The rows as a table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::new();
-    let mut line = |cells: [&str; 8]| {
-        let [socket, mode, size, p50, p99, p999, messages, bytes] = cells;
+    let mut line = |cells: [&str; 9]| {
+        let [socket, mode, size, p50, p99, p999, limit, messages, bytes] = cells;
         let _ = writeln!(
             text,
-            "{socket:<7} {mode:<7} {size:>8} {p50:>10} {p99:>10} {p999:>10} {messages:>12} {bytes:>12}"
+            "{socket:<7} {mode:<7} {size:>8} {p50:>10} {p99:>10} {p999:>10} {limit:>8} {messages:>12} {bytes:>12}"
         );
     };
     line([
@@ -120,6 +131,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         "rtt p50",
         "p99",
         "p99.9",
+        "of limit",
         "messages/s",
         "throughput",
     ]);
@@ -134,6 +146,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
                 &rtt(0.5),
                 &rtt(0.99),
                 &rtt(0.999),
+                &measured
+                    .limit_ratio()
+                    .map_or_else(|| "-".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0)),
                 &format!("{rate:.0}"),
                 &bytes_per_s(rate * row.size_bytes as f64),
             ]);
@@ -144,6 +159,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
                 row.socket,
                 row.mode,
                 &format!("{} B", row.size_bytes),
+                "-",
                 "-",
                 "-",
                 "-",
@@ -204,6 +220,7 @@ mod tests {
             messages: 500_000,
             time: Duration::from_secs(2),
             lost: 0,
+            limit_ns: Some(250_000),
         };
         Row {
             socket: "tcp",
@@ -221,6 +238,8 @@ mod tests {
         assert_eq!(json["size_bytes"], 64);
         assert_eq!(json["messages_per_s"], 250_000);
         assert_eq!(json["bytes_per_s"], 16_000_000);
+        let ratio = json["limit_ratio"].as_f64().unwrap();
+        assert!((ratio - 0.5).abs() < 0.01, "{ratio}");
         let p50 = json["rtt_ns"]["p50"].as_u64().unwrap();
         let p999 = json["rtt_ns"]["p999"].as_u64().unwrap();
         assert!((499_000..=502_000).contains(&p50), "{p50}");
@@ -245,6 +264,6 @@ mod tests {
         let line = text.lines().nth(1).unwrap();
         let cells: Vec<_> = line.split_whitespace().collect();
         assert_eq!(cells[..4], ["tcp", "echo", "64", "B"]);
-        assert_eq!(cells[10..], ["250000", "16.0", "MB/s"]);
+        assert_eq!(cells[10..], ["50", "%", "250000", "16.0", "MB/s"]);
     }
 }
