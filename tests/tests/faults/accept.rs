@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use libc as e;
 use sockeye_event_loop::StreamOptions;
 use sockeye_sim::Call;
-use libc as e;
 
 use crate::ground::{abort_all, healthy, injected, is_served, leaks_nothing, serve_echo};
 use crate::probe::{Probe, Told};
@@ -45,7 +45,11 @@ fn every_passing_error_leaves_the_listener_simulated() {
             is_served(&mut world, at);
         }
         let stats = world.server().stats();
-        assert_eq!((stats.accepted, stats.listeners_lost), (4, 0), "{name}: {stats:?}");
+        assert_eq!(
+            (stats.accepted, stats.listeners_lost),
+            (4, 0),
+            "{name}: {stats:?}"
+        );
     }
 }
 
@@ -59,7 +63,6 @@ fn every_passing_error_leaves_the_listener() {
     injected(
         "accept::every_passing_error_leaves_the_listener",
         &injects,
-        false,
         || {
             let mut world = OnKernel::new();
             let (_, at) = serve_echo(&mut world);
@@ -81,9 +84,7 @@ fn a_flood_of_ten_thousand_beside_a_healthy_one<W: World>() {
     let healthy = healthy(&mut world, at);
     let flood = Probe::new();
     let log = flood.log.clone();
-    let handle = world
-        .client()
-        .add_stream_service(flood, StreamOptions::default());
+    let handle = world.client().add_stream_service(flood, StreamOptions::default());
     let flood = crate::probe::Served { log, handle };
     let (s, h) = (server.log.clone(), healthy.log.clone());
     for round in 1..=ROUNDS {
@@ -116,9 +117,7 @@ fn a_flood_that_resets_at_once_is_over_and_nothing_is_left<W: World>() {
     let (server, at) = serve_echo(&mut world);
     let flood = Probe::new().open(|stream| stream.abort());
     let log = flood.log.clone();
-    let handle = world
-        .client()
-        .add_stream_service(flood, StreamOptions::default());
+    let handle = world.client().add_stream_service(flood, StreamOptions::default());
     for _ in 0..MANY {
         let request = world.request(at);
         world.client().connect(handle, request);

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use libc as e;
 use sockeye_event_loop::{ConnectOptions, ConnectRequest, StreamOptions};
 use sockeye_sim::{Call, LinkOptions, Sim};
-use libc as e;
 
 use crate::ground::{asker, echo, injected, is_served, serve_echo};
 use crate::probe::{Probe, Told};
@@ -47,10 +47,7 @@ fn fails_once<W: World>(world: &mut W, at: SocketAddr) {
         .count();
     assert_eq!((failures, log.opened()), (1, 0), "{:?}", log.all());
     is_served(world, at);
-    assert_eq!(
-        world.client().stats().panics + world.server().stats().panics,
-        0
-    );
+    assert_eq!(world.client().stats().panics + world.server().stats().panics, 0);
 }
 
 #[test]
@@ -70,7 +67,7 @@ fn an_error_of_connect_is_told_once() {
         .map(|(_, name)| format!("connect:error={name}:when=1"))
         .collect();
     let injects: Vec<&str> = injects.iter().map(String::as_str).collect();
-    injected("connect::an_error_of_connect_is_told_once", &injects, false, || {
+    injected("connect::an_error_of_connect_is_told_once", &injects, || {
         let mut world = OnKernel::new();
         let (_, at) = serve_echo(&mut world);
         fails_once(&mut world, at);
@@ -101,7 +98,6 @@ fn a_socket_that_cannot_be_opened_is_told_once() {
     injected(
         "connect::a_socket_that_cannot_be_opened_is_told_once",
         &injects,
-        false,
         || {
             let mut world = OnKernel::new();
             let (_, at) = serve_echo(&mut world);
@@ -115,9 +111,7 @@ fn a_connect_to_itself_is_no_connection<W: World>() {
     let mut world = W::new();
     let probe = Probe::new();
     let log = probe.log.clone();
-    let service = world
-        .client()
-        .add_stream_service(probe, StreamOptions::default());
+    let service = world.client().add_stream_service(probe, StreamOptions::default());
     let itself = SocketAddr::new(world.client_ip(), 23_456);
     let options = ConnectOptions {
         source: Some(itself),
@@ -141,9 +135,7 @@ fn a_thousand_refusals_leave_nothing<W: World>() {
     let failures = Rc::new(Cell::new(0));
     let count = Rc::clone(&failures);
     let probe = Probe::new().connect_error(move |_| count.set(count.get() + 1));
-    let service = world
-        .client()
-        .add_stream_service(probe, StreamOptions::default());
+    let service = world.client().add_stream_service(probe, StreamOptions::default());
     for round in 1..=10 {
         for _ in 0..100 {
             let request = world.request(nobody);

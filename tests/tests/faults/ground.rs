@@ -68,14 +68,10 @@ pub fn alone(test: &str, body: impl FnOnce()) {
     passes(&mut command, "alone");
 }
 
-/// As [`alone`], once for each of `injects` (see `inject` in strace(1)) that the calls of the body meet. `leaks` says that calls
-/// of close(2) fail without being made, so that descriptors stay open by the very injection.
+/// As [`alone`], once for each of `injects` (see `inject` in strace(1)) that the calls of the body meet.
 #[track_caller]
-pub fn injected(test: &str, injects: &[&str], leaks: bool, body: impl FnOnce()) {
+pub fn injected(test: &str, injects: &[&str], body: impl FnOnce()) {
     if is_child(test) {
-        if leaks {
-            return body();
-        }
         return leaks_nothing(body);
     }
     if !skip::require(&[STRACE]) {

@@ -45,18 +45,13 @@ fn an_error_of_a_write_ends_one_connection_simulated() {
 fn an_error_of_a_write_ends_one_connection() {
     let injects: Vec<String> = ENDS
         .iter()
-        .map(|(_, name)| format!("sendto:error={name}:when=30"))
+        .map(|(_, name)| format!("sendto:error={name}:when=200"))
         .collect();
     let injects: Vec<&str> = injects.iter().map(String::as_str).collect();
-    injected(
-        "write::an_error_of_a_write_ends_one_connection",
-        &injects,
-        false,
-        || {
-            let mut world = OnKernel::new();
-            ends_one_connection(&mut world, |_| {});
-        },
-    );
+    injected("write::an_error_of_a_write_ends_one_connection", &injects, || {
+        let mut world = OnKernel::new();
+        ends_one_connection(&mut world, |_| {});
+    });
 }
 
 /// A hundred times: the peer resets while there is always something to write.
@@ -156,7 +151,9 @@ fn a_stopped_peer_is_waited_for_and_gets_all() {
     world.until("stopped", || is_stopped(pid));
     let id = s.id(0);
     let mut done = 0;
-    world.until("the way is full, and the bystander is served", || b.received_len(0) > 100);
+    world.until("the way is full, and the bystander is served", || {
+        b.received_len(0) > 100
+    });
     for _ in 0..200 {
         let bytes = Rc::clone(&sent);
         let taken = world.server().with(server.handle, move |_, context| {
@@ -216,9 +213,9 @@ fn a_stopped_peer_is_given_up_at_the_deadline() {
     let pid = peer.pid();
     world.until("stopped", || is_stopped(pid));
     let id = s.id(0);
-    world
-        .server()
-        .with(server.handle, |_, context| context.stream(id).unwrap().notify_writable());
+    world.server().with(server.handle, |_, context| {
+        context.stream(id).unwrap().notify_writable()
+    });
     world.until("given up", || s.has(&Told::Dropped));
     assert_eq!(s.closes(), ["write-stall deadline"]);
     assert_eq!(world.server().stats().memory, 0);
@@ -283,15 +280,12 @@ fn a_relay_whose_splice_fails_loses_nothing_unseen() {
     injected(
         "write::a_relay_whose_splice_fails_loses_nothing_unseen",
         &injects,
-        false,
         || {
             let mut world = OnKernel::new();
             let data = pattern(3_000_000);
             let (target, to) = serve_echo(&mut world);
             let (probe, relayed) = relay(to);
-            let handle = world
-                .server()
-                .add_stream_service(probe, StreamOptions::default());
+            let handle = world.server().add_stream_service(probe, StreamOptions::default());
             let at = world.listen(handle);
             let client = asker(data.clone()).connect(&mut world, at);
             let c = client.log.clone();
@@ -320,7 +314,6 @@ fn a_file_whose_sendfile_fails_is_whole_or_a_reset() {
     injected(
         "write::a_file_whose_sendfile_fails_is_whole_or_a_reset",
         &injects,
-        false,
         || {
             use std::io::Write as _;
             let mut world = OnKernel::new();
@@ -330,16 +323,22 @@ fn a_file_whose_sendfile_fails_is_whole_or_a_reset() {
             let file = Arc::new(file);
             let (server, at) = Probe::new()
                 .open(move |stream| {
-                    assert!(stream.send_file(&file, 0, 5_000_000).is_taken());
+                    // An error of the first pieces is answered at once.
+                    let _ = stream.send_file(&file, 0, 5_000_000);
                     stream.close();
                 })
                 .serve(&mut world, StreamOptions::default());
             let client = Probe::new().connect(&mut world, at);
             let (s, c) = (server.log.clone(), client.log.clone());
-            world.until("over", || c.has(&Told::Dropped) && s.has(&Told::Dropped));
+            // The reset may come before the client has seen that it is connected.
+            let failed = |told: &Told| matches!(told, Told::ConnectFailed(_));
+            world.until("over", || {
+                s.has(&Told::Dropped) && (c.has(&Told::Dropped) || c.all().iter().any(failed))
+            });
             assert!(data.starts_with(&c.received(0)), "wrong bytes");
             if c.received_len(0) < data.len() {
-                assert_eq!((c.closes(), s.closes()), (vec!["error".into()], vec!["error".into()]));
+                assert_eq!(s.closes(), ["error"]);
+                assert!(!c.has(&Told::Close("closed".into())), "a part of it looks whole");
             }
         },
     );
@@ -355,7 +354,9 @@ fn loss_costs_a_stream_time_and_no_bytes() {
             let tcp = stream.tcp().unwrap();
             Filter::lossy(1, 10).attach(tcp).unwrap();
         };
-        let (server, at) = Probe::new().open(lossy).serve(&mut world, StreamOptions::default());
+        let (server, at) = Probe::new()
+            .open(lossy)
+            .serve(&mut world, StreamOptions::default());
         let data = pattern(400_000);
         let client = Probe::new()
             .pushing(Rc::new(data.clone()))

@@ -1,7 +1,7 @@
 //! How streams travel: bytes, ends, resets, and what happens when they are lost.
 //!
 //! A lost segment is not sent beside others but stops its direction until it is sent again, which is what
-//! a receiver sees of TCP anyway: bytes in order, late. Bytes stay in the sender's buffer until they arrive,
+//! a receiver sees of TCP anyway: bytes in order, late. What is sent again is a segment, not all that was lost. Bytes stay in the sender's buffer until they arrive,
 //! so a segment in flight is a length and nothing else.
 
 use super::stream::ConnectState;
@@ -14,7 +14,10 @@ use crate::trace::Step;
 /// IP and TCP headers with timestamps.
 const HEADERS: usize = 52;
 /// The most bytes that leave as one run of segments.
-const RUN: usize = 64 * 1024;
+pub(super) const RUN: u32 = 64 * 1024;
+/// What leaves after a loss, so that a lossy way carries it: a run is lost with any of its packets. As in slow start (RFC
+/// 5681) the runs that arrive double the next one.
+const RUN_AFTER_LOSS: u32 = 1400;
 /// RFC 6298 in Linux's terms: the shortest retransmission timeout, and the longest.
 const RTO_MIN_NS: u64 = 200_000_000;
 const RTO_MAX_NS: u64 = 120_000_000_000;
@@ -109,9 +112,9 @@ impl World {
                     let far = &self.streams[peer as usize];
                     far.rx_limit.saturating_sub(far.rx.len() + slot.in_flight)
                 }
-                None => RUN,
+                None => RUN as usize,
             };
-            let count = unsent.min(window).min(RUN);
+            let count = unsent.min(window).min(slot.run as usize);
             if count == 0 {
                 let now = self.now;
                 let slot = &mut self.streams[stream as usize];
@@ -196,6 +199,7 @@ impl World {
         let now = self.now;
         let slot = &mut self.streams[stream as usize];
         slot.stalled = true;
+        slot.run = RUN_AFTER_LOSS;
         if slot.retries == 0 {
             slot.first_loss_at = now;
         }
@@ -261,6 +265,7 @@ impl World {
         slot.tx = tx;
         slot.in_flight -= len;
         slot.retries = 0;
+        slot.run = (slot.run * 2).min(RUN);
         slot.last_heard = now;
         self.streams[peer as usize].last_heard = now;
         self.step(Step::Arrive, peer, len as u64);
