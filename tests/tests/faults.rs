@@ -30,7 +30,17 @@ mod accept;
 mod close;
 #[path = "faults/connect.rs"]
 mod connect;
+#[path = "faults/panics.rs"]
+mod panics;
 #[path = "faults/read.rs"]
 mod read;
+#[path = "faults/signals.rs"]
+mod signals;
+#[path = "faults/timers.rs"]
+mod timers;
+#[path = "faults/udp.rs"]
+mod udp;
+#[path = "faults/unix.rs"]
+mod unix;
 #[path = "faults/write.rs"]
 mod write;

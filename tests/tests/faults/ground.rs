@@ -80,11 +80,19 @@ pub fn injected(test: &str, injects: &[&str], body: impl FnOnce()) {
     for inject in injects {
         let call = inject.split(':').next().unwrap();
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "signal=none"]);
+        let trace = tempfile::NamedTempFile::new().unwrap();
+        command
+            .args(["-f", "-qq", "-e", "signal=none", "-o"])
+            .arg(trace.path());
         command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={inject}")]);
         command.arg(std::env::current_exe().unwrap());
         again(&mut command, test);
         passes(&mut command, inject);
+        let calls = std::fs::read(trace.path()).unwrap();
+        assert!(
+            calls.windows(8).any(|word| word == b"INJECTED"),
+            "{inject}: no call met it"
+        );
     }
 }
 
