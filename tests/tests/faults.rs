@@ -21,6 +21,8 @@
 mod ground;
 #[path = "event_loop/probe.rs"]
 mod probe;
+#[path = "resolver_loop/setting.rs"]
+mod setting;
 #[path = "event_loop/world.rs"]
 mod world;
 
@@ -30,10 +32,18 @@ mod accept;
 mod close;
 #[path = "faults/connect.rs"]
 mod connect;
+#[path = "faults/icmp.rs"]
+mod icmp;
+#[path = "faults/names.rs"]
+mod names;
 #[path = "faults/panics.rs"]
 mod panics;
 #[path = "faults/read.rs"]
 mod read;
+#[path = "faults/resources.rs"]
+mod resources;
+#[path = "faults/shutdown.rs"]
+mod shutdown;
 #[path = "faults/signals.rs"]
 mod signals;
 #[path = "faults/timers.rs"]

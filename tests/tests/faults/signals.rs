@@ -72,7 +72,6 @@ fn calls_that_are_interrupted_are_made_again() {
         "epoll_wait:error=EINTR:when=1+2",
         "recvfrom:error=EINTR:when=1+2",
         "sendto:error=EINTR:when=1+2",
-        "sendmsg:error=EINTR:when=1+2",
         "accept4:error=EINTR:when=1+2",
     ];
     injected(
