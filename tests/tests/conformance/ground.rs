@@ -255,6 +255,27 @@ impl<'a, B: Backend> Ground<'a, B> {
             .push(format!("{name} flags {} ({came})", flag_names(all)));
     }
 
+    /// Says what was told of a socket since it was asked, apart from room to write: that comes with everything, and again at
+    /// moments that depend on buffers.
+    #[allow(dead_code, reason = "for calls by chance")]
+    pub(crate) fn events_of(&mut self, name: Name) {
+        let told = self.ready.remove(&(name as u64)).unwrap_or_default();
+        let said = flag_names(told);
+        let said: Vec<&str> = said
+            .split('+')
+            .filter(|flag| !["", "writable"].contains(flag))
+            .collect();
+        if !said.is_empty() {
+            self.say(format!("{name} told {}", said.join("+")));
+        }
+    }
+
+    /// Whether the socket is still open.
+    #[allow(dead_code, reason = "for calls by chance")]
+    pub(crate) fn is_there(&self, name: Name) -> bool {
+        !matches!(self.sockets[name], Socket::Gone)
+    }
+
     /// Says whether an event with one of the flags comes although nothing should.
     pub(crate) fn expect_quiet(&mut self, name: Name, flags: Readiness) {
         let came = self.wait(name as u64, flags, QUIET);

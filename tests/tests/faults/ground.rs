@@ -102,6 +102,8 @@ pub fn passes(command: &mut Command, what: &str) {
     let text = output.text();
     assert!(output.status.success(), "{what}: {text}\n{}", output.stderr);
     assert!(text.contains("1 passed"), "{what}: no test has that name: {text}");
+    // Figures, for `--nocapture`.
+    println!("{text}");
 }
 
 /// The full name of a test of this module, as libtest knows it.
