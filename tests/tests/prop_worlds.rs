@@ -44,7 +44,6 @@ enum OnStream {
     Abort,
     Drop,
     Peer,
-    Local,
     Progress,
     /// Out of the poller and into it again.
     Register,
@@ -61,7 +60,6 @@ fn on_stream() -> impl Strategy<Value = OnStream> {
         1 => Just(OnStream::Abort),
         1 => Just(OnStream::Drop),
         1 => Just(OnStream::Peer),
-        1 => Just(OnStream::Local),
         1 => Just(OnStream::Progress),
         1 => Just(OnStream::Register),
     ]
@@ -84,11 +82,6 @@ fn call<B: Backend>(ground: &mut Ground<'_, B>, name: Name, other: Name, call: &
         OnStream::Abort => ground.abort(name),
         OnStream::Drop => ground.drop(name),
         OnStream::Peer => ground.peer(name),
-        OnStream::Local => {
-            if ground.is_there(name) {
-                ground.local(name);
-            }
-        }
         OnStream::Progress => ground.progress(name),
         OnStream::Register => {
             ground.deregister(name);
@@ -96,9 +89,18 @@ fn call<B: Backend>(ground: &mut Ground<'_, B>, name: Name, other: Name, call: &
         }
     }
     ground.settle();
-    for name in [name, other] {
-        ground.events_of(name);
+    // The kernel wakes more often than it has something new to tell, at moments that depend on its buffers: what a call causes
+    // is compared, and what comes of itself is not.
+    match call {
+        OnStream::Write(1..)
+        | OnStream::WriteVectored(..)
+        | OnStream::Shutdown(1..)
+        | OnStream::Abort
+        | OnStream::Drop => ground.events_of(other, &["writable"]),
+        OnStream::Register => ground.events_of(name, &["writable"]),
+        _ => {}
     }
+    ground.ignore_events();
 }
 
 /// A connection, and calls on both ends of it.
@@ -193,11 +195,11 @@ fn listeners<B: Backend>(ground: &mut Ground<'_, B>, unix: bool, calls: &[OnList
             OnListener::CloseListener => ground.drop(listener),
         }
         ground.settle();
-        ground.events_of(listener);
+        ground.events_of(listener, &["writable"]);
     }
     for name in clients.into_iter().chain(accepted) {
         ground.read_now(name, 4_096);
-        ground.events_of(name);
+        ground.events_of(name, &["writable"]);
     }
 }
 
@@ -244,12 +246,12 @@ fn datagrams<B: Backend>(ground: &mut Ground<'_, B>, error_queue: bool, calls: &
                 ground.send_to(sockets[*from], nobody_at, &pattern(*len));
             }
             OnDatagram::Receive(at) => ground.receive_now(sockets[*at]),
-            OnDatagram::QueuedError(at) => ground.queued_error_now(sockets[*at]),
+            OnDatagram::QueuedError(at) => ground.drain_errors(sockets[*at]),
             OnDatagram::Drop(at) => ground.drop(sockets[*at]),
         }
         ground.settle();
         for name in &sockets {
-            ground.events_of(*name);
+            ground.events_of(*name, &["writable", "write-closed"]);
         }
     }
     for name in sockets {
@@ -273,7 +275,7 @@ fn compared(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn prop_calls_on_a_connection_return_the_same(

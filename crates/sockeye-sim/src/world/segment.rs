@@ -1,8 +1,8 @@
 //! How streams travel: bytes, ends, resets, and what happens when they are lost.
 //!
 //! A lost segment is not sent beside others but stops its direction until it is sent again, which is what
-//! a receiver sees of TCP anyway: bytes in order, late. What is sent again is a segment, not all that was lost. Bytes stay in the sender's buffer until they arrive,
-//! so a segment in flight is a length and nothing else.
+//! a receiver sees of TCP anyway: bytes in order, late. What is sent again is a segment, not all that was lost. Bytes
+//! stay in the sender's buffer until they arrive, so a segment in flight is a length and nothing else.
 
 use super::stream::ConnectState;
 use super::{Event, NONE, World};
@@ -74,6 +74,9 @@ impl World {
         };
         let far = &self.streams[peer as usize];
         if !far.open || far.state != ConnectState::Established || !self.hosts[usize::from(far.host)].is_up() {
+            return 0;
+        }
+        if far.is_deaf() {
             return 0;
         }
         let count = data.len().min(far.rx_limit.saturating_sub(far.rx.len()));
@@ -245,6 +248,9 @@ impl World {
             }
             return;
         };
+        if self.streams[peer as usize].is_deaf() && !self.mutated(Mutant::DeafEndsListen) {
+            return self.deaf_end_resets(stream, peer, len);
+        }
         if self.capture.is_some() {
             let mut data = vec![0; len];
             let (first, second) = self.streams[stream as usize].tx.slices(len);
@@ -273,6 +279,23 @@ impl World {
             self.wake_stream(peer);
         }
         self.acknowledge(stream);
+    }
+
+    /// Who has ended its own half and does not read any more resets both for a byte that comes (RFC 1122, 4.2.2.13).
+    #[cold]
+    fn deaf_end_resets(&mut self, stream: u32, peer: u32, len: usize) {
+        let slot = &mut self.streams[stream as usize];
+        slot.in_flight -= len;
+        slot.tx.consume(len);
+        let (path, generation) = (slot.path, slot.generation);
+        self.step(Step::Reset, peer, 0);
+        self.reset(peer);
+        let refused = Event::Refused {
+            stream,
+            generation,
+            errno: errno::ECONNRESET,
+        };
+        self.send_control(self.reverse(path), refused);
     }
 
     /// Who takes bytes for the stream's peer; an orphan answers with a reset instead.

@@ -161,6 +161,11 @@ impl Stream {
     }
 
     /// What reads can still expect has ended.
+    /// Whether both halves are shut by this side: no byte can be meant for it.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.read_shut && self.write_shut
+    }
+
     pub(crate) fn is_read_shut(&self) -> bool {
         self.fin_received || self.read_shut || self.state == ConnectState::Dead
     }
