@@ -250,9 +250,12 @@ fn datagrams<B: Backend>(ground: &mut Ground<'_, B>, error_queue: bool, calls: &
             OnDatagram::Drop(at) => ground.drop(sockets[*at]),
         }
         ground.settle();
-        for name in &sockets {
-            ground.events_of(*name, &["writable", "write-closed"]);
+        if let OnDatagram::Send(..) | OnDatagram::SendToNobody(..) = what {
+            for name in &sockets {
+                ground.events_of(*name, &["writable", "write-closed"]);
+            }
         }
+        ground.ignore_events();
     }
     for name in sockets {
         ground.receive_now(name);

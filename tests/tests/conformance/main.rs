@@ -188,6 +188,7 @@ scenarios! {
         an_end_is_an_end,
         a_close_in_order_is_an_end,
         closing_with_unread_data_resets,
+        a_reset_does_not_undo_the_connect,
         a_reset_can_be_written_instead,
         an_abort_is_an_end,
         shutdown_of_reading_is_told_to_the_writer,

@@ -95,6 +95,10 @@ impl StreamIo for SimStream {
 
     fn connect_progress(&mut self) -> ConnectProgress {
         let mut world = self.world.borrow_mut();
+        if world.streams[self.index as usize].unix.is_some() {
+            // It was decided when the call returned; an error since then is for the next read or write.
+            return ConnectProgress::Connected;
+        }
         match world.connect_state(self.index) {
             // What the kernel calls a connection is none: nobody else is there. The TCP crate says so too.
             Ok(true) if world.is_own_peer(self.index) => {
