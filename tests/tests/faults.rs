@@ -46,6 +46,8 @@ mod resources;
 mod shutdown;
 #[path = "faults/signals.rs"]
 mod signals;
+#[path = "faults/table.rs"]
+mod table;
 #[path = "faults/timers.rs"]
 mod timers;
 #[path = "faults/udp.rs"]

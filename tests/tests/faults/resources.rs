@@ -62,20 +62,26 @@ fn client(at: SocketAddr, nth: usize) -> TcpStream {
     client
 }
 
-/// The 99th percentile of a round trip of those who are healthy, all of which are answered.
+/// The 99th percentile of a round trip of those who are healthy, all of which are answered: of nine rounds the one in the
+/// middle, for what else runs on the machine takes its time too.
 fn p99(healthy: &mut [TcpStream]) -> Duration {
-    let mut times = Vec::new();
     let mut answer = [0; 64];
-    for _ in 0..200 {
-        for client in healthy.iter_mut() {
-            let begun = Instant::now();
-            client.write_all(&[7; 64]).unwrap();
-            client.read_exact(&mut answer).unwrap();
-            times.push(begun.elapsed());
+    let mut round = || {
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            for client in healthy.iter_mut() {
+                let begun = Instant::now();
+                client.write_all(&[7; 64]).unwrap();
+                client.read_exact(&mut answer).unwrap();
+                times.push(begun.elapsed());
+            }
         }
-    }
-    times.sort();
-    times[times.len() * 99 / 100]
+        times.sort();
+        times[times.len() * 99 / 100]
+    };
+    let mut rounds: Vec<Duration> = (0..9).map(|_| round()).collect();
+    rounds.sort();
+    rounds[4]
 }
 
 /// Fifteen thousand who send a byte now and then, beside twenty who are served: server and clients are processes apart. That

@@ -54,6 +54,33 @@ fn an_error_of_a_write_ends_one_connection() {
     });
 }
 
+/// A write or a read fails although the connection itself would go on: what was promised is not sent, and the peer must not
+/// take what it has for the whole.
+#[test]
+fn an_error_is_no_end_for_the_peer_simulated() {
+    for (call, nth) in [(Call::Write, 2), (Call::Read, 1)] {
+        let mut world = Simulated::new();
+        let (server, at) = Probe::new()
+            .open(|stream| {
+                assert!(stream.write(&[7; 50_000]).is_taken());
+                let _ = stream.write(&[7; 50_000]);
+            })
+            .serve(&mut world, StreamOptions::default());
+        let client = Probe::new()
+            .open(|stream| assert!(stream.write(b"please").is_taken()))
+            .connect(&mut world, at);
+        let (sim, host, _) = world.parts();
+        sim.fail(host, call, nth, e::EIO);
+        let (s, c) = (server.log.clone(), client.log.clone());
+        world.until("over", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
+        assert_eq!(
+            (s.closes(), c.closes()),
+            (vec!["error".into()], vec!["error".into()])
+        );
+        assert!(!c.has(&Told::Eof), "{call:?}: it looks whole");
+    }
+}
+
 /// A hundred times: the peer resets while there is always something to write.
 fn writes_into_a_connection_that_was_reset_end_it_and_nothing_else<W: World>() {
     const MANY: usize = 100;
