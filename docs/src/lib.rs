@@ -20,6 +20,8 @@ documents! {
     architecture: "../ARCHITECTURE.md";
     style: "../STYLE.md";
     testing: "../TESTING.md";
+    reliability: "../RELIABILITY.md";
+    security: "../../SECURITY.md";
     benchmarking: "../BENCHMARKING.md";
     moving: "../MOVING.md";
 }

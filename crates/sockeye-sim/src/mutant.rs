@@ -214,4 +214,8 @@ mutants! {
     PollInvents,
     /// Random numbers are always the same.
     RandomIsConstant,
+    /// An end with both halves shut takes what comes.
+    DeafEndsListen,
+    /// Errors of the host itself are not queued.
+    LocalErrorsUnqueued,
 }

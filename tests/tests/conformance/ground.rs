@@ -255,6 +255,26 @@ impl<'a, B: Backend> Ground<'a, B> {
             .push(format!("{name} flags {} ({came})", flag_names(all)));
     }
 
+    /// Says what was told of a socket since it was asked, apart from these flags.
+    #[allow(dead_code, reason = "for calls by chance")]
+    pub(crate) fn events_of(&mut self, name: Name, apart_from: &[&str]) {
+        let told = self.ready.remove(&(name as u64)).unwrap_or_default();
+        let said = flag_names(told);
+        let said: Vec<&str> = said
+            .split('+')
+            .filter(|flag| !flag.is_empty() && !apart_from.contains(flag))
+            .collect();
+        if !said.is_empty() {
+            self.say(format!("{name} told {}", said.join("+")));
+        }
+    }
+
+    /// Forgets what was told so far.
+    #[allow(dead_code, reason = "for calls by chance")]
+    pub(crate) fn ignore_events(&mut self) {
+        self.ready.clear();
+    }
+
     /// Says whether an event with one of the flags comes although nothing should.
     pub(crate) fn expect_quiet(&mut self, name: Name, flags: Readiness) {
         let came = self.wait(name as u64, flags, QUIET);
@@ -907,6 +927,22 @@ impl<'a, B: Backend> Ground<'a, B> {
             }
         }
         self.say(format!("{name} error queue: {line}"));
+    }
+
+    /// Takes all that the error queue has, and says whether there was anything: one error may be told by two calls.
+    pub(crate) fn drain_errors(&mut self, name: Name) {
+        let mut found = false;
+        for _ in 0..100 {
+            let entry = match &mut self.sockets[name] {
+                Socket::Datagram(socket) => socket.recv_error(),
+                _ => return,
+            };
+            match entry {
+                Ok(Some(_)) => found = true,
+                _ => break,
+            }
+        }
+        self.say(format!("{name} error queue had anything: {found}"));
     }
 
     pub(crate) fn queued_error_now(&mut self, name: Name) {

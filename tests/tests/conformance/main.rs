@@ -17,67 +17,13 @@ mod messaging;
 mod streaming;
 mod timing;
 mod unix;
+mod worlds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
-use ground::{Ground, Pass};
-use sockeye_event_loop::Mio;
-use sockeye_event_loop::backend::Backend;
-use sockeye_sim::{HostId, Mutant, Sim, SimBackend};
+use sockeye_sim::Mutant;
 use sockeye_tests::skip::{self, Need};
-
-/// Waits on the kernel.
-struct OnKernel;
-
-impl Pass<Mio> for OnKernel {
-    fn pass(&mut self, backend: &mut Mio, events: &mut <Mio as Backend>::Events, limit: Duration) -> bool {
-        // A second timer would be needed to bound a poll beside the scenario's own alarm: poll in short steps.
-        let end = std::time::Instant::now() + limit;
-        loop {
-            backend.poll(events, false).expect("a poll");
-            if Mio::iter(events).next().is_some() {
-                return true;
-            }
-            if std::time::Instant::now() >= end {
-                return false;
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-
-    fn limit_descriptors(&mut self, more: Option<usize>) {
-        descriptors::limit(more);
-    }
-}
-
-/// Lets virtual time pass.
-struct InSimulation(Sim, HostId);
-
-impl Pass<SimBackend> for InSimulation {
-    fn pass(
-        &mut self,
-        backend: &mut SimBackend,
-        events: &mut <SimBackend as Backend>::Events,
-        limit: Duration,
-    ) -> bool {
-        let end = backend.now() + limit;
-        loop {
-            backend.poll(events, true).expect("a poll");
-            if SimBackend::iter(events).next().is_some() {
-                return true;
-            }
-            if backend.now() >= end || !self.0.advance(end - backend.now()) {
-                return false;
-            }
-        }
-    }
-
-    fn limit_descriptors(&mut self, more: Option<usize>) {
-        let limit = more.map_or(20_000, |more| self.0.descriptors(self.1) + more);
-        self.0.set_descriptor_limit(self.1, limit);
-    }
-}
+use worlds::{difference, in_simulation, on_kernel};
 
 /// A scenario, and both worlds it runs in.
 struct Scenario {
@@ -85,25 +31,6 @@ struct Scenario {
     needs_raw: bool,
     kernel: fn() -> Vec<String>,
     simulation: fn(Option<Mutant>) -> Vec<String>,
-}
-
-fn on_kernel(scenario: fn(&mut Ground<'_, Mio>)) -> Vec<String> {
-    let mut pass = OnKernel;
-    let mut ground = Ground::new(Mio::new().expect("an epoll"), &mut pass);
-    scenario(&mut ground);
-    ground.log
-}
-
-fn in_simulation(scenario: fn(&mut Ground<'_, SimBackend>), mutant: Option<Mutant>) -> Vec<String> {
-    let mut sim = Sim::new(7);
-    let host = sim.bare_host([192, 0, 2, 1]);
-    sim.add_address(host, std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-    sim.plant(mutant);
-    let backend = sim.backend(host);
-    let mut pass = InSimulation(sim, host);
-    let mut ground = Ground::new(backend, &mut pass);
-    scenario(&mut ground);
-    std::mem::take(&mut ground.log)
 }
 
 macro_rules! scenarios {
@@ -203,6 +130,7 @@ scenarios! {
         data_comes_before_the_end,
         half_closed_is_half_open,
         after_shutdown_writes_fail,
+        a_byte_for_an_end_with_both_halves_shut_resets,
         shutdown_twice_is_fine,
         shutdown_of_reading_is_an_end,
         shutdown_of_reading_keeps_what_is_there,
@@ -260,6 +188,7 @@ scenarios! {
         an_end_is_an_end,
         a_close_in_order_is_an_end,
         closing_with_unread_data_resets,
+        a_reset_does_not_undo_the_connect,
         a_reset_can_be_written_instead,
         an_abort_is_an_end,
         shutdown_of_reading_is_told_to_the_writer,
@@ -298,6 +227,7 @@ scenarios! {
         a_refusal_is_an_event,
         an_unconnected_socket_hears_of_no_refusal,
         the_error_queue_says_who_refused,
+        what_is_too_long_is_queued_too,
         the_error_queue_over_ipv6,
         a_queued_error_meets_an_innocent_send,
         taking_the_queued_error_clears_it,
@@ -359,21 +289,6 @@ scenarios! {
 fn simulated(scenario: &Scenario, mutant: Option<Mutant>) -> Vec<String> {
     catch_unwind(AssertUnwindSafe(|| (scenario.simulation)(mutant)))
         .unwrap_or_else(|_| vec!["a panic".to_owned()])
-}
-
-fn difference(kernel: &[String], simulation: &[String]) -> String {
-    let lines = kernel.len().max(simulation.len());
-    let line = |log: &[String], at: usize| log.get(at).cloned().unwrap_or_default();
-    (0..lines)
-        .map(|at| {
-            let (real, simulated) = (line(kernel, at), line(simulation, at));
-            if real == simulated {
-                format!("    {real}\n")
-            } else {
-                format!("  K {real}\n  S {simulated}\n")
-            }
-        })
-        .collect()
 }
 
 #[test]

@@ -269,6 +269,27 @@ pub(crate) fn the_error_queue_says_who_refused<B: Backend>(g: &mut Ground<'_, B>
     g.queued_error_now(a);
 }
 
+pub(crate) fn what_is_too_long_is_queued_too<B: Backend>(g: &mut Ground<'_, B>) {
+    for (at, lens) in [
+        ("127.0.0.1:0", [65_508, 65_535, 65_536]),
+        ("[::1]:0", [65_528, 65_535, 65_536]),
+    ] {
+        let Some(a) = g.bind_with(at, &queueing()) else {
+            return;
+        };
+        let to = g.addr(a);
+        for len in lens {
+            g.send_to(a, to, &vec![7; len]);
+            g.drain_errors(a);
+        }
+        g.send_to(a, to, &vec![7; lens[0]]);
+        g.queued_error(a);
+        // It is no error of the next call.
+        g.send_to(a, to, b"short");
+        g.receive(a, 1);
+    }
+}
+
 pub(crate) fn the_error_queue_over_ipv6<B: Backend>(g: &mut Ground<'_, B>) {
     let to = closed_port(g, "[::1]:0");
     let Some(a) = g.bind_with("[::1]:0", &queueing()) else {

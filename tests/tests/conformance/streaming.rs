@@ -203,6 +203,26 @@ pub(crate) fn after_shutdown_writes_fail<B: Backend>(g: &mut Ground<'_, B>) {
     g.read_to_end(b);
 }
 
+pub(crate) fn a_byte_for_an_end_with_both_halves_shut_resets<B: Backend>(g: &mut Ground<'_, B>) {
+    for unread in [false, true] {
+        let (a, b) = g.pair();
+        if unread {
+            g.write(a, b"before");
+            g.settle();
+        }
+        g.shutdown(b, Shutdown::Both);
+        g.settle();
+        g.write(a, b"x");
+        g.settle();
+        g.read_now(b, 100);
+        g.read_now(b, 100);
+        g.write(a, b"y");
+        g.read_now(a, 100);
+        g.drop(a);
+        g.drop(b);
+    }
+}
+
 pub(crate) fn shutdown_twice_is_fine<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.pair();
     g.shutdown(a, Shutdown::Write);

@@ -209,6 +209,17 @@ pub(crate) fn closing_with_unread_data_resets<B: Backend>(g: &mut Ground<'_, B>)
     g.write(a, b"x");
 }
 
+pub(crate) fn a_reset_does_not_undo_the_connect<B: Backend>(g: &mut Ground<'_, B>) {
+    let (a, b) = g.unix_pair();
+    g.write(a, b"never read");
+    g.settle();
+    g.drop(b);
+    g.settle();
+    g.progress(a);
+    g.read_now(a, 10);
+    g.read_now(a, 10);
+}
+
 pub(crate) fn a_reset_can_be_written_instead<B: Backend>(g: &mut Ground<'_, B>) {
     let (a, b) = g.unix_pair();
     g.write(a, b"never read");

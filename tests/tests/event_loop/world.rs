@@ -261,6 +261,20 @@ impl Simulated {
         self.sim.set_descriptor_limit(self.client, limit);
     }
 
+    /// The next `times` calls of that kind on the client's host fail.
+    #[allow(dead_code, reason = "not every test target has a client that fails")]
+    pub fn fail_at_the_client(&mut self, call: Call, times: u32, errno: i32) {
+        for nth in 1..=times {
+            self.sim.fail(self.client, call, nth, errno);
+        }
+    }
+
+    /// The simulation that both loops are in, the server's host and the client's.
+    #[allow(dead_code, reason = "not every test target turns other knobs")]
+    pub fn parts(&mut self) -> (&mut Sim, HostId, HostId) {
+        (&mut self.sim, self.server, self.client)
+    }
+
     /// The next `times` calls of that kind on the server's host fail.
     pub fn fail_at_the_server(&mut self, call: Call, times: u32, errno: i32) {
         for nth in 1..=times {

@@ -173,10 +173,16 @@ impl<B: Backend> Inner<B> {
                 // A duplicate of the descriptor would go on delivering events.
                 let _ = self.backend.deregister(SocketRef::Stream(stream));
             }
-            if matches!(
-                reason,
-                CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close) | CloseReason::Panicked
-            ) {
+            // What was promised is not sent any more: a reset, so that the peer does not take what it has for the whole. An
+            // error is one too where the socket itself would still end in order.
+            if link.is(state::BROKEN)
+                || matches!(
+                    reason,
+                    CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close)
+                        | CloseReason::Panicked
+                        | CloseReason::Error(_)
+                )
+            {
                 stream.abort();
             }
         }

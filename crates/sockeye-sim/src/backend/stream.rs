@@ -76,29 +76,29 @@ impl StreamIo for SimStream {
             let all = bufs.iter().map(|buf| buf.len()).sum();
             return world.write(self.index, &bufs[0]).map(|_| all).map_err(error);
         }
-        let mut written = 0;
         let most = if world.mutated(Mutant::AnyNumberOfBuffers) {
             bufs.len()
         } else {
             IOV_MAX.min(bufs.len())
         };
-        for buf in bufs[..most].iter().filter(|buf| !buf.is_empty()) {
-            match world.write(self.index, buf) {
-                Ok(count) => {
-                    written += count;
-                    if count < buf.len() {
-                        break;
-                    }
-                }
-                Err(_) if written > 0 => break,
-                Err(number) => return Err(error(number)),
-            }
-        }
-        Ok(written)
+        let mut parts = bufs[..most].iter().filter(|buf| !buf.is_empty());
+        let first: &[u8] = parts.next().map_or(&[], |buf| buf);
+        let Some(second) = parts.next() else {
+            return world.write(self.index, first).map_err(error);
+        };
+        // One call, and on the way one run: what it meets there, all of it meets.
+        let mut whole = first.to_vec();
+        whole.extend_from_slice(second);
+        parts.for_each(|buf| whole.extend_from_slice(buf));
+        world.write(self.index, &whole).map_err(error)
     }
 
     fn connect_progress(&mut self) -> ConnectProgress {
         let mut world = self.world.borrow_mut();
+        if world.streams[self.index as usize].unix.is_some() {
+            // It was decided when the call returned; an error since then is for the next read or write.
+            return ConnectProgress::Connected;
+        }
         match world.connect_state(self.index) {
             // What the kernel calls a connection is none: nobody else is there. The TCP crate says so too.
             Ok(true) if world.is_own_peer(self.index) => {

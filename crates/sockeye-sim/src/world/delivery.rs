@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use sockeye_socket::{Cause, QueuedError};
+
 use super::knobs::Call;
 use super::message::{MessageKind, Sending};
 use super::open::score;
@@ -90,7 +92,11 @@ impl World {
     pub(crate) fn send_datagram(&mut self, index: u32, sending: &Sending<'_>) -> Result<(), i32> {
         let host = self.messages[index as usize].host;
         self.count_call(host, Call::Send)?;
-        let to = self.checked_destination(index, sending)?;
+        let to = self.checked_destination(index, sending).inspect_err(|number| {
+            if *number == errno::EMSGSIZE {
+                self.too_long_is_queued(index, sending);
+            }
+        })?;
         let slot = &mut self.messages[index as usize];
         if slot.error != 0 {
             return Err(std::mem::take(&mut slot.error));
@@ -135,6 +141,27 @@ impl World {
             self.launch(path, flight, size, false);
         }
         Ok(())
+    }
+
+    /// The error queue hears of a datagram that is too long as well (ip_local_error). A payload of more than 16 bits is refused
+    /// over IPv4 before anybody looks at the route.
+    fn too_long_is_queued(&mut self, index: u32, sending: &Sending<'_>) {
+        let slot = &mut self.messages[index as usize];
+        let Some(to) = sending.to.or(slot.peer).map(canonical) else {
+            return;
+        };
+        if !slot.error_queue || (to.is_ipv4() && sending.payload.len() > usize::from(u16::MAX)) {
+            return;
+        }
+        // Over IPv4 the port is that of the socket's own peer, over IPv6 the one that was sent to.
+        let port = if to.is_ipv4() {
+            slot.peer.map_or(0, |peer| peer.port())
+        } else {
+            to.port()
+        };
+        let about = SocketAddr::new(to.ip(), port);
+        let error = QueuedError::new(Some(about), Cause::Local, errno::EMSGSIZE);
+        self.queue_local_error(index, error);
     }
 
     /// Where a datagram goes, if the kernel takes that destination and length.

@@ -335,6 +335,15 @@ impl World {
         self.wake_message(index);
     }
 
+    /// An error of this host about a message that it did not send: it is told by the call, and no later call fails for it.
+    pub(crate) fn queue_local_error(&mut self, index: u32, error: QueuedError) {
+        let slot = &mut self.messages[index as usize];
+        if slot.errors.len() < MOST_ERRORS && !self.mutated(Mutant::LocalErrorsUnqueued) {
+            self.messages[index as usize].errors.push_back(error);
+            self.wake_message(index);
+        }
+    }
+
     /// A message has left the host's queue for a slow link.
     pub(crate) fn departed(&mut self, index: u32, generation: u32, len: u32) {
         let slot = &mut self.messages[index as usize];

@@ -1,8 +1,8 @@
 //! How streams travel: bytes, ends, resets, and what happens when they are lost.
 //!
 //! A lost segment is not sent beside others but stops its direction until it is sent again, which is what
-//! a receiver sees of TCP anyway: bytes in order, late. Bytes stay in the sender's buffer until they arrive,
-//! so a segment in flight is a length and nothing else.
+//! a receiver sees of TCP anyway: bytes in order, late. What is sent again is a segment, not all that was lost. Bytes
+//! stay in the sender's buffer until they arrive, so a segment in flight is a length and nothing else.
 
 use super::stream::ConnectState;
 use super::{Event, NONE, World};
@@ -14,7 +14,10 @@ use crate::trace::Step;
 /// IP and TCP headers with timestamps.
 const HEADERS: usize = 52;
 /// The most bytes that leave as one run of segments.
-const RUN: usize = 64 * 1024;
+pub(super) const RUN: u32 = 64 * 1024;
+/// What leaves after a loss, so that a lossy way carries it: a run is lost with any of its packets. As in slow start (RFC
+/// 5681) the runs that arrive double the next one.
+const RUN_AFTER_LOSS: u32 = 1400;
 /// RFC 6298 in Linux's terms: the shortest retransmission timeout, and the longest.
 const RTO_MIN_NS: u64 = 200_000_000;
 const RTO_MAX_NS: u64 = 120_000_000_000;
@@ -73,6 +76,9 @@ impl World {
         if !far.open || far.state != ConnectState::Established || !self.hosts[usize::from(far.host)].is_up() {
             return 0;
         }
+        if far.is_deaf() {
+            return 0;
+        }
         let count = data.len().min(far.rx_limit.saturating_sub(far.rx.len()));
         if count == 0 {
             return 0;
@@ -109,9 +115,9 @@ impl World {
                     let far = &self.streams[peer as usize];
                     far.rx_limit.saturating_sub(far.rx.len() + slot.in_flight)
                 }
-                None => RUN,
+                None => RUN as usize,
             };
-            let count = unsent.min(window).min(RUN);
+            let count = unsent.min(window).min(slot.run as usize);
             if count == 0 {
                 let now = self.now;
                 let slot = &mut self.streams[stream as usize];
@@ -196,6 +202,7 @@ impl World {
         let now = self.now;
         let slot = &mut self.streams[stream as usize];
         slot.stalled = true;
+        slot.run = RUN_AFTER_LOSS;
         if slot.retries == 0 {
             slot.first_loss_at = now;
         }
@@ -241,6 +248,9 @@ impl World {
             }
             return;
         };
+        if self.streams[peer as usize].is_deaf() && !self.mutated(Mutant::DeafEndsListen) {
+            return self.deaf_end_resets(stream, peer, len);
+        }
         if self.capture.is_some() {
             let mut data = vec![0; len];
             let (first, second) = self.streams[stream as usize].tx.slices(len);
@@ -261,6 +271,7 @@ impl World {
         slot.tx = tx;
         slot.in_flight -= len;
         slot.retries = 0;
+        slot.run = (slot.run * 2).min(RUN);
         slot.last_heard = now;
         self.streams[peer as usize].last_heard = now;
         self.step(Step::Arrive, peer, len as u64);
@@ -268,6 +279,23 @@ impl World {
             self.wake_stream(peer);
         }
         self.acknowledge(stream);
+    }
+
+    /// Who has ended its own half and does not read any more resets both for a byte that comes (RFC 1122, 4.2.2.13).
+    #[cold]
+    fn deaf_end_resets(&mut self, stream: u32, peer: u32, len: usize) {
+        let slot = &mut self.streams[stream as usize];
+        slot.in_flight -= len;
+        slot.tx.consume(len);
+        let (path, generation) = (slot.path, slot.generation);
+        self.step(Step::Reset, peer, 0);
+        self.reset(peer);
+        let refused = Event::Refused {
+            stream,
+            generation,
+            errno: errno::ECONNRESET,
+        };
+        self.send_control(self.reverse(path), refused);
     }
 
     /// Who takes bytes for the stream's peer; an orphan answers with a reset instead.

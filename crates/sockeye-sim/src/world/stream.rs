@@ -77,6 +77,8 @@ pub(crate) struct Stream {
     pub(crate) fin_sent: bool,
     pub(crate) fin_delivered: bool,
     pub(crate) retries: u8,
+    /// The most bytes that leave at once: fewer after a loss.
+    pub(crate) run: u32,
     /// The listener it came through, until it is accepted.
     pub(crate) listener: u32,
     pub(crate) first_loss_at: u64,
@@ -124,6 +126,7 @@ impl Stream {
             window_event: false,
             stalled: false,
             retries: 0,
+            run: super::segment::RUN,
             first_loss_at: 0,
             user_timeout_ns: None,
             window_shut_at: None,
@@ -158,6 +161,11 @@ impl Stream {
     }
 
     /// What reads can still expect has ended.
+    /// Whether both halves are shut by this side: no byte can be meant for it.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.read_shut && self.write_shut
+    }
+
     pub(crate) fn is_read_shut(&self) -> bool {
         self.fin_received || self.read_shut || self.state == ConnectState::Dead
     }
