@@ -15,6 +15,7 @@
 //! | [`names`] | queries a second, CPU time and memory of clients of the DNS, beside peers |
 //! | [`running`] | programs that are measured |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
+//! | [`torture`] | the n-th system call of a scenario fails, for every n |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
 //! | [`binaries`] | the test binaries, built once and run directly |
 //! | [`workspace`] | the packages, read from their manifests |
@@ -40,6 +41,7 @@ mod start;
 mod step;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -84,6 +86,8 @@ enum Command {
     Doc,
     /// Fuzz one target of tests/fuzz (needs: cargo install cargo-fuzz)
     Fuzz(test::FuzzArguments),
+    /// Make the system calls of small scenarios fail, one in each run (needs: apt-get install strace)
+    Torture(torture::Arguments),
     /// Run the tests of the one crate with unsafe code under AddressSanitizer
     Asan,
     /// Run seeds on the simulated network, or a plan, or the mutants of the simulator
@@ -123,6 +127,7 @@ fn run(command: Command) -> Result<()> {
         Command::Install(arguments) => return install::run(&arguments),
         Command::Deb => return deb::run(),
         Command::Sim(arguments) => return sim::run(&arguments),
+        Command::Torture(arguments) => return torture::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),
         Command::Lint => build::lint(&workspace),
