@@ -100,7 +100,8 @@ fn config(listener: &str, backend: &str) -> Result<Config, Failure> {
 }
 
 fn not_listening() -> Failure {
-    Failure::Wrong("the relay has no address".to_owned())
+    // It has one, unless the kernel would not say.
+    Failure::Told("the relay has no address".to_owned())
 }
 
 pub(crate) fn tcp() -> Result<(), Failure> {

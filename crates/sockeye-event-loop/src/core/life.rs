@@ -120,6 +120,8 @@ impl<B: Backend> Inner<B> {
             }
             Wire::World(stream) => {
                 if self.backend.register(SocketRef::Stream(stream), token).is_err() {
+                    // The peer must not take a FIN for the whole answer.
+                    stream.abort();
                     self.table.remove(token);
                     return None;
                 }
@@ -173,9 +175,13 @@ impl<B: Backend> Inner<B> {
                 // A duplicate of the descriptor would go on delivering events.
                 let _ = self.backend.deregister(SocketRef::Stream(stream));
             }
+            // After most errors the peer is gone. After some it is not, and must not take what it has for the whole.
+            let first = link.extra.as_ref().and_then(|extra| extra.reason.as_ref());
             if matches!(
-                reason,
-                CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close) | CloseReason::Panicked
+                first.unwrap_or(&reason),
+                CloseReason::Error(_)
+                    | CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close)
+                    | CloseReason::Panicked
             ) {
                 stream.abort();
             }
