@@ -6,6 +6,7 @@
 //! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
 //! | [`build`], [`mod@test`], [`mod@bench`] | cargo's own commands with the workspace's selections |
 //! | [`flaky`], [`explore`] | the tests many times, the properties with new seeds |
+//! | [`fuzz`] | the fuzz targets, by libFuzzer |
 //! | [`growth`] | what a unit costs while a user makes things large |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
@@ -29,6 +30,7 @@ mod cpu;
 mod deb;
 mod explore;
 mod flaky;
+mod fuzz;
 mod growth;
 mod iana;
 mod install;
@@ -84,8 +86,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Build the documentation with warnings denied and run its examples
     Doc,
-    /// Fuzz one target of tests/fuzz (needs: cargo install cargo-fuzz)
-    Fuzz(test::FuzzArguments),
+    /// Fuzz one target of tests/fuzz, or all
+    Fuzz(fuzz::Arguments),
     /// Make the system calls of small scenarios fail, one in each run (needs: apt-get install strace)
     Torture(torture::Arguments),
     /// Run the tests of the one crate with unsafe code under AddressSanitizer
@@ -127,6 +129,7 @@ fn run(command: Command) -> Result<()> {
         Command::Install(arguments) => return install::run(&arguments),
         Command::Deb => return deb::run(),
         Command::Sim(arguments) => return sim::run(&arguments),
+        Command::Fuzz(arguments) => return fuzz::run(&arguments),
         Command::Torture(arguments) => return torture::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),
@@ -135,7 +138,6 @@ fn run(command: Command) -> Result<()> {
         Command::Test(arguments) => test::test(&arguments, &workspace)?,
         Command::Bench(arguments) => bench::bench(&arguments)?,
         Command::Doc => build::doc(),
-        Command::Fuzz(arguments) => test::fuzz(&arguments)?,
         Command::Asan => test::asan(),
     };
     step::run_all(&steps, step::OnFailure::Stop)

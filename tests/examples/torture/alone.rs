@@ -230,7 +230,11 @@ pub(crate) fn unix() -> Result<(), Failure> {
         return Err(wrong("another message"));
     }
     let mut text = String::new();
-    let first: OwnedFd = message.fds.into_iter().next().ok_or_else(|| wrong("no descriptor"))?;
+    let first: OwnedFd = message
+        .fds
+        .into_iter()
+        .next()
+        .ok_or_else(|| wrong("no descriptor"))?;
     std::fs::File::from(first).read_to_string(&mut text)?;
     if text != "what is in the file" {
         return Err(wrong("another file"));
@@ -250,9 +254,10 @@ pub(crate) fn raw() -> Result<(), Failure> {
     let mut buffer = [0; 256];
     let begun = Instant::now();
     loop {
-        let message = patiently(|| icmp.recv_msg(&mut buffer).map(|packet| packet.payload.to_vec()), || {
-            icmp.wait_readable(200)
-        })?;
+        let message = patiently(
+            || icmp.recv_msg(&mut buffer).map(|packet| packet.payload.to_vec()),
+            || icmp.wait_readable(200),
+        )?;
         // A raw socket sees the request too, and what others send.
         if message.first() == Some(&0) && message.ends_with(b"payload") {
             break;
@@ -264,9 +269,14 @@ pub(crate) fn raw() -> Result<(), Failure> {
     // RFC 3692: for experiments.
     let packets = IpSocket::bind(here, 253)?;
     patiently(|| packets.send_to(b"experiment", here), || Ok(true))?;
-    let payload = patiently(|| packets.recv_msg(&mut buffer).map(|packet| packet.payload.to_vec()), || {
-        packets.wait_readable(200)
-    })?;
+    let payload = patiently(
+        || {
+            packets
+                .recv_msg(&mut buffer)
+                .map(|packet| packet.payload.to_vec())
+        },
+        || packets.wait_readable(200),
+    )?;
     if payload != b"experiment" {
         return Err(wrong("other bytes"));
     }

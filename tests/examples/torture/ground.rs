@@ -163,7 +163,11 @@ impl StreamService for Echo {
     fn on_open(&mut self, _: &mut Stream<'_>) {}
 
     fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
-        if stream.write(data).is_taken() { data.len() } else { 0 }
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
     }
 
     fn on_listener_lost(&mut self, _: &mut Context<'_>, _: ListenerId, error: std::io::Error) {

@@ -85,7 +85,8 @@ struct Sessions(Notes);
 impl Hooks for Sessions {
     fn on_session(&mut self, record: &SessionRecord) {
         if record.backend.is_none() {
-            self.0.told(format!("a session without a backend: {}", record.end));
+            self.0
+                .told(format!("a session without a backend: {}", record.end));
         }
     }
 }
@@ -161,7 +162,10 @@ pub(crate) fn udp() -> Result<(), Failure> {
     let backend = events.local_addr(socket)?;
     let front = "udp://127.0.0.1:0";
     let relay = Relay::new(config(front, &format!("udp://{backend}"))?)?.start(&mut events)?;
-    let at = relay.local_addr(&mut events, front).ok_or_else(not_listening)?.to_string();
+    let at = relay
+        .local_addr(&mut events, front)
+        .ok_or_else(not_listening)?
+        .to_string();
     let at = at.rsplit('/').next().unwrap_or_default().parse()?;
     Questions::ask(events, &notes, at)
 }

@@ -68,7 +68,8 @@ pub(crate) fn unix_echo() -> Result<(), Failure> {
 pub(crate) fn certified() -> Result<(ServerConfig, ClientConfig), Failure> {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(|what| Failure::Told(what.into()))?;
+    let key =
+        PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(|what| Failure::Told(what.into()))?;
     let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

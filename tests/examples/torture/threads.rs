@@ -63,7 +63,11 @@ impl StreamService for ShardEcho {
     fn on_open(&mut self, _: &mut Stream<'_>) {}
 
     fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
-        if stream.write(data).is_taken() { data.len() } else { 0 }
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
     }
 }
 
@@ -114,7 +118,9 @@ fn served() -> Result<(SocketAddr, Remote, JoinHandle<std::io::Result<()>>), Fai
     let (sender, receiver) = std::sync::mpsc::channel();
     let thread = Builder::new().spawn(move || {
         let mut events = EventLoop::new()?;
-        let served = server.serve(&mut events, loopback()).map_err(std::io::Error::from)?;
+        let served = server
+            .serve(&mut events, loopback())
+            .map_err(std::io::Error::from)?;
         // Nobody waits any more: then there is nothing to serve.
         let _ = sender.send((served.address, events.remote()));
         events.run()

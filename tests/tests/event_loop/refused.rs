@@ -28,7 +28,10 @@ fn a_connection_without_a_place_in_the_poller_is_reset() {
     let [reason] = &reasons(&log)[..] else {
         panic!("{:?}", log.all());
     };
-    assert!(reason.ends_with("Connection reset by peer (os error 104)"), "{reason}");
+    assert!(
+        reason.ends_with("Connection reset by peer (os error 104)"),
+        "{reason}"
+    );
     let stats = world.server().stats();
     assert_eq!((stats.accepted, stats.accept_errors), (0, 1));
 }
@@ -51,8 +54,16 @@ fn a_connection_that_an_error_ended_is_reset() {
         world.until("open", || s.opened() == 1);
         world.fail_at_the_server(call, 1, EHOSTUNREACH);
         world.until("the end", || c.closes().len() == 1);
-        assert_eq!(reasons(&server.log), ["No route to host (os error 113)"], "{call:?}");
+        assert_eq!(
+            reasons(&server.log),
+            ["No route to host (os error 113)"],
+            "{call:?}"
+        );
         assert!(!client.log.has(&Told::Eof), "{call:?}: {:?}", client.log.all());
-        assert_eq!(reasons(&client.log), ["Connection reset by peer (os error 104)"], "{call:?}");
+        assert_eq!(
+            reasons(&client.log),
+            ["Connection reset by peer (os error 104)"],
+            "{call:?}"
+        );
     }
 }

@@ -5,6 +5,7 @@
 //! - `EAGAIN`, from what has data or room: an edge-triggered poller need not report again what the kernel never denied;
 //! - `close`: an injected error keeps strace from making the call, so that the descriptor would stay open;
 //! - `EINTR` from a nonblocking `connect`, for the same reason: the connection would go on being made;
+//! - `ENOTCONN` from `getpeername`: where the kernel says so, an event follows that tells what became of the connection;
 //! - reads and writes of eventfd and timerfd, `timerfd_settime`, and `epoll_ctl` other than ADD: they cannot fail as we call them.
 
 /// What a call may answer.
@@ -79,8 +80,7 @@ pub(super) fn errors(call: &str, line: &str) -> Errors {
             "ENOBUFS",
         ],
         "shutdown" => &["ENOTCONN"],
-        "getsockname" => &["ENOBUFS"],
-        "getpeername" => &["ENOTCONN", "ENOBUFS"],
+        "getsockname" | "getpeername" => &["ENOBUFS"],
         // ENOPROTOOPT from an older kernel, EPERM from a BPF program of the control group.
         "getsockopt" => &["EPERM", "ENOPROTOOPT"],
         "setsockopt" => &["ENOPROTOOPT", "ENOMEM", "EPERM"],
