@@ -64,7 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     known.retain(|name| name != "mod");
     let chosen = match &arguments.target {
         Some(target) if !known.contains(target) => {
-            bail!("no fuzz target is called {target}; there are: {}", known.join(", "))
+            bail!(
+                "no fuzz target is called {target}; there are: {}",
+                known.join(", ")
+            )
         }
         Some(target) => vec![target.clone()],
         None => known,
@@ -83,7 +86,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for ran in &broken {
         println!("\n{}:\n{}", ran.target, ran.broke.as_deref().unwrap_or_default());
     }
-    ensure!(broken.is_empty(), "{} targets broke; the inputs are in tests/fuzz/artifacts", broken.len());
+    ensure!(
+        broken.is_empty(),
+        "{} targets broke; the inputs are in tests/fuzz/artifacts",
+        broken.len()
+    );
     Ok(())
 }
 
@@ -148,7 +155,10 @@ fn all(program: &Path, chosen: Vec<String>, seconds: u32) -> Result<Vec<Ran>> {
 fn one(program: &Path, target: String, seconds: u32) -> Result<Ran> {
     let folder = root().join("tests/fuzz");
     // What it finds goes into the first folder; the second is in the repository and only read.
-    let (corpus, seeds) = (folder.join("corpus").join(&target), folder.join("seeds").join(&target));
+    let (corpus, seeds) = (
+        folder.join("corpus").join(&target),
+        folder.join("seeds").join(&target),
+    );
     let artifacts = folder.join("artifacts").join(&target);
     for made in [&corpus, &artifacts] {
         std::fs::create_dir_all(made).with_context(|| format!("create {}", made.display()))?;
@@ -192,7 +202,12 @@ fn one(program: &Path, target: String, seconds: u32) -> Result<Ran> {
 
 /// Inputs that were tried, from what libFuzzer says at its end.
 fn executed(printed: &str) -> u64 {
-    let of_line = |line: &str| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok();
+    let of_line = |line: &str| {
+        line.strip_prefix("stat::number_of_executed_units:")?
+            .trim()
+            .parse()
+            .ok()
+    };
     printed.lines().find_map(of_line).unwrap_or(0)
 }
 

@@ -17,6 +17,7 @@
 //! | [`running`] | programs that are measured |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
 //! | [`torture`] | the n-th system call of a scenario fails, for every n |
+//! | [`soak`] | mixed load with faults for minutes or hours |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
 //! | [`binaries`] | the test binaries, built once and run directly |
 //! | [`workspace`] | the packages, read from their manifests |
@@ -39,6 +40,7 @@ mod names;
 mod process;
 mod running;
 mod sim;
+mod soak;
 mod start;
 mod step;
 mod test;
@@ -94,6 +96,8 @@ enum Command {
     Asan,
     /// Run seeds on the simulated network, or a plan, or the mutants of the simulator
     Sim(sim::Arguments),
+    /// Run mixed load with faults for minutes or hours: memory and descriptors stay flat, every byte is right
+    Soak(soak::Arguments),
     /// Install the program, its completions and its manual below a folder
     Install(install::Arguments),
     /// Build the Debian package of the program (needs: cargo install cargo-deb)
@@ -130,6 +134,7 @@ fn run(command: Command) -> Result<()> {
         Command::Deb => return deb::run(),
         Command::Sim(arguments) => return sim::run(&arguments),
         Command::Fuzz(arguments) => return fuzz::run(&arguments),
+        Command::Soak(arguments) => return soak::run(&arguments),
         Command::Torture(arguments) => return torture::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),

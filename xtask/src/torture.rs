@@ -95,9 +95,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         return Ok(());
     }
-    let jobs = arguments
-        .jobs
-        .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |jobs| jobs as usize);
+    let jobs = arguments.jobs.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        |jobs| jobs as usize,
+    );
     let begun = Instant::now();
     let results = all(&subject, queue, jobs, &folder)?;
     println!("{}", table(&scenarios, &results, begun.elapsed()));
@@ -109,9 +110,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         })
         .collect();
     for (fault, what) in &faults {
-        println!("\nFAULT {}: {what}\n    {}", fault.title(), fault.command(&subject));
+        println!(
+            "\nFAULT {}: {what}\n    {}",
+            fault.title(),
+            fault.command(&subject)
+        );
     }
-    ensure!(faults.is_empty(), "{} of {} runs showed a fault", faults.len(), results.len());
+    ensure!(
+        faults.is_empty(),
+        "{} of {} runs showed a fault",
+        faults.len(),
+        results.len()
+    );
     Ok(())
 }
 
@@ -155,7 +165,10 @@ struct Fault {
 
 impl Fault {
     fn title(&self) -> String {
-        format!("{}: {} number {} fails with {}", self.scenario, self.call, self.n, self.error)
+        format!(
+            "{}: {} number {} fails with {}",
+            self.scenario, self.call, self.n, self.error
+        )
     }
 
     fn injection(&self) -> String {
@@ -166,7 +179,10 @@ impl Fault {
     fn command(&self, subject: &Path) -> String {
         let (injection, call) = (self.injection(), &self.call);
         let subject = subject.strip_prefix(root()).unwrap_or(subject).display();
-        format!("strace -f -yy -e trace={call} -e {injection} {subject} {}", self.scenario)
+        format!(
+            "strace -f -yy -e trace={call} -e {injection} {subject} {}",
+            self.scenario
+        )
     }
 }
 
@@ -202,7 +218,17 @@ impl Drop for Folder {
 fn strace(log: &Path, traced: &str) -> Command {
     let mut command = Command::new("strace");
     command
-        .args(["-f", "-qq", "-yy", "--seccomp-bpf", "-e", "signal=none", "-e", traced, "-o"])
+        .args([
+            "-f",
+            "-qq",
+            "-yy",
+            "--seccomp-bpf",
+            "-e",
+            "signal=none",
+            "-e",
+            traced,
+            "-o",
+        ])
         .arg(log)
         .stdin(Stdio::null());
     command
@@ -292,7 +318,10 @@ fn all(subject: &Path, queue: Vec<Fault>, jobs: usize, folder: &Folder) -> Resul
     })?;
     let mut done = done.into_inner().unwrap_or_default();
     done.sort_by_key(|(index, ..)| *index);
-    Ok(done.into_iter().map(|(_, fault, outcome)| (fault, outcome)).collect())
+    Ok(done
+        .into_iter()
+        .map(|(_, fault, outcome)| (fault, outcome))
+        .collect())
 }
 
 fn progress(done: usize, count: usize) {
@@ -327,7 +356,11 @@ fn one(subject: &Path, fault: &Fault, log: &Path) -> Result<Outcome> {
     let output = child.wait_with_output()?;
     let trace = std::fs::read(log)?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    Ok(judged(output.status.code(), printed.trim(), &String::from_utf8_lossy(&trace)))
+    Ok(judged(
+        output.status.code(),
+        printed.trim(),
+        &String::from_utf8_lossy(&trace),
+    ))
 }
 
 /// What a status, what was printed and the trace mean.
@@ -371,7 +404,10 @@ fn table(scenarios: &[String], results: &[(Fault, Outcome)], took: Duration) -> 
         );
     };
     for scenario in scenarios {
-        let of: Vec<_> = results.iter().filter(|(fault, _)| fault.scenario == *scenario).collect();
+        let of: Vec<_> = results
+            .iter()
+            .filter(|(fault, _)| fault.scenario == *scenario)
+            .collect();
         line(scenario, &of);
     }
     line("all", &results.iter().collect::<Vec<_>>());
@@ -400,7 +436,10 @@ mod tests {
         assert_eq!(judged(Some(1), "told: x", SEEN), Outcome::Told);
         assert_eq!(judged(Some(1), "told: x", ""), Outcome::Missed);
         for status in [Some(3), Some(4), Some(5), Some(101), None] {
-            assert!(matches!(judged(status, "x", SEEN), Outcome::Fault(_)), "{status:?}");
+            assert!(
+                matches!(judged(status, "x", SEEN), Outcome::Fault(_)),
+                "{status:?}"
+            );
         }
         let twice = format!("{SEEN}10 close(5) = -1 EBADF (Bad file descriptor)\n");
         assert!(matches!(judged(Some(0), "", &twice), Outcome::Fault(_)));

@@ -17,7 +17,11 @@ impl StreamService for Echo {
     fn on_open(&mut self, _: &mut Stream<'_>) {}
 
     fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
-        if stream.write(data).is_taken() { data.len() } else { 0 }
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
     }
 }
 

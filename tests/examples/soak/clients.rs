@@ -45,6 +45,12 @@ impl Kind {
     pub(crate) fn has_backend(self) -> bool {
         self == Self::Relay
     }
+
+    /// Whether a Unix socket is on the way: it has no reset, so that the server's look like ends in order, unless bytes were
+    /// left unread. They are counted with what broke, and compared with what the servers have reset.
+    fn has_no_reset(self) -> bool {
+        matches!(self, Self::Unix | Self::RelayTls)
+    }
 }
 
 /// What came of the sessions of a kind.
@@ -149,6 +155,7 @@ pub(crate) struct Session {
     got: u64,
     ended: bool,
     left: bool,
+    /// Backends that had been killed when it was begun.
     kills: u64,
 }
 
@@ -174,7 +181,8 @@ impl Client {
         }
         let outcome = match &self.way {
             Way::Ip(at) => {
-                context.connect(ConnectRequest::new(*at).deadline(STILL));
+                let kills = self.totals.borrow().kills;
+                context.connect(ConnectRequest::new(*at).deadline(STILL).tag(kills));
                 Ok(())
             }
             Way::Unix(name) => {
@@ -203,7 +211,10 @@ impl Client {
     }
 
     fn wrong(&self, what: String) {
-        self.totals.borrow_mut().wrong.push(format!("{:?}: {what}", self.kind));
+        self.totals
+            .borrow_mut()
+            .wrong
+            .push(format!("{:?}: {what}", self.kind));
     }
 
     fn count(&self, add: impl FnOnce(&mut Count)) {
@@ -253,6 +264,7 @@ impl StreamService for Client {
     type Conn = Session;
 
     fn on_open(&mut self, stream: &mut Stream<'_>) -> Session {
+        let kills = stream.tag();
         let mut draw = |below: u64| stream.random() % below;
         let manner = match draw(10) {
             0 => Manner::Reset,
@@ -272,7 +284,7 @@ impl StreamService for Client {
             got: 0,
             ended: false,
             left: false,
-            kills: self.totals.borrow().kills,
+            kills,
         };
         self.fill(stream, &mut session);
         session
@@ -324,7 +336,8 @@ impl StreamService for Client {
 
     fn on_close(&mut self, context: &mut Context<'_>, _: StreamId, session: Session, reason: CloseReason) {
         let is_whole = session.ended && session.got == session.len;
-        let was_killed = self.kind.has_backend() && session.kills != self.totals.borrow().kills;
+        let may_end = self.kind.has_no_reset()
+            || self.kind.has_backend() && session.kills != self.totals.borrow().kills;
         self.count(|count| {
             count.bytes += session.got;
             match &reason {
@@ -335,11 +348,17 @@ impl StreamService for Client {
         });
         match &reason {
             CloseReason::TimedOut(deadline) if !session.left => {
-                self.wrong(format!("{} of {} bytes, then nothing: {deadline:?}", session.got, session.len));
+                self.wrong(format!(
+                    "{} of {} bytes, then nothing: {deadline:?}",
+                    session.got, session.len
+                ));
             }
-            // A process that is killed with nothing unread ends its connections in order: the kernel knows no better.
-            CloseReason::Closed if !session.left && !is_whole && !was_killed => {
-                self.wrong(format!("an early end after {} of {} bytes", session.got, session.len));
+            // A process that is killed with nothing unread ends its connections in order, too.
+            CloseReason::Closed if !session.left && !is_whole && !may_end => {
+                self.wrong(format!(
+                    "an early end after {} of {} bytes",
+                    session.got, session.len
+                ));
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye_event_loop::{
-    Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, EventLoop, CloseReason,
+    CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, EventLoop,
 };
 
 use crate::Error;
@@ -52,9 +52,15 @@ impl DatagramService for Asker {
     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
         if *datagram.data != *self.question {
             // An answer to a question that was asked twice is a copy, and late.
-            let number = datagram.data.first_chunk().map(|number| u64::from_le_bytes(*number));
+            let number = datagram
+                .data
+                .first_chunk()
+                .map(|number| u64::from_le_bytes(*number));
             if number.is_none_or(|number| number >= self.number) {
-                self.totals.borrow_mut().wrong.push("other bytes in a datagram".to_owned());
+                self.totals
+                    .borrow_mut()
+                    .wrong
+                    .push("other bytes in a datagram".to_owned());
             }
             return;
         }
@@ -83,7 +89,10 @@ impl DatagramService for Asker {
 
     fn on_close(&mut self, _: &mut Context<'_>, _: DatagramId, reason: CloseReason) {
         if !matches!(reason, CloseReason::Closed | CloseReason::LoopEnded) {
-            self.totals.borrow_mut().wrong.push(format!("a socket of datagrams: {reason}"));
+            self.totals
+                .borrow_mut()
+                .wrong
+                .push(format!("a socket of datagrams: {reason}"));
         }
     }
 }
@@ -106,7 +115,11 @@ pub(crate) fn start(
                 totals: Rc::clone(totals),
             };
             let service = events.add_datagram_service(asker);
-            events.bind(service, SocketAddr::from(([127, 0, 0, 1], 0)), &DatagramOptions::default())?;
+            events.bind(
+                service,
+                SocketAddr::from(([127, 0, 0, 1], 0)),
+                &DatagramOptions::default(),
+            )?;
         }
     }
     Ok(())

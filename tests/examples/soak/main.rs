@@ -79,13 +79,18 @@ fn run(length: Duration) -> Result<(), Error> {
         let now = begun.elapsed();
         if now >= next_kill {
             next_kill += KILL;
-            backends.kill_one()?;
+            // Before and after: this thread stands still meanwhile, and what it then sees may be from either side.
             totals.borrow_mut().kills += 1;
+            backends.kill_one()?;
         }
         if now >= next_line {
             next_line += REPORT;
             let sample = watch.sample(now);
-            say(&format!("{:5.0} s  {sample}  {}", now.as_secs_f64(), totals.borrow()));
+            say(&format!(
+                "{:5.0} s  {sample}  {}",
+                now.as_secs_f64(),
+                totals.borrow()
+            ));
         }
         if let Some(wrong) = totals.borrow().wrong.first() {
             return Err(wrong.clone().into());

@@ -119,7 +119,11 @@ impl StreamService for Echo {
             stream.abort();
             return data.len();
         }
-        if stream.write(data).is_taken() { data.len() } else { 0 }
+        if stream.write(data).is_taken() {
+            data.len()
+        } else {
+            0
+        }
     }
 }
 
@@ -172,7 +176,10 @@ fn serve(
     };
     let relay = Relay::new(config)?.tls_server("", server).start(events)?;
     let mut place = |front: &str| -> Result<SocketAddr, Error> {
-        let at = relay.local_addr(events, front).ok_or("the relay has no address")?.to_string();
+        let at = relay
+            .local_addr(events, front)
+            .ok_or("the relay has no address")?
+            .to_string();
         Ok(at.rsplit('/').next().unwrap_or_default().parse()?)
     };
     let (relay_tcp, relay_tls, relay_udp) = (place(fronts[0])?, place(fronts[1])?, place(fronts[2])?);

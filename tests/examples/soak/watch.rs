@@ -20,7 +20,11 @@ pub(crate) struct Sample {
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:7} KiB {:5} descriptors", self.resident_kib, self.descriptors)
+        write!(
+            f,
+            "{:7} KiB {:5} descriptors",
+            self.resident_kib, self.descriptors
+        )
     }
 }
 
@@ -96,6 +100,13 @@ fn descriptors() -> u64 {
 
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let of_line = |line: &str| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok();
+    let of_line = |line: &str| {
+        line.strip_prefix("VmRSS:")?
+            .trim()
+            .strip_suffix(" kB")?
+            .trim()
+            .parse()
+            .ok()
+    };
     status.lines().find_map(of_line).unwrap_or(0)
 }

@@ -88,7 +88,14 @@ pub(super) fn errors(call: &str, line: &str) -> Errors {
         "recvfrom" | "recvmsg" | "recvmmsg" if is_datagram(line) => {
             &["EINTR", "ENOBUFS", "ECONNREFUSED", "ENOMEM", "EHOSTUNREACH"]
         }
-        "recvfrom" | "recvmsg" => &["EINTR", "ECONNRESET", "ENOMEM", "ENOBUFS", "ETIMEDOUT", "EHOSTUNREACH"],
+        "recvfrom" | "recvmsg" => &[
+            "EINTR",
+            "ECONNRESET",
+            "ENOMEM",
+            "ENOBUFS",
+            "ETIMEDOUT",
+            "EHOSTUNREACH",
+        ],
         "sendto" | "sendmsg" | "sendmmsg" if is_datagram(line) => &[
             "EINTR",
             "ENOBUFS",
