@@ -5,6 +5,7 @@
 //! | [`ci`] | every check in order, each from the module of its name |
 //! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
 //! | [`build`], [`mod@test`], [`mod@bench`] | cargo's own commands with the workspace's selections |
+//! | [`asan`] | the tests under AddressSanitizer |
 //! | [`flaky`], [`explore`] | the tests many times, the properties with new seeds |
 //! | [`fuzz`] | the fuzz targets, by libFuzzer |
 //! | [`growth`] | what a unit costs while a user makes things large |
@@ -23,6 +24,7 @@
 //! | [`workspace`] | the packages, read from their manifests |
 #![forbid(unsafe_code)]
 
+mod asan;
 mod bench;
 mod binaries;
 mod build;
@@ -92,7 +94,7 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Make the system calls of small scenarios fail, one in each run (needs: apt-get install strace)
     Torture(torture::Arguments),
-    /// Run the tests of the one crate with unsafe code under AddressSanitizer
+    /// Run the tests under AddressSanitizer, and name those that cannot
     Asan,
     /// Run seeds on the simulated network, or a plan, or the mutants of the simulator
     Sim(sim::Arguments),
@@ -143,7 +145,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(arguments) => test::test(&arguments, &workspace)?,
         Command::Bench(arguments) => bench::bench(&arguments)?,
         Command::Doc => build::doc(),
-        Command::Asan => test::asan(),
+        Command::Asan => asan::asan(&workspace)?,
     };
     step::run_all(&steps, step::OnFailure::Stop)
 }

@@ -1,4 +1,4 @@
-//! `test`, `prop`, `asan`: the tests, all or by area, and the count of those that were skipped.
+//! `test`, `prop`: the tests, all or by area, and the count of those that were skipped.
 
 use std::path::PathBuf;
 
@@ -140,20 +140,6 @@ pub(crate) fn prop(arguments: &PropArguments, workspace: &Workspace) -> Result<V
         .into_iter()
         .map(|(name, run)| Step::new("prop", name, configured(run)))
         .collect())
-}
-
-/// The tests of the crate with unsafe code and of the sockets on it, every access checked by AddressSanitizer. The
-/// standard library stays as it is: no nightly sources are needed.
-pub(crate) fn asan() -> Vec<Step> {
-    // A target of its own, named, so that the flags stay away from build scripts and macros.
-    let run = Process::cargo(
-        "test --package sockeye-socket --package sockeye-tcp-stream --package sockeye-udp-datagram \
-         --package sockeye-raw-ip --package sockeye-unix --all-features --tests --target x86_64-unknown-linux-gnu",
-    )
-    .with("RUSTC_BOOTSTRAP", "1")
-    .with("RUSTFLAGS", "-Zsanitizer=address")
-    .with("CARGO_TARGET_DIR", target_folder().join("asan").to_string_lossy());
-    vec![Step::new("asan", "the socket crates", run)]
 }
 
 /// The tests that were skipped since it was started.

@@ -157,7 +157,10 @@ fn serve(
 
     let pool = |name: &str, addresses: Vec<String>| -> Result<PoolConfig, Error> {
         let backends = addresses.iter().map(|address| address.parse());
-        Ok(PoolConfig::new(name, backends.collect::<Result<Vec<_>, _>>()?))
+        let mut pool = PoolConfig::new(name, backends.collect::<Result<Vec<_>, _>>()?);
+        // A backend that was killed is back at once: the others must not be out when it is the next one's turn.
+        pool.health.out = Duration::from_millis(300);
+        Ok(pool)
     };
     let processes = backends.iter().map(|port| format!("tcp://127.0.0.1:{port}"));
     let fronts = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", "udp://127.0.0.1:0"];
