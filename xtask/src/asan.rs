@@ -15,16 +15,31 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// Integration tests that are left out, by the beginning of their names, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("cli_", "runs the program, which has no unsafe code, as a process"),
-    ("transcripts", "runs the program, which has no unsafe code, as a process"),
-    ("interop_", "runs the program, which has no unsafe code, as a process"),
-    ("endpoint_alloc", "counts allocations, with an allocator of its own"),
+    (
+        "transcripts",
+        "runs the program, which has no unsafe code, as a process",
+    ),
+    (
+        "interop_",
+        "runs the program, which has no unsafe code, as a process",
+    ),
+    (
+        "endpoint_alloc",
+        "counts allocations, with an allocator of its own",
+    ),
     ("udp_alloc", "counts allocations, with an allocator of its own"),
     ("probe_memory", "counts bytes, with an allocator of its own"),
-    ("event_loop_kernel", "runs itself under strace, where leaks cannot be looked for"),
+    (
+        "event_loop_kernel",
+        "runs itself under strace, where leaks cannot be looked for",
+    ),
 ];
 
 /// Crates that are left out, and why.
-const LEFT_OUT_CRATES: &[(&str, &str)] = &[("sockeye-cli", "has no unsafe code; what it is made of is tested here")];
+const LEFT_OUT_CRATES: &[(&str, &str)] = &[(
+    "sockeye-cli",
+    "has no unsafe code; what it is made of is tested here",
+)];
 
 /// The tests of the crates, then those that cross them, then what was left out.
 ///

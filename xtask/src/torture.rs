@@ -4,8 +4,12 @@
 //! that it can return. The scenarios (`tests/examples/torture`) check their own bytes and descriptors. A run may end in
 //! success or with an error that the API reported. It must not panic, hang, be killed by a signal, end early without an
 //! error, deliver a wrong byte, leave a descriptor open, or close one twice.
+//!
+//! `--tests BINARY` does the same with the tests of an integration test binary. Those were not made for it: a test whose own
+//! assertion fails counts as an error that was reported, and descriptors are not counted.
 
 mod calls;
+mod subjects;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -13,13 +17,12 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::process::Process;
-use crate::workspace::{root, target_folder};
+use subjects::Subject;
 use trace::Point;
 
 /// What hangs is ended after this long. The scenario ends itself earlier.
@@ -36,8 +39,11 @@ const REQUIRE: &str = "SOCKEYE_REQUIRE";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only the scenarios with this in their name: `tcp`, `relay`, `alone-unix`
+    /// Only the scenarios (or tests) with this in their name: `tcp`, `relay`, `alone-unix`
     name: Option<String>,
+    /// The tests of this integration test binary instead of the scenarios: `udp`, `tcp_stream`
+    #[arg(long, value_name = "BINARY")]
+    tests: Option<String>,
     /// One error for each call, and of its places the first, the middle and the last
     #[arg(long)]
     quick: bool,
@@ -61,6 +67,7 @@ pub(crate) fn quick() -> Result<()> {
     }
     run(&Arguments {
         name: None,
+        tests: None,
         quick: true,
         jobs: None,
         list: false,
@@ -77,21 +84,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         has_strace(),
         "strace is not installed; install it with: apt-get install strace"
     );
-    Process::cargo("build --package sockeye-tests --example torture").run()?;
-    let subject = target_folder().join("debug/examples/torture");
-    let scenarios = scenarios(&subject, arguments.name.as_deref())?;
+    let filter = arguments.name.as_deref();
+    let subjects = match &arguments.tests {
+        Some(binary) => subjects::tests(binary, filter)?,
+        None => subjects::scenarios(filter)?,
+    };
     let folder = Folder::new()?;
     let mut queue = Vec::new();
-    for scenario in &scenarios {
-        queue.extend(planned(&subject, scenario, arguments.quick, &folder)?);
+    for subject in &subjects {
+        queue.extend(planned(subject, arguments.quick, &folder)?);
     }
     if arguments.list {
         let mut counts = BTreeMap::<&str, usize>::new();
         for fault in &queue {
-            *counts.entry(&fault.scenario).or_default() += 1;
+            *counts.entry(&fault.subject.name).or_default() += 1;
         }
-        for (scenario, count) in counts {
-            println!("{scenario:16} {count:6}");
+        for (name, count) in counts {
+            println!("{name:16} {count:6}");
         }
         return Ok(());
     }
@@ -100,8 +109,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         |jobs| jobs as usize,
     );
     let begun = Instant::now();
-    let results = all(&subject, queue, jobs, &folder)?;
-    println!("{}", table(&scenarios, &results, begun.elapsed()));
+    let results = all(queue, jobs, &folder)?;
+    println!("{}", table(&subjects, &results, begun.elapsed()));
     let faults: Vec<_> = results
         .iter()
         .filter_map(|(fault, outcome)| match outcome {
@@ -110,11 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         })
         .collect();
     for (fault, what) in &faults {
-        println!(
-            "\nFAULT {}: {what}\n    {}",
-            fault.title(),
-            fault.command(&subject)
-        );
+        println!("\nFAULT {}: {what}\n    {}", fault.title(), fault.command());
     }
     ensure!(
         faults.is_empty(),
@@ -130,34 +135,10 @@ fn has_strace() -> bool {
     version.is_ok_and(|output| output.status.success())
 }
 
-/// The names of the scenarios, those with `filter` in it.
-fn scenarios(subject: &Path, filter: Option<&str>) -> Result<Vec<String>> {
-    let output = Command::new(subject)
-        .arg("--list")
-        .output()
-        .with_context(|| format!("start {}", subject.display()))?;
-    let known: Vec<String> = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect();
-    let chosen: Vec<_> = known
-        .iter()
-        .filter(|name| filter.is_none_or(|filter| name.contains(filter)))
-        .cloned()
-        .collect();
-    ensure!(
-        !chosen.is_empty(),
-        "no scenario has {} in its name; there are: {}",
-        filter.unwrap_or_default(),
-        known.join(", ")
-    );
-    Ok(chosen)
-}
-
 /// One run: this call of this scenario fails with this error.
 #[derive(Debug, Clone)]
 struct Fault {
-    scenario: String,
+    subject: Arc<Subject>,
     call: String,
     n: usize,
     error: &'static str,
@@ -167,7 +148,7 @@ impl Fault {
     fn title(&self) -> String {
         format!(
             "{}: {} number {} fails with {}",
-            self.scenario, self.call, self.n, self.error
+            self.subject.name, self.call, self.n, self.error
         )
     }
 
@@ -176,13 +157,10 @@ impl Fault {
     }
 
     /// What one types to see it again.
-    fn command(&self, subject: &Path) -> String {
+    fn command(&self) -> String {
         let (injection, call) = (self.injection(), &self.call);
-        let subject = subject.strip_prefix(root()).unwrap_or(subject).display();
-        format!(
-            "strace -f -yy -e trace={call} -e {injection} {subject} {}",
-            self.scenario
-        )
+        let subject = self.subject.command_line().join(" ");
+        format!("strace -f -yy -e trace={call} -e {injection} {subject}")
     }
 }
 
@@ -215,7 +193,7 @@ impl Drop for Folder {
     }
 }
 
-fn strace(log: &Path, traced: &str) -> Command {
+fn strace(log: &Path, traced: &str, injection: Option<&str>, subject: &Subject) -> Command {
     let mut command = Command::new("strace");
     command
         .args([
@@ -231,31 +209,35 @@ fn strace(log: &Path, traced: &str) -> Command {
         ])
         .arg(log)
         .stdin(Stdio::null());
+    if let Some(injection) = injection {
+        command.args(["-e", injection]);
+    }
+    command.args(subject.command_line());
+    subject.prepare(&mut command);
     command
 }
 
-/// Runs a scenario undisturbed, and plans a run for each of its calls.
-fn planned(subject: &Path, scenario: &str, quick: bool, folder: &Folder) -> Result<Vec<Fault>> {
+/// Runs a subject undisturbed, and plans a run for each of its calls.
+fn planned(subject: &Subject, quick: bool, folder: &Folder) -> Result<Vec<Fault>> {
     let log = folder.0.join("calls");
     let traced = format!("trace=statx,{}", calls::TRACED.join(","));
-    let output = strace(&log, &traced)
-        .arg(subject)
-        .arg(scenario)
+    let output = strace(&log, &traced, None, subject)
         .output()
         .context("start strace")?;
     ensure!(
         output.status.success(),
-        "{scenario} fails where no call does: {}",
+        "{} fails where no call does: {}",
+        subject.name,
         String::from_utf8_lossy(&output.stdout)
     );
     let trace = std::fs::read(&log)?;
-    let mut points = trace::points(&String::from_utf8_lossy(&trace));
+    let mut points = trace::points(&String::from_utf8_lossy(&trace), subject.marks());
     points.retain(|point| !calls::errors(&point.call, &point.line).is_empty());
-    Ok(faults(scenario, &points, quick))
+    Ok(faults(&Arc::new(subject.clone()), &points, quick))
 }
 
 /// Each place with each error; or of each call three places, each with another of its errors.
-fn faults(scenario: &str, points: &[Point], quick: bool) -> Vec<Fault> {
+fn faults(subject: &Arc<Subject>, points: &[Point], quick: bool) -> Vec<Fault> {
     let mut planned = Vec::new();
     for places in points.chunk_by(|one, other| one.call == other.call) {
         let last = places.len() - 1;
@@ -270,7 +252,7 @@ fn faults(scenario: &str, points: &[Point], quick: bool) -> Vec<Fault> {
                 continue;
             };
             planned.extend(chosen.iter().map(|error| Fault {
-                scenario: scenario.to_owned(),
+                subject: Arc::clone(subject),
                 call: point.call.clone(),
                 n: point.n,
                 error,
@@ -281,7 +263,7 @@ fn faults(scenario: &str, points: &[Point], quick: bool) -> Vec<Fault> {
 }
 
 /// Runs them all, several at a time; in the order in which they were planned.
-fn all(subject: &Path, queue: Vec<Fault>, jobs: usize, folder: &Folder) -> Result<Vec<(Fault, Outcome)>> {
+fn all(queue: Vec<Fault>, jobs: usize, folder: &Folder) -> Result<Vec<(Fault, Outcome)>> {
     let count = queue.len();
     let next = Mutex::new(queue.into_iter().enumerate());
     let done = Mutex::new(Vec::with_capacity(count));
@@ -293,7 +275,7 @@ fn all(subject: &Path, queue: Vec<Fault>, jobs: usize, folder: &Folder) -> Resul
                 let (take, done) = (&take, &done);
                 scope.spawn(move || -> Result<()> {
                     while let Some((index, fault)) = take() {
-                        let outcome = one(subject, &fault, &log)?;
+                        let outcome = one(&fault, &log)?;
                         let Ok(mut done) = done.lock() else {
                             bail!("another worker has failed");
                         };
@@ -334,12 +316,9 @@ fn progress(done: usize, count: usize) {
 }
 
 /// Runs one, to its end or the limit.
-fn one(subject: &Path, fault: &Fault, log: &Path) -> Result<Outcome> {
+fn one(fault: &Fault, log: &Path) -> Result<Outcome> {
     let traced = format!("trace={},close", fault.call);
-    let mut child = strace(log, &traced)
-        .args(["-e", &fault.injection()])
-        .arg(subject)
-        .arg(&fault.scenario)
+    let mut child = strace(log, &traced, Some(&fault.injection()), &fault.subject)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -357,6 +336,7 @@ fn one(subject: &Path, fault: &Fault, log: &Path) -> Result<Outcome> {
     let trace = std::fs::read(log)?;
     let printed = String::from_utf8_lossy(&output.stdout);
     Ok(judged(
+        &fault.subject,
         output.status.code(),
         printed.trim(),
         &String::from_utf8_lossy(&trace),
@@ -364,28 +344,29 @@ fn one(subject: &Path, fault: &Fault, log: &Path) -> Result<Outcome> {
 }
 
 /// What a status, what was printed and the trace mean.
-fn judged(status: Option<i32>, printed: &str, trace: &str) -> Outcome {
+fn judged(subject: &Subject, status: Option<i32>, printed: &str, trace: &str) -> Outcome {
     if let Some(line) = trace::closed_twice(trace) {
         return Outcome::Fault(format!("closed twice: {line}"));
     }
     let seen = trace::injected(trace).next();
-    match (status, seen) {
-        (Some(0 | 1), None) => Outcome::Missed,
-        (Some(0), Some(_)) => Outcome::Survived,
-        (Some(1), Some(_)) => Outcome::Told,
-        (Some(status), seen) => Outcome::Fault(format!(
-            "status {status}: {printed}\n    {}",
-            seen.unwrap_or("(no call failed)")
-        )),
-        (None, seen) => Outcome::Fault(format!(
-            "ended by a signal: {printed}\n    {}",
-            seen.unwrap_or("(no call failed)")
-        )),
+    match (subject.understood(status, printed), seen) {
+        (Some(_), None) => Outcome::Missed,
+        (Some(true), Some(_)) => Outcome::Survived,
+        (Some(false), Some(_)) => Outcome::Told,
+        (None, seen) => {
+            let status = status.map_or("ended by a signal".to_owned(), |status| {
+                format!("status {status}")
+            });
+            Outcome::Fault(format!(
+                "{status}: {printed}\n    {}",
+                seen.unwrap_or("(no call failed)")
+            ))
+        }
     }
 }
 
 /// A line for each scenario, and one for all.
-fn table(scenarios: &[String], results: &[(Fault, Outcome)], took: Duration) -> String {
+fn table(subjects: &[Subject], results: &[(Fault, Outcome)], took: Duration) -> String {
     let mut text = String::new();
     let mut line = |name: &str, of: &[&(Fault, Outcome)]| {
         let count = |wanted: fn(&Outcome) -> bool| of.iter().filter(|(_, outcome)| wanted(outcome)).count();
@@ -403,12 +384,9 @@ fn table(scenarios: &[String], results: &[(Fault, Outcome)], took: Duration) -> 
             count(|outcome| matches!(outcome, Outcome::Fault(_))),
         );
     };
-    for scenario in scenarios {
-        let of: Vec<_> = results
-            .iter()
-            .filter(|(fault, _)| fault.scenario == *scenario)
-            .collect();
-        line(scenario, &of);
+    for subject in subjects {
+        let is_of = |(fault, _): &&(Fault, Outcome)| fault.subject.name == subject.name;
+        line(&subject.name, &results.iter().filter(is_of).collect::<Vec<_>>());
     }
     line("all", &results.iter().collect::<Vec<_>>());
     format!(
@@ -432,17 +410,16 @@ mod tests {
 
     #[test]
     fn statuses_and_traces_are_judged() {
-        assert_eq!(judged(Some(0), "", SEEN), Outcome::Survived);
-        assert_eq!(judged(Some(1), "told: x", SEEN), Outcome::Told);
-        assert_eq!(judged(Some(1), "told: x", ""), Outcome::Missed);
+        let subject = Subject::nothing();
+        let judged = |status, trace: &str| judged(&subject, status, "x", trace);
+        assert_eq!(judged(Some(0), SEEN), Outcome::Survived);
+        assert_eq!(judged(Some(1), SEEN), Outcome::Told);
+        assert_eq!(judged(Some(1), ""), Outcome::Missed);
         for status in [Some(3), Some(4), Some(5), Some(101), None] {
-            assert!(
-                matches!(judged(status, "x", SEEN), Outcome::Fault(_)),
-                "{status:?}"
-            );
+            assert!(matches!(judged(status, SEEN), Outcome::Fault(_)), "{status:?}");
         }
         let twice = format!("{SEEN}10 close(5) = -1 EBADF (Bad file descriptor)\n");
-        assert!(matches!(judged(Some(0), "", &twice), Outcome::Fault(_)));
+        assert!(matches!(judged(Some(0), &twice), Outcome::Fault(_)));
     }
 
     #[test]
@@ -453,7 +430,7 @@ mod tests {
             line: "accept4(5<TCP:[1]>".to_owned(),
         };
         let points: Vec<_> = (1..=9).map(point).collect();
-        let of = |quick| faults("tcp-echo", &points, quick);
+        let of = |quick| faults(&Arc::new(Subject::nothing()), &points, quick);
         let places: Vec<_> = of(true).iter().map(|fault| fault.n).collect();
         assert_eq!(places, [1, 5, 9]);
         let errors = calls::errors("accept4", "");

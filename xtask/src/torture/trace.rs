@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-/// What the scenario looks up at its beginning and its end.
-const BEGIN: &str = "/sockeye-torture/begin";
-const END: &str = "/sockeye-torture/end";
+/// What is in the lines of the calls that begin and end what is under test.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marks {
+    pub(super) begin: &'static str,
+    pub(super) end: &'static str,
+}
 
 /// A call that can be made to fail: the `n`-th of its name, counted for each thread as strace counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub(super) struct Point {
 ///
 /// Of threads other than the first, those calls count whose number the first thread has passed before the scenario begins:
 /// else the dynamic linker's call of that number would fail as well.
-pub(super) fn points(trace: &str) -> Vec<Point> {
+pub(super) fn points(trace: &str, marks: Marks) -> Vec<Point> {
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut before: BTreeMap<&str, usize> = BTreeMap::new();
     let mut found: BTreeMap<(&str, usize), &str> = BTreeMap::new();
@@ -34,8 +37,9 @@ pub(super) fn points(trace: &str) -> Vec<Point> {
         let Some(call) = call_of(rest) else {
             continue;
         };
-        if thread == first && rest.contains(BEGIN) {
+        if thread == first && rest.contains(marks.begin) {
             has_begun = true;
+            *counts.entry((thread, call)).or_default() += 1;
             before = counts
                 .iter()
                 .filter(|((of, _), _)| *of == first)
@@ -43,7 +47,7 @@ pub(super) fn points(trace: &str) -> Vec<Point> {
                 .collect();
             continue;
         }
-        has_ended |= thread == first && rest.contains(END);
+        has_ended |= thread == first && rest.contains(marks.end);
         let n = counts.entry((thread, call)).or_default();
         *n += 1;
         if has_begun && !has_ended && *n > before.get(call).copied().unwrap_or(0) {
@@ -85,6 +89,11 @@ pub(super) fn closed_twice(trace: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    const MARKS: Marks = Marks {
+        begin: "/sockeye-torture/begin",
+        end: "/sockeye-torture/end",
+    };
+
     const TRACE: &str = "\
 10 openat(AT_FDCWD, \"/lib/libc.so.6\", O_RDONLY) = 3
 10 openat(AT_FDCWD, \"/proc/self/maps\", O_RDONLY) = 3
@@ -103,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_calls_of_the_scenario_are_found_and_numbered_as_strace_does() {
-        let found: Vec<_> = points(TRACE)
+        let found: Vec<_> = points(TRACE, MARKS)
             .into_iter()
             .map(|point| format!("{} {}", point.call, point.n))
             .collect();
