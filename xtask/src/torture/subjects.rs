@@ -73,6 +73,11 @@ impl Subject {
         }
     }
 
+    /// Whether all that is in its trace is its own: a test may start programs that close what is not open.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.what, What::Scenario(_))
+    }
+
     /// Whether it ended as it may although a call failed: `Some(true)` in success, `Some(false)` with an error that somebody was
     /// told of, `None` in any other way.
     ///
