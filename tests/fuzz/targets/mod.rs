@@ -25,8 +25,11 @@ mod sets;
 mod tcp;
 mod udp;
 
-/// Their names, and what each does with bytes.
-pub(crate) const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A name, and what it does with bytes.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
+/// All of them, in the order of their names.
+pub(crate) const TARGETS: &[Target] = &[
     ("checksum", checksum::run),
     ("codec", codec::run),
     ("control", control::run),
