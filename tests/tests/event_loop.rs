@@ -39,6 +39,8 @@ mod pairs;
 mod panics;
 #[path = "event_loop/reading.rs"]
 mod reading;
+#[path = "event_loop/refused.rs"]
+mod refused;
 #[path = "event_loop/switching.rs"]
 mod switching;
 #[path = "event_loop/unix.rs"]

@@ -25,7 +25,7 @@ pub(crate) struct Binary {
     selection: String,
     /// The target's name: `sockeye_endpoint`, `udp`.
     pub(crate) target: String,
-    executable: PathBuf,
+    pub(crate) executable: PathBuf,
     /// The package's folder, in which cargo runs its tests.
     folder: PathBuf,
 }
@@ -49,9 +49,15 @@ pub(crate) struct Failure {
 /// # Errors
 /// When something does not compile.
 pub(crate) fn build() -> Result<Vec<Binary>> {
-    let build = Process::cargo(
-        "test --workspace --all-features --tests --no-run --message-format json-render-diagnostics",
-    );
+    build_these("--workspace --all-features --tests")
+}
+
+/// Builds the tests that cargo selects by these words.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_these(words: &str) -> Result<Vec<Binary>> {
+    let build = Process::cargo("test --no-run --message-format json-render-diagnostics").words(words);
     let output = build
         .command()
         .stderr(Stdio::inherit())
@@ -110,13 +116,18 @@ impl Binary {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.executable);
+        command.args(arguments);
+        self.prepare(&mut command);
         command
-            .args(arguments)
+    }
+
+    /// What a command needs that runs it, or runs something that runs it.
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        command
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .env("SOCKEYE_PROGRAM", target_folder().join("debug/sockeye"))
             .stdin(Stdio::null());
-        command
     }
 
     /// Whether any of its tests has `filter` in its path.
@@ -124,13 +135,23 @@ impl Binary {
     /// # Errors
     /// When it does not start.
     pub(crate) fn has(&self, filter: &str) -> Result<bool> {
+        Ok(self.tests()?.iter().any(|test| test.contains(filter)))
+    }
+
+    /// The paths of its tests.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn tests(&self) -> Result<Vec<String>> {
         let output = self
-            .command(&[filter, "--list", "--format", "terse"])
+            .command(&["--list", "--format", "terse"])
             .output()
             .with_context(|| self.title())?;
         Ok(String::from_utf8_lossy(&output.stdout)
             .lines()
-            .any(|line| line.ends_with(": test")))
+            .filter_map(|line| line.strip_suffix(": test"))
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Runs it to its end, or to the limit.

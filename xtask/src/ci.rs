@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::step::{Action, OnFailure, Step, run_all};
 use crate::workspace::Workspace;
-use crate::{bench, build, test, tidy};
+use crate::{bench, build, fuzz, test, tidy, torture};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -40,18 +40,20 @@ pub(crate) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<()> {
 }
 
 fn steps(workspace: &Workspace) -> Result<Vec<Step>> {
-    let tidy = Step {
-        section: "tidy",
-        name: "tree".to_owned(),
-        action: Action::Call(tidy::check),
+    let call = |section, name: &str, function| Step {
+        section,
+        name: name.to_owned(),
+        action: Action::Call(function),
     };
     Ok([
         build::fmt_check(),
-        vec![tidy],
+        vec![call("tidy", "tree", tidy::check)],
         build::build(workspace),
         build::lint(workspace),
         test::test(&test::Arguments::default(), workspace)?,
         test::prop(&test::PropArguments::default(), workspace)?,
+        vec![call("torture", "quick", torture::quick)],
+        vec![call("fuzz", "all", fuzz::smoke)],
         build::doc(),
         bench::bench(&bench::Arguments::smoke())?,
     ]
@@ -74,7 +76,9 @@ mod tests {
         sections.dedup();
         assert_eq!(
             sections,
-            ["fmt", "tidy", "build", "clippy", "test", "prop", "doc", "bench"]
+            [
+                "fmt", "tidy", "build", "clippy", "test", "prop", "torture", "fuzz", "doc", "bench"
+            ]
         );
     }
 }

@@ -5,7 +5,9 @@
 //! | [`ci`] | every check in order, each from the module of its name |
 //! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
 //! | [`build`], [`mod@test`], [`mod@bench`] | cargo's own commands with the workspace's selections |
+//! | [`asan`] | the tests under AddressSanitizer |
 //! | [`flaky`], [`explore`] | the tests many times, the properties with new seeds |
+//! | [`fuzz`] | the fuzz targets, by libFuzzer |
 //! | [`growth`] | what a unit costs while a user makes things large |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
@@ -15,11 +17,14 @@
 //! | [`names`] | queries a second, CPU time and memory of clients of the DNS, beside peers |
 //! | [`running`] | programs that are measured |
 //! | [`sim`] | seeds, plans and mutants of the simulated network |
+//! | [`torture`] | the n-th system call of a scenario fails, for every n |
+//! | [`soak`] | mixed load with faults for minutes or hours |
 //! | [`step`], [`process`] | steps as data, run with a clock; commands as data |
 //! | [`binaries`] | the test binaries, built once and run directly |
 //! | [`workspace`] | the packages, read from their manifests |
 #![forbid(unsafe_code)]
 
+mod asan;
 mod bench;
 mod binaries;
 mod build;
@@ -28,6 +33,7 @@ mod cpu;
 mod deb;
 mod explore;
 mod flaky;
+mod fuzz;
 mod growth;
 mod iana;
 mod install;
@@ -36,10 +42,12 @@ mod names;
 mod process;
 mod running;
 mod sim;
+mod soak;
 mod start;
 mod step;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -82,12 +90,16 @@ enum Command {
     Bench(bench::Arguments),
     /// Build the documentation with warnings denied and run its examples
     Doc,
-    /// Fuzz one target of tests/fuzz (needs: cargo install cargo-fuzz)
-    Fuzz(test::FuzzArguments),
-    /// Run the tests of the one crate with unsafe code under AddressSanitizer
+    /// Fuzz one target of tests/fuzz, or all
+    Fuzz(fuzz::Arguments),
+    /// Make the system calls of small scenarios fail, one in each run (needs: apt-get install strace)
+    Torture(torture::Arguments),
+    /// Run the tests under AddressSanitizer, and name those that cannot
     Asan,
     /// Run seeds on the simulated network, or a plan, or the mutants of the simulator
     Sim(sim::Arguments),
+    /// Run mixed load with faults for minutes or hours: memory and descriptors stay flat, every byte is right
+    Soak(soak::Arguments),
     /// Install the program, its completions and its manual below a folder
     Install(install::Arguments),
     /// Build the Debian package of the program (needs: cargo install cargo-deb)
@@ -123,6 +135,9 @@ fn run(command: Command) -> Result<()> {
         Command::Install(arguments) => return install::run(&arguments),
         Command::Deb => return deb::run(),
         Command::Sim(arguments) => return sim::run(&arguments),
+        Command::Fuzz(arguments) => return fuzz::run(&arguments),
+        Command::Soak(arguments) => return soak::run(&arguments),
+        Command::Torture(arguments) => return torture::run(&arguments),
         Command::Iana(arguments) => return iana::run(workspace::root(), &arguments),
         Command::Fmt => build::fmt(),
         Command::Lint => build::lint(&workspace),
@@ -130,8 +145,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(arguments) => test::test(&arguments, &workspace)?,
         Command::Bench(arguments) => bench::bench(&arguments)?,
         Command::Doc => build::doc(),
-        Command::Fuzz(arguments) => test::fuzz(&arguments)?,
-        Command::Asan => test::asan(),
+        Command::Asan => asan::asan(&workspace)?,
     };
     step::run_all(&steps, step::OnFailure::Stop)
 }

@@ -1,8 +1,8 @@
-//! `test`, `prop`, `fuzz`, `asan`: the tests, all or by area, and the count of those that were skipped.
+//! `test`, `prop`: the tests, all or by area, and the count of those that were skipped.
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::explore::{self, CASES, SEED};
 use crate::process::Process;
@@ -142,59 +142,6 @@ pub(crate) fn prop(arguments: &PropArguments, workspace: &Workspace) -> Result<V
         .collect())
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct FuzzArguments {
-    /// A target: a file of tests/fuzz/fuzz_targets
-    target: String,
-    /// How long
-    #[arg(long, default_value_t = 60)]
-    seconds: u32,
-}
-
-/// One fuzz target for a while. The compiler's coverage flags are unstable; `RUSTC_BOOTSTRAP` lets the stable
-/// compiler take them, for this command alone.
-///
-/// # Errors
-/// When there is no such target, or no `cargo fuzz`.
-pub(crate) fn fuzz(arguments: &FuzzArguments) -> Result<Vec<Step>> {
-    let known = targets(&root().join("tests/fuzz/fuzz_targets"))?;
-    if !known.contains(&arguments.target) {
-        bail!(
-            "no fuzz target is called {}; there are: {}",
-            arguments.target,
-            known.join(", ")
-        );
-    }
-    let help = Process::cargo("fuzz --version").command().output();
-    if !help.is_ok_and(|output| output.status.success()) {
-        bail!("cargo fuzz is not installed; install it with: cargo install cargo-fuzz");
-    }
-    // What it finds goes into the first folder; the second is in the repository and only read.
-    std::fs::create_dir_all(root().join("tests/fuzz/corpus").join(&arguments.target))?;
-    let run = Process::cargo("fuzz run --fuzz-dir tests/fuzz")
-        .argument(&arguments.target)
-        .argument(format!("tests/fuzz/corpus/{}", arguments.target))
-        .argument(format!("tests/fuzz/seeds/{}", arguments.target))
-        .argument("--")
-        .argument(format!("-max_total_time={}", arguments.seconds))
-        .with("RUSTC_BOOTSTRAP", "1");
-    Ok(vec![Step::new("fuzz", &arguments.target, run)])
-}
-
-/// The tests of the crate with unsafe code and of the sockets on it, every access checked by AddressSanitizer. The
-/// standard library stays as it is: no nightly sources are needed.
-pub(crate) fn asan() -> Vec<Step> {
-    // A target of its own, named, so that the flags stay away from build scripts and macros.
-    let run = Process::cargo(
-        "test --package sockeye-socket --package sockeye-tcp-stream --package sockeye-udp-datagram \
-         --package sockeye-raw-ip --package sockeye-unix --all-features --tests --target x86_64-unknown-linux-gnu",
-    )
-    .with("RUSTC_BOOTSTRAP", "1")
-    .with("RUSTFLAGS", "-Zsanitizer=address")
-    .with("CARGO_TARGET_DIR", target_folder().join("asan").to_string_lossy());
-    vec![Step::new("asan", "the socket crates", run)]
-}
-
 /// The tests that were skipped since it was started.
 #[derive(Debug)]
 pub(crate) struct Skips(());
@@ -294,16 +241,6 @@ mod tests {
         );
         // It has reached this process, so it reaches every test that cargo runs.
         assert!(std::env::var(SEED).is_ok());
-    }
-
-    #[test]
-    fn an_unknown_fuzz_target_is_named() {
-        let error = fuzz(&FuzzArguments {
-            target: "no_such".to_owned(),
-            seconds: 1,
-        })
-        .unwrap_err();
-        assert!(error.to_string().contains("no fuzz target is called no_such"));
     }
 
     #[test]

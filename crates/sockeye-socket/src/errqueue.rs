@@ -307,6 +307,12 @@ impl ExtendedError {
     }
 }
 
+/// An entry of the error queue out of the control messages that come with it.
+#[cfg(feature = "testing")]
+pub(crate) fn entry_of(control: &[u8], destination: Option<SocketAddr>, quoted: &[u8]) -> QueueEntry {
+    parse(control).entry(destination, Quoted::new(quoted))
+}
+
 fn parse(control: &[u8]) -> Found {
     let mut found = Found::default();
     for message in cmsg::messages(control) {

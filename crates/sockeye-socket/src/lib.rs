@@ -50,6 +50,8 @@ pub mod options;
 pub mod os;
 mod socket;
 mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod unix;
 mod zerocopy;
 

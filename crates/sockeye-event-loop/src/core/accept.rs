@@ -150,6 +150,7 @@ impl<B: Backend> Core<B> {
                 }) = self.inner.table.get_mut(listener)
                 {
                     listener.open -= 1;
+                    self.inner.shared.stats.accept_errors += 1;
                 }
                 self.inner.back_off(listener);
             }

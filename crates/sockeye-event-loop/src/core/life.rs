@@ -120,6 +120,8 @@ impl<B: Backend> Inner<B> {
             }
             Wire::World(stream) => {
                 if self.backend.register(SocketRef::Stream(stream), token).is_err() {
+                    // The peer must not take a FIN for the whole answer.
+                    stream.abort();
                     self.table.remove(token);
                     return None;
                 }
@@ -173,14 +175,15 @@ impl<B: Backend> Inner<B> {
                 // A duplicate of the descriptor would go on delivering events.
                 let _ = self.backend.deregister(SocketRef::Stream(stream));
             }
-            // What was promised is not sent any more: a reset, so that the peer does not take what it has for the whole. An
-            // error is one too where the socket itself would still end in order.
+            // What was promised is not sent any more: a reset, so that the peer does not take what it has for the whole. After
+            // most errors the peer is gone; after some the socket itself would still end in order.
+            let first = link.extra.as_ref().and_then(|extra| extra.reason.as_ref());
             if link.is(state::BROKEN)
                 || matches!(
-                    reason,
-                    CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close)
+                    first.unwrap_or(&reason),
+                    CloseReason::Error(_)
+                        | CloseReason::TimedOut(Deadline::WriteStall | Deadline::Close)
                         | CloseReason::Panicked
-                        | CloseReason::Error(_)
                 )
             {
                 stream.abort();

@@ -1,0 +1,55 @@
+//! The fuzz targets: one function a parser, which takes any bytes and panics where a promise is broken.
+//!
+//! The fuzzer (`tests/fuzz`) and the test that replays all seeds (`tests/tests/fuzz_seeds.rs`) share them.
+
+mod checksum;
+mod codec;
+mod control;
+mod dns_message;
+mod endpoint;
+mod extensions;
+mod fragments;
+mod hosts;
+mod icmpv4;
+mod icmpv6;
+mod ipv4;
+mod ipv6;
+mod mux;
+mod packet;
+mod plan;
+mod proxy;
+mod quoted;
+mod reassemble;
+mod resolv_conf;
+mod sets;
+mod tcp;
+mod udp;
+
+/// A name, and what it does with bytes.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
+/// All of them, in the order of their names.
+pub(crate) const TARGETS: &[Target] = &[
+    ("checksum", checksum::run),
+    ("codec", codec::run),
+    ("control", control::run),
+    ("dns_message", dns_message::run),
+    ("endpoint", endpoint::run),
+    ("extensions", extensions::run),
+    ("fragments", fragments::run),
+    ("hosts", hosts::run),
+    ("icmpv4", icmpv4::run),
+    ("icmpv6", icmpv6::run),
+    ("ipv4", ipv4::run),
+    ("ipv6", ipv6::run),
+    ("mux", mux::run),
+    ("packet", packet::run),
+    ("plan", plan::run),
+    ("proxy", proxy::run),
+    ("quoted", quoted::run),
+    ("reassemble", reassemble::run),
+    ("resolv_conf", resolv_conf::run),
+    ("sets", sets::run),
+    ("tcp", tcp::run),
+    ("udp", udp::run),
+];
