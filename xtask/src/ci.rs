@@ -45,6 +45,11 @@ fn steps(workspace: &Workspace) -> Result<Vec<Step>> {
         name: "tree".to_owned(),
         action: Action::Call(tidy::check),
     };
+    let smoke = Step {
+        section: "bench",
+        name: "smoke".to_owned(),
+        action: Action::Call(bench::smoke),
+    };
     Ok([
         build::fmt_check(),
         vec![tidy],
@@ -53,7 +58,7 @@ fn steps(workspace: &Workspace) -> Result<Vec<Step>> {
         test::test(&test::Arguments::default(), workspace)?,
         test::prop(&test::PropArguments::default(), workspace)?,
         build::doc(),
-        bench::bench(&bench::Arguments::smoke())?,
+        vec![smoke],
     ]
     .into_iter()
     .flatten()

@@ -18,15 +18,8 @@ const PERCENTILES: [f64; 5] = [5.0, 25.0, 50.0, 75.0, 95.0];
 #[derive(Debug, Deserialize)]
 struct Benchmark {
     full_id: String,
-    throughput: Option<Throughput>,
-}
-
-#[derive(Debug, Deserialize)]
-enum Throughput {
-    Elements(u64),
-    Bytes(u64),
-    #[serde(untagged)]
-    Other(serde_json::Value),
+    /// `{"Elements": 64}` or `{"Bytes": 16384}`.
+    throughput: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,19 +109,18 @@ fn measurement(benchmark: &Benchmark, estimates: &Estimates, sample: &Sample) ->
     };
     let time_ns = estimates.slope.as_ref().unwrap_or(&estimates.median).point_estimate;
     let noise = (at(75.0) - at(25.0)) / 2.0 / at(50.0);
+    let of = |unit: &str| benchmark.throughput.as_ref()?.get(unit)?.as_f64().filter(|number| *number > 0.0);
+    let (unit, section, number) = match of("Bytes").filter(|_| group == ONE_WAY) {
+        Some(bytes) => (Unit::BytesPerSecond, Section::Throughput, bytes),
+        None => (Unit::Nanoseconds, Section::Time, of("Elements").unwrap_or(1.0)),
+    };
     // A value in the unit of the measurement, of the nanoseconds of one iteration.
-    let (unit, section, convert): (_, _, Box<dyn Fn(f64) -> f64>) = match benchmark.throughput {
-        Some(Throughput::Bytes(bytes)) if group == ONE_WAY => (
-            Unit::BytesPerSecond,
-            Section::Throughput,
-            Box::new(move |ns| bytes as f64 / ns * 1e9),
-        ),
-        Some(Throughput::Elements(count)) if count > 0 => (
-            Unit::Nanoseconds,
-            Section::Time,
-            Box::new(move |ns| ns / count as f64),
-        ),
-        _ => (Unit::Nanoseconds, Section::Time, Box::new(|ns| ns)),
+    let convert = |ns: f64| {
+        if unit.is_rate() {
+            number / ns * 1e9
+        } else {
+            ns / number
+        }
     };
     Ok(Measurement {
         kind: kind.to_owned(),

@@ -68,10 +68,12 @@ pub(crate) struct Measurement {
 }
 
 /// What it may be at most, or has to be at least.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bound {
-    /// `at most 1.05 of by hand`.
+    /// `1.03 of by hand (at most 1.05)`.
     pub(crate) text: String,
+    /// The number in it that must not be passed.
+    pub(crate) limit: f64,
     pub(crate) broken: bool,
 }
 
@@ -83,6 +85,7 @@ pub(crate) enum Section {
     Latency,
     Cpu,
     Time,
+    Rate,
     Instructions,
     SystemCalls,
     Memory,
@@ -91,11 +94,12 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Throughput,
         Self::Latency,
         Self::Cpu,
         Self::Time,
+        Self::Rate,
         Self::Instructions,
         Self::SystemCalls,
         Self::Memory,
@@ -110,6 +114,7 @@ impl Section {
             Self::Latency => "latency",
             Self::Cpu => "cpu",
             Self::Time => "time",
+            Self::Rate => "rate",
             Self::Instructions => "instructions",
             Self::SystemCalls => "system-calls",
             Self::Memory => "memory",
