@@ -39,7 +39,7 @@ struct Sample {
     times: Vec<f64>,
 }
 
-/// The benchmarks below a folder whose estimates are younger than `since`, in the order of their names.
+/// The benchmarks below a folder whose estimates are younger than `since`, in the order in which they were run.
 ///
 /// # Errors
 /// When a file cannot be read, or the name of a benchmark is not made as the others are.
@@ -49,10 +49,10 @@ pub(crate) fn collect(folder: &Path, since: SystemTime) -> Result<Vec<Measuremen
         walk(folder, since, &mut found)?;
     }
     found.sort();
-    found.iter().map(|path| read(path)).collect()
+    found.iter().map(|(_, path)| read(path)).collect()
 }
 
-fn walk(folder: &Path, since: SystemTime, found: &mut Vec<PathBuf>) -> Result<()> {
+fn walk(folder: &Path, since: SystemTime, found: &mut Vec<(SystemTime, PathBuf)>) -> Result<()> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
@@ -61,8 +61,9 @@ fn walk(folder: &Path, since: SystemTime, found: &mut Vec<PathBuf>) -> Result<()
         }
         let estimates = path.join("estimates.json");
         if path.file_name().is_some_and(|name| name == "new") && estimates.is_file() {
-            if estimates.metadata()?.modified()? >= since {
-                found.push(path);
+            let written = estimates.metadata()?.modified()?;
+            if written >= since {
+                found.push((written, path));
             }
         } else {
             walk(&path, since, found)?;

@@ -13,6 +13,8 @@
 pub(crate) mod charts;
 pub(crate) mod compare;
 pub(crate) mod criterion;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub(crate) mod machine;
 pub(crate) mod model;
 pub(crate) mod page;

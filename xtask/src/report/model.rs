@@ -216,7 +216,7 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
         _ => 2,
     };
     let unit = units.get(place).copied().unwrap_or_default();
-    let blank = if unit.starts_with('/') { "" } else { " " };
+    let blank = if unit.ends_with("/s") && !unit.contains('B') { "" } else { " " };
     format!("{value:.digits$}{blank}{unit}")
 }
 

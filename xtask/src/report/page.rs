@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::charts::{self, Figure, escape, named};
+use super::charts::{self, Figure, escape, named, titled};
 use super::compare::{Row, rows};
 use super::model::{Machine, Results, Role, Section};
 use super::table;
@@ -127,7 +127,13 @@ impl Page<'_> {
                     origin(&run.command, &run.machine)
                 )?;
             }
-            results(page, &rows(run, baseline), baseline.is_some())?;
+            let rows = rows(run, baseline);
+            for kind in charts::distinct(rows.iter().map(|row| row.ours.kind.as_str())) {
+                let of_kind: Vec<&Row<'_>> = rows.iter().filter(|row| row.ours.kind == kind).collect();
+                writeln!(page, "<details open><summary>{} ({})</summary>", titled(kind), of_kind.len())?;
+                results(page, &of_kind, baseline.is_some())?;
+                page.push_str("</details>\n");
+            }
         }
         page.push_str("</section>\n");
         Ok(())
@@ -250,9 +256,14 @@ const fn mark(role: Role, section: Section) -> &'static str {
     }
 }
 
-fn results(page: &mut String, rows: &[Row<'_>], with_baseline: bool) -> Result<()> {
+fn results(page: &mut String, rows: &[&Row<'_>], with_baseline: bool) -> Result<()> {
     let heads = ["Type", "Case", "Ours", "Limit", "Peer", "Before", "Noise", "Bound"];
-    let shown = |place: usize| with_baseline || heads.get(place) != Some(&"Before");
+    // The kind stands above its table.
+    let shown = |place: usize| match heads.get(place) {
+        Some(&"Type") => false,
+        Some(&"Before") => with_baseline,
+        _ => true,
+    };
     page.push_str("<div class=\"scroll\"><table class=\"results\"><thead><tr>");
     for (place, head) in heads.iter().enumerate() {
         if shown(place) {
@@ -284,3 +295,6 @@ fn results(page: &mut String, rows: &[Row<'_>], with_baseline: bool) -> Result<(
     page.push_str("</tbody></table></div>\n");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

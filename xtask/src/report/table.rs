@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::compare::Row;
+use super::model::Unit;
 
 const HEADS: [&str; 8] = ["type", "case", "ours", "limit", "peer", "before", "noise", "bound"];
 
@@ -13,7 +14,11 @@ pub(crate) fn cells(row: &Row<'_>) -> [String; 8] {
     [
         ours.kind.clone(),
         row.case(),
-        format!("{} a {}", ours.unit.show(ours.value), ours.per).replace("/s a ", "/s, "),
+        match ours.unit {
+            Unit::BytesPerSecond => ours.unit.show(ours.value),
+            Unit::PerSecond => format!("{}, {}", ours.unit.show(ours.value), ours.per),
+            _ => format!("{} a {}", ours.unit.show(ours.value), ours.per),
+        },
         row.limit
             .as_ref()
             .map_or_else(none, |limit| format!("{:.2} {}", limit.ratio, limit.of.contender)),

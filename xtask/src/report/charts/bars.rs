@@ -4,7 +4,7 @@ use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, IntoDrawingArea as _, PathElement, Rectangle, SVGBackend, Text};
 
-use super::{AXIS, Figure, GRID, Series, Width, color, distinct, filled, line, named, paint, series, text};
+use super::{AXIS, Figure, GRID, Series, Width, color, distinct, filled, line, named, paint, series, text, titled};
 use crate::report::model::{Measurement, Role, Section};
 
 /// A case with its bars.
@@ -67,8 +67,8 @@ pub(crate) fn bars(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         _ => "CPU time",
     };
     let title = match first.section {
-        Section::Instructions => format!("{}: instructions a {}", first.kind, first.per),
-        _ => format!("{}, {}: {what} a {}", first.kind, first.group, first.per),
+        Section::Instructions => format!("{}: instructions a {}", titled(&first.kind), first.per),
+        _ => format!("{}, {}: {what} a {}", titled(&first.kind), first.group, first.per),
     };
     let axis = format!("times the {what} of {}", references.join(" or "));
     let draw = |width: Width| -> Result<String> {

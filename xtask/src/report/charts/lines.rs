@@ -9,7 +9,7 @@ use plotters::prelude::{ChartBuilder, Circle, Cross, DrawingArea, IntoDrawingAre
 
 use super::bars::px;
 use super::{
-    AXIS, Figure, GRID, Series, Width, color, distinct, filled, line, log_ticks, named, paint, series, text, tick,
+    AXIS, Figure, GRID, Series, Width, color, distinct, filled, line, log_ticks, named, paint, series, text, tick, titled,
 };
 use crate::report::model::{Measurement, Role, Section, Unit};
 
@@ -81,7 +81,7 @@ pub(crate) fn throughput(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         points
     };
     let values = of_it.iter().map(|one| one.value);
-    let title = format!("{}: bytes a second by the size of a {}", first.kind, first.per);
+    let title = format!("{}: bytes a second by the size of a {}", titled(&first.kind), first.per);
     let x_title = format!("size of a {}", first.per);
     let draw = |width: Width| {
         let every = if width == Width::Narrow { 2 } else { 1 };
@@ -256,9 +256,9 @@ impl Curves<'_> {
         let size = if width == Width::Wide { 13 } else { 12 };
         let mut chart = ChartBuilder::on(area)
             .margin(6)
-            .margin_right(if width == Width::Wide { 24 } else { 16 })
+            .margin_right(28)
             .x_label_area_size(46)
-            .y_label_area_size(if width == Width::Wide { 92 } else { 80 })
+            .y_label_area_size(if width == Width::Wide { 98 } else { 88 })
             .build_cartesian_2d(self.x.clone(), self.y.clone())?;
         // On narrow pages what stands in brackets has no room.
         let title = |axis: &Axis<'_>| match (width, axis.title.split_once(" (")) {
@@ -275,6 +275,7 @@ impl Curves<'_> {
             .axis_desc_style(text(size))
             .axis_style(line(AXIS, 1))
             .bold_line_style(line(GRID, 1))
+            .light_line_style(line(GRID, 1))
             .max_light_lines(0)
             .draw()?;
         for (one, points) in self.points.iter().rev() {

@@ -137,6 +137,19 @@ pub(crate) fn named(series: &Series) -> String {
     }
 }
 
+/// A kind in the words of a title.
+pub(crate) fn titled(kind: &str) -> &str {
+    match kind {
+        "tcp" => "TCP",
+        "udp" => "UDP",
+        "tls" => "TLS",
+        "unix" => "Unix sockets",
+        "raw" => "Raw IP",
+        "event_loop" => "Event loop",
+        other => other,
+    }
+}
+
 const TEXT: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
 const AXIS: RGBColor = RGBColor(3, 3, 3);
