@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::bench::Arguments;
 use crate::report::Recorder;
-use crate::report::model::{Measurement, Section, Unit, median};
+use crate::report::model::{Measurement, Section, Unit, median, spread};
 use crate::report::roles;
 use crate::running::{Profile, Running};
 
@@ -136,7 +136,7 @@ fn record(name: &str, case: &str, samples: &[Sample]) -> Result<[Measurement; 2]
         unit: Unit::Nanoseconds,
         per: "round trip".to_owned(),
         value: median(medians.clone()),
-        noise: None,
+        noise: spread(&medians),
         rounds: medians,
         percentiles,
         size: None,
@@ -148,6 +148,7 @@ fn record(name: &str, case: &str, samples: &[Sample]) -> Result<[Measurement; 2]
         unit: Unit::CpuNanoseconds,
         per: "message".to_owned(),
         value: median(cpu.clone()),
+        noise: spread(&cpu),
         rounds: cpu,
         percentiles: Vec::new(),
         ..round_trip.clone()

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use super::model::{Measurement, Section, Unit};
+use super::model::{self, Measurement, Section, Unit, spread};
 use super::roles;
 
 /// The group whose values are bytes a second over the size of a message.
@@ -91,25 +91,14 @@ fn measurement(benchmark: &Benchmark, estimates: &Estimates, sample: &Sample) ->
     };
     let role = roles::of(kind, contender)
         .with_context(|| format!("{contender} has no role in xtask/src/report/roles.rs"))?;
-    let mut times: Vec<f64> = sample
+    let times: Vec<f64> = sample
         .times
         .iter()
         .zip(&sample.iters)
         .map(|(time, count)| time / count)
         .collect();
     ensure!(!times.is_empty(), "criterion has left no sample");
-    times.sort_by(f64::total_cmp);
-    let at = |percentile: f64| {
-        // The nearest rank: a sample is small.
-        let rank = (percentile / 100.0 * (times.len() - 1) as f64).round();
-        times
-            .iter()
-            .enumerate()
-            .find(|(place, _)| *place as f64 >= rank)
-            .map_or(f64::NAN, |(_, time)| *time)
-    };
     let time_ns = estimates.slope.as_ref().unwrap_or(&estimates.median).point_estimate;
-    let noise = (at(75.0) - at(25.0)) / 2.0 / at(50.0);
     let of = |unit: &str| benchmark.throughput.as_ref()?.get(unit)?.as_f64().filter(|number| *number > 0.0);
     let (unit, section, number) = match of("Bytes").filter(|_| group == ONE_WAY) {
         Some(bytes) => (Unit::BytesPerSecond, Section::Throughput, bytes),
@@ -133,7 +122,7 @@ fn measurement(benchmark: &Benchmark, estimates: &Estimates, sample: &Sample) ->
         unit,
         per: roles::unit_of(kind, group).to_owned(),
         value: convert(time_ns),
-        noise: noise.is_finite().then_some(noise),
+        noise: spread(&times),
         rounds: Vec::new(),
         percentiles: PERCENTILES
             .iter()
@@ -144,7 +133,7 @@ fn measurement(benchmark: &Benchmark, estimates: &Estimates, sample: &Sample) ->
                 } else {
                     *percentile
                 };
-                (*percentile, convert(at(of_time)))
+                (*percentile, convert(model::percentile(&times, of_time)))
             })
             .collect(),
         size: bytes_of(case),

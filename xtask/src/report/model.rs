@@ -203,6 +203,24 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The value at a percentile, by the nearest rank.
+pub(crate) fn percentile(values: &[f64], percentile: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (percentile / 100.0 * sorted.len().saturating_sub(1) as f64).round();
+    let mut places = sorted.iter().enumerate();
+    places
+        .find(|(place, _)| *place as f64 >= rank)
+        .map_or(f64::NAN, |(_, value)| *value)
+}
+
+/// Half of what the middle half of the values is spread over, as a part of the median.
+pub(crate) fn spread(values: &[f64]) -> Option<f64> {
+    let at = |place| percentile(values, place);
+    let spread = (at(75.0) - at(25.0)) / 2.0 / at(50.0);
+    (values.len() > 2 && spread.is_finite()).then_some(spread)
+}
+
 /// Three digits and a unit.
 fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     let (mut value, mut place) = (value, 0);
@@ -262,10 +280,17 @@ pub(crate) mod tests {
     fn values_are_shown_in_the_unit_that_reads_best() {
         assert_eq!(Unit::Nanoseconds.show(4_812.0), "4.81 us");
         assert_eq!(Unit::CpuNanoseconds.show(497_000.0), "497 us CPU");
-        assert_eq!(Unit::Nanoseconds.show(3.14), "3.14 ns");
+        assert_eq!(Unit::Nanoseconds.show(3.25), "3.25 ns");
         assert_eq!(Unit::PerSecond.show(232_000.0), "232k/s");
         assert_eq!(Unit::Instructions.show(1_306.4), "1,306 instructions");
         assert_eq!(Unit::BytesPerSecond.show(2.5e9), "2.50 GB/s");
+    }
+
+    #[test]
+    fn noise_is_half_of_the_middle_half() {
+        let noise = spread(&[90.0, 100.0, 110.0, 500.0, 80.0]).unwrap();
+        assert!((noise - 0.1).abs() < 1e-9, "{noise}");
+        assert_eq!(spread(&[1.0, 2.0]), None);
     }
 
     #[test]

@@ -39,11 +39,11 @@ pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) role: Role,
     /// Which colour of the page.
-    pub(crate) color: usize,
+    pub(crate) color: u8,
 }
 
 /// Colours for series that the page has.
-pub(crate) const COLORS: usize = 7;
+pub(crate) const COLORS: u8 = 7;
 
 /// The two widths of a chart, and what fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub(crate) fn series(of_it: &[&Measurement]) -> Vec<Series> {
     let named = distinct(of_it.iter().map(|one| (one.contender.clone(), one.role)));
     let mut series = Vec::new();
     for (role, colors) in [
-        (Role::Ours, [0, 5].as_slice()),
+        (Role::Ours, [0_u8, 5].as_slice()),
         (Role::Limit, &[1, 6]),
         (Role::Peer, &[2, 3, 4]),
     ] {
@@ -155,9 +155,8 @@ const GRID: RGBColor = RGBColor(2, 2, 2);
 const AXIS: RGBColor = RGBColor(3, 3, 3);
 const BOUND: RGBColor = RGBColor(4, 4, 4);
 
-pub(crate) const fn color(series: usize) -> RGBColor {
-    // COLORS is far below 200.
-    RGBColor(16, 16, 16 + (series % COLORS) as u8)
+pub(crate) const fn color(series: u8) -> RGBColor {
+    RGBColor(16, 16, 16 + series % COLORS)
 }
 
 /// Puts the page's variables in the place of the colours, and says what the picture is.
