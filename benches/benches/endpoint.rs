@@ -72,7 +72,9 @@ fn classification(criterion: &mut Criterion) {
     let policy = PublicOnly::new();
     for text in ["100.64.0.1", "8.8.8.8", "2001:db8::7", "2606:4700::1111"] {
         let Ok(ip) = text.parse::<IpAddr>() else { continue };
-        group.bench_function(format!("special {text}/sockeye"), |b| b.iter(|| special(black_box(ip))));
+        group.bench_function(format!("special {text}/sockeye"), |b| {
+            b.iter(|| special(black_box(ip)))
+        });
         group.bench_function(format!("reachable {text}/sockeye"), |b| {
             b.iter(|| is_globally_reachable(black_box(ip)))
         });
@@ -114,7 +116,9 @@ fn networks(criterion: &mut Criterion) {
     let map: NetMap<usize> = wanted.iter().copied().zip(0..).collect();
     let plain: Vec<ipnet::IpNet> = wanted.iter().map(Network::ipnet).collect();
     let ip: IpAddr = [10, 11, 4, 7].into();
-    group.bench_function("4096 networks/sockeye NetSet", |b| b.iter(|| set.contains(black_box(ip))));
+    group.bench_function("4096 networks/sockeye NetSet", |b| {
+        b.iter(|| set.contains(black_box(ip)))
+    });
     group.bench_function("4096 networks/sockeye NetMap", |b| {
         b.iter(|| map.lookup(black_box(ip)).is_some())
     });

@@ -112,22 +112,25 @@ fn echo(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group("event_loop/echo");
         group.throughput(Throughput::Elements(1));
         for (name, server) in servers {
-            group.bench_function(BenchmarkId::new(format!("{connections} x {}", bytes(size)), name), |bencher| {
-                bencher.iter_custom(|messages| {
-                    closed_loop(
-                        server,
-                        Shape {
-                            connections,
-                            size,
-                            messages,
-                            watched: None,
-                            timed: false,
-                        },
-                    )
-                    .expect("the server answers")
-                    .time
-                });
-            });
+            group.bench_function(
+                BenchmarkId::new(format!("{connections} x {}", bytes(size)), name),
+                |bencher| {
+                    bencher.iter_custom(|messages| {
+                        closed_loop(
+                            server,
+                            Shape {
+                                connections,
+                                size,
+                                messages,
+                                watched: None,
+                                timed: false,
+                            },
+                        )
+                        .expect("the server answers")
+                        .time
+                    });
+                },
+            );
         }
         group.finish();
     }

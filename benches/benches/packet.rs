@@ -213,7 +213,12 @@ fn fields(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("packet/walk");
     contender(&mut group, "ipv4-tcp/sockeye", &packet, ours::whole);
-    contender(&mut group, "ipv4-tcp/etherparse", &packet, etherparse_slices::whole);
+    contender(
+        &mut group,
+        "ipv4-tcp/etherparse",
+        &packet,
+        etherparse_slices::whole,
+    );
     group.finish();
 }
 
@@ -222,7 +227,9 @@ fn checksums(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group("packet/checksum");
         group.throughput(Throughput::Bytes(u64::try_from(len).unwrap_or(u64::MAX)));
         let data: Vec<u8> = (0..len).map(|at| at.to_le_bytes()[0].wrapping_mul(31)).collect();
-        group.bench_function(format!("{len} B/sockeye"), |b| b.iter(|| checksum(black_box(&data))));
+        group.bench_function(format!("{len} B/sockeye"), |b| {
+            b.iter(|| checksum(black_box(&data)))
+        });
         group.bench_function(format!("{len} B/etherparse"), |b| {
             b.iter(|| {
                 etherparse::checksum::Sum16BitWords::new()

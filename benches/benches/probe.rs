@@ -15,8 +15,8 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::{IcmpEchoHeader, Icmpv4Header, Icmpv4Slice, Icmpv4Type};
 use pnet_packet::Packet as _;
-use pnet_packet::icmp::echo_reply::EchoReplyPacket;
 use pnet_packet::icmp::IcmpTypes;
+use pnet_packet::icmp::echo_reply::EchoReplyPacket;
 use pnet_packet::icmp::echo_request::MutableEchoRequestPacket;
 use sockeye::probe::{
     Cause, Input, Message, PingOptions, PingOutcome, Pinger, ScanMethod, ScanOptions, ScanOutcome, Scanner,
@@ -56,7 +56,9 @@ fn ping_ours() -> impl FnMut() {
 /// The Internet checksum (RFC 1071), as one writes it.
 fn sum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks_exact(2);
-    let mut sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    let mut sum: u32 = words
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

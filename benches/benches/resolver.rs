@@ -62,9 +62,13 @@ fn codec(criterion: &mut Criterion) {
             });
         });
         if let Ok(theirs) = HickoryMessage::from_vec(&wire) {
-            group.bench_function(format!("encode {what}/hickory-proto"), |b| b.iter(|| black_box(&theirs).to_vec()));
+            group.bench_function(format!("encode {what}/hickory-proto"), |b| {
+                b.iter(|| black_box(&theirs).to_vec())
+            });
         }
-        group.bench_function(format!("decode {what}/sockeye"), |b| b.iter(|| Message::parse(black_box(&wire))));
+        group.bench_function(format!("decode {what}/sockeye"), |b| {
+            b.iter(|| Message::parse(black_box(&wire)))
+        });
         group.bench_function(format!("decode {what}/hickory-proto"), |b| {
             b.iter(|| HickoryMessage::from_vec(black_box(&wire)));
         });

@@ -37,13 +37,19 @@ fn one_way(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(size as u64));
         let (near, far) = sockeye::unix::UnixStream::pair().unwrap();
         let mut ours = there(near, far, size);
-        group.bench_function(BenchmarkId::new(bytes(size), "sockeye"), |bencher| bencher.iter(&mut ours));
+        group.bench_function(BenchmarkId::new(bytes(size), "sockeye"), |bencher| {
+            bencher.iter(&mut ours)
+        });
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut std = there(near, far, size);
-        group.bench_function(BenchmarkId::new(bytes(size), "std"), |bencher| bencher.iter(&mut std));
+        group.bench_function(BenchmarkId::new(bytes(size), "std"), |bencher| {
+            bencher.iter(&mut std)
+        });
         let (near, far) = mio::net::UnixStream::pair().unwrap();
         let mut mio = there(near, far, size);
-        group.bench_function(BenchmarkId::new(bytes(size), "mio"), |bencher| bencher.iter(&mut mio));
+        group.bench_function(BenchmarkId::new(bytes(size), "mio"), |bencher| {
+            bencher.iter(&mut mio)
+        });
     }
 }
 

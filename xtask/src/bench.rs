@@ -73,7 +73,12 @@ impl Arguments {
             (self.instructions, "--instructions"),
             (self.cpu, "--cpu"),
         ];
-        words.extend(flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag.to_owned()));
+        words.extend(
+            flags
+                .into_iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, flag)| flag.to_owned()),
+        );
         words.extend(self.save.as_ref().map(|name| format!("--save {name}")));
         words.extend(self.baseline.as_ref().map(|name| format!("--baseline {name}")));
         words.join(" ")
@@ -278,7 +283,10 @@ mod tests {
     #[test]
     fn an_unknown_benchmark_is_named() {
         let error = works(&of("sctp"), &known()).unwrap_err().to_string();
-        assert!(error.contains("no benchmark is called sctp; there are: event_loop, tcp, relay"), "{error}");
+        assert!(
+            error.contains("no benchmark is called sctp; there are: event_loop, tcp, relay"),
+            "{error}"
+        );
         assert!(works(&of("event-loop"), &known()).is_ok());
     }
 
@@ -301,7 +309,10 @@ mod tests {
             ..of("tcp")
         };
         let error = format!("{:#}", run(&arguments).unwrap_err());
-        assert!(error.contains("no results are called no-run-has-this-name"), "{error}");
+        assert!(
+            error.contains("no results are called no-run-has-this-name"),
+            "{error}"
+        );
         let arguments = Arguments {
             save: Some("../x".to_owned()),
             ..of("tcp")
@@ -312,7 +323,13 @@ mod tests {
     #[test]
     fn the_smoke_run_goes_through_everything_that_is_apart() {
         let works = works(&Arguments::smoke(), &known()).unwrap();
-        for work in [Work::Cpu("relay"), Work::Cpu("tls"), Work::Names, Work::Growth, Work::Latency] {
+        for work in [
+            Work::Cpu("relay"),
+            Work::Cpu("tls"),
+            Work::Names,
+            Work::Growth,
+            Work::Latency,
+        ] {
             assert!(works.contains(&work), "{work:?}");
         }
     }

@@ -143,7 +143,9 @@ fn measure(
         }
         let names: Vec<_> = servers.iter().map(|server| server.name).collect();
         broken.extend(report(&mut out, &case, &names, &samples)?);
-        recorder.measurements.extend(record(table, &case, &names, &samples));
+        recorder
+            .measurements
+            .extend(record(table, &case, &names, &samples));
     }
     Ok(())
 }

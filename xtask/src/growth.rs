@@ -18,6 +18,9 @@ use crate::running::{PROGRAM, Profile};
 /// How often each size is measured; the median counts.
 const ROUNDS: usize = 9;
 
+/// Up to here a second step is quick without optimization.
+const SMOKE_SIZE: usize = 1_000;
+
 /// By how much a unit may become dearer from the smallest size on.
 const AT_MOST: f64 = 2.0;
 
@@ -176,9 +179,10 @@ pub(crate) fn run(arguments: &Arguments, recorder: &mut Recorder) -> Result<()> 
     )?;
     for (number, subject) in (1..).zip(&subjects) {
         eprintln!("[{number}/{}] {}", subjects.len(), subject.name);
-        // The smoke run goes two steps, once.
+        // The smoke run goes a step or two, once.
         let (sizes, rounds) = match subject.sizes {
-            [first, second, ..] if arguments.smoke => (&[*first, *second][..], 1),
+            [first, second, ..] if arguments.smoke && *second <= SMOKE_SIZE => (&[*first, *second][..], 1),
+            [first, ..] if arguments.smoke => (&[*first][..], 1),
             sizes => (sizes, ROUNDS),
         };
         let costs = measure(&program, subject, sizes, rounds)?;
@@ -191,7 +195,9 @@ pub(crate) fn run(arguments: &Arguments, recorder: &mut Recorder) -> Result<()> 
             writeln!(out, "{:<22} (at most {limit:.2} times: {reason})", "")?;
         }
         let judged = !arguments.smoke;
-        recorder.measurements.extend(record(subject, sizes, &costs, judged));
+        recorder
+            .measurements
+            .extend(record(subject, sizes, &costs, judged));
         if judged {
             faults.extend(judge(subject, &costs));
         }

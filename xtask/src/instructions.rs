@@ -90,17 +90,18 @@ fn count_rows(kind: Option<&str>, chosen: &[&Measurement], recorder: &mut Record
         "benchmark", "what", "a message", "at most"
     );
     let (mut counts, mut calls, mut broken) = (Vec::new(), Vec::new(), Vec::new());
-    let mut record = |row: &Measurement, section: Section, count: f64, limit: f64, said: &str, fault: bool| {
-        let mut measurement = measurement(kind, row, section, count);
-        if limit.is_finite() {
-            measurement.bounds.push(model::Bound {
-                text: format!("at most {said}"),
-                limit,
-                broken: fault,
-            });
-        }
-        recorder.measurements.push(measurement);
-    };
+    let mut record =
+        |row: &Measurement, section: Section, count: f64, limit: f64, said: &str, fault: bool| {
+            let mut measurement = measurement(kind, row, section, count);
+            if limit.is_finite() {
+                measurement.bounds.push(model::Bound {
+                    text: format!("at most {said}"),
+                    limit,
+                    broken: fault,
+                });
+            }
+            recorder.measurements.push(measurement);
+        };
     for row in chosen {
         let bench = row.benches.first().unwrap_or(&"");
         let count = per_message(row, count).with_context(|| row.name)?;
@@ -150,7 +151,12 @@ fn measurement(kind: Option<&str>, row: &Measurement, section: Section, value: f
         contender: contender.to_owned(),
         role,
         unit,
-        per: if matches!(kind, "endpoint" | "resolver") { "call" } else { "message" }.to_owned(),
+        per: if matches!(kind, "endpoint" | "resolver") {
+            "call"
+        } else {
+            "message"
+        }
+        .to_owned(),
         value,
         noise: None,
         rounds: Vec::new(),
@@ -186,7 +192,11 @@ fn limit(bound: Bound, counts: &[(&str, f64)]) -> Result<(f64, String)> {
 fn build(profile: Profile, rows: &[&Measurement]) -> Result<()> {
     let programs = rows.iter().map(|row| row.example);
     let loads = rows.iter().filter(|row| row.load.is_some());
-    profile.build(programs.chain(loads.map(|row| row.load_program())).chain([BACKEND]))
+    profile.build(
+        programs
+            .chain(loads.map(|row| row.load_program()))
+            .chain([BACKEND]),
+    )
 }
 
 /// What one message more costs, by a count of a run.
@@ -271,18 +281,35 @@ mod tests {
         let parts = |kind: Option<&str>, name: &str| {
             let row = MEASUREMENTS.iter().find(|row| row.name == name).unwrap();
             let measurement = measurement(kind, row, Section::Instructions, 1.0);
-            (measurement.kind, measurement.contender, measurement.case, measurement.role)
+            (
+                measurement.kind,
+                measurement.contender,
+                measurement.case,
+                measurement.role,
+            )
         };
         let told = |kind: &str, contender: &str, case: &str, role| {
             (kind.to_owned(), contender.to_owned(), case.to_owned(), role)
         };
         use model::Role::{Limit, Ours, Peer};
         let cases = [
-            (Some("event_loop"), SMOKE[0], told("event_loop", "bare mio", "1 connection", Limit)),
+            (
+                Some("event_loop"),
+                SMOKE[0],
+                told("event_loop", "bare mio", "1 connection", Limit),
+            ),
             (None, SMOKE[1], told("tcp", "event loop", "1 connection", Ours)),
-            (None, "mio, 64 B there and back", told("tcp", "mio", "64 B there and back", Peer)),
+            (
+                None,
+                "mio, 64 B there and back",
+                told("tcp", "mio", "64 B there and back", Peer),
+            ),
             (None, "std, parse v4", told("endpoint", "std", "parse v4", Peer)),
-            (None, "whole relay, 64 x 64 B", told("relay", "whole relay", "64 x 64 B", Ours)),
+            (
+                None,
+                "whole relay, 64 x 64 B",
+                told("relay", "whole relay", "64 x 64 B", Ours),
+            ),
             (
                 None,
                 "a query, message to message",

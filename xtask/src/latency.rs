@@ -62,7 +62,8 @@ pub(crate) fn run(arguments: &Arguments, recorder: &mut Recorder) -> Result<()> 
         for round in 0..rounds {
             for turn in 0..servers.len() {
                 let place = (round + turn) % servers.len();
-                let Some(((name, server, port), samples)) = servers.get(place).zip(samples.get_mut(place)) else {
+                let Some(((name, server, port), samples)) = servers.get(place).zip(samples.get_mut(place))
+                else {
                     continue;
                 };
                 let words = [
@@ -121,7 +122,10 @@ fn record(name: &str, case: &str, samples: &[Sample]) -> Result<[Measurement; 2]
         })
         .collect();
     let middle = |sample: &Sample| {
-        let found = sample.percentiles.iter().find(|(percentile, _)| *percentile == 50.0);
+        let found = sample
+            .percentiles
+            .iter()
+            .find(|(percentile, _)| *percentile == 50.0);
         found.map_or(f64::NAN, |(_, ns)| *ns)
     };
     let medians: Vec<f64> = samples.iter().map(middle).collect();
@@ -162,7 +166,9 @@ mod tests {
 
     #[test]
     fn a_load_is_read_and_its_rounds_become_one_curve() {
-        let text = |median: u32| format!("7 messages/s\ncpu 4000\nlatency 0 10\nlatency 50 {median}\nlatency 100 99\n");
+        let text = |median: u32| {
+            format!("7 messages/s\ncpu 4000\nlatency 0 10\nlatency 50 {median}\nlatency 100 99\n")
+        };
         let samples: Vec<Sample> = [30, 10, 20].map(|ns| read(&text(ns), 4).unwrap()).into();
         let [round_trip, cpu] = record("event loop", "1 x 64 B", &samples).unwrap();
         assert_eq!(round_trip.percentiles, [(0.0, 10.0), (50.0, 20.0), (100.0, 99.0)]);

@@ -97,7 +97,9 @@ fn measure(arguments: &Arguments, ground: &Ground, recorder: &mut Recorder) -> R
             let faults = report(&mut out, case, &clients, &samples, !arguments.smoke)?;
             broken.extend(faults.into_iter().map(|fault| format!("{title}, {fault}")));
             let judged = !arguments.smoke;
-            recorder.measurements.extend(record(title, case, &clients, &samples, judged));
+            recorder
+                .measurements
+                .extend(record(title, case, &clients, &samples, judged));
         }
     }
     broken.extend(memory(arguments, ground, &mut out, recorder)?);
@@ -203,8 +205,6 @@ fn report(
 
 /// What stands in a table twice.
 const AGAIN: &str = "the same again";
-/// What is under way while memory is measured.
-const MEMORY_CASE: &str = "10000 under way";
 
 /// A measurement without its value.
 fn measurement(section: Section, group: &str, case: &str, client: &Client) -> Measurement {
@@ -242,8 +242,14 @@ fn record(
     let rates = |samples: &[Sample]| -> Vec<f64> { samples.iter().map(|one| 1e9 / one.time_ns).collect() };
     let cpus = |samples: &[Sample]| -> Vec<f64> { samples.iter().map(|one| one.cpu_ns).collect() };
     let values: [(Section, Vec<Vec<f64>>); 2] = [
-        (Section::Rate, samples.iter().map(|samples| rates(samples)).collect()),
-        (Section::Cpu, samples.iter().map(|samples| cpus(samples)).collect()),
+        (
+            Section::Rate,
+            samples.iter().map(|samples| rates(samples)).collect(),
+        ),
+        (
+            Section::Cpu,
+            samples.iter().map(|samples| cpus(samples)).collect(),
+        ),
     ];
     let again = clients.iter().position(|client| client.name == AGAIN);
     let mut measurements = Vec::new();
@@ -252,7 +258,11 @@ fn record(
         let noise = again
             .and_then(|again| values.get(again))
             .map(|again| (ratio(again, first) - 1.0).abs());
-        for (client, rounds) in clients.iter().zip(values).filter(|(client, _)| client.name != AGAIN) {
+        for (client, rounds) in clients
+            .iter()
+            .zip(values)
+            .filter(|(client, _)| client.name != AGAIN)
+        {
             let mut own = measurement(*section, title, case.title, client);
             (own.value, own.noise, own.rounds) = (median(rounds.clone()), noise, rounds.clone());
             if judged && client.name == OURS {
@@ -332,7 +342,12 @@ fn memory(
             format!("{} under way", client.under_way),
             client.name
         )?;
-        let mut measurement = measurement(Section::Memory, "resident memory", MEMORY_CASE, &client);
+        let mut measurement = measurement(
+            Section::Memory,
+            "resident memory",
+            &format!("{} under way", client.under_way),
+            &client,
+        );
         measurement.value = bytes;
         if client.name == OURS && !arguments.smoke {
             let fault = bytes >= rows::MEMORY_BELOW;

@@ -58,8 +58,16 @@ impl Profile {
         let (program, relay) = (selected(PROGRAM), selected(TLS_RELAY));
         if self == Self::Dev {
             let build = Process::cargo("build --workspace --all-features");
-            let build = if program { build.words("--bin").argument(PROGRAM) } else { build };
-            let build = if relay { build.words("--example").argument(TLS_RELAY) } else { build };
+            let build = if program {
+                build.words("--bin").argument(PROGRAM)
+            } else {
+                build
+            };
+            let build = if relay {
+                build.words("--example").argument(TLS_RELAY)
+            } else {
+                build
+            };
             return with_examples(build, &examples).run();
         }
         // Apart: with the features of the benchmarks they would not be the programs that ship.
@@ -67,19 +75,24 @@ impl Profile {
             Process::cargo("build --release --package sockeye-cli --bin sockeye").run()?;
         }
         if relay {
-            Process::cargo("build --release --package sockeye-relay --features ring --example tls_relay").run()?;
+            Process::cargo("build --release --package sockeye-relay --features ring --example tls_relay")
+                .run()?;
         }
         if examples.is_empty() {
             return Ok(());
         }
-        with_examples(Process::cargo("build --release --package sockeye-benches"), &examples).run()
+        with_examples(
+            Process::cargo("build --release --package sockeye-benches"),
+            &examples,
+        )
+        .run()
     }
 }
 
 fn with_examples(build: Process, examples: &[&str]) -> Process {
-    examples
-        .iter()
-        .fold(build, |build, example| build.words("--example").argument(*example))
+    examples.iter().fold(build, |build, example| {
+        build.words("--example").argument(*example)
+    })
 }
 
 /// A program, under an observer or alone; killed when dropped.

@@ -56,7 +56,9 @@ pub(crate) fn run(recorder: &mut Recorder) -> Result<()> {
         "{:<20} {bytes:>12} {MOST_BYTES:>12} {:>8}",
         "bytes, stripped", "-"
     );
-    recorder.measurements.push(measurement("program", "stripped", Unit::Bytes, bytes, MOST_BYTES));
+    recorder
+        .measurements
+        .push(measurement("program", "stripped", Unit::Bytes, bytes, MOST_BYTES));
     if bytes > MOST_BYTES {
         broken.push("bytes".to_owned());
     }

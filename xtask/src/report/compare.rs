@@ -76,7 +76,10 @@ pub(crate) fn rows<'a>(results: &'a Results, baseline: Option<&Results>) -> Vec<
                 ours.cost_beside(&old)
             })
         });
-        let noise = others.iter().filter_map(|other| other.noise).max_by(f64::total_cmp);
+        let noise = others
+            .iter()
+            .filter_map(|other| other.noise)
+            .max_by(f64::total_cmp);
         Row {
             ours,
             limit: best(Role::Limit),
@@ -128,7 +131,12 @@ mod tests {
             panic!("{rows:?}")
         };
         assert_eq!(first.case(), "round trip, 64 B");
-        assert!(first.limit.as_ref().is_some_and(|limit| (limit.ratio - 1.1).abs() < 1e-9));
+        assert!(
+            first
+                .limit
+                .as_ref()
+                .is_some_and(|limit| (limit.ratio - 1.1).abs() < 1e-9)
+        );
         let peer = first.peer.as_ref().unwrap();
         assert_eq!(peer.of.contender, "mio");
         assert!((first.baseline.unwrap() - 2.0).abs() < 1e-9);

@@ -98,8 +98,19 @@ fn measurement(benchmark: &Benchmark, estimates: &Estimates, sample: &Sample) ->
         .map(|(time, count)| time / count)
         .collect();
     ensure!(!times.is_empty(), "criterion has left no sample");
-    let time_ns = estimates.slope.as_ref().unwrap_or(&estimates.median).point_estimate;
-    let of = |unit: &str| benchmark.throughput.as_ref()?.get(unit)?.as_f64().filter(|number| *number > 0.0);
+    let time_ns = estimates
+        .slope
+        .as_ref()
+        .unwrap_or(&estimates.median)
+        .point_estimate;
+    let of = |unit: &str| {
+        benchmark
+            .throughput
+            .as_ref()?
+            .get(unit)?
+            .as_f64()
+            .filter(|number| *number > 0.0)
+    };
     let (unit, section, number) = match of("Bytes").filter(|_| group == ONE_WAY) {
         Some(bytes) => (Unit::BytesPerSecond, Section::Throughput, bytes),
         None => (Unit::Nanoseconds, Section::Time, of("Elements").unwrap_or(1.0)),
@@ -169,7 +180,8 @@ mod tests {
             ),
             (
                 "estimates.json",
-                r#"{"mean":{"point_estimate":9.0},"median":{"point_estimate":640.0},"slope":null}"#.to_owned(),
+                r#"{"mean":{"point_estimate":9.0},"median":{"point_estimate":640.0},"slope":null}"#
+                    .to_owned(),
             ),
             (
                 "sample.json",
@@ -184,8 +196,18 @@ mod tests {
     #[test]
     fn benchmarks_of_this_run_are_read_and_no_others() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), "a/x", "udp/batch/64 B/libc mmsg", r#"{"Elements":64}"#);
-        write(folder.path(), "b/y", "tcp/one way/16 KiB/sockeye", r#"{"Bytes":16384}"#);
+        write(
+            folder.path(),
+            "a/x",
+            "udp/batch/64 B/libc mmsg",
+            r#"{"Elements":64}"#,
+        );
+        write(
+            folder.path(),
+            "b/y",
+            "tcp/one way/16 KiB/sockeye",
+            r#"{"Bytes":16384}"#,
+        );
         let found = collect(folder.path(), SystemTime::UNIX_EPOCH).unwrap();
         let [batch, one_way] = &found[..] else {
             panic!("{found:?}")
@@ -208,13 +230,20 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             write(folder.path(), "a", id, "null");
-            let error = format!("{:#}", collect(folder.path(), SystemTime::UNIX_EPOCH).unwrap_err());
+            let error = format!(
+                "{:#}",
+                collect(folder.path(), SystemTime::UNIX_EPOCH).unwrap_err()
+            );
             assert!(error.contains(said), "{error}");
         }
     }
 
     #[test]
     fn a_folder_that_is_not_there_has_nothing() {
-        assert!(collect(Path::new("/no/such/folder"), SystemTime::now()).unwrap().is_empty());
+        assert!(
+            collect(Path::new("/no/such/folder"), SystemTime::now())
+                .unwrap()
+                .is_empty()
+        );
     }
 }

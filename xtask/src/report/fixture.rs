@@ -38,7 +38,11 @@ pub(crate) fn results() -> Results {
     let mut measurements = Vec::new();
     for (kind, per, contenders) in [
         ("tcp", "message", ["sockeye", "std", "mio"]),
-        ("udp", "datagram", ["sockeye recv_from", "std recv_from", "tokio recv_from"]),
+        (
+            "udp",
+            "datagram",
+            ["sockeye recv_from", "std recv_from", "tokio recv_from"],
+        ),
     ] {
         let of = Of {
             kind,
@@ -48,7 +52,12 @@ pub(crate) fn results() -> Results {
             per,
         };
         for (place, contender) in contenders.into_iter().enumerate() {
-            for (size, case) in [(64, "64 B"), (1_024, "1 KiB"), (16_384, "16 KiB"), (65_536, "64 KiB")] {
+            for (size, case) in [
+                (64, "64 B"),
+                (1_024, "1 KiB"),
+                (16_384, "16 KiB"),
+                (65_536, "64 KiB"),
+            ] {
                 let value = 9e9 * f64::from(size) / (f64::from(size) + 8_000.0 + 900.0 * place as f64);
                 let mut one = of.one(case, contender, value);
                 one.size = u64::try_from(size).ok();
@@ -92,7 +101,9 @@ pub(crate) fn results() -> Results {
             commit: "0123456789".to_owned(),
             date: "2026-11-28 09:30 UTC".to_owned(),
         },
-        skipped: vec!["needs nginx with its stream module (install: apt-get install libnginx-mod-stream)".to_owned()],
+        skipped: vec![
+            "needs nginx with its stream module (install: apt-get install libnginx-mod-stream)".to_owned(),
+        ],
         measurements,
     }
 }
@@ -115,7 +126,8 @@ fn tables() -> Vec<Measurement> {
     for (case, base) in [("1 x 64 B", 6_508.0), ("8 x 1 MiB", 497_000.0)] {
         measurements.push(cpu.one(case, "bare join", base));
         let mut ours = cpu.one(case, "whole relay", base * 0.99);
-        ours.bounds.push(bound("0.99 of bare join (at most 1.05)", 1.05, false));
+        ours.bounds
+            .push(bound("0.99 of bare join (at most 1.05)", 1.05, false));
         measurements.push(ours);
         measurements.push(cpu.one(case, "haproxy", base * 1.36));
         measurements.push(cpu.one(case, "haproxy, splice", base * 1.3));

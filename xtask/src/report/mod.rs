@@ -150,9 +150,17 @@ impl Plan {
         };
         let folder = store::folder();
         let mut out = std::io::stdout();
-        let baseline = self.baseline.as_ref().map(|(name, results)| (name.as_str(), results));
+        let baseline = self
+            .baseline
+            .as_ref()
+            .map(|(name, results)| (name.as_str(), results));
         let rows = rows(&results, baseline.map(|(_, results)| results));
-        writeln!(out, "\n{}\n{}", table::text(&rows, baseline.is_some()), table::LEGEND)?;
+        writeln!(
+            out,
+            "\n{}\n{}",
+            table::text(&rows, baseline.is_some()),
+            table::LEGEND
+        )?;
         let name = if self.smoke { "smoke" } else { "last" };
         let json = store::save(&folder, name, &results)?;
         writeln!(out, "results: {}", json.display())?;

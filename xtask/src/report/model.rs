@@ -170,13 +170,7 @@ impl Unit {
 impl Measurement {
     /// What a value of another run is compared by.
     pub(crate) fn key(&self) -> (&str, Section, &str, &str, &str) {
-        (
-            &self.kind,
-            self.section,
-            &self.group,
-            &self.case,
-            &self.contender,
-        )
+        (&self.kind, self.section, &self.group, &self.case, &self.contender)
     }
 
     /// How many times the other's cost this one's is: below 1 is better, also of rates. Where both had their turns in the same
@@ -234,7 +228,11 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
         _ => 2,
     };
     let unit = units.get(place).copied().unwrap_or_default();
-    let blank = if unit.ends_with("/s") && !unit.contains('B') { "" } else { " " };
+    let blank = if unit.ends_with("/s") && !unit.contains('B') {
+        ""
+    } else {
+        " "
+    };
     format!("{value:.digits$}{blank}{unit}")
 }
 

@@ -130,7 +130,12 @@ impl Page<'_> {
             let rows = rows(run, baseline);
             for kind in charts::distinct(rows.iter().map(|row| row.ours.kind.as_str())) {
                 let of_kind: Vec<&Row<'_>> = rows.iter().filter(|row| row.ours.kind == kind).collect();
-                writeln!(page, "<details open><summary>{} ({})</summary>", titled(kind), of_kind.len())?;
+                writeln!(
+                    page,
+                    "<details open><summary>{} ({})</summary>",
+                    titled(kind),
+                    of_kind.len()
+                )?;
                 results(page, &of_kind, baseline.is_some())?;
                 page.push_str("</details>\n");
             }
@@ -141,7 +146,10 @@ impl Page<'_> {
 }
 
 fn kinds(run: &Results) -> String {
-    let parts = run.measurements.iter().map(|one| (one.kind.as_str(), one.section.name()));
+    let parts = run
+        .measurements
+        .iter()
+        .map(|one| (one.kind.as_str(), one.section.name()));
     let parts = charts::distinct(parts).into_iter();
     parts
         .map(|(kind, section)| format!("{kind}, {section}"))
@@ -181,11 +189,11 @@ const fn about(section: Section) -> (&'static str, &'static str) {
             "Instructions",
             "User instructions under callgrind: they do not depend on what else the machine does.",
         ),
-        Section::Memory => ("Memory", "What becomes resident for one more connection or query."),
-        Section::Growth => (
-            "Growth",
-            "What a unit costs while a user makes things large.",
+        Section::Memory => (
+            "Memory",
+            "What becomes resident for one more connection or query.",
         ),
+        Section::Growth => ("Growth", "What a unit costs while a user makes things large."),
         Section::Time => ("Time", ""),
         Section::Rate => ("Rates", ""),
         Section::SystemCalls => ("System calls", ""),
@@ -207,7 +215,12 @@ fn origin(command: &str, machine: &Machine) -> String {
 }
 
 fn draw(page: &mut String, figure: &Figure, run: &Results, is_older: bool) -> Result<()> {
-    writeln!(page, "<figure id=\"chart-{}\"><h3>{}</h3>", figure.id, escape(&figure.title))?;
+    writeln!(
+        page,
+        "<figure id=\"chart-{}\"><h3>{}</h3>",
+        figure.id,
+        escape(&figure.title)
+    )?;
     if !figure.legend.is_empty() {
         page.push_str("<ul class=\"legend\">");
         for one in &figure.legend {
@@ -222,7 +235,11 @@ fn draw(page: &mut String, figure: &Figure, run: &Results, is_older: bool) -> Re
         }
         page.push_str("</ul>\n");
     }
-    let before = if is_older { "Measured before, by " } else { "Made by " };
+    let before = if is_older {
+        "Measured before, by "
+    } else {
+        "Made by "
+    };
     writeln!(
         page,
         "{}\n{}\n<figcaption>{} {before}{}</figcaption>",
@@ -257,7 +274,9 @@ const fn mark(role: Role, section: Section) -> &'static str {
 }
 
 fn results(page: &mut String, rows: &[&Row<'_>], with_baseline: bool) -> Result<()> {
-    let heads = ["Type", "Case", "Ours", "Limit", "Peer", "Before", "Noise", "Bound"];
+    let heads = [
+        "Type", "Case", "Ours", "Limit", "Peer", "Before", "Noise", "Bound",
+    ];
     // The kind stands above its table.
     let shown = |place: usize| match heads.get(place) {
         Some(&"Type") => false,

@@ -141,7 +141,11 @@ pub(crate) fn keep_latest(folder: &Path, results: &Results) -> Result<()> {
             skipped: Vec::new(),
             ..results.clone()
         };
-        save(&folder.join("latest"), &format!("{kind}.{}", section.name()), &part)?;
+        save(
+            &folder.join("latest"),
+            &format!("{kind}.{}", section.name()),
+            &part,
+        )?;
     }
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use super::compare::Row;
 use super::model::Unit;
 
-const HEADS: [&str; 8] = ["type", "case", "ours", "limit", "peer", "before", "noise", "bound"];
+const HEADS: [&str; 8] = [
+    "type", "case", "ours", "limit", "peer", "before", "noise", "bound",
+];
 
 /// The cells of a row, with `-` where there is nothing.
 pub(crate) fn cells(row: &Row<'_>) -> [String; 8] {
@@ -92,7 +94,12 @@ mod tests {
         let rows = rows(&results, None);
         let said = text(&rows, false);
         let lines: Vec<&str> = said.lines().collect();
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        let words = |line: &str| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         assert_eq!(words(lines[0]), "type case ours limit peer noise bound");
         assert_eq!(
             words(lines[1]),

@@ -4,7 +4,10 @@ use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, IntoDrawingArea as _, PathElement, Rectangle, SVGBackend, Text};
 
-use super::{AXIS, Figure, GRID, Series, Width, color, distinct, filled, line, named, paint, series, text, titled};
+use super::{
+    AXIS, Figure, GRID, Series, Width, bold, color, distinct, filled, line, named, paint, series, text,
+    titled,
+};
 use crate::report::model::{Measurement, Role, Section};
 
 /// A case with its bars.
@@ -67,15 +70,17 @@ pub(crate) fn bars(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         _ => "CPU time",
     };
     let title = match first.section {
-        Section::Instructions => format!("{}: instructions a {}", titled(&first.kind), first.per),
-        _ => format!("{}, {}: {what} a {}", titled(&first.kind), first.group, first.per),
+        Section::Instructions => format!("{}: user instructions a {}", titled(&first.kind), first.per),
+        _ => format!("{}: {}, {what} a {}", titled(&first.kind), first.group, first.per),
     };
     let axis = format!("times the {what} of {}", references.join(" or "));
     let draw = |width: Width| -> Result<String> {
         let bars: usize = cases.iter().map(|case| case.bars.len()).sum();
         let bars = i32::try_from(bars).unwrap_or(i32::MAX / BAR_PX);
         let named = i32::try_from(cases.len()).unwrap_or(0);
-        let plot_px = named.saturating_mul(CASE_PX).saturating_add(bars.saturating_mul(BAR_PX));
+        let plot_px = named
+            .saturating_mul(CASE_PX)
+            .saturating_add(bars.saturating_mul(BAR_PX));
         let mut svg = String::new();
         {
             let height = u32::try_from(plot_px + FOOT_PX + SIDE_PX).unwrap_or(400);
@@ -130,11 +135,19 @@ pub(super) fn scale(
     let mut value = 0.0;
     while value <= high + step * 1e-6 {
         let x = SIDE_PX + px(value / high * bar_px);
-        let style = if value == 0.0 { line(AXIS, 1) } else { line(GRID, 1) };
+        let style = if value == 0.0 {
+            line(AXIS, 1)
+        } else {
+            line(GRID, 1)
+        };
         area.draw(&PathElement::new(vec![(x, 2), (x, plot_px)], style))?;
         let digits = if step < 0.1 { 2 } else { usize::from(step < 1.0) };
         let anchor = Pos::new(if value == 0.0 { HPos::Left } else { HPos::Center }, VPos::Top);
-        area.draw(&Text::new(format!("{value:.digits$}"), (x, plot_px + 4), text(12).pos(anchor)))?;
+        area.draw(&Text::new(
+            format!("{value:.digits$}"),
+            (x, plot_px + 4),
+            text(12).pos(anchor),
+        ))?;
         value += step;
     }
     let title = Text::new(title.to_owned(), (SIDE_PX, plot_px + 22), text(12));
@@ -143,7 +156,10 @@ pub(super) fn scale(
 }
 
 /// To the nearest pixel.
-#[expect(clippy::cast_possible_truncation, reason = "pixels of a chart, cut to a million")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "pixels of a chart, cut to a million"
+)]
 pub(super) fn px(value: f64) -> i32 {
     value.round().clamp(-1e6, 1e6) as i32
 }
@@ -156,20 +172,23 @@ fn draw_on(
     axis: &str,
 ) -> Result<()> {
     let bars = cases.iter().flat_map(|case| &case.bars);
-    let high = bars.map(|(_, times, _)| *times).filter(|times| times.is_finite()).fold(1.0, f64::max);
+    let high = bars
+        .map(|(_, times, _)| *times)
+        .filter(|times| times.is_finite())
+        .fold(1.0, f64::max);
     // The words at the end of the longest bar need room too.
     let words_px = 150.0;
     let bar_px = f64::from(width.pixels()) - 2.0 * f64::from(SIDE_PX) - words_px;
     scale(area, width, (high, bar_px), plot_px, axis)?;
     let mut y = 0;
     for case in cases {
-        area.draw(&Text::new(case.name.to_owned(), (SIDE_PX, y + 7), text(13)))?;
+        area.draw(&Text::new(case.name.to_owned(), (SIDE_PX, y + 7), bold(13)))?;
         y += CASE_PX;
         for (one, times, said) in &case.bars {
             let end = SIDE_PX + px(times / high * bar_px).max(1);
             let bar = [(SIDE_PX, y + 2), (end, y + BAR_PX - 3)];
             area.draw(&Rectangle::new(bar, filled(color(one.color))))?;
-            let words = Text::new(format!("{times:.2}  {said}"), (end + 6, y + 4), text(12));
+            let words = Text::new(format!("{times:.2} ({said})"), (end + 6, y + 4), text(12));
             area.draw(&words)?;
             y += BAR_PX;
         }

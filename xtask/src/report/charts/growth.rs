@@ -24,7 +24,11 @@ const SIDE_PX: i32 = 8;
 /// The chart and the table of all subjects; `None` where there are none.
 pub(crate) fn growth(of_it: &[&Measurement]) -> Result<Option<Figure>> {
     let mut subjects = Vec::new();
-    for name in distinct(of_it.iter().map(|one| one.case.split(": ").next().unwrap_or_default())) {
+    for name in distinct(
+        of_it
+            .iter()
+            .map(|one| one.case.split(": ").next().unwrap_or_default()),
+    ) {
         let steps: Vec<&Measurement> = of_it
             .iter()
             .copied()
@@ -57,7 +61,11 @@ pub(crate) fn growth(of_it: &[&Measurement]) -> Result<Option<Figure>> {
             draw_on(&area, width, &subjects, plot_px, axis)?;
             area.present()?;
         }
-        Ok(paint(&svg, width, &format!("{title}. Across: {axis}. A line marks each bound.")))
+        Ok(paint(
+            &svg,
+            width,
+            &format!("{title}. Across: {axis}. A line marks each bound."),
+        ))
     };
     let most = subjects.iter().map(|one| one.steps.len()).max().unwrap_or(0);
     let mut heads = vec!["subject".to_owned(), "unit".to_owned()];
@@ -93,7 +101,9 @@ fn draw_on(
     plot_px: i32,
     axis: &str,
 ) -> Result<()> {
-    let reach = subjects.iter().flat_map(|one| [Some(one.times), one.limit].into_iter().flatten());
+    let reach = subjects
+        .iter()
+        .flat_map(|one| [Some(one.times), one.limit].into_iter().flatten());
     let high = reach.filter(|times| times.is_finite()).fold(1.0, f64::max);
     let bar_px = f64::from(width.pixels()) - 2.0 * f64::from(SIDE_PX) - 12.0;
     scale(area, width, (high, bar_px), plot_px, axis)?;
@@ -105,7 +115,10 @@ fn draw_on(
         };
         area.draw(&Text::new(said, (SIDE_PX + 2, y + 4), text(12)))?;
         let end = SIDE_PX + px(subject.times / high * bar_px).max(1);
-        area.draw(&Rectangle::new([(SIDE_PX, y + 19), (end, y + 32)], filled(color(0))))?;
+        area.draw(&Rectangle::new(
+            [(SIDE_PX, y + 19), (end, y + 32)],
+            filled(color(0)),
+        ))?;
         if let Some(limit) = subject.limit {
             let x = SIDE_PX + px(limit / high * bar_px);
             area.draw(&PathElement::new(vec![(x, y + 17), (x, y + 34)], line(BOUND, 3)))?;

@@ -5,11 +5,14 @@ use std::ops::Range;
 use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-use plotters::prelude::{ChartBuilder, Circle, Cross, DrawingArea, IntoDrawingArea as _, LineSeries, SVGBackend, TriangleMarker};
+use plotters::prelude::{
+    ChartBuilder, Circle, Cross, DrawingArea, IntoDrawingArea as _, LineSeries, SVGBackend, TriangleMarker,
+};
 
 use super::bars::px;
 use super::{
-    AXIS, Figure, GRID, Series, Width, color, distinct, filled, line, log_ticks, named, paint, series, text, tick, titled,
+    AXIS, Figure, GRID, Series, Width, color, distinct, filled, line, log_ticks, named, paint, series, text,
+    tick, titled,
 };
 use crate::report::model::{Measurement, Role, Section, Unit};
 
@@ -65,7 +68,11 @@ pub(crate) fn throughput(of_it: &[&Measurement]) -> Result<Option<Figure>> {
     let Some(first) = of_it.first() else {
         return Ok(None);
     };
-    let sizes = distinct(of_it.iter().filter_map(|one| one.size.zip(Some(one.case.as_str()))));
+    let sizes = distinct(
+        of_it
+            .iter()
+            .filter_map(|one| one.size.zip(Some(one.case.as_str()))),
+    );
     let mut sizes: Vec<(u64, &str)> = sizes;
     sizes.sort_unstable();
     if sizes.len() < 2 {
@@ -81,11 +88,18 @@ pub(crate) fn throughput(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         points
     };
     let values = of_it.iter().map(|one| one.value);
-    let title = format!("{}: bytes a second by the size of a {}", titled(&first.kind), first.per);
+    let title = format!(
+        "{}: bytes a second by the size of a {}",
+        titled(&first.kind),
+        first.per
+    );
     let x_title = format!("size of a {}", first.per);
     let draw = |width: Width| {
         let every = if width == Width::Narrow { 2 } else { 1 };
-        let (low, high) = (sizes.first().map_or(1, |one| one.0), sizes.last().map_or(2, |one| one.0));
+        let (low, high) = (
+            sizes.first().map_or(1, |one| one.0),
+            sizes.last().map_or(2, |one| one.0),
+        );
         Curves {
             points: series.iter().map(|one| (one.clone(), points(one))).collect(),
             x: Axis {
@@ -142,11 +156,17 @@ pub(crate) fn latency(of_it: &[&Measurement]) -> Result<Option<Figure>> {
     };
     let series = series(of_it);
     let finite = |one: &Measurement| -> Vec<(f64, f64)> {
-        let below = one.percentiles.iter().filter(|(percentile, _)| *percentile < 100.0);
+        let below = one
+            .percentiles
+            .iter()
+            .filter(|(percentile, _)| *percentile < 100.0);
         below.copied().collect()
     };
     let values = of_it.iter().flat_map(|one| finite(one)).map(|(_, value)| value);
-    let last = of_it.iter().flat_map(|one| finite(one)).map(|(percentile, _)| nines(percentile));
+    let last = of_it
+        .iter()
+        .flat_map(|one| finite(one))
+        .map(|(percentile, _)| nines(percentile));
     let high = last.fold(1.0, f64::max);
     let title = format!("{}, {}: {} by percentile", first.group, first.case, first.per);
     let draw = |width: Width| {
@@ -168,7 +188,9 @@ pub(crate) fn latency(of_it: &[&Measurement]) -> Result<Option<Figure>> {
                 (99.99, "99.99 %"),
             ],
         };
-        let ticks = ticks.iter().map(|(percentile, label)| (nines(*percentile), (*label).to_owned()));
+        let ticks = ticks
+            .iter()
+            .map(|(percentile, label)| (nines(*percentile), (*label).to_owned()));
         let points = |one: &Series| -> Vec<(f64, f64)> {
             let own = of_it.iter().filter(|own| own.contender == one.name);
             own.flat_map(|own| finite(own))
@@ -189,7 +211,12 @@ pub(crate) fn latency(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         .draw(width)
     };
     let mut numbers = vec![vec!["percentile".to_owned()]];
-    numbers.extend(first.percentiles.iter().map(|(percentile, _)| vec![format!("{percentile} %")]));
+    numbers.extend(
+        first
+            .percentiles
+            .iter()
+            .map(|(percentile, _)| vec![format!("{percentile} %")]),
+    );
     for one in &series {
         let own = of_it.iter().find(|own| own.contender == one.name);
         for (place, row) in numbers.iter_mut().enumerate() {
@@ -221,14 +248,23 @@ pub(crate) fn latency(of_it: &[&Measurement]) -> Result<Option<Figure>> {
 /// The axis of values that are all above zero, with a little room at both ends.
 fn log_axis(title: &str, unit: Unit, values: impl Iterator<Item = f64>) -> Axis<'_> {
     let usable = values.filter(|value| *value > 0.0 && value.is_finite());
-    let (low, high) = usable.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
-    let (low, high) = if low <= high { (low / 1.2, high * 1.2) } else { (1.0, 10.0) };
+    let (low, high) = usable.fold((f64::INFINITY, 0.0_f64), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    let (low, high) = if low <= high {
+        (low / 1.2, high * 1.2)
+    } else {
+        (1.0, 10.0)
+    };
     let ticks = log_ticks(low, high, 9);
     Axis {
         title,
         low: low.log10(),
         high: high.log10(),
-        ticks: ticks.into_iter().map(|value| (value.log10(), tick(unit, value))).collect(),
+        ticks: ticks
+            .into_iter()
+            .map(|value| (value.log10(), tick(unit, value)))
+            .collect(),
     }
 }
 
@@ -283,9 +319,15 @@ impl Curves<'_> {
             let wide = if one.role == Role::Ours { 3 } else { 2 };
             chart.draw_series(LineSeries::new(points.iter().copied(), line(color, wide)))?;
             match one.role {
-                Role::Ours => chart.draw_series(points.iter().map(|at| Circle::new(*at, 4, filled(color))))?,
-                Role::Limit => chart.draw_series(points.iter().map(|at| Cross::new(*at, 4, line(color, 2))))?,
-                Role::Peer => chart.draw_series(points.iter().map(|at| TriangleMarker::new(*at, 5, filled(color))))?,
+                Role::Ours => {
+                    chart.draw_series(points.iter().map(|at| Circle::new(*at, 4, filled(color))))?
+                }
+                Role::Limit => {
+                    chart.draw_series(points.iter().map(|at| Cross::new(*at, 4, line(color, 2))))?
+                }
+                Role::Peer => {
+                    chart.draw_series(points.iter().map(|at| TriangleMarker::new(*at, 5, filled(color))))?
+                }
             };
         }
         Ok(())

@@ -8,7 +8,7 @@ mod growth;
 mod lines;
 
 use anyhow::Result;
-use plotters::style::{Color as _, IntoFont as _, RGBColor, ShapeStyle, TextStyle};
+use plotters::style::{Color as _, FontStyle, IntoFont as _, RGBColor, ShapeStyle, TextStyle};
 
 use super::model::{Measurement, Results, Role, Section, Unit};
 
@@ -173,7 +173,10 @@ pub(crate) fn paint(svg: &str, width: Width, said: &str) -> String {
         Width::Wide => "wide",
         Width::Narrow => "narrow",
     };
-    let named = format!("<svg class=\"{class}\" role=\"img\" aria-label=\"{}\" ", escape(said));
+    let named = format!(
+        "<svg class=\"{class}\" role=\"img\" aria-label=\"{}\" ",
+        escape(said)
+    );
     svg.replacen("<svg ", &named, 1)
 }
 
@@ -191,6 +194,12 @@ pub(crate) fn text(size: u32) -> TextStyle<'static> {
     // plotters writes 1/1.24 of what it is asked for.
     let size = f64::from(size) * 1.24;
     TextStyle::from(("sans-serif", size).into_font()).color(&TEXT)
+}
+
+/// Text that heads something.
+pub(crate) fn bold(size: u32) -> TextStyle<'static> {
+    let size = f64::from(size) * 1.24;
+    TextStyle::from(("sans-serif", size, FontStyle::Bold).into_font()).color(&TEXT)
 }
 
 pub(crate) fn line(color: RGBColor, width: u32) -> ShapeStyle {
