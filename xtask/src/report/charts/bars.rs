@@ -26,41 +26,7 @@ const SIDE_PX: i32 = 8;
 /// CPU time, instructions or memory of the cases that have somebody to be compared with; `None` where none has.
 pub(crate) fn bars(of_it: &[&Measurement]) -> Result<Option<Figure>> {
     let series = series(of_it);
-    let mut cases = Vec::new();
-    let mut numbers = vec![vec![
-        "case".to_owned(),
-        "contender".to_owned(),
-        "value".to_owned(),
-        "times the reference".to_owned(),
-    ]];
-    let mut references: Vec<&str> = Vec::new();
-    for name in distinct(of_it.iter().map(|one| one.case.as_str())) {
-        let own: Vec<&Measurement> = of_it.iter().copied().filter(|one| one.case == name).collect();
-        let limit = own.iter().find(|one| one.role == Role::Limit);
-        let peer = own.iter().find(|one| one.role == Role::Peer);
-        let (Some(reference), true) = (limit.or(peer), own.iter().any(|one| one.role == Role::Ours)) else {
-            continue;
-        };
-        if !references.contains(&reference.contender.as_str()) {
-            references.push(&reference.contender);
-        }
-        let mut bars = Vec::new();
-        for one in &series {
-            let Some(value) = own.iter().find(|own| own.contender == one.name) else {
-                continue;
-            };
-            let times = value.cost_beside(reference);
-            let said = value.unit.show(value.value);
-            numbers.push(vec![
-                name.to_owned(),
-                one.name.clone(),
-                said.clone(),
-                format!("{times:.2}"),
-            ]);
-            bars.push((one, times, said));
-        }
-        cases.push(Case { name, bars });
-    }
+    let (cases, references) = cases_of(of_it, &series);
     let Some(first) = of_it.first().filter(|_| !cases.is_empty()) else {
         return Ok(None);
     };
@@ -77,8 +43,8 @@ pub(crate) fn bars(of_it: &[&Measurement]) -> Result<Option<Figure>> {
     let draw = |width: Width| -> Result<String> {
         let bars: usize = cases.iter().map(|case| case.bars.len()).sum();
         let bars = i32::try_from(bars).unwrap_or(i32::MAX / BAR_PX);
-        let named = i32::try_from(cases.len()).unwrap_or(0);
-        let plot_px = named
+        let headed = i32::try_from(cases.len()).unwrap_or(0);
+        let plot_px = headed
             .saturating_mul(CASE_PX)
             .saturating_add(bars.saturating_mul(BAR_PX));
         let mut svg = String::new();
@@ -88,7 +54,7 @@ pub(crate) fn bars(of_it: &[&Measurement]) -> Result<Option<Figure>> {
             draw_on(&area, width, &cases, plot_px, &axis)?;
             area.present()?;
         }
-        let names: Vec<String> = series.iter().map(named_owned).collect();
+        let names: Vec<String> = series.iter().map(named).collect();
         let said = format!("{title}. Across: {axis}. Bars: {}.", names.join(", "));
         Ok(paint(&svg, width, &said))
     };
@@ -103,14 +69,50 @@ pub(crate) fn bars(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         legend: series.clone(),
         wide: draw(Width::Wide)?,
         narrow: draw(Width::Narrow)?,
-        numbers,
+        numbers: table(&cases),
         command: first.command.clone(),
         title,
     }))
 }
 
-fn named_owned(series: &Series) -> String {
-    named(series)
+/// The cases in which ours has somebody to be compared with, and those who are the reference in one of them: the limit, or where there
+/// is none a peer.
+fn cases_of<'a>(of_it: &[&'a Measurement], series: &'a [Series]) -> (Vec<Case<'a>>, Vec<&'a str>) {
+    let (mut cases, mut references) = (Vec::new(), Vec::new());
+    for name in distinct(of_it.iter().map(|one| one.case.as_str())) {
+        let own: Vec<&Measurement> = of_it.iter().copied().filter(|one| one.case == name).collect();
+        let first = |role: Role| own.iter().copied().find(|one| one.role == role);
+        let (Some(reference), Some(_)) = (first(Role::Limit).or(first(Role::Peer)), first(Role::Ours)) else {
+            continue;
+        };
+        references.push(reference.contender.as_str());
+        let bars = series.iter().filter_map(|one| {
+            let value = own.iter().find(|own| own.contender == one.name)?;
+            Some((one, value.cost_beside(reference), value.unit.show(value.value)))
+        });
+        cases.push(Case {
+            name,
+            bars: bars.collect(),
+        });
+    }
+    (cases, distinct(references.into_iter()))
+}
+
+/// The numbers of the bars.
+fn table(cases: &[Case<'_>]) -> Vec<Vec<String>> {
+    let heads = ["case", "contender", "value", "times the reference"];
+    let mut numbers = vec![heads.map(str::to_owned).to_vec()];
+    for case in cases {
+        numbers.extend(case.bars.iter().map(|(one, times, said)| {
+            vec![
+                case.name.to_owned(),
+                one.name.clone(),
+                said.clone(),
+                format!("{times:.2}"),
+            ]
+        }));
+    }
+    numbers
 }
 
 /// Steps of an axis from zero: 1, 2 or 5 of a power of ten, at most so many.

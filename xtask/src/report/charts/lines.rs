@@ -117,20 +117,13 @@ pub(crate) fn throughput(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         }
         .draw(width)
     };
-    let mut numbers = vec![vec!["size".to_owned()]];
-    numbers.extend(sizes.iter().map(|(_, case)| vec![(*case).to_owned()]));
-    for one in &series {
-        for (place, row) in numbers.iter_mut().enumerate() {
-            let case = place.checked_sub(1).and_then(|place| sizes.get(place));
-            row.push(match case {
-                None => one.name.clone(),
-                Some((_, case)) => of_it
-                    .iter()
-                    .find(|own| own.contender == one.name && own.case == *case)
-                    .map_or("-".to_owned(), |own| own.unit.show(own.value)),
-            });
-        }
-    }
+    let rows = sizes.iter().map(|(_, case)| ((*case).to_owned(), *case));
+    let numbers = table("size", rows, &series, |one, case| {
+        let own = of_it
+            .iter()
+            .find(|own| own.contender == one.name && own.case == *case)?;
+        Some(own.unit.show(own.value))
+    });
     Ok(Some(Figure {
         section: Section::Throughput,
         id: format!("throughput-{}", first.kind),
@@ -210,26 +203,13 @@ pub(crate) fn latency(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         }
         .draw(width)
     };
-    let mut numbers = vec![vec!["percentile".to_owned()]];
-    numbers.extend(
-        first
-            .percentiles
-            .iter()
-            .map(|(percentile, _)| vec![format!("{percentile} %")]),
-    );
-    for one in &series {
-        let own = of_it.iter().find(|own| own.contender == one.name);
-        for (place, row) in numbers.iter_mut().enumerate() {
-            let value = place
-                .checked_sub(1)
-                .and_then(|place| own.and_then(|own| own.percentiles.get(place)));
-            row.push(match value {
-                _ if place == 0 => one.name.clone(),
-                None => "-".to_owned(),
-                Some((_, value)) => first.unit.show(*value),
-            });
-        }
-    }
+    let percentiles = first.percentiles.iter().map(|(percentile, _)| *percentile);
+    let rows = percentiles.map(|percentile| (format!("{percentile} %"), percentile));
+    let numbers = table("percentile", rows, &series, |one, percentile| {
+        let own = of_it.iter().find(|own| own.contender == one.name)?;
+        let found = own.percentiles.iter().find(|(own, _)| own == percentile)?;
+        Some(own.unit.show(found.1))
+    });
     Ok(Some(Figure {
         section: Section::Latency,
         id: format!("latency-{}", first.case.replace(' ', "-")),
@@ -243,6 +223,24 @@ pub(crate) fn latency(of_it: &[&Measurement]) -> Result<Option<Figure>> {
         command: first.command.clone(),
         title,
     }))
+}
+
+/// The numbers of a chart: a row for each place on the axis, a column for each series.
+fn table<T>(
+    head: &str,
+    rows: impl Iterator<Item = (String, T)>,
+    series: &[Series],
+    cell: impl Fn(&Series, &T) -> Option<String>,
+) -> Vec<Vec<String>> {
+    let names = series.iter().map(|one| one.name.clone());
+    let mut numbers = vec![std::iter::once(head.to_owned()).chain(names).collect()];
+    numbers.extend(rows.map(|(name, place)| {
+        let cells = series
+            .iter()
+            .map(|one| cell(one, &place).unwrap_or("-".to_owned()));
+        std::iter::once(name).chain(cells).collect()
+    }));
+    numbers
 }
 
 /// The axis of values that are all above zero, with a little room at both ends.
