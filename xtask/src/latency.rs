@@ -23,7 +23,7 @@ const SERVERS: [(&str, &str, &[&str]); 3] = [
 ];
 const LOAD: &str = "tcp_load";
 /// Connections, bytes, messages of a round.
-const CASES: [(u32, u32, u64); 2] = [(1, 64, 20_000), (64, 64, 60_000)];
+const CASES: [(u32, u32, u64); 2] = [(1, 64, 10_000), (64, 64, 40_000)];
 const ROUNDS: usize = 7;
 
 /// What one load has brought.
