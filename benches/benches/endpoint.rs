@@ -26,14 +26,14 @@ fn parsing(criterion: &mut Criterion) {
         group.bench_function(format!("{family}/std"), |b| {
             b.iter(|| black_box(text).parse::<SocketAddr>())
         });
-        group.bench_function(format!("{family}/sockeye endpoint"), |b| {
+        group.bench_function(format!("{family}/sockeye Endpoint"), |b| {
             b.iter(|| Endpoint::parse_or(black_box(text), Transport::Tcp));
         });
     }
     group.bench_function("target/sockeye", |b| {
         b.iter(|| black_box("tcp://127.0.0.1:http").parse::<Target>())
     });
-    group.bench_function("target/std to_socket_addrs", |b| {
+    group.bench_function("target/std", |b| {
         b.iter(|| black_box("127.0.0.1:80").to_socket_addrs().map(Iterator::count));
     });
     group.bench_function("network/sockeye", |b| {
@@ -52,13 +52,13 @@ fn printing(criterion: &mut Criterion) {
     let endpoint = Endpoint::parse_or(V6, Transport::Tcp).ok();
     let address = V6.parse::<SocketAddr>().ok();
     let mut text = String::with_capacity(128);
-    group.bench_function("sockeye", |b| {
+    group.bench_function("v6/sockeye", |b| {
         b.iter(|| {
             text.clear();
             endpoint.map(|endpoint| write!(text, "{endpoint}"))
         });
     });
-    group.bench_function("std", |b| {
+    group.bench_function("v6/std", |b| {
         b.iter(|| {
             text.clear();
             address.map(|address| write!(text, "{address}"))
@@ -72,11 +72,13 @@ fn classification(criterion: &mut Criterion) {
     let policy = PublicOnly::new();
     for text in ["100.64.0.1", "8.8.8.8", "2001:db8::7", "2606:4700::1111"] {
         let Ok(ip) = text.parse::<IpAddr>() else { continue };
-        group.bench_function(format!("{text}/special"), |b| b.iter(|| special(black_box(ip))));
-        group.bench_function(format!("{text}/reachable"), |b| {
+        group.bench_function(format!("special {text}/sockeye"), |b| {
+            b.iter(|| special(black_box(ip)))
+        });
+        group.bench_function(format!("reachable {text}/sockeye"), |b| {
             b.iter(|| is_globally_reachable(black_box(ip)))
         });
-        group.bench_function(format!("{text}/public only"), |b| {
+        group.bench_function(format!("public only {text}/sockeye"), |b| {
             b.iter(|| policy.check_ip(black_box(ip)))
         });
     }
@@ -85,10 +87,10 @@ fn classification(criterion: &mut Criterion) {
 
 fn service_names(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("endpoint/services");
-    group.bench_function("name of a port", |b| {
+    group.bench_function("name of a port/sockeye", |b| {
         b.iter(|| ServiceName::of(black_box(Transport::Tcp), black_box(443)));
     });
-    group.bench_function("port of a text", |b| {
+    group.bench_function("port of a text/sockeye", |b| {
         b.iter(|| services::port(black_box(Transport::Tcp), black_box("postgresql")));
     });
     // The peer of the table: a map of the same rows.
@@ -114,14 +116,16 @@ fn networks(criterion: &mut Criterion) {
     let map: NetMap<usize> = wanted.iter().copied().zip(0..).collect();
     let plain: Vec<ipnet::IpNet> = wanted.iter().map(Network::ipnet).collect();
     let ip: IpAddr = [10, 11, 4, 7].into();
-    group.bench_function("4096 networks/NetSet", |b| b.iter(|| set.contains(black_box(ip))));
-    group.bench_function("4096 networks/NetMap", |b| {
+    group.bench_function("4096 networks/sockeye NetSet", |b| {
+        b.iter(|| set.contains(black_box(ip)))
+    });
+    group.bench_function("4096 networks/sockeye NetMap", |b| {
         b.iter(|| map.lookup(black_box(ip)).is_some())
     });
-    group.bench_function("4096 networks/ipnet one by one", |b| {
+    group.bench_function("4096 networks/ipnet", |b| {
         b.iter(|| plain.iter().any(|net| net.contains(&black_box(ip))));
     });
-    group.bench_function("aggregate 4096/NetSet", |b| {
+    group.bench_function("aggregate 4096/sockeye NetSet", |b| {
         b.iter(|| {
             black_box(&wanted)
                 .iter()

@@ -1,4 +1,4 @@
-//! TCP echo through the event loop, bare mio by hand and tokio: one message under way on each connection.
+//! TCP echo through the event loop, by blocking calls, bare mio by hand and tokio: one message under way on each connection.
 //!
 //! Over the loopback the kernel is nearly all of the time; see docs/BENCHMARKING.md for what to make of it.
 
@@ -12,8 +12,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
 use std::thread;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sockeye::event_loop::{EventLoop, ListenOptions, Stream, StreamOptions, StreamService};
+use sockeye_benches::bytes;
 use sockeye_benches::load::{Shape, closed_loop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -65,6 +66,15 @@ fn mio_echo(ready: mpsc::Sender<SocketAddr>) {
     sockeye_benches::mio_echo::serve(listener).expect("the peer runs");
 }
 
+/// The least that a server can do: a thread for each connection, which reads and writes.
+fn blocking_echo(ready: mpsc::Sender<SocketAddr>) {
+    let listener = std::net::TcpListener::bind(ANY_PORT).expect("a free port");
+    ready
+        .send(listener.local_addr().expect("its address"))
+        .expect("the bench waits");
+    sockeye_benches::blocking_echo::serve(&listener).expect("the peer runs");
+}
+
 fn tokio_echo(ready: mpsc::Sender<SocketAddr>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -94,28 +104,33 @@ fn tokio_echo(ready: mpsc::Sender<SocketAddr>) {
 fn echo(criterion: &mut Criterion) {
     let servers = [
         ("sockeye", start(sockeye_echo)),
+        ("blocking", start(blocking_echo)),
         ("mio", start(mio_echo)),
         ("tokio", start(tokio_echo)),
     ];
     for (connections, size) in SHAPES {
-        let mut group = criterion.benchmark_group(format!("tcp echo {connections}x{size}"));
+        let mut group = criterion.benchmark_group("event_loop/echo");
         group.throughput(Throughput::Elements(1));
         for (name, server) in servers {
-            group.bench_function(name, |bencher| {
-                bencher.iter_custom(|messages| {
-                    closed_loop(
-                        server,
-                        Shape {
-                            connections,
-                            size,
-                            messages,
-                            watched: None,
-                        },
-                    )
-                    .expect("the server answers")
-                    .time
-                });
-            });
+            group.bench_function(
+                BenchmarkId::new(format!("{connections} x {}", bytes(size)), name),
+                |bencher| {
+                    bencher.iter_custom(|messages| {
+                        closed_loop(
+                            server,
+                            Shape {
+                                connections,
+                                size,
+                                messages,
+                                watched: None,
+                                timed: false,
+                            },
+                        )
+                        .expect("the server answers")
+                        .time
+                    });
+                },
+            );
         }
         group.finish();
     }

@@ -196,44 +196,51 @@ fn contender<T>(
 
 fn fields(criterion: &mut Criterion) {
     let packet = udp_packet();
-    let mut group = criterion.benchmark_group("packet/ipv4-udp");
-    contender(&mut group, "sockeye", &packet, ours::udp);
-    contender(&mut group, "etherparse", &packet, etherparse_slices::udp);
-    contender(&mut group, "smoltcp", &packet, smoltcp_views::udp);
-    contender(&mut group, "pnet", &packet, pnet::udp);
+    let mut group = criterion.benchmark_group("packet/fields");
+    contender(&mut group, "ipv4-udp/sockeye", &packet, ours::udp);
+    contender(&mut group, "ipv4-udp/etherparse", &packet, etherparse_slices::udp);
+    contender(&mut group, "ipv4-udp/smoltcp", &packet, smoltcp_views::udp);
+    contender(&mut group, "ipv4-udp/pnet", &packet, pnet::udp);
     group.finish();
 
     let packet = tcp_packet();
-    let mut group = criterion.benchmark_group("packet/ipv4-tcp");
-    contender(&mut group, "sockeye", &packet, ours::tcp);
-    contender(&mut group, "etherparse", &packet, etherparse_slices::tcp);
-    contender(&mut group, "smoltcp", &packet, smoltcp_views::tcp);
-    contender(&mut group, "pnet", &packet, pnet::tcp);
+    let mut group = criterion.benchmark_group("packet/fields");
+    contender(&mut group, "ipv4-tcp/sockeye", &packet, ours::tcp);
+    contender(&mut group, "ipv4-tcp/etherparse", &packet, etherparse_slices::tcp);
+    contender(&mut group, "ipv4-tcp/smoltcp", &packet, smoltcp_views::tcp);
+    contender(&mut group, "ipv4-tcp/pnet", &packet, pnet::tcp);
     group.finish();
 
-    let mut group = criterion.benchmark_group("packet/whole");
-    contender(&mut group, "sockeye", &packet, ours::whole);
-    contender(&mut group, "etherparse", &packet, etherparse_slices::whole);
+    let mut group = criterion.benchmark_group("packet/walk");
+    contender(&mut group, "ipv4-tcp/sockeye", &packet, ours::whole);
+    contender(
+        &mut group,
+        "ipv4-tcp/etherparse",
+        &packet,
+        etherparse_slices::whole,
+    );
     group.finish();
 }
 
 fn checksums(criterion: &mut Criterion) {
     for len in [20_usize, 64, 1500, 9000, 65_536] {
-        let mut group = criterion.benchmark_group(format!("packet/checksum-{len}"));
+        let mut group = criterion.benchmark_group("packet/checksum");
         group.throughput(Throughput::Bytes(u64::try_from(len).unwrap_or(u64::MAX)));
         let data: Vec<u8> = (0..len).map(|at| at.to_le_bytes()[0].wrapping_mul(31)).collect();
-        group.bench_function("sockeye", |b| b.iter(|| checksum(black_box(&data))));
-        group.bench_function("etherparse", |b| {
+        group.bench_function(format!("{len} B/sockeye"), |b| {
+            b.iter(|| checksum(black_box(&data)))
+        });
+        group.bench_function(format!("{len} B/etherparse"), |b| {
             b.iter(|| {
                 etherparse::checksum::Sum16BitWords::new()
                     .add_slice(black_box(&data))
                     .ones_complement()
             });
         });
-        group.bench_function("smoltcp", |b| {
+        group.bench_function(format!("{len} B/smoltcp"), |b| {
             b.iter(|| smoltcp_views::checksum_ok(black_box(&data)))
         });
-        group.bench_function("pnet", |b| {
+        group.bench_function(format!("{len} B/pnet"), |b| {
             b.iter(|| pnet_packet::util::checksum(black_box(&data), 1000))
         });
         group.finish();
@@ -241,10 +248,10 @@ fn checksums(criterion: &mut Criterion) {
 }
 
 fn builders(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("packet/build-udp");
+    let mut group = criterion.benchmark_group("packet/build");
     let mut buffer = [0; 92];
     let payload = [7; 64];
-    group.bench_function("sockeye", |b| {
+    group.bench_function("ipv4-udp/sockeye", |b| {
         b.iter(|| {
             HEADER.write(
                 black_box(&mut buffer),
@@ -253,7 +260,7 @@ fn builders(criterion: &mut Criterion) {
         });
     });
     let addresses = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
-    group.bench_function("etherparse", |b| {
+    group.bench_function("ipv4-udp/etherparse", |b| {
         b.iter(|| {
             let mut out = black_box(&mut buffer).as_mut_slice();
             etherparse::PacketBuilder::ipv4(addresses.0.octets(), addresses.1.octets(), 64)

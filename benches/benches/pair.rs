@@ -12,6 +12,7 @@ use sockeye::event_loop::{
     ConnectRequest, EventLoop, ListenOptions, PairOptions, Stream, StreamOptions, StreamService,
     UnixListenOptions, UnixName,
 };
+use sockeye_benches::bytes;
 
 struct Echo;
 
@@ -57,8 +58,8 @@ impl StreamService for Asks {
 fn round_trips(criterion: &mut Criterion) {
     for size in [64, 16_384] {
         let mut group = criterion.benchmark_group("pair/there and back");
-        group.throughput(Throughput::Bytes(2 * size as u64));
-        for way in ["pair", "unix", "tcp"] {
+        group.throughput(Throughput::Elements(1));
+        for way in ["sockeye", "unix", "tcp"] {
             let answers = Rc::new(Cell::new(0));
             let mut events = EventLoop::new().unwrap();
             let echo = events.add_stream_service(Echo, StreamOptions::default());
@@ -68,7 +69,7 @@ fn round_trips(criterion: &mut Criterion) {
             };
             let asks = events.add_stream_service(asks, StreamOptions::default());
             match way {
-                "pair" => {
+                "sockeye" => {
                     events.pair(asks, echo, &PairOptions::default()).unwrap();
                 }
                 "unix" => {
@@ -84,7 +85,7 @@ fn round_trips(criterion: &mut Criterion) {
                     events.connect(asks, ConnectRequest::new(at));
                 }
             }
-            group.bench_function(BenchmarkId::new(way, size), |bencher| {
+            group.bench_function(BenchmarkId::new(bytes(size), way), |bencher| {
                 bencher.iter(|| {
                     let until = answers.get() + 1;
                     while answers.get() < until {

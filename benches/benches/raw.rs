@@ -12,13 +12,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sockeye::raw::{IpSocket, Outgoing, RecvBatch, SendBatch};
 
 /// A protocol for experiments (RFC 3692).
 const PROTOCOL: u8 = 253;
 const BATCH: usize = 64;
 const SIZE: usize = 64;
+const CASE: &str = "64 x 64 B";
 const SLOT: usize = 2048;
 const TO: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -158,9 +159,9 @@ fn raw(criterion: &mut Criterion) {
     let (mut bare_send, mut bare_recv) = (Bare::new(SIZE), Bare::new(SLOT));
 
     let drain = |batch: &mut RecvBatch| while receiver.recv_batch(batch).is_ok() {};
-    let mut group = criterion.benchmark_group("raw/send-64x64");
+    let mut group = criterion.benchmark_group("raw/send");
     group.throughput(Throughput::Elements(64));
-    group.bench_function("sockeye", |b| {
+    group.bench_function(BenchmarkId::new(CASE, "sockeye"), |b| {
         b.iter_custom(|rounds| {
             timed(
                 rounds,
@@ -171,7 +172,7 @@ fn raw(criterion: &mut Criterion) {
             )
         });
     });
-    group.bench_function("libc", |b| {
+    group.bench_function(BenchmarkId::new(CASE, "libc"), |b| {
         b.iter_custom(|rounds| {
             timed(
                 rounds,
@@ -184,9 +185,9 @@ fn raw(criterion: &mut Criterion) {
     });
     group.finish();
 
-    let mut group = criterion.benchmark_group("raw/receive-64x64");
+    let mut group = criterion.benchmark_group("raw/receive");
     group.throughput(Throughput::Elements(64));
-    group.bench_function("sockeye", |b| {
+    group.bench_function(BenchmarkId::new(CASE, "sockeye"), |b| {
         b.iter_custom(|rounds| {
             timed(
                 rounds,
@@ -197,7 +198,7 @@ fn raw(criterion: &mut Criterion) {
             )
         });
     });
-    group.bench_function("libc", |b| {
+    group.bench_function(BenchmarkId::new(CASE, "libc"), |b| {
         b.iter_custom(|rounds| {
             timed(
                 rounds,
@@ -209,7 +210,9 @@ fn raw(criterion: &mut Criterion) {
         });
     });
     group.finish();
-    interleaved(&receiver, &sender);
+    if !sockeye_benches::is_smoke() {
+        interleaved(&receiver, &sender);
+    }
 }
 
 /// The ratio to the loop by hand from turns taken one after the other, which a busy machine disturbs less.

@@ -50,11 +50,11 @@ fn answer() -> Message {
 
 fn codec(criterion: &mut Criterion) {
     for (what, message) in [("question", question()), ("answer", answer())] {
-        let mut group = criterion.benchmark_group(format!("resolver/{what}"));
+        let mut group = criterion.benchmark_group("resolver/message");
         let mut wire = Vec::new();
         message.write(1_232, &mut wire);
         let mut out = Vec::new();
-        group.bench_function("encode/sockeye", |b| {
+        group.bench_function(format!("encode {what}/sockeye"), |b| {
             b.iter(|| {
                 out.clear();
                 black_box(&message).write(1_232, &mut out);
@@ -62,10 +62,14 @@ fn codec(criterion: &mut Criterion) {
             });
         });
         if let Ok(theirs) = HickoryMessage::from_vec(&wire) {
-            group.bench_function("encode/hickory-proto", |b| b.iter(|| black_box(&theirs).to_vec()));
+            group.bench_function(format!("encode {what}/hickory-proto"), |b| {
+                b.iter(|| black_box(&theirs).to_vec())
+            });
         }
-        group.bench_function("decode/sockeye", |b| b.iter(|| Message::parse(black_box(&wire))));
-        group.bench_function("decode/hickory-proto", |b| {
+        group.bench_function(format!("decode {what}/sockeye"), |b| {
+            b.iter(|| Message::parse(black_box(&wire)))
+        });
+        group.bench_function(format!("decode {what}/hickory-proto"), |b| {
             b.iter(|| HickoryMessage::from_vec(black_box(&wire)));
         });
         group.finish();
@@ -111,14 +115,14 @@ fn lookups(criterion: &mut Criterion) {
     let mut wire = Vec::new();
     let mut keeps = engine(10_000);
     assert!(query(&mut keeps, &request, &mut wire));
-    group.bench_function("kept", |b| {
+    group.bench_function("kept/sockeye", |b| {
         b.iter(|| {
             let id = keeps.lookup(NOW, black_box(&request).clone());
             (id, keeps.poll_event())
         });
     });
     let mut forgets = engine(0);
-    group.bench_function("asked", |b| {
+    group.bench_function("asked/sockeye", |b| {
         b.iter(|| assert!(query(&mut forgets, &request, &mut wire)));
     });
     group.finish();

@@ -36,7 +36,7 @@ enum Transport {
 }
 
 fn main() {
-    let smoke = std::env::args().any(|argument| argument == "--test");
+    let smoke = sockeye_benches::is_smoke() || std::env::args().any(|argument| argument == "--test");
     let cores = os::allowed_cpus().unwrap();
     let (&[near, far, ..], false) = (&cores[..], cores.len() < 2) else {
         println!("spin: not measured: it needs two cores");

@@ -12,37 +12,31 @@
 use std::io;
 use std::time::Duration;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sockeye_benches::streams::{Door, FileServer, Kind, Mio, Ours, Pair, Std};
+use sockeye_benches::{KIB, MIB, SIZES, bytes, is_smoke};
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
-
-fn round_trip<K: Kind>(group: &mut BenchmarkGroup<'_, WallTime>, size: usize) {
+fn round_trip<K: Kind>(criterion: &mut Criterion, size: usize) {
     let mut pair = Pair::<K>::new(size).expect("a connection");
+    let mut group = criterion.benchmark_group("tcp/round trip");
     group.throughput(Throughput::Elements(1));
-    group.bench_function(
-        BenchmarkId::new(format!("round trip {size} B"), K::NAME),
-        |bencher| {
-            bencher.iter(|| pair.round_trip().expect("a round trip"));
-        },
-    );
+    group.bench_function(BenchmarkId::new(bytes(size), K::NAME), |bencher| {
+        bencher.iter(|| pair.round_trip().expect("a round trip"));
+    });
 }
 
-fn bulk<K: Kind>(group: &mut BenchmarkGroup<'_, WallTime>, size: usize) {
+fn one_way<K: Kind>(criterion: &mut Criterion, size: usize) {
     let mut pair = Pair::<K>::new(size).expect("a connection");
+    let mut group = criterion.benchmark_group("tcp/one way");
     group.throughput(Throughput::Bytes(size as u64));
-    group.bench_function(
-        BenchmarkId::new(format!("bulk {} KiB", size / KIB), K::NAME),
-        |bencher| {
-            bencher.iter(|| pair.one_way().expect("bytes there"));
-        },
-    );
+    group.bench_function(BenchmarkId::new(bytes(size), K::NAME), |bencher| {
+        bencher.iter(|| pair.one_way().expect("bytes there"));
+    });
 }
 
-fn connect<K: Kind>(group: &mut BenchmarkGroup<'_, WallTime>) {
+fn connect<K: Kind>(criterion: &mut Criterion) {
     let door = Door::<K>::new().expect("a listener");
+    let mut group = criterion.benchmark_group("tcp/connection");
     group.throughput(Throughput::Elements(1));
     group.bench_function(BenchmarkId::new("connect accept close", K::NAME), |bencher| {
         bencher.iter(|| door.come_and_go().expect("a connection"));
@@ -50,42 +44,37 @@ fn connect<K: Kind>(group: &mut BenchmarkGroup<'_, WallTime>) {
 }
 
 /// What the sender spends on a CPU.
-fn file(group: &mut BenchmarkGroup<'_, WallTime>) {
-    const LEN: usize = 16 * MIB;
-    let mut server = FileServer::new(LEN).expect("a file and a peer");
+fn file(criterion: &mut Criterion) {
+    let len = if is_smoke() { MIB } else { 16 * MIB };
+    let mut server = FileServer::new(len).expect("a file and a peer");
+    let mut group = criterion.benchmark_group("tcp/sender's CPU");
     let mut cpu = |name, send: fn(&mut FileServer) -> io::Result<u64>| {
-        group.bench_function(BenchmarkId::new("sender's CPU, file 16 MiB", name), |bencher| {
+        group.bench_function(BenchmarkId::new("file of 16 MiB", name), |bencher| {
             bencher.iter_custom(|times| {
                 let spent_ns = (0..times).map(|_| send(&mut server).expect("the file goes"));
                 Duration::from_nanos(spent_ns.sum())
             });
         });
     };
-    cpu("sendfile", FileServer::sendfile);
+    cpu("sockeye", FileServer::sendfile);
     cpu("read and write", FileServer::read_and_write);
 }
 
 fn tcp(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("tcp");
-    group
-        .sample_size(30)
-        .measurement_time(Duration::from_secs(2))
-        .warm_up_time(Duration::from_millis(500));
     for size in [64, 16 * KIB] {
-        round_trip::<Ours>(&mut group, size);
-        round_trip::<Mio>(&mut group, size);
-        round_trip::<Std>(&mut group, size);
+        round_trip::<Ours>(criterion, size);
+        round_trip::<Mio>(criterion, size);
+        round_trip::<Std>(criterion, size);
     }
-    for size in [64 * KIB, MIB] {
-        bulk::<Ours>(&mut group, size);
-        bulk::<Mio>(&mut group, size);
-        bulk::<Std>(&mut group, size);
+    for size in SIZES.into_iter().chain([MIB]) {
+        one_way::<Ours>(criterion, size);
+        one_way::<Mio>(criterion, size);
+        one_way::<Std>(criterion, size);
     }
-    connect::<Ours>(&mut group);
-    connect::<Mio>(&mut group);
-    connect::<Std>(&mut group);
-    file(&mut group);
-    group.finish();
+    connect::<Ours>(criterion);
+    connect::<Mio>(criterion);
+    connect::<Std>(criterion);
+    file(criterion);
 }
 
 criterion_group!(benches, tcp);

@@ -14,7 +14,11 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 
 mod udp_peers;
 
-use udp_peers::{BURST, Contender, bare, libraries, ours};
+use sockeye_benches::{KIB, bytes, is_smoke};
+use udp_peers::{BURST, Contender, MAX_MESSAGE, bare, libraries, ours};
+
+/// From a small message to the longest.
+const UDP_SIZES: [usize; 6] = [64, 256, KIB, 4 * KIB, 16 * KIB, MAX_MESSAGE];
 
 /// A group: its name, and its contenders with the reference first.
 fn groups(size: usize) -> [(&'static str, Vec<Contender>); 3] {
@@ -34,10 +38,10 @@ fn groups(size: usize) -> [(&'static str, Vec<Contender>); 3] {
         (
             "single",
             vec![
-                libraries::std_single(size),
-                ours::single(size),
+                libraries::std_single(size, BURST),
+                ours::single(size, BURST),
                 ours::single_message(size),
-                libraries::tokio_single(size),
+                libraries::tokio_single(size, BURST),
             ],
         ),
     ]
@@ -54,20 +58,40 @@ fn main() {
             let mut group = criterion.benchmark_group(format!("udp/{name}"));
             group.throughput(Throughput::Elements(BURST as u64));
             for mut contender in contenders {
-                group.bench_function(BenchmarkId::new(contender.name, size), |bencher| {
+                group.bench_function(BenchmarkId::new(bytes(size), contender.name), |bencher| {
                     bencher.iter(&mut contender.round)
                 });
             }
         }
     }
+    for size in UDP_SIZES {
+        one_way(&mut criterion, size);
+    }
     criterion.final_summary();
-    // Smoke runs and listings measure nothing.
-    if !std::env::args().any(|argument| argument == "--test" || argument == "--list") {
+    // Smoke runs and listings measure no ratios.
+    if !is_smoke() && !std::env::args().any(|argument| argument == "--test" || argument == "--list") {
         for size in [64, 1200] {
             for (name, contenders) in groups(size) {
                 ratios(name, size, contenders);
             }
         }
+    }
+}
+
+/// Bytes a second by the size of a datagram: a call for each.
+fn one_way(criterion: &mut Criterion, size: usize) {
+    // What waits in the receiver's buffer has to fit, also where the system allows no more than its default.
+    let burst = (128 * KIB / (size + KIB)).clamp(1, BURST);
+    let mut group = criterion.benchmark_group("udp/one way");
+    group.throughput(Throughput::Bytes((burst * size) as u64));
+    for mut contender in [
+        ours::single(size, burst),
+        libraries::std_single(size, burst),
+        libraries::tokio_single(size, burst),
+    ] {
+        group.bench_function(BenchmarkId::new(bytes(size), contender.name), |bencher| {
+            bencher.iter(&mut contender.round)
+        });
     }
 }
 

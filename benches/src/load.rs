@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
@@ -23,15 +24,20 @@ pub struct Shape {
     /// The process whose CPU time is measured meanwhile. With one, each connection sends a few messages before that count for
     /// nothing: by then it is accepted, and what its server makes for it is made.
     pub watched: Option<u32>,
+    /// Whether the time of each round trip is recorded: from before its first write to after its last read. The clock is read
+    /// twice a message for that.
+    pub timed: bool,
 }
 
 /// What it took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Measured {
     /// From the first byte to the last.
     pub time: Duration,
     /// CPU time of the process that was watched, in nanoseconds.
     pub cpu_ns: Option<u64>,
+    /// Round trips in nanoseconds, those that count, to three digits.
+    pub round_trips: Option<Histogram<u64>>,
 }
 
 /// Messages of each connection before those that count.
@@ -46,6 +52,13 @@ struct Connection<S> {
     unsent: usize,
     /// Bytes of the answer that are still to come; 0 when there is nothing under way.
     awaited: usize,
+    /// When the message under way was begun.
+    begun: Instant,
+}
+
+/// Three digits of everything from 1 ns to [`PATIENCE`].
+fn histogram() -> io::Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, PATIENCE.as_nanos() as u64, 3).map_err(io::Error::other)
 }
 
 /// Sends exactly `shape.messages` messages to an echo server, and says what that took.
@@ -86,16 +99,24 @@ fn run<S: Read + Write + Source>(
     let payload = vec![b'x'; shape.size];
     if shape.watched.is_some() {
         let warm = WARM * shape.connections as u64;
-        exchange(&mut poll, &mut connections, &payload, warm)?;
+        exchange(&mut poll, &mut connections, &payload, warm, None)?;
     }
+    let mut round_trips = shape.timed.then(histogram).transpose()?;
     let cpu_ns = || shape.watched.map(cpu_ns).transpose();
     let (begun, before) = (Instant::now(), cpu_ns()?);
-    exchange(&mut poll, &mut connections, &payload, shape.messages)?;
+    exchange(
+        &mut poll,
+        &mut connections,
+        &payload,
+        shape.messages,
+        round_trips.as_mut(),
+    )?;
     Ok(Measured {
         time: begun.elapsed(),
         cpu_ns: cpu_ns()?
             .zip(before)
             .map(|(after, before)| after.saturating_sub(before)),
+        round_trips,
     })
 }
 
@@ -105,11 +126,13 @@ fn exchange<S: Read + Write>(
     connections: &mut [Connection<S>],
     payload: &[u8],
     messages: u64,
+    mut round_trips: Option<&mut Histogram<u64>>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     let mut events = Events::with_capacity(1024);
     let (mut started, mut finished) = (0, 0);
     for connection in &mut *connections {
+        connection.begun = Instant::now();
         connection.start(payload, &mut started, messages)?;
     }
     while finished < messages {
@@ -125,6 +148,11 @@ fn exchange<S: Read + Write>(
             if event.is_readable() {
                 while connection.read(&mut buffer)? {
                     finished += 1;
+                    if let Some(round_trips) = &mut round_trips {
+                        let spent_ns = connection.begun.elapsed().as_nanos();
+                        round_trips.saturating_record(u64::try_from(spent_ns).unwrap_or(u64::MAX).max(1));
+                        connection.begun = Instant::now();
+                    }
                     connection.start(payload, &mut started, messages)?;
                 }
             }
@@ -147,6 +175,7 @@ fn open<S: Source>(
                 stream,
                 unsent: 0,
                 awaited: 0,
+                begun: Instant::now(),
             })
         })
         .collect()
@@ -223,17 +252,19 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let server = listener.local_addr().unwrap();
             let echoed = echo(listener, connections);
-            closed_loop(
+            let measured = closed_loop(
                 server,
                 Shape {
                     connections,
                     size,
                     messages,
                     watched: None,
+                    timed: true,
                 },
             )
             .unwrap();
             assert_eq!(echoed.join().unwrap(), messages * size as u64);
+            assert_eq!(measured.round_trips.unwrap().len(), messages);
         }
     }
 
@@ -249,6 +280,7 @@ mod tests {
             size: 64,
             messages: 10,
             watched: Some(watched.id()),
+            timed: false,
         };
         let measured = closed_loop(server, shape);
         watched.kill().unwrap();
@@ -269,6 +301,7 @@ mod tests {
                 size: 64,
                 messages: 10,
                 watched: None,
+                timed: false,
             },
         );
         assert!(result.is_err());

@@ -45,6 +45,11 @@ fn steps(workspace: &Workspace) -> Result<Vec<Step>> {
         name: name.to_owned(),
         action: Action::Call(function),
     };
+    let smoke = Step {
+        section: "bench",
+        name: "smoke".to_owned(),
+        action: Action::Call(bench::smoke),
+    };
     Ok([
         build::fmt_check(),
         vec![call("tidy", "tree", tidy::check)],
@@ -55,7 +60,7 @@ fn steps(workspace: &Workspace) -> Result<Vec<Step>> {
         vec![call("torture", "quick", torture::quick)],
         vec![call("fuzz", "all", fuzz::smoke)],
         build::doc(),
-        bench::bench(&bench::Arguments::smoke())?,
+        vec![smoke],
     ]
     .into_iter()
     .flatten()

@@ -7,7 +7,6 @@
 mod peers;
 mod rows;
 
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,8 +14,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::bench::Arguments;
-use crate::process::Process;
-use crate::running::executable;
+use crate::report::Recorder;
+use crate::report::model::{self, Measurement, Section, Unit, median};
+use crate::report::roles;
+use crate::running::Profile;
 use peers::{Program, Server};
 use rows::{Bound, Case, Load, TABLES, Table};
 
@@ -26,28 +27,21 @@ const BACKEND: Program = Program::Ours("tcp_echo_mio", &["0"]);
 /// Memory does not depend on what else the machine does.
 const MEMORY_ROUNDS: u32 = 3;
 
-/// Measures, prints the tables, and judges.
+/// What stands in a table twice.
+const AGAIN: &str = "the same again";
+
+/// Measures the servers of `tls` or `relay`, prints the tables, and judges.
 ///
 /// # Errors
-/// When a bound is broken or a program fails; where `SOCKEYE_REQUIRE` is `all`, also when a peer is not installed.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let tables = TABLES
-        .iter()
-        .filter(|table| arguments.name.as_deref() == Some(table.bench));
-    let tables: Vec<_> = tables.collect();
-    build()?;
-    let folder = Folder::new(&tables)?;
-    let (mut broken, mut skipped) = (Vec::new(), HashSet::new());
+/// When a bound is broken or a program fails.
+pub(crate) fn run(kind: &str, arguments: &Arguments, recorder: &mut Recorder) -> Result<()> {
+    let tables: Vec<_> = TABLES.iter().filter(|table| table.bench == kind).collect();
+    let profile = Profile::of(arguments.smoke);
+    build(profile, &tables)?;
+    let folder = Folder::new(profile, &tables)?;
+    let mut broken = Vec::new();
     for table in tables {
-        measure(arguments, table, &folder.0, &mut broken, &mut skipped)?;
-    }
-    let mut out = std::io::stdout();
-    if !skipped.is_empty() {
-        writeln!(out, "{} programs skipped", skipped.len())?;
-        ensure!(
-            std::env::var_os("SOCKEYE_REQUIRE").is_none_or(|value| value != "all"),
-            "SOCKEYE_REQUIRE=all, and programs are missing"
-        );
+        measure(arguments, table, &folder.0, &mut broken, recorder)?;
     }
     if !broken.is_empty() {
         bail!("more CPU time or memory than allowed: {}", broken.join("; "));
@@ -55,34 +49,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn build() -> Result<()> {
-    let mut examples: HashSet<&str> = ["tls_load", "tcp_load", "tls_certificate"].into();
-    let programs = TABLES.iter().flat_map(|table| table.servers);
+fn build(profile: Profile, tables: &[&Table]) -> Result<()> {
+    let mut examples = vec!["tls_load", "tcp_load", "tls_certificate"];
+    let programs = tables.iter().flat_map(|table| table.servers);
     for program in programs.map(|server| server.program).chain([BACKEND]) {
         if let Program::Ours(example, _) = program {
-            examples.insert(example);
+            examples.push(example);
         }
     }
-    // Apart: with the features of the benchmarks it would not be the program that ships.
-    examples.remove("tls_relay");
-    Process::cargo("build --release --package sockeye-relay --features ring --example tls_relay").run()?;
-    let mut build = Process::cargo("build --release --package sockeye-benches");
-    for example in examples {
-        build = build.argument("--example").argument(example);
-    }
-    build.run()
+    profile.build(examples)
 }
 
 /// What the servers need as files: taken away at the end.
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new(tables: &[&Table]) -> Result<Self> {
+    fn new(profile: Profile, tables: &[&Table]) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("sockeye-bench-{}", std::process::id()));
         std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
         let folder = Self(path);
         if tables.iter().any(|table| table.bench == "tls") {
-            let status = Command::new(executable("tls_certificate"))
+            let status = Command::new(profile.executable("tls_certificate"))
                 .arg(&folder.0)
                 .status()?;
             ensure!(status.success(), "tls_certificate: {status}");
@@ -103,27 +90,24 @@ fn measure(
     table: &Table,
     folder: &Path,
     broken: &mut Vec<String>,
-    skipped: &mut HashSet<&'static str>,
+    recorder: &mut Recorder,
 ) -> Result<()> {
+    let profile = Profile::of(arguments.smoke);
     let mut out = std::io::stdout();
     let mut servers = Vec::new();
     for server in table.servers {
         match server.program.missing() {
             None => servers.push(*server),
-            Some(what) => {
-                if skipped.insert(what) {
-                    writeln!(out, "skipped: needs {what}")?;
-                }
-            }
+            Some(what) => recorder.skip(&format!("needs {what}"))?,
         }
     }
     let backend = table
         .relays
-        .then(|| BACKEND.start(arguments.core, folder, None))
+        .then(|| BACKEND.start(profile, arguments.core, folder, None))
         .transpose()?;
     let start = |server: &rows::Server| {
         let port = backend.as_ref().map(|backend| backend.port);
-        let started = server.program.start(arguments.core, folder, port);
+        let started = server.program.start(profile, arguments.core, folder, port);
         started.with_context(|| server.name)
     };
     let running: Vec<_> = servers.iter().map(start).collect::<Result<_>>()?;
@@ -150,15 +134,18 @@ fn measure(
                 let name = servers[place].name;
                 let value = if is_memory {
                     // Memory that an earlier load has left would be used again.
-                    sample(arguments.core, table, load, &start(&servers[place])?)
+                    sample(profile, arguments.core, table, load, &start(&servers[place])?)
                 } else {
-                    sample(arguments.core, table, load, &running[place])
+                    sample(profile, arguments.core, table, load, &running[place])
                 };
                 samples[place].push(value.with_context(|| format!("{name}, {}", words(load)))?);
             }
         }
         let names: Vec<_> = servers.iter().map(|server| server.name).collect();
         broken.extend(report(&mut out, &case, &names, &samples)?);
+        recorder
+            .measurements
+            .extend(record(table, &case, &names, &samples));
     }
     Ok(())
 }
@@ -180,7 +167,7 @@ fn short(case: Case) -> Case {
 }
 
 /// One load: nanoseconds of CPU time a message, or bytes a connection.
-fn sample(core: u32, table: &Table, load: Load, server: &Server) -> Result<f64> {
+fn sample(profile: Profile, core: u32, table: &Table, load: Load, server: &Server) -> Result<f64> {
     let (program, words, units) = match load {
         Load::Echo {
             connections,
@@ -203,7 +190,7 @@ fn sample(core: u32, table: &Table, load: Load, server: &Server) -> Result<f64> 
     };
     let output = Command::new("taskset")
         .args(["-c", &core.to_string()])
-        .arg(executable(program))
+        .arg(profile.executable(program))
         .arg(server.port.to_string())
         .args(words)
         .arg(server.pid().to_string())
@@ -278,7 +265,8 @@ fn report(
             let Some(place) = names.iter().position(|name| *name == bound.against) else {
                 continue;
             };
-            let (verdict, fault) = judge(bound, ratio(values, &samples[place]));
+            let (said, fault) = judge(bound, ratio(values, &samples[place]));
+            let verdict = format!("{}: {said}", if fault { "FAIL" } else { "pass" });
             write!(out, "  {verdict}")?;
             faults.extend(fault.then(|| format!("{}: {verdict}", words(case.load))));
         }
@@ -287,28 +275,72 @@ fn report(
     Ok(faults)
 }
 
+/// The measurements of a case: of each server one, the first of which is not in it a second time but as noise.
+fn record(table: &Table, case: &Case, names: &[&str], samples: &[Vec<f64>]) -> Vec<Measurement> {
+    let first = samples.first();
+    let again = names.iter().position(|name| *name == AGAIN);
+    let noise = again
+        .and_then(|again| samples.get(again))
+        .zip(first)
+        .map(|(again, first)| (ratio(again, first) - 1.0).abs());
+    let (section, unit, per) = match case.load {
+        Load::Echo { .. } => (Section::Cpu, Unit::CpuNanoseconds, "message"),
+        Load::Handshakes { .. } => (Section::Cpu, Unit::CpuNanoseconds, "handshake"),
+        Load::Idle { .. } => (Section::Memory, Unit::Bytes, "connection"),
+    };
+    // A message and a handshake are not compared with each other.
+    let group = match per {
+        "message" | "connection" => table.title.to_owned(),
+        per => format!("{}, {per}s", table.title),
+    };
+    let mut measurements = Vec::new();
+    for (name, values) in names.iter().zip(samples) {
+        let Some(role) = roles::of(table.bench, name) else {
+            continue;
+        };
+        let bounds = case.bounds.iter().filter(|bound| bound.of == *name);
+        let judged = bounds.filter_map(|bound| {
+            let against = names.iter().position(|name| *name == bound.against)?;
+            let (text, broken) = judge(bound, ratio(values, samples.get(against)?));
+            Some(model::Bound {
+                text,
+                limit: bound.at_most,
+                broken,
+            })
+        });
+        measurements.push(Measurement {
+            kind: table.bench.to_owned(),
+            section,
+            group: group.clone(),
+            case: words(case.load),
+            contender: (*name).to_owned(),
+            role,
+            unit,
+            per: per.to_owned(),
+            value: median(values.clone()),
+            noise,
+            rounds: values.clone(),
+            percentiles: Vec::new(),
+            size: None,
+            bounds: judged.collect(),
+            command: format!("cargo xtask bench {} --cpu", table.bench),
+        });
+    }
+    measurements
+}
+
 /// A bound in words, and whether it is broken.
 fn judge(bound: &Bound, ratio: f64) -> (String, bool) {
     // As it is printed: to hundredths.
     let fault = (ratio * 100.0).round() > (bound.at_most * 100.0).round();
-    let word = if fault { "FAIL" } else { "pass" };
     let Bound { against, at_most, .. } = bound;
-    (
-        format!("{word}: {ratio:.2} of {against} (at most {at_most:.2})"),
-        fault,
-    )
+    (format!("{ratio:.2} of {against} (at most {at_most:.2})"), fault)
 }
 
 /// The median of the ratios round by round.
 pub(crate) fn ratio(values: &[f64], others: &[f64]) -> f64 {
     let ratios = values.iter().zip(others).map(|(value, other)| value / other);
     median(ratios.collect())
-}
-
-/// The one in the middle.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -371,6 +403,7 @@ mod tests {
         for table in TABLES {
             for bound in table.cases.iter().flat_map(|case| case.bounds) {
                 for name in [bound.of, bound.against] {
+                    assert!(roles::of(table.bench, name).is_some(), "{name} has a role");
                     assert!(
                         table.servers.iter().any(|server| server.name == name),
                         "{}: {name}",

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::process::Process;
-use crate::running::{PROGRAM, executable};
+use crate::running::{PROGRAM, Profile};
 use crate::{install, workspace};
 
 /// What the package takes its files from; the metadata names it too.
@@ -26,7 +26,7 @@ pub(crate) fn run() -> Result<()> {
         // Pages of commands that are no more.
         std::fs::remove_dir_all(&stage).with_context(|| format!("remove {}", stage.display()))?;
     }
-    install::install(&stage, &executable(PROGRAM))?;
+    install::install(&stage, &Profile::Release.executable(PROGRAM))?;
     Process::new("cargo-deb")
         .words("--package sockeye-cli --no-build --locked --strip")
         .run()

@@ -11,11 +11,15 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::bench::Arguments;
-use crate::process::Process;
-use crate::workspace::target_folder;
+use crate::report::Recorder;
+use crate::report::model::{Bound, Measurement, Role, Section, Unit, grouped, median};
+use crate::running::{PROGRAM, Profile};
 
 /// How often each size is measured; the median counts.
 const ROUNDS: usize = 9;
+
+/// Up to here a second step is quick without optimization.
+const SMOKE_SIZE: usize = 1_000;
 
 /// By how much a unit may become dearer from the smallest size on.
 const AT_MOST: f64 = 2.0;
@@ -153,7 +157,7 @@ const SUBJECTS: &[Subject] = &[
 ///
 /// # Errors
 /// When a measurement fails, a cost is above its limit, or there is no such subject.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, recorder: &mut Recorder) -> Result<()> {
     let wanted = arguments.subject.as_deref();
     let subjects: Vec<&Subject> = SUBJECTS
         .iter()
@@ -163,13 +167,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let names: Vec<&str> = SUBJECTS.iter().map(|subject| subject.name).collect();
         bail!("nothing of that name grows; there are: {}", names.join(", "));
     }
-    for build in [
-        "build --release --package sockeye-benches --example growth",
-        "build --release --package sockeye-cli --bin sockeye",
-    ] {
-        Process::cargo(build).run()?;
-    }
-    let program = target_folder().join("release/examples/growth");
+    let profile = Profile::of(arguments.smoke);
+    profile.build(["growth", PROGRAM])?;
+    let program = profile.executable("growth");
     let mut faults = Vec::new();
     let mut out = std::io::stdout();
     writeln!(
@@ -179,19 +179,74 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     )?;
     for (number, subject) in (1..).zip(&subjects) {
         eprintln!("[{number}/{}] {}", subjects.len(), subject.name);
-        let costs = measure(&program, subject)?;
+        // The smoke run goes a step or two, once.
+        let (sizes, rounds) = match subject.sizes {
+            [first, second, ..] if arguments.smoke && *second <= SMOKE_SIZE => (&[*first, *second][..], 1),
+            [first, ..] if arguments.smoke => (&[*first][..], 1),
+            sizes => (sizes, ROUNDS),
+        };
+        let costs = measure(&program, subject, sizes, rounds)?;
         write!(out, "{:<22} {:<32}", subject.name, subject.unit)?;
-        for (size, cost) in subject.sizes.iter().zip(&costs) {
-            write!(out, " {:>10}: {cost:<8.1}", grouped(*size))?;
+        for (size, cost) in sizes.iter().zip(&costs) {
+            write!(out, " {:>10}: {cost:<8.1}", grouped(*size as f64))?;
         }
         writeln!(out)?;
         if let Some((reason, limit)) = subject.reason {
             writeln!(out, "{:<22} (at most {limit:.2} times: {reason})", "")?;
         }
-        faults.extend(judge(subject, &costs));
+        let judged = !arguments.smoke;
+        recorder
+            .measurements
+            .extend(record(subject, sizes, &costs, judged));
+        if judged {
+            faults.extend(judge(subject, &costs));
+        }
     }
     ensure!(faults.is_empty(), "costs grow:\n  {}", faults.join("\n  "));
     Ok(())
+}
+
+/// The measurements of a subject: the bounds are with the largest size.
+fn record(subject: &Subject, sizes: &[usize], costs: &[f64], judged: bool) -> Vec<Measurement> {
+    let mut measurements: Vec<Measurement> = sizes
+        .iter()
+        .zip(costs)
+        .map(|(size, cost)| Measurement {
+            kind: "growth".to_owned(),
+            section: Section::Growth,
+            group: "growth".to_owned(),
+            case: format!("{}: {}", subject.name, grouped(*size as f64)),
+            contender: "sockeye".to_owned(),
+            role: Role::Ours,
+            unit: Unit::Nanoseconds,
+            per: subject.unit.to_owned(),
+            value: *cost,
+            noise: None,
+            rounds: Vec::new(),
+            percentiles: Vec::new(),
+            size: Some(*size as u64),
+            bounds: Vec::new(),
+            command: "cargo xtask bench growth".to_owned(),
+        })
+        .collect();
+    let faults = judge(subject, costs);
+    if let (Some(first), Some(last)) = (costs.first(), measurements.last_mut()) {
+        let times = last.value / first;
+        let limit = subject.limit();
+        last.bounds.push(Bound {
+            text: format!("{times:.2} times the smallest (at most {limit:.2})"),
+            limit,
+            broken: judged && faults.iter().any(|fault| fault.contains("times as much")),
+        });
+        if let Some(bound_ns) = subject.bound_ns {
+            last.bounds.push(Bound {
+                text: format!("at most {bound_ns} ns"),
+                limit: bound_ns as f64,
+                broken: judged && last.value > bound_ns as f64,
+            });
+        }
+    }
+    measurements
 }
 
 /// What is wrong with the costs of a subject at its sizes.
@@ -207,8 +262,8 @@ fn judge(subject: &Subject, costs: &[f64]) -> Vec<String> {
                 "{}: a {} costs {times:.2} times as much at {} as at {} (at most {:.2})",
                 subject.name,
                 subject.unit,
-                grouped(*size),
-                grouped(subject.sizes[0]),
+                grouped(*size as f64),
+                grouped(subject.sizes[0] as f64),
                 subject.limit(),
             ));
         }
@@ -225,19 +280,14 @@ fn judge(subject: &Subject, costs: &[f64]) -> Vec<String> {
 }
 
 /// The median cost of a unit at each size, the sizes taken in turns.
-fn measure(program: &Path, subject: &Subject) -> Result<Vec<f64>> {
-    let mut costs = vec![Vec::new(); subject.sizes.len()];
-    for _ in 0..ROUNDS {
-        for (size, costs) in subject.sizes.iter().zip(&mut costs) {
+fn measure(program: &Path, subject: &Subject, sizes: &[usize], rounds: usize) -> Result<Vec<f64>> {
+    let mut costs = vec![Vec::new(); sizes.len()];
+    for _ in 0..rounds {
+        for (size, costs) in sizes.iter().zip(&mut costs) {
             costs.push(once(program, subject.name, *size)?);
         }
     }
     Ok(costs.into_iter().map(median).collect())
-}
-
-fn median(mut costs: Vec<f64>) -> f64 {
-    costs.sort_by(f64::total_cmp);
-    costs.get(costs.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// One measurement: nanoseconds a unit.
@@ -253,19 +303,6 @@ fn once(program: &Path, name: &str, size: usize) -> Result<f64> {
     let mut number = || -> Result<f64> { Ok(words.next().context("two numbers")?.parse()?) };
     let (units, cpu_ns) = (number()?, number()?);
     Ok(cpu_ns / units)
-}
-
-/// A number with its thousands apart.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -295,7 +332,7 @@ mod tests {
     #[test]
     fn the_median_is_the_middle_one() {
         assert!((median(vec![5.0, 1.0, 3.0]) - 3.0).abs() < f64::EPSILON);
-        assert_eq!(grouped(1_000_000), "1,000,000");
+        assert_eq!(grouped(1e6), "1,000,000");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::Process;
-use crate::running::{PROGRAM, executable};
+use crate::running::{PROGRAM, Profile};
 
 /// Where the completions of each shell belong, below the prefix.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(program) => program.clone(),
         None => {
             Process::cargo("build --release --locked --package sockeye-cli").run()?;
-            executable(PROGRAM)
+            Profile::Release.executable(PROGRAM)
         }
     };
     install(&arguments.prefix, &built)

@@ -9,6 +9,8 @@
 //! | [`flaky`], [`explore`] | the tests many times, the properties with new seeds |
 //! | [`fuzz`] | the fuzz targets, by libFuzzer |
 //! | [`growth`] | what a unit costs while a user makes things large |
+//! | [`latency`] | round trips as a distribution |
+//! | [`report`] | what a benchmark leaves behind: table, results, page |
 //! | [`instructions`] | instructions a message, counted under callgrind |
 //! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
 //! | [`start`] | how large the program is, and what its start costs |
@@ -38,8 +40,10 @@ mod growth;
 mod iana;
 mod install;
 mod instructions;
+mod latency;
 mod names;
 mod process;
+mod report;
 mod running;
 mod sim;
 mod soak;
@@ -86,7 +90,7 @@ enum Command {
     /// Keep a core busy until stdin ends: what `flaky --load` starts
     #[command(hide = true)]
     Busy,
-    /// Run benchmarks, or count instructions
+    /// Run benchmarks, or count instructions; ends with a table and a page
     Bench(bench::Arguments),
     /// Build the documentation with warnings denied and run its examples
     Doc,
@@ -123,9 +127,7 @@ fn run(command: Command) -> Result<()> {
     let steps: Vec<Step> = match command {
         Command::Ci(arguments) => return ci::run(&arguments, &workspace),
         Command::Tidy(arguments) => return tidy::run(&arguments),
-        Command::Bench(arguments) if arguments.is_counted() => return bench::counted(&arguments),
-        Command::Bench(arguments) if arguments.is_start() => return start::run(),
-        Command::Bench(arguments) if arguments.is_growth() => return growth::run(&arguments),
+        Command::Bench(arguments) => return bench::run(&arguments),
         Command::Prop(arguments) => return test::run_prop(&arguments, &workspace),
         Command::Flaky(arguments) => return flaky::run(&arguments),
         Command::Busy => {
@@ -143,7 +145,6 @@ fn run(command: Command) -> Result<()> {
         Command::Lint => build::lint(&workspace),
         Command::Build => build::build(&workspace),
         Command::Test(arguments) => test::test(&arguments, &workspace)?,
-        Command::Bench(arguments) => bench::bench(&arguments)?,
         Command::Doc => build::doc(),
         Command::Asan => asan::asan(&workspace)?,
     };

@@ -10,7 +10,6 @@
 mod ground;
 mod rows;
 
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -18,9 +17,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::bench::Arguments;
-use crate::cpu::{median, ratio};
-use crate::process::Process;
-use crate::running::executable;
+use crate::cpu::ratio;
+use crate::report::model::{self, Measurement, Section, Unit, median};
+use crate::report::{Part, Recorder, roles};
+use crate::running::Profile;
 use ground::{Ground, Kind};
 use rows::{Bound, CASES, Case, Client, MEMORY, OURS};
 
@@ -30,22 +30,33 @@ const MEMORY_ROUNDS: u32 = 3;
 /// Measures, prints the tables, and judges: in namespaces of its own where that is allowed.
 ///
 /// # Errors
-/// When a bound is broken or a program fails; where `SOCKEYE_REQUIRE` is `all`, also when something is missing.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(folder) = &arguments.within {
-        return measure(arguments, &Ground::within(folder)?);
-    }
-    Process::cargo("build --release --package sockeye-benches")
-        .words("--example names_load --example names_echo")
-        .run()?;
+/// When a bound is broken or a program fails.
+pub(crate) fn run(arguments: &Arguments, recorder: &mut Recorder) -> Result<()> {
+    Profile::of(arguments.smoke).build(["names_load", "names_echo"])?;
     let folder = ground::Folder::new()?;
     match ground::enter(arguments, &folder)? {
         Some(status) => {
+            // Also what was measured before a bound was broken.
+            if let Ok(part) = std::fs::read(folder.part()) {
+                recorder.take(serde_json::from_slice::<Part>(&part).context("read what was measured")?);
+            }
             ensure!(status.success(), "the benchmark in its namespaces: {status}");
             Ok(())
         }
-        None => measure(arguments, &Ground::outside(&folder)),
+        None => measure(arguments, &Ground::outside(&folder), recorder),
     }
+}
+
+/// The run in namespaces of its own: what it measures goes into a file for the process outside.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn within(arguments: &Arguments, folder: &std::path::Path) -> Result<()> {
+    let mut recorder = Recorder::default();
+    let measured = measure(arguments, &Ground::within(folder)?, &mut recorder);
+    let part = serde_json::to_vec(&recorder.into_part())?;
+    std::fs::write(ground::part(folder), part).context("write what was measured")?;
+    measured
 }
 
 /// One sample.
@@ -55,20 +66,18 @@ struct Sample {
     cpu_ns: f64,
 }
 
-fn measure(arguments: &Arguments, ground: &Ground) -> Result<()> {
+fn measure(arguments: &Arguments, ground: &Ground, recorder: &mut Recorder) -> Result<()> {
     let mut out = std::io::stdout();
-    let (mut broken, mut skipped) = (Vec::new(), HashSet::new());
+    let mut broken = Vec::new();
     if let Some(why) = ground.without_getaddrinfo() {
-        writeln!(out, "skipped: {why}")?;
-        skipped.insert(why);
+        recorder.skip(why)?;
     }
     for (title, kind) in [("a server that echoes", Kind::Echo), ("unbound", Kind::Unbound)] {
         if let Some(what) = kind.missing() {
-            writeln!(out, "skipped: needs {what}")?;
-            skipped.insert(what);
+            recorder.skip(&format!("needs {what}"))?;
             continue;
         }
-        let server = ground.start(kind, arguments.core)?;
+        let server = ground.start(Profile::of(arguments.smoke), kind, arguments.core)?;
         let how = if arguments.smoke {
             "once, nothing is judged".to_owned()
         } else {
@@ -87,16 +96,13 @@ fn measure(arguments: &Arguments, ground: &Ground) -> Result<()> {
             let samples = rounds(arguments, case, &clients, server.address)?;
             let faults = report(&mut out, case, &clients, &samples, !arguments.smoke)?;
             broken.extend(faults.into_iter().map(|fault| format!("{title}, {fault}")));
+            let judged = !arguments.smoke;
+            recorder
+                .measurements
+                .extend(record(title, case, &clients, &samples, judged));
         }
     }
-    broken.extend(memory(arguments, ground, &mut out)?);
-    if !skipped.is_empty() {
-        writeln!(out, "{} skipped", skipped.len())?;
-        ensure!(
-            std::env::var_os("SOCKEYE_REQUIRE").is_none_or(|value| value != "all"),
-            "SOCKEYE_REQUIRE=all, and something is missing"
-        );
-    }
+    broken.extend(memory(arguments, ground, &mut out, recorder)?);
     if !broken.is_empty() {
         bail!("bounds are broken: {}", broken.join("; "));
     }
@@ -121,7 +127,7 @@ fn rounds(
             } else {
                 case.queries
             };
-            let text = load(arguments.core, client, server, &queries.to_string())?;
+            let text = load(arguments, client, server, &queries.to_string())?;
             let sample = figure(&text, "time").zip(figure(&text, "cpu"));
             let (time, cpu) = sample.with_context(|| format!("{} said {text:?}", client.name))?;
             samples[place].push(Sample {
@@ -134,10 +140,10 @@ fn rounds(
 }
 
 /// Runs a client to its end and gives back what it said.
-fn load(core: u32, client: &Client, server: SocketAddr, what: &str) -> Result<String> {
+fn load(arguments: &Arguments, client: &Client, server: SocketAddr, what: &str) -> Result<String> {
     let output = Command::new("taskset")
-        .args(["-c", &core.to_string()])
-        .arg(executable("names_load"))
+        .args(["-c", &arguments.core.to_string()])
+        .arg(Profile::of(arguments.smoke).executable("names_load"))
         .args([client.program, &server.to_string()])
         .args([&client.under_way.to_string(), what])
         .output()
@@ -197,6 +203,93 @@ fn report(
     Ok(faults)
 }
 
+/// What stands in a table twice.
+const AGAIN: &str = "the same again";
+
+/// A measurement without its value.
+fn measurement(section: Section, group: &str, case: &str, client: &Client) -> Measurement {
+    Measurement {
+        kind: "resolver".to_owned(),
+        section,
+        group: group.to_owned(),
+        case: case.to_owned(),
+        contender: client.name.to_owned(),
+        role: roles::of("resolver", client.name).unwrap_or(model::Role::Peer),
+        unit: match section {
+            Section::Rate => Unit::PerSecond,
+            Section::Memory => Unit::Bytes,
+            _ => Unit::CpuNanoseconds,
+        },
+        per: "query".to_owned(),
+        value: f64::NAN,
+        noise: None,
+        rounds: Vec::new(),
+        percentiles: Vec::new(),
+        size: None,
+        bounds: Vec::new(),
+        command: "cargo xtask bench resolver --cpu".to_owned(),
+    }
+}
+
+/// Queries a second and CPU time of each client of a case; ours carries the bounds beside its peers.
+fn record(
+    title: &str,
+    case: &Case,
+    clients: &[Client],
+    samples: &[Vec<Sample>],
+    judged: bool,
+) -> Vec<Measurement> {
+    let rates = |samples: &[Sample]| -> Vec<f64> { samples.iter().map(|one| 1e9 / one.time_ns).collect() };
+    let cpus = |samples: &[Sample]| -> Vec<f64> { samples.iter().map(|one| one.cpu_ns).collect() };
+    let values: [(Section, Vec<Vec<f64>>); 2] = [
+        (
+            Section::Rate,
+            samples.iter().map(|samples| rates(samples)).collect(),
+        ),
+        (
+            Section::Cpu,
+            samples.iter().map(|samples| cpus(samples)).collect(),
+        ),
+    ];
+    let again = clients.iter().position(|client| client.name == AGAIN);
+    let mut measurements = Vec::new();
+    for (section, values) in &values {
+        let Some(first) = values.first() else { continue };
+        let noise = again
+            .and_then(|again| values.get(again))
+            .map(|again| (ratio(again, first) - 1.0).abs());
+        for (client, rounds) in clients
+            .iter()
+            .zip(values)
+            .filter(|(client, _)| client.name != AGAIN)
+        {
+            let mut own = measurement(*section, title, case.title, client);
+            (own.value, own.noise, own.rounds) = (median(rounds.clone()), noise, rounds.clone());
+            if judged && client.name == OURS {
+                for (peer, other) in clients.iter().zip(values) {
+                    own.bounds.extend(bound_of(*section, peer, ratio(first, other)));
+                }
+            }
+            measurements.push(own);
+        }
+    }
+    measurements
+}
+
+/// What ours has to reach beside a peer, by its ratio to it.
+fn bound_of(section: Section, peer: &Client, ratio: f64) -> Option<model::Bound> {
+    let rounded = |number: f64| (number * 100.0).round();
+    let (limit, word, broken): (f64, &str, fn(f64, f64) -> bool) = match section {
+        Section::Rate => (peer.bound?.queries, "at least", |ratio, limit| ratio < limit),
+        _ => (peer.bound?.cpu?, "at most", |ratio, limit| ratio > limit),
+    };
+    Some(model::Bound {
+        text: format!("{ratio:.2} of {} ({word} {limit:.2})", peer.name),
+        limit,
+        broken: broken(rounded(ratio), rounded(limit)),
+    })
+}
+
 /// The bounds beside a peer in words, and whether they are broken: as they are printed, to hundredths.
 fn judge(bound: Bound, faster: f64, cpu: f64) -> Vec<(String, bool)> {
     let rounded = |number: f64| (number * 100.0).round();
@@ -221,9 +314,14 @@ fn judge(bound: Bound, faster: f64, cpu: f64) -> Vec<(String, bool)> {
 }
 
 /// Memory of queries that nobody answers.
-fn memory(arguments: &Arguments, ground: &Ground, out: &mut impl std::io::Write) -> Result<Vec<String>> {
+fn memory(
+    arguments: &Arguments,
+    ground: &Ground,
+    out: &mut impl std::io::Write,
+    recorder: &mut Recorder,
+) -> Result<Vec<String>> {
     let mut broken = Vec::new();
-    let server = ground.start(Kind::Silent, arguments.core)?;
+    let server = ground.start(Profile::of(arguments.smoke), Kind::Silent, arguments.core)?;
     writeln!(out, "\nresident memory, all queries under way at once")?;
     for client in MEMORY {
         let mut client = *client;
@@ -233,7 +331,7 @@ fn memory(arguments: &Arguments, ground: &Ground, out: &mut impl std::io::Write)
         let rounds = if arguments.smoke { 1 } else { MEMORY_ROUNDS };
         let mut samples = Vec::new();
         for _ in 0..rounds {
-            let text = load(arguments.core, &client, server.address, "memory")?;
+            let text = load(arguments, &client, server.address, "memory")?;
             let bytes = figure(&text, "memory").with_context(|| format!("{} said {text:?}", client.name))?;
             samples.push(bytes / client.under_way as f64);
         }
@@ -244,13 +342,26 @@ fn memory(arguments: &Arguments, ground: &Ground, out: &mut impl std::io::Write)
             format!("{} under way", client.under_way),
             client.name
         )?;
+        let mut measurement = measurement(
+            Section::Memory,
+            "resident memory",
+            &format!("{} under way", client.under_way),
+            &client,
+        );
+        measurement.value = bytes;
         if client.name == OURS && !arguments.smoke {
             let fault = bytes >= rows::MEMORY_BELOW;
             let word = if fault { "FAIL" } else { "pass" };
             let verdict = format!("{word}: below {}", rows::MEMORY_BELOW);
             write!(out, "  {verdict}")?;
             broken.extend(fault.then(|| format!("memory: {bytes:.0} B a query, {verdict}")));
+            measurement.bounds.push(model::Bound {
+                text: format!("below {}", rows::MEMORY_BELOW),
+                limit: rows::MEMORY_BELOW,
+                broken: fault,
+            });
         }
+        recorder.measurements.push(measurement);
         writeln!(out)?;
     }
     Ok(broken)

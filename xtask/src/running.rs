@@ -12,13 +12,87 @@ use crate::workspace::target_folder;
 /// The program of the workspace, which is measured as it ships.
 pub(crate) const PROGRAM: &str = "sockeye";
 
-/// Where a program of ours lies: one of `benches/examples`, or [`PROGRAM`], built for release.
-pub(crate) fn executable(example: &str) -> PathBuf {
-    let release = target_folder().join("release");
-    match example {
-        PROGRAM => release.join(PROGRAM),
-        example => release.join("examples").join(example),
+/// The relay that ends TLS, an example of its crate.
+const TLS_RELAY: &str = "tls_relay";
+
+/// How programs are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// To be measured, each as it ships.
+    Release,
+    /// To be shown to work: by the selection of the tests, most of which is built already.
+    Dev,
+}
+
+impl Profile {
+    /// That of a run which measures, or does not.
+    pub(crate) const fn of(smoke: bool) -> Self {
+        if smoke { Self::Dev } else { Self::Release }
     }
+
+    /// Where a program of ours lies: an example, or [`PROGRAM`].
+    pub(crate) fn executable(self, example: &str) -> PathBuf {
+        let folder = target_folder().join(match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        });
+        match example {
+            PROGRAM => folder.join(PROGRAM),
+            example => folder.join("examples").join(example),
+        }
+    }
+
+    /// Builds examples, and [`PROGRAM`] where it is among them.
+    ///
+    /// # Errors
+    /// When something does not build.
+    pub(crate) fn build<'a>(self, programs: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let mut examples: Vec<&str> = programs.into_iter().collect();
+        examples.sort_unstable();
+        examples.dedup();
+        let mut selected = |name: &str| {
+            let before = examples.len();
+            examples.retain(|example| *example != name);
+            before > examples.len()
+        };
+        let (program, relay) = (selected(PROGRAM), selected(TLS_RELAY));
+        if self == Self::Dev {
+            let build = Process::cargo("build --workspace --all-features");
+            let build = if program {
+                build.words("--bin").argument(PROGRAM)
+            } else {
+                build
+            };
+            let build = if relay {
+                build.words("--example").argument(TLS_RELAY)
+            } else {
+                build
+            };
+            return with_examples(build, &examples).run();
+        }
+        // Apart: with the features of the benchmarks they would not be the programs that ship.
+        if program {
+            Process::cargo("build --release --package sockeye-cli --bin sockeye").run()?;
+        }
+        if relay {
+            Process::cargo("build --release --package sockeye-relay --features ring --example tls_relay")
+                .run()?;
+        }
+        if examples.is_empty() {
+            return Ok(());
+        }
+        with_examples(
+            Process::cargo("build --release --package sockeye-benches"),
+            &examples,
+        )
+        .run()
+    }
+}
+
+fn with_examples(build: Process, examples: &[&str]) -> Process {
+    examples.iter().fold(build, |build, example| {
+        build.words("--example").argument(*example)
+    })
 }
 
 /// A program, under an observer or alone; killed when dropped.

@@ -11,8 +11,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::instructions::collected;
-use crate::process::Process;
-use crate::running::{PROGRAM, executable};
+use crate::report::Recorder;
+use crate::report::model::{Bound, Measurement, Role, Section, Unit};
+use crate::running::{PROGRAM, Profile};
 use crate::workspace::target_folder;
 
 /// Bytes of the stripped program that there may be.
@@ -31,7 +32,7 @@ const ROUNDS: usize = 21;
 /// # Errors
 /// When a bound is broken, or a program is missing or fails.
 #[expect(clippy::print_stdout, reason = "the table is this command's data")]
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(recorder: &mut Recorder) -> Result<()> {
     for (program, package) in [("valgrind", "valgrind"), ("strip", "binutils")] {
         let is_there = Command::new(program).arg("--version").output().is_ok();
         ensure!(
@@ -39,12 +40,12 @@ pub(crate) fn run() -> Result<()> {
             "{program} is not installed; install it with: apt-get install {package}"
         );
     }
-    Process::cargo("build --release --package sockeye-cli --bin sockeye").run()?;
+    Profile::Release.build([PROGRAM])?;
     let stripped = target_folder().join("release/sockeye.stripped");
     let status = Command::new("strip")
         .arg("-o")
         .arg(&stripped)
-        .arg(executable(PROGRAM))
+        .arg(Profile::Release.executable(PROGRAM))
         .status()
         .context("start strip")?;
     ensure!(status.success(), "strip: {status}");
@@ -55,6 +56,9 @@ pub(crate) fn run() -> Result<()> {
         "{:<20} {bytes:>12} {MOST_BYTES:>12} {:>8}",
         "bytes, stripped", "-"
     );
+    recorder
+        .measurements
+        .push(measurement("program", "stripped", Unit::Bytes, bytes, MOST_BYTES));
     if bytes > MOST_BYTES {
         broken.push("bytes".to_owned());
     }
@@ -62,6 +66,15 @@ pub(crate) fn run() -> Result<()> {
         let count = count(&stripped, words)?;
         let time_ms = time_ms(&stripped, words)?;
         println!("{words:<20} {count:>12} {limit:>12} {time_ms:>8.2}");
+        let counted = measurement("instructions", words, Unit::Instructions, count, limit);
+        let timed = Measurement {
+            group: "time".to_owned(),
+            unit: Unit::Nanoseconds,
+            value: time_ms * 1e6,
+            bounds: Vec::new(),
+            ..counted.clone()
+        };
+        recorder.measurements.extend([counted, timed]);
         if count > limit {
             broken.push(format!("instructions of {words}"));
         }
@@ -70,6 +83,30 @@ pub(crate) fn run() -> Result<()> {
         bail!("more than allowed: {}", broken.join("; "));
     }
     Ok(())
+}
+
+fn measurement(group: &str, case: &str, unit: Unit, value: u64, limit: u64) -> Measurement {
+    Measurement {
+        kind: "start".to_owned(),
+        section: Section::Start,
+        group: group.to_owned(),
+        case: case.to_owned(),
+        contender: "sockeye".to_owned(),
+        role: Role::Ours,
+        unit,
+        per: if unit == Unit::Bytes { "program" } else { "start" }.to_owned(),
+        value: value as f64,
+        noise: None,
+        rounds: Vec::new(),
+        percentiles: Vec::new(),
+        size: None,
+        bounds: vec![Bound {
+            text: format!("at most {limit}"),
+            limit: limit as f64,
+            broken: value > limit,
+        }],
+        command: "cargo xtask bench start".to_owned(),
+    }
 }
 
 /// The instructions of one run.

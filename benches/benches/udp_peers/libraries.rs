@@ -8,22 +8,22 @@ use super::bare::socket;
 use super::{BURST, Contender, segment_messages};
 
 /// `send_to` and `recv_from` of the standard library.
-pub(crate) fn std_single(size: usize) -> Contender {
+pub(crate) fn std_single(size: usize, burst: usize) -> Contender {
     let (receiver, sender) = (socket(), socket());
     let to = receiver.local_addr().unwrap();
     let (payload, mut buffer) = (vec![7u8; size], vec![0; 65_536]);
     Contender::new("std recv_from", move || {
-        for _ in 0..BURST {
+        for _ in 0..burst {
             sender.send_to(&payload, to).unwrap();
         }
-        for _ in 0..BURST {
+        for _ in 0..burst {
             assert_eq!(receiver.recv_from(&mut buffer).unwrap().0, size);
         }
     })
 }
 
 /// tokio's, on its single-threaded runtime.
-pub(crate) fn tokio_single(size: usize) -> Contender {
+pub(crate) fn tokio_single(size: usize, burst: usize) -> Contender {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -36,10 +36,10 @@ pub(crate) fn tokio_single(size: usize) -> Contender {
     drop(_guard);
     Contender::new("tokio recv_from", move || {
         runtime.block_on(async {
-            for _ in 0..BURST {
+            for _ in 0..burst {
                 sender.send_to(&payload, to).await.unwrap();
             }
-            for _ in 0..BURST {
+            for _ in 0..burst {
                 assert_eq!(receiver.recv_from(&mut buffer).await.unwrap().0, size);
             }
         });

@@ -82,14 +82,14 @@ pub(crate) fn segments(size: usize) -> Contender {
 }
 
 /// `send_to` and `recv_from`.
-pub(crate) fn single(size: usize) -> Contender {
+pub(crate) fn single(size: usize, burst: usize) -> Contender {
     let (receiver, sender, to) = pair(false);
     let (payload, mut buffer) = (vec![7u8; size], vec![0; 65_536]);
     Contender::new("sockeye recv_from", move || {
-        for _ in 0..BURST {
+        for _ in 0..burst {
             sender.send_to(&payload, to).unwrap();
         }
-        for _ in 0..BURST {
+        for _ in 0..burst {
             assert_eq!(receiver.recv_from(&mut buffer).unwrap().0, size);
         }
     })

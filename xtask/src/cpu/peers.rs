@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::running::{Running, executable};
+use crate::running::{Profile, Running};
 
 /// How long a program has until it listens.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +49,13 @@ impl Program {
     ///
     /// # Errors
     /// When it does not start, or does not listen in time.
-    pub(super) fn start(self, core: u32, folder: &Path, backend: Option<u16>) -> Result<Server> {
+    pub(super) fn start(
+        self,
+        profile: Profile,
+        core: u32,
+        folder: &Path,
+        backend: Option<u16>,
+    ) -> Result<Server> {
         let core = core.to_string();
         let pinned = ["taskset", "-c", core.as_str()];
         let words = |text: &str| {
@@ -60,7 +66,7 @@ impl Program {
         let (program, arguments, port) = match self {
             Self::Ours(example, arguments) => {
                 let arguments: Vec<_> = arguments.iter().map(|text| words(text)).collect();
-                let mut running = Running::start(&pinned, &executable(example), &arguments)?;
+                let mut running = Running::start(&pinned, &profile.executable(example), &arguments)?;
                 let port = running.port()?.parse().context("the port of an example")?;
                 return Ok(Server { running, port });
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::bench::Arguments;
-use crate::running::{Running, executable};
+use crate::running::{Profile, Running};
 
 /// How long a server may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,6 +36,18 @@ impl Folder {
         std::fs::write(folder.0.join("nsswitch.conf"), "hosts: dns\n")?;
         Ok(folder)
     }
+}
+
+impl Folder {
+    /// Where the run in the namespaces leaves what it has measured.
+    pub(super) fn part(&self) -> PathBuf {
+        part(&self.0)
+    }
+}
+
+/// The file of a folder for what was measured.
+pub(super) fn part(folder: &Path) -> PathBuf {
+    folder.join("measured.json")
 }
 
 impl Drop for Folder {
@@ -135,7 +147,7 @@ impl Ground {
     ///
     /// # Errors
     /// When it does not start, or does not answer in time.
-    pub(super) fn start(&self, kind: Kind, clients: u32) -> Result<Server> {
+    pub(super) fn start(&self, profile: Profile, kind: Kind, clients: u32) -> Result<Server> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let core = ((clients as usize + 1) % cores).to_string();
         let pinned = ["taskset", "-c", core.as_str()];
@@ -143,10 +155,10 @@ impl Ground {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut arguments = vec![port.to_string()];
         let program = match kind {
-            Kind::Echo => executable("names_echo"),
+            Kind::Echo => profile.executable("names_echo"),
             Kind::Silent => {
                 arguments.push("silent".to_owned());
-                executable("names_echo")
+                profile.executable("names_echo")
             }
             Kind::Unbound => {
                 let file = self.folder.join("unbound.conf");
