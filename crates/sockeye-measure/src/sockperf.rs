@@ -127,14 +127,14 @@ mod tests {
 
     #[test]
     fn the_layout_is_that_of_a_capture() {
-        // The first request of `sockperf pp` 3.7 with --msg-size 14.
-        let captured = [0, 0, 0, 0, 0, 0, 0, 1, 0, 7, 0, 0, 0, 14];
+        // The first request of `sockperf pp` 3.7 to 127.0.0.1.
+        let captured = [0, 0, 0, 0, 0, 0, 0, 1, 0, 3, 0, 0, 0, 14];
         let header = Header::parse(&captured).unwrap().unwrap();
-        assert_eq!(header, Header::request(1, true, true, 14));
+        assert_eq!(header, Header::request(1, true, false, 14));
         assert!(header.is_answered());
         let mut answer = captured;
         header.answer().write(&mut answer);
-        assert_eq!(answer, [0, 0, 0, 0, 0, 0, 0, 1, 0, 6, 0, 0, 0, 14]);
+        assert_eq!(answer, [0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 14]);
         assert!(!Header::parse(&answer).unwrap().unwrap().is_answered());
     }
 

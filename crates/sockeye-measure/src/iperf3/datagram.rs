@@ -122,7 +122,6 @@ impl DatagramHeader {
 }
 
 /// The low half.
-#[expect(clippy::cast_possible_truncation, reason = "it is masked")]
 const fn low_u32(number: u64) -> u32 {
     (number & 0xffff_ffff) as u32
 }

@@ -158,7 +158,7 @@ impl fmt::Display for State {
 
 /// What names a test: the connections of its streams begin with it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Cookie([u8; Cookie::LEN]);
+pub struct Cookie([u8; 37]);
 
 impl Cookie {
     /// Bytes on the wire: 36 printable characters of ASCII and a NUL.

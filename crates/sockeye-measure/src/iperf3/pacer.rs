@@ -27,6 +27,12 @@ impl Pacer {
         self.bits_per_s > 0
     }
 
+    /// The rate; 0 is none.
+    #[must_use]
+    pub const fn bits_per_s(&self) -> u64 {
+        self.bits_per_s
+    }
+
     /// So much was sent.
     pub const fn sent(&mut self, bytes: u64) {
         self.sent_bytes = self.sent_bytes.saturating_add(bytes);

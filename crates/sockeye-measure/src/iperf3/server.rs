@@ -43,18 +43,14 @@ pub enum ServerEvent {
     Done,
 }
 
-/// A stream that has found its test.
+/// A stream that has found its test. Streams have their places in the order in which their connections were accepted, or
+/// their greetings came, which need not be the order in which their cookies are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Joined {
-    /// Its place, from 0.
-    pub index: u32,
-    /// By which number both sides name it.
-    pub id: u32,
-    /// Whether the server sends on it.
-    pub server_sends: bool,
-    /// It was the last one that was missing: data flows from now on.
-    pub is_last: bool,
+pub enum Joined {
+    /// Others are missing.
+    Early,
+    /// It was the last one: data flows from now on.
+    Last,
 }
 
 impl ServerTest {
@@ -205,20 +201,14 @@ impl ServerTest {
         if self.phase != Phase::Streams || self.joined >= wanted {
             return None;
         }
-        let index = self.joined;
         self.joined += 1;
-        let is_last = self.joined == wanted;
-        if is_last {
-            self.say(State::TestStart);
-            self.say(State::TestRunning);
-            self.begin(now);
+        if self.joined < wanted {
+            return Some(Joined::Early);
         }
-        Some(Joined {
-            index,
-            id: stream_id(index),
-            server_sends: self.parameters.server_sends(index),
-            is_last,
-        })
+        self.say(State::TestStart);
+        self.say(State::TestRunning);
+        self.begin(now);
+        Some(Joined::Last)
     }
 
     fn begin(&mut self, now: Duration) {

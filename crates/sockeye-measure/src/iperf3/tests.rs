@@ -34,9 +34,10 @@ fn running() -> ServerTest {
     assert_eq!(test.take_output(), [10]);
     for index in 0..4 {
         let joined = test.join(Duration::ZERO).unwrap();
-        assert_eq!(joined.id, [1, 3, 4, 5][index]);
-        assert_eq!((joined.server_sends, joined.is_last), (index >= 2, index == 3));
+        assert_eq!(joined == Joined::Last, index == 3);
+        assert_eq!(test.parameters().server_sends(index), index >= 2);
     }
+    assert_eq!([0, 1, 2, 3].map(stream_id), [1, 3, 4, 5]);
     assert_eq!(test.take_output(), [1, 2]);
     assert_eq!(test.join(Duration::ZERO), None);
     test
@@ -384,8 +385,8 @@ proptest! {
         server.accept(now);
         let events = feed(&server.take_output(), &cuts, |data| client.on_bytes(data, now)).unwrap();
         prop_assert_eq!(events, [ClientEvent::CreateStreams]);
-        prop_assert!(!server.join(now).unwrap().is_last);
-        prop_assert!(server.join(now).unwrap().is_last);
+        prop_assert_eq!(server.join(now), Some(Joined::Early));
+        prop_assert_eq!(server.join(now), Some(Joined::Last));
         let events = feed(&server.take_output(), &cuts, |data| client.on_bytes(data, now)).unwrap();
         prop_assert_eq!(events, [ClientEvent::Begin]);
         if omit > 0 {

@@ -69,6 +69,9 @@ pub(crate) struct Arguments {
     /// The server is iperf3
     #[arg(long, conflicts_with = "sockperf")]
     pub(crate) iperf3: bool,
+    /// With --iperf3: the server's own output too
+    #[arg(long, requires = "iperf3")]
+    pub(crate) get_server_output: bool,
     /// The server is sockperf
     #[arg(long)]
     pub(crate) sockperf: bool,

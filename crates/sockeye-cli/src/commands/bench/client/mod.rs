@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::output::{Output, Rows};
 
 use super::iperf3;
-pub(crate) use arguments::Arguments;
+pub(crate) use arguments::{Arguments, Mode};
 
 /// The rows of `--csv`: an interval each.
 pub(crate) const ROWS: Rows = Rows {
