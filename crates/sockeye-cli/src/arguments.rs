@@ -30,6 +30,7 @@ pub(crate) fn bits(text: &str) -> Result<u64, String> {
 }
 
 /// A number above 0 with its letter, at most 1000 or 1024 of the largest.
+#[expect(clippy::cast_possible_truncation, reason = "it is checked to be below 2^51")]
 fn scaled(text: &str, step: u64) -> Option<u64> {
     let (number, power) = match text.char_indices().last()? {
         (at, letter @ ('K' | 'M' | 'G' | 'T' | 'k' | 'm' | 'g' | 't')) => {
@@ -70,7 +71,9 @@ mod tests {
         assert_eq!(bits("10M"), Ok(10_000_000));
         assert_eq!(bits("0"), Ok(0));
         assert_eq!(bits("1000T"), Ok(1_000_000_000_000_000));
-        for text in ["", "K", "-1", "1e9", "NaN", "inf", "1KB", "0.5", "1025T", "1\u{fc}"] {
+        for text in [
+            "", "K", "-1", "1e9", "NaN", "inf", "1KB", "0.5", "1025T", "1\u{fc}",
+        ] {
             assert!(bytes(text).is_err(), "{text}");
         }
     }

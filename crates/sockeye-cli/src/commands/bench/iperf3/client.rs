@@ -56,7 +56,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(cookie: Cookie, parameters: Parameters, interval: Duration, inbox: Inbox<Told>) -> Self {
+    pub(super) fn new(
+        cookie: Cookie,
+        parameters: Parameters,
+        interval: Duration,
+        inbox: Inbox<Told>,
+    ) -> Self {
         Self {
             cookie,
             interval,
@@ -90,7 +95,12 @@ impl Session {
         self.name.peer = peer;
         self.control = Some((id, peer));
         let parameters = self.run.parameters.clone();
-        self.engine = Some(ClientTest::new(&self.cookie, parameters, Timeouts::default(), now));
+        self.engine = Some(ClientTest::new(
+            &self.cookie,
+            parameters,
+            Timeouts::default(),
+            now,
+        ));
         self.settle(context);
     }
 
@@ -175,7 +185,10 @@ impl Session {
     /// Makes the next stream, if one is missing.
     fn next_stream(&mut self, context: &mut Context<'_>) {
         let made = self.run.flows.len();
-        let Some(server) = self.server().filter(|_| made < self.run.parameters.streams() as usize) else {
+        let Some(server) = self
+            .server()
+            .filter(|_| made < self.run.parameters.streams() as usize)
+        else {
             return;
         };
         if self.run.parameters.udp {
@@ -186,7 +199,12 @@ impl Session {
             // They decide the window scale.
             options.socket = vec![StreamOption::SendBuffer(bytes), StreamOption::RecvBuffer(bytes)];
         }
-        context.connect(ConnectRequest::new(server).tag(DATA).deadline(CONNECT).options(options));
+        context.connect(
+            ConnectRequest::new(server)
+                .tag(DATA)
+                .deadline(CONNECT)
+                .options(options),
+        );
     }
 
     /// A data connection is established: it says to which test it belongs.
@@ -201,7 +219,7 @@ impl Session {
     }
 
     fn begin(&mut self, context: &mut Context<'_>) {
-        let now = clock(context.now());
+        let now = clock(context.exact_now());
         let expected = self.run.parameters.streams() as usize;
         if self.run.flows.len() < expected {
             return self.break_off(anyhow!("the server began the test before all streams were there"));
@@ -254,7 +272,8 @@ impl Session {
     }
 
     fn end(&mut self, context: &mut Context<'_>) {
-        let now = clock(context.now());
+        // A small amount goes through in one turn.
+        let now = clock(context.exact_now());
         let is_omitted = self.run.is_omitting();
         let intervals = self.run.rest(context, now);
         self.run.end(now);
@@ -388,7 +407,11 @@ impl StreamService for Connections {
     fn on_connect_error(&mut self, _: &mut Context<'_>, failure: ConnectFailure) {
         let is_data = failure.tag == DATA;
         let error = connect_error(failure);
-        let error = if is_data { error.context("connect a stream") } else { error };
+        let error = if is_data {
+            error.context("connect a stream")
+        } else {
+            error
+        };
         self.0.borrow().break_off(error);
     }
 
@@ -458,7 +481,10 @@ impl DatagramService for Sockets {
 
     fn on_timer(&mut self, socket: &mut Datagrams<'_>, key: u64) {
         self.senders.timer(socket, key);
-        let has_enough = self.flows.get(&socket.id()).is_some_and(|flow| flow.borrow().has_enough());
+        let has_enough = self
+            .flows
+            .get(&socket.id())
+            .is_some_and(|flow| flow.borrow().has_enough());
         if has_enough {
             self.session.borrow_mut().look(&mut socket.context());
         }

@@ -12,7 +12,10 @@ pub(super) fn used() -> Cpu {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name may hold anything, and ends with the last parenthesis; utime and stime are fields 14 and 15, counted from 1.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let mut ticks = fields.split_whitespace().skip(11).map(|field| field.parse().unwrap_or(0));
+    let mut ticks = fields
+        .split_whitespace()
+        .skip(11)
+        .map(|field| field.parse().unwrap_or(0));
     let mut next = || TICK * ticks.next().unwrap_or(0);
     Cpu {
         user: next(),

@@ -13,8 +13,11 @@ use super::super::client::figures::Direction;
 
 /// Bytes that one callback sends before others get their turn.
 const TURN_BYTES: u64 = 8 << 20;
-/// Datagrams likewise.
-const TURN_DATAGRAMS: u32 = 256;
+/// Datagrams likewise, of a sender without a rate.
+const TURN_DATAGRAMS: u64 = 256;
+/// Bytes of datagrams that may leave at once. A sender that was kept from running has more to catch up with than a receiver's
+/// buffer holds (212,992 bytes by default, of which a datagram takes more than its own).
+const CATCH_UP: u64 = 64 * 1024;
 /// The shortest pause of a sender that has sent what was due, unless the client names another one: as iperf3.
 const PACING: Duration = Duration::from_millis(1);
 /// The pause of a sender that has no rate and has had its turn: the next turn of the loop.
@@ -141,7 +144,11 @@ impl Flow {
             datagram: if is_udp { block.to_vec() } else { Vec::new() },
             is_64: parameters.udp_counters_64bit,
             pacer: Pacer::new(parameters.bandwidth, Duration::ZERO),
-            pacing: if pacing.is_zero() { PACING } else { pacing.min(PACING * 1000) },
+            pacing: if pacing.is_zero() {
+                PACING
+            } else {
+                pacing.min(PACING * 1000)
+            },
             burst: parameters.burst.clamp(1, 1000),
             amount: Rc::clone(amount),
             bytes: 0,
@@ -251,7 +258,7 @@ impl Flow {
         let Place::Datagrams { peer, local, .. } = self.place else {
             return None;
         };
-        let mut left = TURN_DATAGRAMS;
+        let mut left = self.turn_bytes();
         while self.is_active && self.sends && !self.amount.is_reached() {
             let now = clock(socket.exact_now());
             if !self.pacer.may_send(now) {
@@ -275,13 +282,29 @@ impl Flow {
                 self.bytes += len;
                 self.pacer.sent(len);
                 self.amount.add(len);
-                left = left.saturating_sub(1);
+                left = left.saturating_sub(len);
             }
             if left == 0 {
-                return Some(NEXT_TURN);
+                let pause = if self.pacer.is_limited() {
+                    self.pacing / 4
+                } else {
+                    NEXT_TURN
+                };
+                return Some(pause);
             }
         }
         None
+    }
+
+    /// Bytes of datagrams that one callback sends.
+    fn turn_bytes(&self) -> u64 {
+        if !self.pacer.is_limited() {
+            return TURN_DATAGRAMS * self.datagram.len() as u64;
+        }
+        let pacing_us = u64::try_from(self.pacing.as_micros()).unwrap_or(u64::MAX);
+        let due = self.pacer.bits_per_s() / 8 * pacing_us / 1_000_000;
+        // Four times what is due, four times as often: whatever the rate, there is something to catch up with.
+        due.saturating_mul(4).max(CATCH_UP)
     }
 
     /// Until something is due, and not so short that there would be a wake-up for each of many.

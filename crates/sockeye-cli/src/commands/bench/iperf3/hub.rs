@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sockeye::event_loop::{Context, StreamId, TimerId};
 use sockeye::measure::iperf3::{
-    ControlError, Cookie, ErrorCode, Joined, Parameters, Phase, Results, ServerEvent, ServerTest, State, Timeouts,
+    ControlError, Cookie, ErrorCode, Joined, Parameters, Phase, Results, ServerEvent, ServerTest, State,
+    Timeouts,
 };
 
 use super::super::client::figures::Interval;
@@ -202,7 +203,7 @@ impl Hub {
     }
 
     fn obey(&mut self, context: &mut Context<'_>, number: u64, event: ServerEvent) {
-        let now = clock(context.now());
+        let now = clock(context.exact_now());
         let Some(test) = self.tests.get_mut(&number) else {
             return;
         };
@@ -310,7 +311,7 @@ impl Hub {
 
     /// The last stream has joined: data flows. What sends.
     pub(super) fn start(&mut self, context: &mut Context<'_>, number: u64) -> Vec<SharedFlow> {
-        let now = clock(context.now());
+        let now = clock(context.exact_now());
         let Some(test) = self.tests.get_mut(&number) else {
             return Vec::new();
         };
@@ -410,7 +411,14 @@ impl Hub {
     }
 
     /// A test ends by an error of this side.
-    pub(super) fn refuse(&mut self, context: &mut Context<'_>, number: u64, code: ErrorCode, errno: i32, why: &str) {
+    pub(super) fn refuse(
+        &mut self,
+        context: &mut Context<'_>,
+        number: u64,
+        code: ErrorCode,
+        errno: i32,
+        why: &str,
+    ) {
         if let Some(test) = self.tests.get_mut(&number) {
             test.engine.refuse(code, errno);
         }
@@ -485,10 +493,14 @@ impl Hub {
 
 /// Tells intervals, and keeps them for a client that wants to know.
 fn tell(test: &mut Test, inbox: &Inbox<Told>, intervals: Vec<(Interval, bool)>, is_omitted: bool) {
-    let wants_text = test.run.as_ref().is_some_and(|run| run.parameters.get_server_output);
+    let wants_text = test
+        .run
+        .as_ref()
+        .is_some_and(|run| run.parameters.get_server_output);
     for (interval, is_sum) in intervals {
         if wants_text && test.text.len() < TEXT {
-            test.text.push_str(&report::interval_line(&interval, is_sum, is_omitted));
+            test.text
+                .push_str(&report::interval_line(&interval, is_sum, is_omitted));
             test.text.push('\n');
         }
         inbox.put(Told::Interval {

@@ -41,7 +41,11 @@ pub(in super::super) fn measure(arguments: &Arguments, output: &mut Output) -> a
     let is_udp = match target.transport() {
         Transport::Tcp => arguments.udp,
         Transport::Udp => true,
-        _ => return Err(Failure::usage(format!("{target}: iperf3 is measured over tcp:// and udp://"))),
+        _ => {
+            return Err(Failure::usage(format!(
+                "{target}: iperf3 is measured over tcp:// and udp://"
+            )));
+        }
     };
     let parameters = parameters(arguments, is_udp)?;
     let addresses = names::addresses(&target, CONNECT)?;
@@ -77,7 +81,9 @@ pub(in super::super) fn measure(arguments: &Arguments, output: &mut Output) -> a
     });
     let is_over = outcome.with_context(|| format!("iperf3 server {target}"))?;
     if !is_over {
-        events.with(connections, |service, context| service.0.borrow_mut().terminate(context));
+        events.with(connections, |service, context| {
+            service.0.borrow_mut().terminate(context)
+        });
     }
     events.drain(DRAIN).context("end the connections")?;
     Ok(if is_over { Exit::Success } else { Exit::Interrupted })
@@ -111,7 +117,9 @@ fn parameters(arguments: &Arguments, is_udp: bool) -> anyhow::Result<Parameters>
         ("--fail-if", !arguments.fail_if.is_empty()),
     ];
     if let Some((option, _)) = unknown.iter().find(|(_, is_there)| *is_there) {
-        return Err(Failure::usage(format!("{option}: iperf3 does not have it: leave out --iperf3")));
+        return Err(Failure::usage(format!(
+            "{option}: iperf3 does not have it: leave out --iperf3"
+        )));
     }
     let protocol = if is_udp { Protocol::Udp } else { Protocol::Tcp };
     let mut parameters = Parameters::new(protocol);
@@ -150,6 +158,10 @@ fn cpu(arguments: &Arguments) -> anyhow::Result<Option<usize>> {
     let Some(text) = &arguments.affinity else {
         return Ok(None);
     };
-    let wrong = |_| Failure::usage(format!("-A {text}: with --iperf3 it takes the number of a processor, for this side"));
+    let wrong = |_| {
+        Failure::usage(format!(
+            "-A {text}: with --iperf3 it takes the number of a processor, for this side"
+        ))
+    };
     text.parse().map(Some).map_err(wrong)
 }

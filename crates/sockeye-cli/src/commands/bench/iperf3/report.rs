@@ -53,7 +53,10 @@ impl Report {
                 let number = number.unwrap_or_default();
                 warn(format_args!("sockeye: bench: {peer}{number}: {why}"));
                 let test = test.map(|test| test.number);
-                output.event("failed", json!({ "test": test, "client": peer.to_string(), "message": why }))
+                output.event(
+                    "failed",
+                    json!({ "test": test, "client": peer.to_string(), "message": why }),
+                )
             }
             Told::NeedsSocket(_) | Told::Broken(_) => Ok(()),
         }
@@ -91,7 +94,10 @@ fn plan(parameters: &Parameters) -> String {
         (_, true) => "each way",
         _ => "up",
     };
-    let mut text = format!("{protocol}, {streams} {direction}, blocks of {} bytes", parameters.block());
+    let mut text = format!(
+        "{protocol}, {streams} {direction}, blocks of {} bytes",
+        parameters.block()
+    );
     // Writing to a String cannot fail.
     let _ = match (parameters.num, parameters.blockcount) {
         (0, 0) => write!(text, ", {} s", parameters.time),
@@ -102,7 +108,11 @@ fn plan(parameters: &Parameters) -> String {
         let _ = write!(text, " after {} s", parameters.omit);
     }
     if parameters.bandwidth > 0 {
-        let _ = write!(text, ", at {} a stream", bits_a_second(parameters.bandwidth as f64));
+        let _ = write!(
+            text,
+            ", at {} a stream",
+            bits_a_second(parameters.bandwidth as f64)
+        );
     }
     text
 }
@@ -227,7 +237,10 @@ pub(super) fn outcome_lines(outcome: &Outcome) -> Vec<String> {
         });
         lines.extend(sum.map(|sum| flow_line("all", &sum)));
     }
-    for line in outcome.remote.server_output_text.iter().flat_map(|text| text.lines()) {
+    // Version 3.12 also gives to others what one client has asked for.
+    let text = outcome.remote.server_output_text.as_deref();
+    let text = text.filter(|_| outcome.parameters.get_server_output);
+    for line in text.unwrap_or_default().lines() {
         lines.push(format!("server: {line}"));
     }
     lines.push(format!(
@@ -251,7 +264,12 @@ fn flow_line(who: &str, flow: &FlowOutcome) -> String {
         let _ = write!(line, ", {retransmits} retransmits");
     }
     if let Some(seen) = &flow.datagrams {
-        let _ = write!(line, ", {}, jitter {}", loss(seen.lost, seen.sent), milliseconds(seen.jitter));
+        let _ = write!(
+            line,
+            ", {}, jitter {}",
+            loss(seen.lost, seen.sent),
+            milliseconds(seen.jitter)
+        );
     }
     line
 }
@@ -296,7 +314,11 @@ fn rate(amount: u64, time: Duration) -> f64 {
 }
 
 fn loss(lost: u64, sent: u64) -> String {
-    let percent = if sent == 0 { 0.0 } else { 100.0 * lost as f64 / sent as f64 };
+    let percent = if sent == 0 {
+        0.0
+    } else {
+        100.0 * lost as f64 / sent as f64
+    };
     format!("lost {lost}/{sent} ({percent:.2} %)")
 }
 

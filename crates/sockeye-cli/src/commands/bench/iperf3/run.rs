@@ -168,7 +168,11 @@ impl Run {
         for direction in [Direction::Up, Direction::Down] {
             let mut sum: Option<Interval> = None;
             let before = all.len();
-            for flow in self.flows.iter().filter(|flow| flow.borrow().direction == direction) {
+            for flow in self
+                .flows
+                .iter()
+                .filter(|flow| flow.borrow().direction == direction)
+            {
                 let interval = interval(flow, context, (from, to));
                 match &mut sum {
                     None => sum = Some(interval.clone()),
@@ -247,10 +251,16 @@ impl Run {
                 found.copied().unwrap_or_else(|| StreamResults::new(flow.id))
             };
             let (local, remote) = (of(&local), of(&remote));
-            let (sent, received) = if flow.sends { (local, remote) } else { (remote, local) };
+            let (sent, received) = if flow.sends {
+                (local, remote)
+            } else {
+                (remote, local)
+            };
             let time = |stream: &StreamResults| {
                 let time = Duration::try_from_secs_f64(stream.end_time - stream.start_time);
-                time.ok().filter(|time| !time.is_zero()).unwrap_or_else(|| self.time(now))
+                time.ok()
+                    .filter(|time| !time.is_zero())
+                    .unwrap_or_else(|| self.time(now))
             };
             let datagrams = matches!(flow.place, Place::Datagrams { .. }).then(|| {
                 let lost = received.errors.saturating_sub(received.omitted_errors);
@@ -344,11 +354,15 @@ fn add(sum: &mut Interval, other: &Interval) {
         sum.cwnd_bytes += other.cwnd_bytes;
         sum.rtt = sum.rtt.max(other.rtt);
         sum.rtt_variation = sum.rtt_variation.max(other.rtt_variation);
-        sum.delivery_bytes_per_s = sum.delivery_bytes_per_s.zip(other.delivery_bytes_per_s).map(|(a, b)| a + b);
+        sum.delivery_bytes_per_s = sum
+            .delivery_bytes_per_s
+            .zip(other.delivery_bytes_per_s)
+            .map(|(a, b)| a + b);
     }
     if let (Some(sum), Some(other)) = (&mut sum.datagrams, &other.datagrams) {
         sum.lost += other.lost;
         sum.reordered += other.reordered;
+        sum.duplicates += other.duplicates;
         sum.jitter = sum.jitter.max(other.jitter);
     }
 }

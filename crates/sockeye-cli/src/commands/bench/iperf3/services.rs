@@ -69,7 +69,8 @@ impl Connections {
         if let Some(parameters) = hub.parameters_of(number)
             && let Err((code, error)) = prepare(stream, &parameters)
         {
-            let why = format!("a stream could not be set up: {}", crate::exit::words(&error));
+            let what = code.words().unwrap_or("a stream could not be set up");
+            let why = format!("{what}: {}", crate::exit::words(&error));
             let errno = error.raw_os_error().unwrap_or(0);
             hub.refuse(&mut stream.context(), number, code, errno, &why);
             return Conn::Over;
@@ -97,14 +98,19 @@ fn start(stream: &mut Stream<'_>, flow: &SharedFlow) {
 }
 
 /// Gives a connection of data what its parameters ask for.
-pub(super) fn prepare(stream: &mut Stream<'_>, parameters: &Parameters) -> Result<(), (ErrorCode, io::Error)> {
+pub(super) fn prepare(
+    stream: &mut Stream<'_>,
+    parameters: &Parameters,
+) -> Result<(), (ErrorCode, io::Error)> {
     // Blocks follow each other without a gap when the queue is empty, and not before, so that none waits behind others.
     stream.set_watermarks(Watermarks {
         low: 0,
         ..Watermarks::default()
     });
     let mut set = |option: StreamOption, code: i32| {
-        stream.set_option(&option).map_err(|error| (ErrorCode(code), error))
+        stream
+            .set_option(&option)
+            .map_err(|error| (ErrorCode(code), error))
     };
     if let Ok(bytes @ 1..) = usize::try_from(parameters.window) {
         set(StreamOption::SendBuffer(bytes), 124)?;
@@ -211,7 +217,10 @@ impl StreamService for Connections {
             (Conn::Control(number), _) => self.hub.borrow_mut().timer(&mut stream.context(), *number, key),
             (conn @ Conn::New(..), WHO) => {
                 let step = self.hub.borrow().limits().timeouts.step;
-                let why = format!("it did not say within {} s which test it belongs to", step.as_secs_f64());
+                let why = format!(
+                    "it did not say within {} s which test it belongs to",
+                    step.as_secs_f64()
+                );
                 self.hub.borrow().turned_away(peer_of(stream), &why);
                 *conn = Conn::Over;
                 stream.abort();
@@ -228,7 +237,9 @@ impl StreamService for Connections {
                 self.hub.borrow_mut().control_ended(&mut stream.context(), number);
             }
             Conn::New(..) => {
-                self.hub.borrow().turned_away(peer_of(stream), &"it ended before it had said a cookie");
+                self.hub
+                    .borrow()
+                    .turned_away(peer_of(stream), &"it ended before it had said a cookie");
             }
             Conn::Data(_) | Conn::Over => {}
         }
@@ -242,7 +253,9 @@ impl StreamService for Connections {
     }
 
     fn on_listener_lost(&mut self, context: &mut Context<'_>, _: ListenerId, error: io::Error) {
-        warn(format_args!("sockeye: bench server: its listening socket failed: {error}"));
+        warn(format_args!(
+            "sockeye: bench server: its listening socket failed: {error}"
+        ));
         context.stop();
     }
 }
@@ -314,7 +327,10 @@ impl Sources {
 
 impl DatagramService for Sources {
     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
-        let last = self.last.as_ref().filter(|(source, _)| *source == datagram.source);
+        let last = self
+            .last
+            .as_ref()
+            .filter(|(source, _)| *source == datagram.source);
         match last.map(|(_, flow)| flow.borrow_mut()) {
             Some(mut flow) if flow.is_active => {
                 flow.received_datagram(datagram.data, clock(socket.exact_now()));
@@ -335,7 +351,9 @@ impl DatagramService for Sources {
 
     fn on_close(&mut self, context: &mut Context<'_>, _: DatagramId, reason: CloseReason) {
         if !matches!(reason, CloseReason::LoopEnded) {
-            warn(format_args!("sockeye: bench server: its socket of datagrams failed: {reason}"));
+            warn(format_args!(
+                "sockeye: bench server: its socket of datagrams failed: {reason}"
+            ));
             context.stop();
         }
     }

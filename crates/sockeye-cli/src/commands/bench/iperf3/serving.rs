@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use serde_json::json;
 use sockeye::endpoint::{Endpoint, Transport};
 use sockeye::event_loop::{
-    DatagramId, DatagramOptions, EventLoop, ListenOptions, ListenerId, LoopOptions, ServiceHandle, StreamOptions,
+    DatagramId, DatagramOptions, EventLoop, ListenOptions, ListenerId, LoopOptions, ServiceHandle,
+    StreamOptions,
 };
 use sockeye::measure::iperf3::{PORT, Timeouts};
 use sockeye::socket::{OpError, errno};
@@ -104,9 +105,15 @@ fn addresses(listen: &[String]) -> anyhow::Result<Vec<Option<SocketAddr>>> {
         let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--listen {text}: {why}"));
         let target = probing::target(text, Transport::Tcp, PORT).map_err(|error| wrong(&error))?;
         match target.endpoint() {
-            Some(endpoint) if endpoint.transport() == Transport::Tcp => names::socket_addr(&endpoint).map(Some),
-            Some(_) => Err(wrong(&"with --iperf3 it is an address alone or tcp://, and UDP is served beside it")),
-            None => Err(wrong(&"to listen takes an address, not a name, such as 127.0.0.1:5201")),
+            Some(endpoint) if endpoint.transport() == Transport::Tcp => {
+                names::socket_addr(&endpoint).map(Some)
+            }
+            Some(_) => Err(wrong(
+                &"with --iperf3 it is an address alone or tcp://, and UDP is served beside it",
+            )),
+            None => Err(wrong(
+                &"to listen takes an address, not a name, such as 127.0.0.1:5201",
+            )),
         }
     };
     listen.iter().map(address).collect()
@@ -132,7 +139,10 @@ fn open(
 }
 
 fn has_no_family(error: &OpError) -> bool {
-    matches!(error.raw_os_error(), Some(errno::EAFNOSUPPORT | errno::EADDRNOTAVAIL))
+    matches!(
+        error.raw_os_error(),
+        Some(errno::EAFNOSUPPORT | errno::EADDRNOTAVAIL)
+    )
 }
 
 fn open_at(
@@ -170,7 +180,9 @@ fn listen(
         ..ListenOptions::default()
     };
     let id = events.listen(services.connections, at, &options)?;
-    let bound = events.local_addr(id).map_err(|error| lost(Transport::Tcp, at, error))?;
+    let bound = events
+        .local_addr(id)
+        .map_err(|error| lost(Transport::Tcp, at, error))?;
     Ok((id, bound))
 }
 

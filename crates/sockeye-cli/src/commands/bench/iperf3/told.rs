@@ -31,7 +31,11 @@ pub(super) enum Told {
     /// It is over, and both sides have told what they counted.
     Ended { test: Name, outcome: Box<Outcome> },
     /// It ended without results.
-    Failed { test: Option<Name>, peer: SocketAddr, why: String },
+    Failed {
+        test: Option<Name>,
+        peer: SocketAddr,
+        why: String,
+    },
     /// The client needs another socket of datagrams, to this server. Sockets are made between two turns of the loop.
     NeedsSocket(SocketAddr),
     /// The client's connects, or its sockets, failed: with its status.
