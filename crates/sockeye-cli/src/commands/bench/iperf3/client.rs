@@ -47,6 +47,11 @@ pub(super) struct Session {
     engine: Option<ClientTest>,
     control: Option<(StreamId, SocketAddr)>,
     name: Name,
+    /// The socket whose greeting was not answered yet.
+    greeting: Option<DatagramId>,
+    /// The others.
+    flows: HashMap<DatagramId, SharedFlow>,
+    senders: Senders,
     due: Option<TimerId>,
     tick: Option<TimerId>,
     next_tick: Duration,
@@ -72,6 +77,9 @@ impl Session {
                 number: 1,
                 peer: SocketAddr::from(([0, 0, 0, 0], 0)),
             },
+            greeting: None,
+            flows: HashMap::new(),
+            senders: Senders::default(),
             due: None,
             tick: None,
             next_tick: Duration::ZERO,
@@ -218,9 +226,26 @@ impl Session {
         flow
     }
 
+    /// The server has answered a greeting.
+    fn answered(&mut self, context: &mut Context<'_>, socket: DatagramId, peer: SocketAddr) {
+        self.greeting = None;
+        let flow = self.run.add(Place::Datagrams {
+            socket,
+            peer,
+            local: None,
+        });
+        self.flows.insert(socket, SharedFlow::clone(&flow));
+        self.senders.add(flow);
+        self.next_stream(context);
+    }
+
     fn begin(&mut self, context: &mut Context<'_>) {
         let now = clock(context.exact_now());
         let expected = self.run.parameters.streams() as usize;
+        if let (Some(socket), Some(peer)) = (self.greeting, self.server()) {
+            // The answer is late, or was lost: the server has all streams, or it would not begin.
+            self.answered(context, socket, peer);
+        }
         if self.run.flows.len() < expected {
             return self.break_off(anyhow!("the server began the test before all streams were there"));
         }
@@ -424,74 +449,49 @@ impl StreamService for Connections {
 
 /// The client's sockets of datagrams.
 #[derive(Debug)]
-pub(super) struct Sockets {
-    session: Rc<RefCell<Session>>,
-    /// Those whose greeting was answered.
-    flows: HashMap<DatagramId, SharedFlow>,
-    senders: Senders,
-}
-
-impl Sockets {
-    pub(super) fn new(session: &Rc<RefCell<Session>>) -> Self {
-        Self {
-            session: Rc::clone(session),
-            flows: HashMap::new(),
-            senders: Senders::default(),
-        }
-    }
-
-    /// The server has answered the greeting.
-    fn answered(&mut self, socket: &mut Datagrams<'_>, peer: SocketAddr) {
-        let mut session = self.session.borrow_mut();
-        let place = Place::Datagrams {
-            socket: socket.id(),
-            peer,
-            local: None,
-        };
-        let flow = session.run.add(place);
-        self.flows.insert(socket.id(), SharedFlow::clone(&flow));
-        self.senders.add(flow);
-        session.next_stream(&mut socket.context());
-    }
-}
+pub(super) struct Sockets(pub(super) Rc<RefCell<Session>>);
 
 impl DatagramService for Sockets {
     fn on_open(&mut self, socket: &mut Datagrams<'_>) {
-        if let Some(server) = self.session.borrow().server() {
+        let mut session = self.0.borrow_mut();
+        session.greeting = Some(socket.id());
+        if let Some(server) = session.server() {
             let _ = socket.send_to(Greeting::new().as_bytes(), server);
         }
     }
 
     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
-        let Some(flow) = self.flows.get(&socket.id()) else {
+        let mut session = self.0.borrow_mut();
+        let Some(flow) = session.flows.get(&socket.id()) else {
             if Greeting::is_answer(datagram.data) {
-                self.answered(socket, datagram.source);
+                let id = socket.id();
+                session.answered(&mut socket.context(), id, datagram.source);
             }
             return;
         };
         let now = clock(socket.exact_now());
-        if flow.borrow_mut().received_datagram(datagram.data, now) {
-            self.session.borrow_mut().look(&mut socket.context());
+        let is_enough = flow.borrow_mut().received_datagram(datagram.data, now);
+        if is_enough {
+            session.look(&mut socket.context());
         }
     }
 
     fn on_writable(&mut self, socket: &mut Datagrams<'_>) {
-        self.senders.writable(socket);
+        self.0.borrow_mut().senders.writable(socket);
     }
 
     fn on_timer(&mut self, socket: &mut Datagrams<'_>, key: u64) {
-        self.senders.timer(socket, key);
-        let has_enough = self
-            .flows
-            .get(&socket.id())
-            .is_some_and(|flow| flow.borrow().has_enough());
+        let mut session = self.0.borrow_mut();
+        session.senders.timer(socket, key);
+        let flow = session.flows.get(&socket.id());
+        let has_enough = flow.is_some_and(|flow| flow.borrow().has_enough());
         if has_enough {
-            self.session.borrow_mut().look(&mut socket.context());
+            session.look(&mut socket.context());
         }
     }
 
     fn on_recv_error(&mut self, _: &mut Datagrams<'_>, error: io::Error) {
-        let session = self.session.borrow();
+        let session = self.0.borrow();
         if let Some(server) = session.server() {
             let error = of_address(Transport::Udp, error, server);
             session.break_off(error.context(format!("udp://{server}")));

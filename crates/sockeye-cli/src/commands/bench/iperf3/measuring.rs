@@ -64,7 +64,7 @@ pub(in super::super) fn measure(arguments: &Arguments, output: &mut Output) -> a
     let session = Session::new(cookie, parameters, interval, inbox.clone());
     let session = Rc::new(RefCell::new(session));
     let connections = events.add_stream_service(Connections(Rc::clone(&session)), StreamOptions::default());
-    let sockets = events.add_datagram_service(Sockets::new(&session));
+    let sockets = events.add_datagram_service(Sockets(Rc::clone(&session)));
     events.connect(
         connections,
         ConnectRequest::any_of(addresses).tag(CONTROL).deadline(CONNECT),

@@ -47,7 +47,9 @@ pub(crate) const ROWS: Rows = Rows {
     ],
 };
 
+// The command around it has a group of that name.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 #[command(after_help = "\
 Examples:\n\
 \x20 sockeye bench\n\
