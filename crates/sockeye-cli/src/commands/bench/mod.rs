@@ -4,6 +4,7 @@ mod client;
 mod iperf3;
 mod loopback;
 mod server;
+mod sockperf;
 
 use clap::Subcommand;
 

@@ -26,7 +26,8 @@ Examples:\n\
 \x20 sockeye serve daytime --listen tls://127.0.0.1:1313 --cert cert.pem --key key.pem\n\
 \x20 sockeye serve qotd --quotes /usr/share/games/fortunes/fortunes --listen tcp://[::1]:1717\n\
 \x20 sockeye serve echo --listen unix:/run/echo.sock --unix-mode 660\n\
-\x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --metrics 127.0.0.1:9100\n\n\
+\x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --metrics 127.0.0.1:9100\n\
+\x20 sockeye serve sockperf --listen udp://127.0.0.1:11111 --listen tcp://127.0.0.1:11111 --udp-rate 0\n\n\
 Datagrams of udp can claim any sender. No answer is longer than the datagram that it answers: chargen and qotd are cut\n\
 to its length, active-users to whole lines, and time (4 bytes) and daytime (31 bytes) are only said to datagrams that are\n\
 as long, so not to empty ones as RFC 867 and 868 have them. None is answered that claims to come from a socket of this\n\
@@ -102,6 +103,8 @@ pub(super) enum Service {
     /// Say who is logged in (RFC 866)
     #[value(alias = "users")]
     ActiveUsers,
+    /// Answer sockperf's ping-pong, under-load and throughput
+    Sockperf,
 }
 
 #[cfg(feature = "metrics")]
@@ -116,6 +119,7 @@ impl Service {
             Self::Time => "time",
             Self::Qotd => "qotd",
             Self::ActiveUsers => "active-users",
+            Self::Sockperf => "sockperf",
         }
     }
 }
@@ -139,6 +143,7 @@ pub(super) enum Serves {
     Echo,
     Discard,
     Chargen,
+    Sockperf,
     Message(Message),
 }
 
@@ -233,6 +238,7 @@ impl Arguments {
             Service::Echo => Serves::Echo,
             Service::Discard => Serves::Discard,
             Service::Chargen => Serves::Chargen,
+            Service::Sockperf => Serves::Sockperf,
             Service::Daytime => Serves::Message(Message::Daytime),
             Service::Time => Serves::Message(Message::Time),
             Service::Qotd => Serves::Message(Message::Quote(Arc::new(self.read_quotes(files)?))),

@@ -6,7 +6,7 @@ pub(crate) mod figures;
 use crate::exit::Exit;
 use crate::output::{Output, Rows};
 
-use super::iperf3;
+use super::{iperf3, sockperf};
 pub(crate) use arguments::{Arguments, Mode};
 
 /// The rows of `--csv`: an interval each.
@@ -38,6 +38,9 @@ pub(crate) const ROWS: Rows = Rows {
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     if arguments.iperf3 {
         return iperf3::measure(arguments, output);
+    }
+    if arguments.sockperf {
+        return sockperf::measure(arguments, output);
     }
     anyhow::bail!("not there yet")
 }
