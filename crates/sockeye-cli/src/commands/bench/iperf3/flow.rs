@@ -1,6 +1,8 @@
 //! One stream of data of a test, on the side that counts it: what was sent or received, and how sending is kept going.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::fs::File;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -108,6 +110,8 @@ pub(super) struct Flow {
     /// Data flows.
     pub(super) is_active: bool,
     block: Arc<[u8]>,
+    /// The same in a file, where it is to be sent without copying.
+    file: Option<Arc<File>>,
     /// Of datagrams: the next one, header and payload.
     datagram: Vec<u8>,
     is_64: bool,
@@ -129,7 +133,7 @@ impl Flow {
         (id, direction, sends): (u32, Direction, bool),
         place: Place,
         parameters: &Parameters,
-        block: &Arc<[u8]>,
+        (block, file): (&Arc<[u8]>, Option<&Arc<File>>),
         amount: &Rc<Amount>,
     ) -> Self {
         let is_udp = matches!(place, Place::Datagrams { .. });
@@ -141,6 +145,7 @@ impl Flow {
             place,
             is_active: false,
             block: Arc::clone(block),
+            file: file.cloned(),
             datagram: if is_udp { block.to_vec() } else { Vec::new() },
             is_64: parameters.udp_counters_64bit,
             pacer: Pacer::new(parameters.bandwidth, Duration::ZERO),
@@ -229,7 +234,7 @@ impl Flow {
                 return Some(self.pause(clock(stream.now())));
             }
             for _ in 0..self.burst {
-                let sent = stream.write_shared(&self.block);
+                let sent = self.write_block(stream);
                 if sent.is_taken() {
                     self.bytes += len;
                     self.pacer.sent(len);
@@ -251,6 +256,20 @@ impl Flow {
             }
         }
         None
+    }
+
+    /// Sends one block. Of a file the loop does not count what waits in its queue: the last byte is sent from memory, so that
+    /// the queue is empty when the block is out, and not before.
+    fn write_block(&self, stream: &mut Stream<'_>) -> Sent {
+        let (Some(file), Some((last, _))) = (&self.file, self.block.split_last()) else {
+            return stream.write_shared(&self.block);
+        };
+        let len = self.block.len() as u64 - 1;
+        let sent = stream.send_file(file, 0, len);
+        if !sent.is_taken() {
+            return sent;
+        }
+        stream.write(&[*last])
     }
 
     /// Sends datagrams until nothing is due, or the loop is full. `Some`: call again after so long.
@@ -311,6 +330,14 @@ impl Flow {
     fn pause(&self, now: Duration) -> Duration {
         self.pacer.next().saturating_sub(now).max(self.pacing)
     }
+}
+
+/// A block in a file that is in memory; `None` where the kernel gives none, and it is copied then.
+pub(super) fn file(block: &[u8]) -> Option<Arc<File>> {
+    let fd = rustix::fs::memfd_create("sockeye-bench", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
+    let mut file = File::from(fd);
+    file.write_all(block).ok()?;
+    Some(Arc::new(file))
 }
 
 /// A block to send: iperf3's receivers do not look at it.

@@ -1,5 +1,6 @@
 //! A test that runs, on either side: its streams, its intervals, and what came of it.
 
+use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use sockeye::measure::iperf3::{Parameters, Results, StreamResults, stream_id};
 
 use super::super::client::figures::{Cpu, DatagramSample, Direction, Interval, TcpSample};
 use super::cpu;
-use super::flow::{Amount, Flow, Place, SharedFlow, Totals, block};
+use super::flow::{self, Amount, Flow, Place, SharedFlow, Totals, block};
 use super::told::{DatagramOutcome, FlowOutcome, Outcome};
 
 /// Shorter intervals are not told at the end of a test.
@@ -29,6 +30,8 @@ pub(super) struct Run {
     pub(super) parameters: Parameters,
     pub(super) flows: Vec<SharedFlow>,
     block: Arc<[u8]>,
+    /// For `-Z`.
+    file: Option<Arc<File>>,
     /// For each direction: up, down.
     amounts: [Rc<Amount>; 2],
     counts_from: Duration,
@@ -50,9 +53,12 @@ impl Run {
             (Side::Client, 0, blocks) => blocks.saturating_mul(parameters.block()),
             (Side::Client, bytes, _) => bytes,
         };
+        let block = block(&parameters);
+        let wants_file = parameters.zerocopy && parameters.tcp;
         Self {
             side,
-            block: block(&parameters),
+            file: wants_file.then(|| flow::file(&block)).flatten(),
+            block,
             parameters,
             flows: Vec::new(),
             amounts: [(); 2].map(|()| Rc::new(Amount::new(wanted))),
@@ -79,7 +85,13 @@ impl Run {
         };
         let sends = server_sends == (self.side == Side::Server);
         let which = (stream_id(index), direction, sends);
-        let flow = Flow::new(which, place, &self.parameters, &self.block, amount);
+        let flow = Flow::new(
+            which,
+            place,
+            &self.parameters,
+            (&self.block, self.file.as_ref()),
+            amount,
+        );
         let flow = Rc::new(flow.into());
         self.flows.push(Rc::clone(&flow));
         flow

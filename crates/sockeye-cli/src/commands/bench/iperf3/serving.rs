@@ -46,7 +46,7 @@ struct Services {
 /// When an address cannot be listened on.
 pub(in super::super) fn serve(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     let addresses = addresses(&arguments.listen)?;
-    let max_connections = arguments.max_connections;
+    let max_connections = usize::try_from(arguments.max_connections).unwrap_or(usize::MAX);
     // Each connection is a descriptor, and the soft limit is made for programs that use select(2).
     sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
     let mut events = EventLoop::with_options(LoopOptions {

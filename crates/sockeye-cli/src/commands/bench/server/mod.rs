@@ -18,10 +18,9 @@ pub(crate) struct Arguments {
     /// Serve the clients of iperf3 (3.1 and later)
     #[arg(long)]
     pub(crate) iperf3: bool,
-    /// With --iperf3: connections and UDP streams of all tests together; a client that would need more is told to try again
-    /// later
-    #[arg(long, default_value_t = 1024, value_name = "COUNT", value_parser = parse_count)]
-    pub(crate) max_connections: usize,
+    /// Connections at once; more wait (with --iperf3 UDP streams count too, and who needs more is told to try again)
+    #[arg(long, default_value_t = 16_384, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) max_connections: u32,
     /// With --iperf3: seconds in which nothing moves that end a test
     #[arg(long, default_value_t = 120.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
     pub(crate) idle_timeout: f64,
@@ -30,14 +29,6 @@ pub(crate) struct Arguments {
     pub(crate) interval: f64,
     #[command(flatten)]
     pub(crate) format: Format,
-}
-
-/// A number of connections.
-fn parse_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 2..=1_000_000) => Ok(count),
-        _ => Err("expected 2 to 1000000".to_owned()),
-    }
 }
 
 /// Serves until a signal ends it.
