@@ -577,6 +577,7 @@ fn our_client_and_our_server_agree() {
     let server = Server::start(&[]);
     for arguments in [
         &["-n", "50M"][..],
+        &["-n", "50M", "-Z"],
         &["-n", "50M", "-R", "-P", "3"],
         &["-u", "-b", "10M", "-t", "1"],
     ] {

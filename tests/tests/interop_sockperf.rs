@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sockeye_tests::program::{self, Output, Running};
 use sockeye_tests::skip::{Need, require};
-use sockeye_tests::wait::PATIENCE;
+use sockeye_tests::wait::{self, PATIENCE};
 
 /// A run takes a second; on a busy machine more.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -128,8 +128,13 @@ fn our_client_drives_the_real_server() {
         if tcp {
             command.arg("--tcp");
         }
-        let server = Running::start(&mut command);
-        server.line_with(PATIENCE, |line| line.contains("to terminate the server"));
+        let _server = Running::start(&mut command);
+        // What it prints comes when it ends.
+        let local = format!(" 0100007F:{port:04X} ");
+        let table = if tcp { "/proc/net/tcp" } else { "/proc/net/udp" };
+        wait::until("sockperf to have its socket", PATIENCE, || {
+            std::fs::read_to_string(table).is_ok_and(|sockets| sockets.contains(&local))
+        });
         let target = format!("{}://127.0.0.1:{port}", if tcp { "tcp" } else { "udp" });
         is_measured(&measured(&target, &[]));
         let loaded = measured(&target, &["--rate", "500", "-l", "100"]);

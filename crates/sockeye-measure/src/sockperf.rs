@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_written_back(mut bytes in proptest::array::uniform14(any::<u8>()), len in 14_u32..65_508) {
+        fn prop_what_is_read_is_written_back(mut bytes in proptest::array::uniform14(any::<u8>()), len in 14_u32..65_508) {
             bytes[10..].copy_from_slice(&len.to_be_bytes());
             let header = Header::parse(&bytes).unwrap().unwrap();
             let mut written = [0; HEADER_LEN];

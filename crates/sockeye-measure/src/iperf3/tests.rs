@@ -373,7 +373,7 @@ fn feed<E>(
 proptest! {
     /// A whole test between both sides, whatever the pieces are in which their bytes arrive.
     #[test]
-    fn both_sides_agree_however_bytes_are_cut(cuts in proptest::collection::vec(1_usize..40, 1..8), omit in 0_u32..2) {
+    fn prop_both_sides_agree_however_bytes_are_cut(cuts in proptest::collection::vec(1_usize..40, 1..8), omit in 0_u32..2) {
         let parameters = Parameters { omit, time: 3, parallel: 2, ..Parameters::new(Protocol::Tcp) };
         let mut client = client(parameters.clone());
         let mut server = ServerTest::new(Timeouts::default(), Duration::ZERO);
@@ -412,7 +412,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_at_all_is_refused_or_taken(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn prop_anything_at_all_is_refused_or_taken(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Cookie::parse(&bytes);
         let mut server = running();
         let _ = feed(&bytes, &[7], |data| server.on_bytes(data, SECOND));
@@ -421,7 +421,7 @@ proptest! {
     }
 
     #[test]
-    fn headers_are_read_as_they_were_written(s in any::<u32>(), us in 0_u32..1_000_000, number in any::<u64>(), is_64 in any::<bool>()) {
+    fn prop_headers_are_read_as_they_were_written(s in any::<u32>(), us in 0_u32..1_000_000, number in any::<u64>(), is_64 in any::<bool>()) {
         let sent_at = Duration::from_secs(s.into()) + Duration::from_micros(us.into());
         let number = if is_64 { number } else { number & 0xffff_ffff };
         let header = DatagramHeader { sent_at, number };
