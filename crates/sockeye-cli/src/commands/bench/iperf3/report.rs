@@ -55,7 +55,7 @@ impl Report {
                 let test = test.map(|test| test.number);
                 output.event(
                     "failed",
-                    json!({ "test": test, "client": peer.to_string(), "message": why }),
+                    json!({ "test": test, "peer": peer.to_string(), "message": why }),
                 )
             }
             Told::NeedsSocket(_) | Told::Broken(_) => Ok(()),

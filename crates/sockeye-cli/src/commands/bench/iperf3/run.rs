@@ -23,15 +23,18 @@ pub(super) enum Side {
     Server,
 }
 
+/// A block, and the file that has it.
+type Block = (Arc<[u8]>, Option<Arc<File>>);
+
 /// A test that runs.
 #[derive(Debug)]
 pub(super) struct Run {
     side: Side,
     pub(super) parameters: Parameters,
     pub(super) flows: Vec<SharedFlow>,
-    block: Arc<[u8]>,
-    /// For `-Z`.
-    file: Option<Arc<File>>,
+    /// What is sent, and for `-Z` the same in a file. Made with the first stream: a server makes none for a client that only
+    /// says what it wants.
+    block: Option<Block>,
     /// For each direction: up, down.
     amounts: [Rc<Amount>; 2],
     counts_from: Duration,
@@ -53,12 +56,9 @@ impl Run {
             (Side::Client, 0, blocks) => blocks.saturating_mul(parameters.block()),
             (Side::Client, bytes, _) => bytes,
         };
-        let block = block(&parameters);
-        let wants_file = parameters.zerocopy && parameters.tcp;
         Self {
             side,
-            file: wants_file.then(|| flow::file(&block)).flatten(),
-            block,
+            block: None,
             parameters,
             flows: Vec::new(),
             amounts: [(); 2].map(|()| Rc::new(Amount::new(wanted))),
@@ -85,13 +85,14 @@ impl Run {
         };
         let sends = server_sends == (self.side == Side::Server);
         let which = (stream_id(index), direction, sends);
-        let flow = Flow::new(
-            which,
-            place,
-            &self.parameters,
-            (&self.block, self.file.as_ref()),
-            amount,
-        );
+        let parameters = &self.parameters;
+        let (block, file) = self.block.get_or_insert_with(|| {
+            let block = block(parameters);
+            let wants_file = parameters.zerocopy && parameters.tcp;
+            let file = wants_file.then(|| flow::file(&block)).flatten();
+            (block, file)
+        });
+        let flow = Flow::new(which, place, parameters, (block, file.as_ref()), amount);
         let flow = Rc::new(flow.into());
         self.flows.push(Rc::clone(&flow));
         flow
