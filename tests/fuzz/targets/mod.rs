@@ -12,6 +12,8 @@ mod fragments;
 mod hosts;
 mod icmpv4;
 mod icmpv6;
+mod iperf3_control;
+mod iperf3_datagram;
 mod ipv4;
 mod ipv6;
 mod mux;
@@ -22,6 +24,7 @@ mod quoted;
 mod reassemble;
 mod resolv_conf;
 mod sets;
+mod sockperf;
 mod tcp;
 mod udp;
 
@@ -40,6 +43,8 @@ pub(crate) const TARGETS: &[Target] = &[
     ("hosts", hosts::run),
     ("icmpv4", icmpv4::run),
     ("icmpv6", icmpv6::run),
+    ("iperf3_control", iperf3_control::run),
+    ("iperf3_datagram", iperf3_datagram::run),
     ("ipv4", ipv4::run),
     ("ipv6", ipv6::run),
     ("mux", mux::run),
@@ -50,6 +55,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("reassemble", reassemble::run),
     ("resolv_conf", resolv_conf::run),
     ("sets", sets::run),
+    ("sockperf", sockperf::run),
     ("tcp", tcp::run),
     ("udp", udp::run),
 ];

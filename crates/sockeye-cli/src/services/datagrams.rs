@@ -27,8 +27,16 @@ pub(crate) trait Answers: 'static {
 /// An answer that was given to the loop.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    bytes: u64,
-    sent: Sent,
+    pub(super) bytes: u64,
+    pub(super) sent: Sent,
+}
+
+impl Answer {
+    /// None, because the datagram asks for none.
+    pub(super) const NONE: Self = Self {
+        bytes: 0,
+        sent: Sent::Gone,
+    };
 }
 
 impl Answers for Echo {

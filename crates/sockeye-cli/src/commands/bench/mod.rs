@@ -5,6 +5,7 @@ mod flows;
 mod iperf3;
 mod loopback;
 mod server;
+mod sockperf;
 
 use clap::Subcommand;
 

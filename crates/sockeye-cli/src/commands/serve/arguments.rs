@@ -25,6 +25,7 @@ Examples:\n\
 \x20 sockeye serve chargen --listen tcp://127.0.0.1:0 --shards 2\n\
 \x20 sockeye serve daytime --listen tls://127.0.0.1:1313 --cert C.pem --key K.pem\n\
 \x20 sockeye serve qotd --quotes /usr/share/games/fortunes/fortunes --listen :1717\n\
+\x20 sockeye serve sockperf --listen udp://127.0.0.1:11111 --udp-rate 0\n\
 \x20 sockeye serve echo --listen unix:/run/echo.sock --unix-mode 660\n\
 \x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --metrics 127.0.0.1:9100\n\
 \n\
@@ -110,6 +111,8 @@ pub(super) enum Service {
     /// Say who is logged in (RFC 866)
     #[value(alias = "users")]
     ActiveUsers,
+    /// Answer sockperf's ping-pong, under-load and throughput
+    Sockperf,
 }
 
 #[cfg(feature = "metrics")]
@@ -124,6 +127,7 @@ impl Service {
             Self::Time => "time",
             Self::Qotd => "qotd",
             Self::ActiveUsers => "active-users",
+            Self::Sockperf => "sockperf",
         }
     }
 }
@@ -147,6 +151,7 @@ pub(super) enum Serves {
     Echo,
     Discard,
     Chargen,
+    Sockperf,
     Message(Message),
 }
 
@@ -241,6 +246,7 @@ impl Arguments {
             Service::Echo => Serves::Echo,
             Service::Discard => Serves::Discard,
             Service::Chargen => Serves::Chargen,
+            Service::Sockperf => Serves::Sockperf,
             Service::Daytime => Serves::Message(Message::Daytime),
             Service::Time => Serves::Message(Message::Time),
             Service::Qotd => Serves::Message(Message::Quote(Arc::new(self.read_quotes(files)?))),

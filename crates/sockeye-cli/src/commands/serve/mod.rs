@@ -24,7 +24,7 @@ use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
 use crate::probing;
-use crate::services::{Answering, Answers, Chargen, Discard, Echo, Said, Sends, Silent};
+use crate::services::{Answering, Answers, Chargen, Discard, Echo, Said, Sends, Silent, Sockperf};
 use crate::signals::stop_on_signals;
 pub(crate) use arguments::Arguments;
 use arguments::{Plan, Serves};
@@ -150,6 +150,10 @@ fn open(
         Serves::Chargen => {
             let datagrams = answering(plan, shared, Chargen::default());
             open_for(events, plan, addresses, shared, Chargen::default(), datagrams)
+        }
+        Serves::Sockperf => {
+            let datagrams = answering(plan, shared, Sockperf::default());
+            open_for(events, plan, addresses, shared, Sockperf::default(), datagrams)
         }
         Serves::Message(message) => {
             let [streams, datagrams] = [(); 2].map(|()| Said::new(message.clone()));

@@ -20,8 +20,8 @@ pub(crate) struct Arguments {
     /// The server: HOST[:PORT], tcp://, udp://, tls://, unix:PATH, raw://HOST
     pub(crate) target: String,
     /// What is measured
-    #[arg(long, value_enum, default_value_t = Mode::Stream)]
-    pub(crate) mode: Mode,
+    #[arg(long, value_enum, default_value_t = ModeArgument::Stream)]
+    pub(crate) mode: ModeArgument,
     /// Seconds to measure
     #[arg(short = 't', long, default_value_t = 10.0, value_name = "SECONDS", value_parser = crate::arguments::seconds, conflicts_with_all = ["bytes", "blocks"])]
     pub(crate) time: f64,
@@ -86,6 +86,9 @@ pub(crate) struct Arguments {
     /// The server is iperf3
     #[arg(long, conflicts_with = "sockperf")]
     pub(crate) iperf3: bool,
+    /// With --iperf3: the server's own output too
+    #[arg(long, requires = "iperf3")]
+    pub(crate) get_server_output: bool,
     /// The server is sockperf
     #[arg(long)]
     pub(crate) sockperf: bool,
@@ -108,7 +111,7 @@ pub(crate) struct Arguments {
 
 /// What is measured, by netperf's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
+pub(crate) enum ModeArgument {
     /// As many bytes as go through
     Stream,
     /// Request and response, one after another on each connection

@@ -43,14 +43,14 @@ use super::flows::Role;
 use super::flows::cpu::Pinned;
 use super::flows::datagram::{Sorter, Table};
 use super::flows::stream::CLIENT_TAIL;
-use super::iperf3;
 use super::server::{loop_options, stream_options};
+use super::{iperf3, sockperf};
 use crate::exit::Exit;
 use crate::output::{self, Output, Rows};
 use crate::probing::{self, Inbox};
 use crate::signals;
 use afterwards::Afterwards;
-pub(crate) use arguments::Arguments;
+pub(crate) use arguments::{Arguments, ModeArgument};
 use driver::{Driver, Event};
 use figures::{Cpu, Direction, FlowTotal, Latency, Outcome};
 use plan::Plan;
@@ -88,6 +88,9 @@ pub(crate) const ROWS: Rows = Rows {
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     if arguments.iperf3 {
         return iperf3::measure(arguments, output);
+    }
+    if arguments.sockperf {
+        return sockperf::measure(arguments, output);
     }
     let plan = Plan::new(arguments)?;
     let mut afterwards = Afterwards::new(arguments, &plan)?;

@@ -163,10 +163,10 @@ fn affinity(text: Option<&str>) -> anyhow::Result<(Option<u16>, Option<u16>)> {
 fn parameters(arguments: &Arguments, transport: Transport) -> anyhow::Result<Parameters> {
     let wrong = |why: &str| Err(Failure::usage(why));
     let mode = match arguments.mode {
-        arguments::Mode::Stream => Mode::Stream,
-        arguments::Mode::Rr => Mode::Rr,
-        arguments::Mode::Crr => Mode::Crr,
-        arguments::Mode::Oneway => Mode::Oneway,
+        arguments::ModeArgument::Stream => Mode::Stream,
+        arguments::ModeArgument::Rr => Mode::Rr,
+        arguments::ModeArgument::Crr => Mode::Crr,
+        arguments::ModeArgument::Oneway => Mode::Oneway,
     };
     let is_answered = matches!(mode, Mode::Rr | Mode::Crr);
     if is_answered && (arguments.reverse || arguments.bidir) {

@@ -44,10 +44,12 @@ Examples:\n\
 \x20 sockeye bench server --listen tls://0.0.0.0:5202 --cert C.pem --key K.pem\n\
 \x20 sockeye bench server --listen unix:/run/bench.sock --listen raw://127.0.0.1\n\
 \x20 sockeye bench server --iperf3\n\n\
-Many clients are served at once; a line tells of each when it is over. tcp:// and tls:// are for\n\
-streams; udp:// and raw:// (IP protocol 253, needs CAP_NET_RAW) listen on TCP at that port too, for\n\
-the control connection. Without a scheme it is TCP and UDP. Whoever reaches the server can have it\n\
-send as fast as it can, to the address that has asked: keep it away from the Internet.")]
+Many clients are served at once; a line tells of each when it is over. tcp://\n\
+and tls:// are for streams; udp:// and raw:// (IP protocol 253, needs\n\
+CAP_NET_RAW) listen on TCP at that port too, for the control connection.\n\
+Without a scheme it is TCP and UDP. Whoever reaches the server can have it send\n\
+as fast as it can, to the address that has asked: keep it away from the\n\
+Internet.")]
 pub(crate) struct Arguments {
     /// Where to wait [default: both families, TCP and UDP, port 5202; with --iperf3 port 5201]
     #[arg(long, value_name = "ADDRESS")]
@@ -61,12 +63,18 @@ pub(crate) struct Arguments {
     /// Clients at once; more are refused
     #[arg(long, default_value_t = 256, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_clients: u16,
-    /// Connections at once; more wait
-    #[arg(long, default_value_t = 16_384, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) max_connections: u32,
     /// Serve the clients of iperf3 (3.1 and later)
     #[arg(long)]
     pub(crate) iperf3: bool,
+    /// Connections at once; more wait (with --iperf3 UDP streams count too, and who needs more is told to try again)
+    #[arg(long, default_value_t = 16_384, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) max_connections: u32,
+    /// With --iperf3: seconds in which nothing moves that end a test
+    #[arg(long, default_value_t = 120.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
+    pub(crate) idle_timeout: f64,
+    /// With --iperf3: seconds between two intervals of the report
+    #[arg(short = 'i', long, default_value_t = 1.0, value_name = "SECONDS", value_parser = crate::arguments::seconds)]
+    pub(crate) interval: f64,
     #[command(flatten)]
     pub(crate) format: Format,
 }

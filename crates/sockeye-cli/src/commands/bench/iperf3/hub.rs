@@ -1,0 +1,531 @@
+//! The tests of a server, of which many run at once: who they are, whose turn it is, what becomes of them.
+//!
+//! A connection names its test by the cookie. A datagram has none: it belongs to a test by its source, and a source that is
+//! new to the test of its host that has its turn. So of one host one test at a time makes its streams over UDP; the others
+//! wait in CREATE_STREAMS.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use sockeye::event_loop::{Context, StreamId, TimerId};
+use sockeye::measure::iperf3::{
+    ControlError, Cookie, ErrorCode, Joined, Parameters, Phase, Results, ServerEvent, ServerTest, State,
+    Timeouts,
+};
+
+use super::super::client::figures::Interval;
+use super::flow::{Place, SharedFlow, Slot, clock};
+use super::report;
+use super::run::{Run, Side};
+use super::told::{Name, Told};
+use crate::probing::Inbox;
+
+/// The key of the timer of a control connection that looks at its test's deadlines.
+pub(super) const DUE: u64 = 0;
+/// The key of the one that ends intervals.
+pub(super) const TICK: u64 = 1;
+/// Bytes of output that are kept for a client that wants it.
+const TEXT: usize = 1 << 20;
+
+/// What holds for all tests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) interval: Duration,
+    /// A test in which nothing moves for so long is ended.
+    pub(super) idle: Duration,
+    pub(super) timeouts: Timeouts,
+    /// Connections and sources of all tests together.
+    pub(super) max_connections: usize,
+}
+
+/// One test.
+#[derive(Debug)]
+struct Test {
+    name: Name,
+    cookie: Cookie,
+    control: StreamId,
+    engine: ServerTest,
+    run: Option<Run>,
+    /// Streams that have joined before all were there, with what says their order.
+    joined: Vec<(u64, Place, Slot)>,
+    /// Connections and sources that are its own, or will be.
+    places: usize,
+    due: Option<TimerId>,
+    tick: Option<TimerId>,
+    next_tick: Duration,
+    /// What was told of it, where the client wants to know.
+    text: String,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Hub {
+    limits: Limits,
+    tests: HashMap<u64, Test>,
+    cookies: HashMap<Cookie, u64>,
+    /// Tests over UDP that make their streams or wait to, by host: the first one has its turn.
+    turns: HashMap<IpAddr, VecDeque<u64>>,
+    sources: HashMap<SocketAddr, Slot>,
+    places: usize,
+    count: u64,
+    inbox: Inbox<Told>,
+}
+
+impl Hub {
+    pub(super) fn new(limits: Limits, inbox: Inbox<Told>) -> Self {
+        Self {
+            limits,
+            tests: HashMap::new(),
+            cookies: HashMap::new(),
+            turns: HashMap::new(),
+            sources: HashMap::new(),
+            places: 0,
+            count: 0,
+            inbox,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The test that a connection names.
+    pub(super) fn find(&self, cookie: &Cookie) -> Option<u64> {
+        self.cookies.get(cookie).copied()
+    }
+
+    /// The stream of a source of datagrams.
+    pub(super) fn source(&self, source: SocketAddr) -> Option<Slot> {
+        self.sources.get(&source).cloned()
+    }
+
+    /// Somebody was sent away before there was a test.
+    pub(super) fn turned_away(&self, peer: SocketAddr, why: &dyn std::fmt::Display) {
+        self.inbox.put(Told::Failed {
+            test: None,
+            peer: canonical(peer),
+            why: why.to_string(),
+        });
+    }
+
+    /// Begins a test: `None`, and the client is told, where there is no room for another one.
+    pub(super) fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        control: StreamId,
+        peer: SocketAddr,
+        cookie: Cookie,
+    ) -> Option<u64> {
+        if self.places + 2 > self.limits.max_connections {
+            self.turned_away(peer, &"as many connections as --max-connections allows");
+            let _ = context.write(control, &[State::AccessDenied.to_byte()]);
+            return None;
+        }
+        self.count += 1;
+        self.places += 1;
+        let number = self.count;
+        let test = Test {
+            name: Name {
+                number,
+                peer: canonical(peer),
+            },
+            cookie,
+            control,
+            engine: ServerTest::new(self.limits.timeouts, clock(context.now())),
+            run: None,
+            joined: Vec::new(),
+            places: 1,
+            due: None,
+            tick: None,
+            next_tick: Duration::ZERO,
+            text: String::new(),
+        };
+        self.tests.insert(number, test);
+        self.cookies.insert(cookie, number);
+        self.settle(context, number);
+        Some(number)
+    }
+
+    /// Takes bytes of a control connection. `false` once the test is over.
+    pub(super) fn control(&mut self, context: &mut Context<'_>, number: u64, mut data: &[u8]) -> bool {
+        let now = clock(context.now());
+        while !data.is_empty() {
+            let Some(test) = self.tests.get_mut(&number) else {
+                return false;
+            };
+            match test.engine.on_bytes(data, now) {
+                Ok((taken, event)) => {
+                    data = data.get(taken..).unwrap_or_default();
+                    if let Some(event) = event {
+                        self.obey(context, number, event);
+                    }
+                }
+                Err(error) => {
+                    self.fail(context, number, &error);
+                    return false;
+                }
+            }
+        }
+        self.settle(context, number);
+        self.tests.contains_key(&number)
+    }
+
+    /// The control connection has ended.
+    pub(super) fn control_ended(&mut self, context: &mut Context<'_>, number: u64) {
+        let Some(test) = self.tests.get_mut(&number) else {
+            return;
+        };
+        let during = test.engine.phase();
+        match test.engine.on_eof() {
+            // Both sides have all results.
+            Err(error) if during != Phase::Goodbye => self.fail(context, number, &error),
+            _ => self.remove(context, number),
+        }
+    }
+
+    /// A timer of a control connection has fired.
+    pub(super) fn timer(&mut self, context: &mut Context<'_>, number: u64, key: u64) {
+        if key == TICK {
+            return self.tick(context, number);
+        }
+        let Some(test) = self.tests.get_mut(&number) else {
+            return;
+        };
+        test.due = None;
+        let outcome = test.engine.on_time(clock(context.now()));
+        match outcome {
+            Ok(Some(event)) => self.obey(context, number, event),
+            Ok(None) => {}
+            Err(error) => return self.fail(context, number, &error),
+        }
+        self.settle(context, number);
+    }
+
+    fn obey(&mut self, context: &mut Context<'_>, number: u64, event: ServerEvent) {
+        let now = clock(context.exact_now());
+        let Some(test) = self.tests.get_mut(&number) else {
+            return;
+        };
+        match event {
+            ServerEvent::Parameters => self.parameters(context, number),
+            ServerEvent::OmitOver => {
+                if let Some(run) = &mut test.run {
+                    let intervals = run.omit_over(context, now);
+                    test.next_tick = now + self.limits.interval;
+                    tell(test, &self.inbox, intervals, true);
+                    set_tick(test, context, now);
+                }
+            }
+            ServerEvent::End => {
+                if let Some(run) = &mut test.run {
+                    let is_omitted = run.is_omitting();
+                    let intervals = run.rest(context, now);
+                    run.end(now);
+                    tell(test, &self.inbox, intervals, is_omitted);
+                }
+                cancel(&mut test.tick, context);
+            }
+            ServerEvent::Results(theirs) => self.results(context, number, theirs),
+            ServerEvent::Done => self.remove(context, number),
+            // Events that later versions may have.
+            _ => {}
+        }
+    }
+
+    fn parameters(&mut self, context: &mut Context<'_>, number: u64) {
+        let Some(test) = self.tests.get_mut(&number) else {
+            return;
+        };
+        let parameters = test.engine.parameters().clone();
+        let streams = parameters.streams() as usize;
+        if self.places + streams > self.limits.max_connections {
+            let why = "more streams than --max-connections leaves room for";
+            test.engine.refuse(ErrorCode::STREAMS, 0);
+            return self.give_up(context, number, why);
+        }
+        self.places += streams;
+        test.places += streams;
+        let is_udp = parameters.udp;
+        test.run = Some(Run::new(Side::Server, parameters));
+        if !is_udp {
+            return test.engine.accept(clock(context.now()));
+        }
+        let ip = test.name.peer.ip();
+        let turns = self.turns.entry(ip).or_default();
+        turns.push_back(number);
+        if turns.len() == 1 {
+            test.engine.accept(clock(context.now()));
+        }
+    }
+
+    /// How a test is made, once that is known.
+    pub(super) fn parameters_of(&self, number: u64) -> Option<Parameters> {
+        let run = self.tests.get(&number)?.run.as_ref()?;
+        Some(run.parameters.clone())
+    }
+
+    /// Whose turn it is to make streams over UDP.
+    pub(super) fn turn(&self, host: IpAddr) -> Option<u64> {
+        let turns = self.turns.get(&host.to_canonical())?;
+        turns.front().copied()
+    }
+
+    /// A test has made its streams, or is over: the next one of its host has its turn.
+    fn pass_turn(&mut self, context: &mut Context<'_>, host: IpAddr, number: u64) {
+        let Some(turns) = self.turns.get_mut(&host) else {
+            return;
+        };
+        let had_turn = turns.front() == Some(&number);
+        turns.retain(|&other| other != number);
+        let next = turns.front().copied();
+        if turns.is_empty() {
+            self.turns.remove(&host);
+        }
+        if let Some(next) = next.filter(|_| had_turn) {
+            if let Some(test) = self.tests.get_mut(&next) {
+                test.engine.accept(clock(context.now()));
+            }
+            self.settle(context, next);
+        }
+    }
+
+    /// Adds a stream to a test, of which `order` says the place among the others: `None` where it waits for none.
+    pub(super) fn join(
+        &mut self,
+        context: &mut Context<'_>,
+        number: u64,
+        (order, place): (u64, Place),
+    ) -> Option<(Slot, Joined)> {
+        let test = self.tests.get_mut(&number)?;
+        let is_udp = matches!(place, Place::Datagrams { .. });
+        test.run.as_ref().filter(|run| run.parameters.udp == is_udp)?;
+        let joined = test.engine.join(clock(context.now()))?;
+        let slot = Slot::default();
+        test.joined.push((order, place, Slot::clone(&slot)));
+        if let Place::Datagrams { peer, .. } = place {
+            self.sources.insert(peer, Slot::clone(&slot));
+        }
+        Some((slot, joined))
+    }
+
+    /// The last stream has joined: data flows. What sends.
+    pub(super) fn start(&mut self, context: &mut Context<'_>, number: u64) -> Vec<SharedFlow> {
+        let now = clock(context.exact_now());
+        let Some(test) = self.tests.get_mut(&number) else {
+            return Vec::new();
+        };
+        let Some(run) = &mut test.run else {
+            return Vec::new();
+        };
+        test.joined.sort_by_key(|(order, ..)| *order);
+        for (_, place, slot) in test.joined.drain(..) {
+            // Nobody else fills it.
+            let _ = slot.set(run.add(place));
+        }
+        run.begin(now);
+        let senders = run.flows.iter().filter(|flow| flow.borrow().sends);
+        let senders = senders.cloned().collect();
+        self.inbox.put(Told::Began {
+            test: test.name,
+            parameters: Box::new(run.parameters.clone()),
+        });
+        test.next_tick = now + self.limits.interval;
+        set_tick(test, context, now);
+        let host = test.name.peer.ip();
+        self.settle(context, number);
+        self.pass_turn(context, host, number);
+        senders
+    }
+
+    fn tick(&mut self, context: &mut Context<'_>, number: u64) {
+        let now = clock(context.now());
+        let Some(test) = self.tests.get_mut(&number) else {
+            return;
+        };
+        test.tick = None;
+        let Some(run) = test.run.as_mut().filter(|run| run.is_running()) else {
+            return;
+        };
+        let is_omitted = run.is_omitting();
+        let still_for = run.still_for(context, now);
+        let intervals = run.sample(context, now);
+        tell(test, &self.inbox, intervals, is_omitted);
+        if still_for >= self.limits.idle {
+            test.engine.terminate();
+            let why = format!("nothing has moved for {} s (--idle-timeout)", still_for.as_secs());
+            return self.give_up(context, number, &why);
+        }
+        // A loop that was kept from running has no intervals to make up for.
+        test.next_tick = (test.next_tick + self.limits.interval).max(now);
+        set_tick(test, context, now);
+    }
+
+    fn results(&mut self, context: &mut Context<'_>, number: u64, theirs: Results) {
+        let now = clock(context.now());
+        let Some(test) = self.tests.get_mut(&number) else {
+            return;
+        };
+        let Some(run) = &test.run else {
+            return;
+        };
+        let mut ours = run.results(context, now);
+        let outcome = run.outcome(ours.clone(), theirs, now);
+        if run.parameters.get_server_output {
+            let mut text = std::mem::take(&mut test.text);
+            for line in report::outcome_lines(&outcome) {
+                text.push_str(&line);
+                text.push('\n');
+            }
+            ours.server_output_text = Some(text);
+        }
+        test.engine.answer(&ours);
+        self.inbox.put(Told::Ended {
+            test: test.name,
+            outcome: Box::new(outcome),
+        });
+    }
+
+    /// Sends what the engine has to say, and sets the timer for what it waits for.
+    fn settle(&mut self, context: &mut Context<'_>, number: u64) {
+        let Some(test) = self.tests.get_mut(&number) else {
+            return;
+        };
+        let output = test.engine.take_output();
+        if !output.is_empty() {
+            let _ = context.write(test.control, &output);
+        }
+        cancel(&mut test.due, context);
+        let now = clock(context.now());
+        if let (Some(at), Some(mut control)) = (test.engine.due(), context.stream(test.control)) {
+            test.due = Some(control.set_timer(at.saturating_sub(now), DUE));
+        }
+    }
+
+    /// A test ends by an error: the client is told where it can be, and so is whoever runs the server.
+    pub(super) fn fail(&mut self, context: &mut Context<'_>, number: u64, error: &ControlError) {
+        if let (Some(code), Some(test)) = (error.code(), self.tests.get_mut(&number)) {
+            test.engine.refuse(code, 0);
+        }
+        self.give_up(context, number, &error.to_string());
+    }
+
+    /// A test ends by an error of this side.
+    pub(super) fn refuse(
+        &mut self,
+        context: &mut Context<'_>,
+        number: u64,
+        code: ErrorCode,
+        errno: i32,
+        why: &str,
+    ) {
+        if let Some(test) = self.tests.get_mut(&number) {
+            test.engine.refuse(code, errno);
+        }
+        self.give_up(context, number, why);
+    }
+
+    fn give_up(&mut self, context: &mut Context<'_>, number: u64, why: &str) {
+        let now = clock(context.now());
+        if let Some(test) = self.tests.get_mut(&number) {
+            if let Some(run) = test.run.as_mut().filter(|run| run.is_running()) {
+                let is_omitted = run.is_omitting();
+                let intervals = run.rest(context, now);
+                tell(test, &self.inbox, intervals, is_omitted);
+            }
+            self.inbox.put(Told::Failed {
+                test: Some(test.name),
+                peer: test.name.peer,
+                why: why.to_owned(),
+            });
+        }
+        self.remove(context, number);
+    }
+
+    /// Forgets a test and frees what is its own. What its engine has said last still leaves.
+    fn remove(&mut self, context: &mut Context<'_>, number: u64) {
+        let Some(mut test) = self.tests.remove(&number) else {
+            return;
+        };
+        self.cookies.remove(&test.cookie);
+        self.places -= test.places;
+        cancel(&mut test.due, context);
+        cancel(&mut test.tick, context);
+        let mut places: Vec<Place> = test.joined.iter().map(|&(_, place, _)| place).collect();
+        for flow in test.run.iter().flat_map(|run| &run.flows) {
+            let mut flow = flow.borrow_mut();
+            flow.is_active = false;
+            places.push(flow.place);
+        }
+        for place in places {
+            match place {
+                Place::Connection(id) => {
+                    if let Some(mut stream) = context.stream(id) {
+                        stream.abort();
+                    }
+                }
+                Place::Datagrams { peer, .. } => {
+                    self.sources.remove(&peer);
+                }
+            }
+        }
+        let output = test.engine.take_output();
+        if let Some(mut control) = context.stream(test.control) {
+            if !output.is_empty() {
+                let _ = control.write(&output);
+            }
+            control.close();
+        }
+        self.pass_turn(context, test.name.peer.ip(), number);
+    }
+
+    /// Ends all tests: the clients are told.
+    pub(super) fn terminate(&mut self, context: &mut Context<'_>) {
+        let numbers: Vec<u64> = self.tests.keys().copied().collect();
+        for number in numbers {
+            if let Some(test) = self.tests.get_mut(&number) {
+                test.engine.terminate();
+            }
+            self.give_up(context, number, "the server was ended");
+        }
+    }
+}
+
+/// Tells intervals, and keeps them for a client that wants to know.
+fn tell(test: &mut Test, inbox: &Inbox<Told>, intervals: Vec<(Interval, bool)>, is_omitted: bool) {
+    let wants_text = test
+        .run
+        .as_ref()
+        .is_some_and(|run| run.parameters.get_server_output);
+    for (interval, is_sum) in intervals {
+        if wants_text && test.text.len() < TEXT {
+            test.text
+                .push_str(&report::interval_line(&interval, is_sum, is_omitted));
+            test.text.push('\n');
+        }
+        inbox.put(Told::Interval {
+            test: test.name,
+            interval,
+            is_sum,
+            is_omitted,
+        });
+    }
+}
+
+fn set_tick(test: &mut Test, context: &mut Context<'_>, now: Duration) {
+    cancel(&mut test.tick, context);
+    if let Some(mut control) = context.stream(test.control) {
+        test.tick = Some(control.set_timer(test.next_tick.saturating_sub(now), TICK));
+    }
+}
+
+fn cancel(timer: &mut Option<TimerId>, context: &mut Context<'_>) {
+    if let Some(timer) = timer.take() {
+        context.cancel_timer(timer);
+    }
+}
+
+/// An IPv4 address that a socket of both families shows in IPv6 form, as itself.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
