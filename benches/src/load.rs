@@ -58,7 +58,7 @@ struct Connection<S> {
 
 /// Three digits of everything from 1 ns to [`PATIENCE`].
 fn histogram() -> io::Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, PATIENCE.as_nanos() as u64, 3).map_err(io::Error::other)
+    Histogram::new_with_bounds(1, PATIENCE.as_secs() * 1_000_000_000, 3).map_err(io::Error::other)
 }
 
 /// Sends exactly `shape.messages` messages to an echo server, and says what that took.

@@ -29,7 +29,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::workspace::target_folder;
 use compare::rows;
-use model::{Measurement, Results, SCHEMA};
+use model::{Machine, Measurement, Results, SCHEMA};
 use page::Page;
 
 /// Gathers what a run measures and what it has to leave out.
@@ -96,11 +96,13 @@ pub(crate) struct Part {
 }
 
 /// What a run has to be compared with and kept as: looked at before anything is measured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plan {
     save: Option<String>,
     baseline: Option<(String, Results)>,
     smoke: bool,
+    /// As it is when the run begins: the tree may change meanwhile.
+    machine: Machine,
     /// Only a part of a section is measured: the last whole one stays the latest.
     pub(crate) partial: bool,
 }
@@ -126,6 +128,7 @@ impl Plan {
             save: save.map(str::to_owned),
             baseline,
             smoke,
+            machine: machine::this(),
             partial: false,
         })
     }
@@ -144,7 +147,7 @@ impl Plan {
             schema: SCHEMA,
             smoke: self.smoke,
             command,
-            machine: machine::this(),
+            machine: self.machine.clone(),
             skipped: recorder.skipped,
             measurements: recorder.measurements,
         };
