@@ -13,7 +13,7 @@ use sockeye_tests::program::Running;
 use sockeye_tests::skip;
 use sockeye_tests::wait::{self, PATIENCE};
 
-use crate::ground::{again, alone, echo, healthy, is_child, is_served};
+use crate::ground::{abort_all, again, alone, echo, healthy, is_child, is_served};
 use crate::probe::{Probe, Served, Told};
 use crate::world::{Simulated, World};
 
@@ -164,8 +164,11 @@ fn slow_connections_leave_the_healthy_ones_served_simulated() {
     let beside = healthy(&mut world, at);
     let b = beside.log.clone();
     world.until("two thousand answers", || b.received_len(0) >= 8_000);
+    assert!(!b.has(&Told::Dropped));
+    // It would fill the virtual time that follows with its round trips.
+    abort_all(&mut world, &beside);
     world.pass(Duration::from_secs(20));
-    assert!(!b.has(&Told::Dropped) && !log.has(&Told::Dropped));
+    assert!(!log.has(&Told::Dropped));
     assert!(
         log.received_len(SLOW - 1) >= 4,
         "the slow ones are served as well"
