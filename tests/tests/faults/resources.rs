@@ -104,7 +104,7 @@ fn slow_connections_leave_the_healthy_ones_served() {
         }
         let stop = std::sync::atomic::AtomicBool::new(false);
         let beside = std::thread::scope(|scope| {
-            // Each of them has a byte more to say every few seconds.
+            // Each of them has a byte more to say every fifteen seconds.
             scope.spawn(|| {
                 for client in slow.iter().cycle() {
                     if stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -112,7 +112,7 @@ fn slow_connections_leave_the_healthy_ones_served() {
                     }
                     let mut client = client;
                     let _ = client.write(b"E");
-                    std::thread::sleep(Duration::from_micros(200));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             });
             let beside = p99(&mut healthy);
