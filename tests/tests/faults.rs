@@ -5,9 +5,10 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
     clippy::redundant_clone,
     clippy::type_complexity,
-    reason = "what fails in a helper fails the test; a log is cloned for the closure that waits on it"
+    reason = "what fails in a helper fails the test; a log is cloned for the closure that waits on it; processes talk by stdout"
 )]
 #![allow(
     unreachable_pub,
