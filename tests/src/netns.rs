@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::program;
 use crate::skip::{CAP_SYS_ADMIN, has_capability};
+use crate::wait;
 
 /// How long a set-up command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(20);
@@ -156,10 +157,11 @@ impl Namespace {
     }
 
     /// Joins this namespace and another by a veth pair, both ends up and with the addresses given as
-    /// `address/prefix`. IPv6 addresses are usable at once (no duplicate address detection).
+    /// `address/prefix`. Both carry packets when it returns: a link that was just set up drops them until the kernel has noticed
+    /// its carrier. IPv6 addresses are usable at once (no duplicate address detection).
     ///
     /// # Panics
-    /// When a name is taken or an address is none.
+    /// When a name is taken or an address is none, or the kernel does not bring them up in time.
     #[track_caller]
     pub fn veth(
         &self,
@@ -179,6 +181,13 @@ impl Namespace {
                 namespace.ip(&format!("address add {address} dev {name}{nodad}"));
             }
             namespace.ip(&format!("link set {name} up"));
+        }
+        for (namespace, name) in [(self, name), (peer, peer_name)] {
+            wait::until("a link that is up", wait::PATIENCE, || {
+                namespace
+                    .ip(&format!("-o link show dev {name}"))
+                    .contains("state UP")
+            });
         }
     }
 }
