@@ -328,7 +328,7 @@ mod tests {
         left.veth("l0", &[], &right, "r0", &[]);
         drop(right);
         // The kernel takes a dead namespace down in its own time, and the pair with it.
-        crate::wait::until("the other end to vanish", crate::wait::PATIENCE, || {
+        wait::until("the other end to vanish", wait::PATIENCE, || {
             left.ip("-o link").lines().count() == 1
         });
     }
