@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -69,6 +70,9 @@ pub(crate) fn build_these(words: &str) -> Result<Vec<Binary>> {
         .filter_map(|line| Binary::of(&serde_json::from_str(line).ok()?))
         .collect())
 }
+
+/// Tells the logs of runs apart.
+static RUN: AtomicU64 = AtomicU64::new(0);
 
 impl Binary {
     /// Of one of cargo's messages, if it is about a binary with tests.
@@ -159,7 +163,9 @@ impl Binary {
     /// # Errors
     /// When it does not start.
     pub(crate) fn run(&self, arguments: &[&str], environment: &[(&str, String)]) -> Result<Run> {
-        let log = std::env::temp_dir().join(format!("sockeye-run-{}.log", std::process::id()));
+        // Several may run at once.
+        let number = RUN.fetch_add(1, Ordering::Relaxed);
+        let log = std::env::temp_dir().join(format!("sockeye-run-{}-{number}.log", std::process::id()));
         let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let mut child = self
             .command(arguments)

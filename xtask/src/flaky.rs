@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Read as _};
+use std::panic::resume_unwind;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::binaries::{self, Binary, Run};
+use crate::binaries::{self, Binary, Failure, Run};
 use crate::test::Skips;
 
 /// Busy processes beside the tests with `--load`.
@@ -26,6 +29,9 @@ pub(crate) struct Arguments {
     /// Run beside two processes that keep a core busy each
     #[arg(long)]
     load: bool,
+    /// Binaries that run at once: most tests wait more than they compute
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: u16,
 }
 
 /// Builds the binaries, runs them, and lists what failed.
@@ -50,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         Load::default()
     };
-    let failed = run_all(&chosen, arguments.runs)?;
+    let failed = run_all(&chosen, arguments)?;
     drop(load);
     skips.report();
     let tests = format!("{} binaries, each {} times", chosen.len(), arguments.runs);
@@ -74,40 +80,87 @@ struct Seen {
     output: String,
 }
 
-#[expect(clippy::print_stdout, reason = "a failure is this command's data")]
-fn run_all(chosen: &[Binary], runs: u32) -> Result<Failed> {
-    let environment = [Skips::variable()];
-    let mut failed = Failed::new();
-    for round in 1..=runs {
-        for binary in chosen {
-            progress(&format!(
-                "run {round} of {runs}, {} failed so far: {}",
-                failed.len(),
-                binary.title()
-            ));
-            let Run::Failed(failures) = binary.run(&[], &environment)? else {
-                continue;
-            };
-            for failure in failures {
-                let test = failure.test.unwrap_or_else(|| "(the binary itself)".to_owned());
-                let output = failure.output;
-                if !failed.contains_key(&(binary.title(), test.clone())) {
-                    // At once: the rest may take hours.
-                    let seen = Seen {
-                        times: 1,
-                        output: output.clone(),
-                    };
-                    println!("{}", listed(&binary.title(), &test, &seen, round));
-                }
-                failed
-                    .entry((binary.title(), test))
-                    .or_insert(Seen { times: 0, output })
-                    .times += 1;
-            }
+/// What is to be run next, and what has failed.
+struct Runs<'a> {
+    chosen: &'a [Binary],
+    runs: u32,
+    /// The round and the place of the next binary.
+    next: (u32, usize),
+    failed: Failed,
+}
+
+impl<'a> Runs<'a> {
+    /// The next binary, with its round; every binary has run before one runs again.
+    fn take(&mut self) -> Option<(u32, &'a Binary)> {
+        let (round, place) = self.next;
+        let binary = self.chosen.get(place).filter(|_| round <= self.runs)?;
+        self.next = if place + 1 < self.chosen.len() {
+            (round, place + 1)
+        } else {
+            (round + 1, 0)
+        };
+        progress(&format!(
+            "run {round} of {}, {} failed so far: {}",
+            self.runs,
+            self.failed.len(),
+            binary.title()
+        ));
+        Some((round, binary))
+    }
+
+    #[expect(clippy::print_stdout, reason = "a failure is this command's data")]
+    fn failed(&mut self, round: u32, binary: &Binary, failure: Failure) {
+        let test = failure.test.unwrap_or_else(|| "(the binary itself)".to_owned());
+        let key = (binary.title(), test);
+        let seen = self.failed.entry(key.clone()).or_insert(Seen {
+            times: 0,
+            output: failure.output,
+        });
+        seen.times += 1;
+        if seen.times == 1 {
+            // At once: the rest may take hours.
+            println!("{}", listed(&key.0, &key.1, seen, round));
         }
     }
+}
+
+/// Runs them all, `--jobs` at once; a binary that cannot be started ends it.
+fn run_all(chosen: &[Binary], arguments: &Arguments) -> Result<Failed> {
+    let environment = [Skips::variable()];
+    let runs = Mutex::new(Runs {
+        chosen,
+        runs: arguments.runs,
+        next: (1, 0),
+        failed: Failed::new(),
+    });
+    let lock = || runs.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || -> Result<()> {
+        loop {
+            // Apart: the lock must not be held while it runs.
+            let next = lock().take();
+            let Some((round, binary)) = next else {
+                return Ok(());
+            };
+            if let Run::Failed(failures) = binary.run(&[], &environment)? {
+                let mut runs = lock();
+                for failure in failures {
+                    runs.failed(round, binary, failure);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..arguments.jobs).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(ended) => ended?,
+                Err(panic) => resume_unwind(panic),
+            }
+        }
+        Ok::<_, anyhow::Error>(())
+    })?;
     progress("");
-    Ok(failed)
+    Ok(runs.into_inner().unwrap_or_else(PoisonError::into_inner).failed)
 }
 
 /// One line that is written over on a terminal, a line each elsewhere.
@@ -159,7 +212,7 @@ impl Drop for Load {
 
 /// Keeps a core busy until stdin ends: one of the processes that `--load` starts.
 pub(crate) fn busy() {
-    std::thread::spawn(|| {
+    thread::spawn(|| {
         loop {
             std::hint::spin_loop();
         }
