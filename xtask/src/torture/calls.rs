@@ -88,7 +88,7 @@ pub(super) fn errors(call: &str, line: &str) -> Errors {
         "recvfrom" | "recvmsg" | "recvmmsg" if is_datagram(line) => {
             &["EINTR", "ENOBUFS", "ECONNREFUSED", "ENOMEM", "EHOSTUNREACH"]
         }
-        "recvfrom" | "recvmsg" => &[
+        "recvfrom" | "recvmsg" | "recvmmsg" => &[
             "EINTR",
             "ECONNRESET",
             "ENOMEM",
