@@ -105,7 +105,9 @@ pub(super) fn errors(call: &str, line: &str) -> Errors {
             "EHOSTUNREACH",
             "ENOMEM",
         ],
-        "sendto" | "sendmsg" | "sendmmsg" => &["EINTR", "EPIPE", "ENOBUFS", "ECONNRESET", "ENOMEM", "ETIMEDOUT"],
+        "sendto" | "sendmsg" | "sendmmsg" => {
+            &["EINTR", "EPIPE", "ENOBUFS", "ECONNRESET", "ENOMEM", "ETIMEDOUT"]
+        }
         "splice" => &["EINTR", "ENOMEM", "ECONNRESET", "EPIPE"],
         "sendfile" => &["EINTR", "ENOMEM", "EPIPE", "ECONNRESET", "EIO"],
         "epoll_ctl" if line.contains("EPOLL_CTL_ADD") => &["ENOMEM", "ENOSPC"],
