@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What `ci` runs: that the fuzzer compiles and each target takes its seeds and what one second makes of them.
+/// What `ci` runs: every target for ten seconds.
 ///
 /// # Errors
 /// As [`run`].

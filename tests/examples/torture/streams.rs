@@ -38,9 +38,13 @@ pub(crate) fn tcp_connects() -> Result<(), Failure> {
     let echo = events.add_stream_service(Echo(notes.clone()), StreamOptions::default());
     let listener = events.listen(echo, loopback(), &ListenOptions::default())?;
     let at = events.local_addr(listener)?;
-    // Bound and never listening: nobody else can get the port meanwhile.
-    let closed = std::net::UdpSocket::bind(loopback())?;
-    let refused = closed.local_addr()?;
+    // Bound and never listening: nobody else on this machine gets the port meanwhile.
+    let closed = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    closed.bind(&loopback().into())?;
+    let refused = closed
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| Failure::Wrong("an address without a port".to_owned()))?;
     let client = events.add_stream_service(Client::new(&notes, 1000), StreamOptions::default());
     let request = ConnectRequest::any_of([refused, at]).deadline(crate::ground::DEADLINE);
     events.connect(client, request);

@@ -88,7 +88,7 @@ pub(super) fn errors(call: &str, line: &str) -> Errors {
         "recvfrom" | "recvmsg" | "recvmmsg" if is_datagram(line) => {
             &["EINTR", "ENOBUFS", "ECONNREFUSED", "ENOMEM", "EHOSTUNREACH"]
         }
-        "recvfrom" | "recvmsg" => &[
+        "recvfrom" | "recvmsg" | "recvmmsg" => &[
             "EINTR",
             "ECONNRESET",
             "ENOMEM",
@@ -105,7 +105,9 @@ pub(super) fn errors(call: &str, line: &str) -> Errors {
             "EHOSTUNREACH",
             "ENOMEM",
         ],
-        "sendto" | "sendmsg" => &["EINTR", "EPIPE", "ENOBUFS", "ECONNRESET", "ENOMEM", "ETIMEDOUT"],
+        "sendto" | "sendmsg" | "sendmmsg" => {
+            &["EINTR", "EPIPE", "ENOBUFS", "ECONNRESET", "ENOMEM", "ETIMEDOUT"]
+        }
         "splice" => &["EINTR", "ENOMEM", "ECONNRESET", "EPIPE"],
         "sendfile" => &["EINTR", "ENOMEM", "EPIPE", "ECONNRESET", "EIO"],
         "epoll_ctl" if line.contains("EPOLL_CTL_ADD") => &["ENOMEM", "ENOSPC"],
