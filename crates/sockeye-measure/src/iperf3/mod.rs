@@ -31,7 +31,7 @@
 //! | `numbers` | numbers of JSON as iperf3 writes them |
 //! | `error` | why a test ends without results |
 //!
-//! Times are [`Duration`](std::time::Duration)s since any moment that the caller chose; they never go back.
+//! Times are [`Duration`]s since any moment that the caller chose; they never go back.
 //!
 //! The wire format was checked against iperf3 3.12; there is no specification of it.
 
