@@ -74,10 +74,15 @@ pub(crate) fn asan(workspace: &Workspace) -> Result<Vec<Step>> {
 }
 
 fn sanitized(run: Process) -> Process {
+    let known = root().join("xtask/known_leaks.txt");
     run.argument("--target")
         .argument(TRIPLE)
         .with("RUSTC_BOOTSTRAP", "1")
         .with("RUSTFLAGS", "-Zsanitizer=address")
+        .with(
+            "LSAN_OPTIONS",
+            format!("suppressions={}:print_suppressions=0", known.display()),
+        )
         .with("CARGO_TARGET_DIR", target_folder().join("asan").to_string_lossy())
 }
 
