@@ -410,6 +410,48 @@ fn bench_pair(book: &mut Book, folder: &Path) {
     measure(&[&udp, "--mode", "oneway", "-k", "10"]);
     talk(at.strip_prefix("tcp://").expect("an address"));
     book.until(&running, server, "refused");
+    bench_with_others(book);
+}
+
+/// The protocols of other programs, whose servers we have too.
+fn bench_with_others(book: &mut Book) {
+    let (server, client) = ("bench-server", "bench-client");
+    let start = |words: &[&str]| {
+        let mut command = Command::new(program::sockeye());
+        Running::start(
+            command
+                .args(words)
+                .args(["--json", "--listen", "tcp://127.0.0.1:0"]),
+        )
+    };
+    let mut measure = |book: &mut Book, words: &[&str]| {
+        let mut command = Command::new(program::sockeye());
+        let output = program::output(command.args(["bench", "client", "--json"]).args(words), LIMIT);
+        assert!(output.status.success(), "{words:?}: {}", output.stderr);
+        for line in output.text().lines() {
+            book.take(client, line);
+        }
+    };
+    let running = start(&["bench", "server", "--iperf3", "-i", "0.2"]);
+    let at = book.until(&running, server, "listening")["endpoint"].clone();
+    let at = at.as_str().expect("an address").to_owned();
+    book.until(&running, server, "listening");
+    for words in [
+        &["-t", "1", "-i", "0.2", "--bidir", "--get-server-output"][..],
+        &["-u", "-t", "1", "-i", "0.2", "--bidir"],
+    ] {
+        measure(book, &[&[at.as_str(), "--iperf3"], words].concat());
+        book.until(&running, server, "run");
+    }
+    talk(at.strip_prefix("tcp://").expect("an address"));
+    book.until(&running, server, "refused");
+    let running = start(&["serve", "sockperf"]);
+    let at = book.until(&running, "serve", "listening")["endpoint"].clone();
+    let at = at.as_str().expect("an address").to_owned();
+    measure(
+        book,
+        &[&at, "--sockperf", "-t", "0.3", "-i", "0.1", "--rate", "500"],
+    );
 }
 
 /// A file of pcap.
