@@ -8,6 +8,7 @@
 //! | [`wait`] | conditions and descriptors, always with a deadline |
 //! | [`program`] | real programs as peers: found, started, read line by line, ended by their pid |
 //! | [`ports`] | ports for programs that have to be told one |
+//! | [`browser`] | pages in a real browser |
 //! | [`talking`] | programs that talk with each other through stdin and stdout |
 //! | [`seccomp`] | a kernel that lacks socket options |
 //! | [`netns`] | network namespaces and veth pairs that vanish with the value that made them |
@@ -17,6 +18,7 @@
     reason = "a helper that cannot do its work fails the test that called it"
 )]
 
+pub mod browser;
 pub mod netns;
 pub mod ports;
 pub mod program;

@@ -13,3 +13,5 @@ mod hostile;
 mod links;
 #[path = "cli_bench_pair/modes.rs"]
 mod modes;
+#[path = "cli_bench_pair/page.rs"]
+mod page;

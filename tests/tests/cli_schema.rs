@@ -367,28 +367,11 @@ fn looks(book: &mut Book, folder: &Path) {
 
 /// The two sides of a measurement: every mode, and everything that a run may print.
 fn bench_pair(book: &mut Book, folder: &Path) {
-    let (server, client) = ("bench-server", "bench-client");
-    let running = Running::start(Command::new(program::sockeye()).args([
-        "bench",
-        "server",
-        "--json",
-        "--listen",
-        "127.0.0.1:0",
-    ]));
-    let at = book.until(&running, server, "listening")["endpoint"].clone();
-    let at = at.as_str().expect("an address").to_owned();
+    let server = "bench-server";
+    let (running, at) = serves(book, server, &["bench", "server", "--listen", "127.0.0.1:0"]);
     book.until(&running, server, "listening");
     let udp = at.replace("tcp://", "udp://");
-    let mut measure = |words: &[&str]| {
-        let mut command = Command::new(program::sockeye());
-        let output = program::output(command.args(["bench", "client", "--json"]).args(words), LIMIT);
-        let text = output.text();
-        assert!(!text.is_empty(), "{words:?}: {}", output.stderr);
-        for line in text.lines() {
-            book.take(client, line);
-        }
-        text
-    };
+    let mut measure = |words: &[&str]| measure(book, words);
     let stream = measure(&[&at, "-n", "1M", "--bidir", "--idle", "0.1", "-i", "0.02"]);
     let old = folder.join("stream.json");
     std::fs::write(&old, stream).expect("a file");
@@ -410,6 +393,61 @@ fn bench_pair(book: &mut Book, folder: &Path) {
     measure(&[&udp, "--mode", "oneway", "-k", "10"]);
     talk(at.strip_prefix("tcp://").expect("an address"));
     book.until(&running, server, "refused");
+    bench_with_others(book);
+}
+
+/// Starts a server, whose events are those of `command`, and says where it listens first.
+#[track_caller]
+fn serves(book: &mut Book, command: &str, words: &[&str]) -> (Running, String) {
+    let running = Running::start(Command::new(program::sockeye()).args(words).arg("--json"));
+    let listening = book.until(&running, command, "listening");
+    let at = listening["endpoint"].as_str().expect("an address").to_owned();
+    (running, at)
+}
+
+/// Runs `bench client`; what it has printed.
+#[track_caller]
+fn measure(book: &mut Book, words: &[&str]) -> String {
+    let mut command = Command::new(program::sockeye());
+    let output = program::output(command.args(["bench", "client", "--json"]).args(words), LIMIT);
+    let text = output.text();
+    assert!(!text.is_empty(), "{words:?}: {}", output.stderr);
+    for line in text.lines() {
+        let event = book.take("bench-client", line);
+        assert_ne!(event["event"], "error", "{words:?}: {line}");
+    }
+    text
+}
+
+/// The protocols of other programs, whose servers we have too.
+fn bench_with_others(book: &mut Book) {
+    let server = "bench-server";
+    let words = [
+        "bench",
+        "server",
+        "--iperf3",
+        "-i",
+        "0.2",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let (running, at) = serves(book, server, &words);
+    book.until(&running, server, "listening");
+    for words in [
+        &["-t", "1", "-i", "0.2", "--bidir", "--get-server-output"][..],
+        &["-u", "-t", "1", "-i", "0.2", "--bidir"],
+    ] {
+        measure(book, &[&[at.as_str(), "--iperf3"], words].concat());
+        book.until(&running, server, "run");
+    }
+    talk(at.strip_prefix("tcp://").expect("an address"));
+    book.until(&running, server, "refused");
+    let words = ["serve", "sockperf", "--listen", "tcp://127.0.0.1:0"];
+    let (_running, at) = serves(book, "serve", &words);
+    measure(
+        book,
+        &[&at, "--sockperf", "-t", "0.3", "-i", "0.1", "--rate", "500"],
+    );
 }
 
 /// A file of pcap.

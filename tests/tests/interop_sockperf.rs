@@ -105,8 +105,12 @@ fn measured(target: &str, arguments: &[&str]) -> Value {
 #[track_caller]
 fn is_measured(end: &Value) {
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value} in {end}"));
-    assert!(number(&end["answered"]) > 10, "{end}");
-    let times = ["min", "p50", "p99", "max"].map(|name| number(&end["rtt_ns"][name]));
+    assert_eq!(
+        (&end["event"], &end["protocol"]),
+        (&"end".into(), &"sockperf".into())
+    );
+    assert!(number(&end["up"]["received_messages"]) > 10, "{end}");
+    let times = ["min", "p50", "p99", "max"].map(|name| number(&end["latency_ns"]["rtt"][name]));
     assert!(times[0] > 1_000 && times.is_sorted(), "{end}");
 }
 
@@ -140,9 +144,53 @@ fn our_client_drives_the_real_server() {
         let loaded = measured(&target, &["--rate", "500", "-l", "100"]);
         is_measured(&loaded);
         assert!(
-            loaded["rtt_from_due_ns"]["p50"].as_u64() >= loaded["rtt_ns"]["p50"].as_u64(),
+            loaded["latency_ns"]["rtt"]["p50"].as_u64()
+                >= loaded["latency_ns"]["rtt_uncorrected"]["p50"].as_u64(),
             "{loaded}"
         );
+    }
+}
+
+/// What is done with the figures is done with those of any protocol.
+#[test]
+fn a_run_has_intervals_conditions_and_files() {
+    let (_server, ports) = server(&["udp://127.0.0.1:0"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let target = format!("127.0.0.1:{}", ports[0]);
+    let output = client(
+        &target,
+        &["-i", "0.25", "--hdr", &path("log"), "--report", &path("page")],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
+    let text = output.text();
+    let events: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an event"))
+        .collect();
+    let (first, last) = (&events[0], events.last().expect("an end"));
+    assert_eq!((&first["event"], &first["mode"]), (&"start".into(), &"rr".into()));
+    let intervals = events.iter().filter(|event| event["event"] == "interval");
+    let messages: u64 = intervals.filter_map(|event| event["messages"].as_u64()).sum();
+    assert_eq!(Some(messages), last["up"]["received_messages"].as_u64(), "{text}");
+    let log = std::fs::read_to_string(path("log")).expect("the log");
+    assert!(log.contains("Tag=rtt,"), "{log}");
+    let page = std::fs::read_to_string(path("page")).expect("the page");
+    assert!(page.contains("rr over udp, with sockperf"), "{page}");
+    std::fs::write(path("old"), &text).expect("a file");
+    let output = client(&target, &["--compare", &path("old"), "--fail-if", "p50>1ns"]);
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    assert!(output.text().contains("latency_ns.rtt.p99"), "{}", output.text());
+    // Refused before anybody is asked: nobody listens there.
+    for (words, why) in [
+        (&["--fail-if", "rate<1G"][..], "rr and crr"),
+        (&["-P", "2"], "leave out --sockperf"),
+        (&["--insecure"], "leave out --sockperf"),
+        (&["--compare", "/dev/null"], "no end of a run"),
+    ] {
+        let output = client("tcp://127.0.0.1:1", words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", output.stderr);
+        assert!(output.stderr.contains(why), "{words:?}: {}", output.stderr);
     }
 }
 

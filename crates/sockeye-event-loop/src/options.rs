@@ -52,13 +52,13 @@ pub struct Deadlines {
 /// Bounds on what a connection may hold in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermarks {
-    /// At this many queued bytes and above a write is [`Sent::Full`](crate::Sent::Full). Data that a service leaves
+    /// At this many queued bytes and above, what is left of files included, a write is [`Sent::Full`](crate::Sent::Full). Data that a service leaves
     /// unconsumed then stops reading, so that a peer that does not read is not read from.
     pub high: usize,
     /// Once the queue has fallen to this, `on_writable` is called, and reading goes on with what was left.
     pub low: usize,
     /// The longest single write; a longer one is [`Sent::TooLarge`](crate::Sent::TooLarge). The queue never
-    /// holds more than `high + max_write`.
+    /// holds more than `high + max_write` in memory; a part of a file may be longer.
     pub max_write: usize,
     /// The longest unconsumed tail that is kept for `on_data`; beyond it the connection is closed.
     pub max_tail: usize,

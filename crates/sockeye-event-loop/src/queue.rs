@@ -1,4 +1,4 @@
-//! What a connection still has to send: chunks in order, counted in bytes.
+//! What a connection still has to send: chunks in order, counted in bytes, whether they are in memory or in files.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -86,15 +86,16 @@ fn send_file<S: StreamIo>(
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     chunks: VecDeque<Chunk>,
-    /// Bytes in memory; parts of files do not count.
-    bytes: usize,
+    /// What is left to send, in memory and of files.
+    bytes: u64,
     /// Memory that the chunks keep.
     held: usize,
 }
 
 impl Queue {
+    /// Bytes that wait, those of files as well.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
 
     /// Memory that it keeps; of what is shared, its share.
@@ -108,7 +109,7 @@ impl Queue {
 
     /// Appends a copy.
     pub(crate) fn push(&mut self, data: &[u8]) {
-        self.bytes += data.len();
+        self.add(data.len() as u64);
         if let Some(Chunk::Owned { bytes, .. }) = self.chunks.back_mut()
             && bytes.len() + data.len() <= CHUNK
         {
@@ -129,7 +130,7 @@ impl Queue {
     /// Appends shared bytes from `start` on, without a copy.
     pub(crate) fn push_shared(&mut self, bytes: Arc<[u8]>, start: usize) {
         if start < bytes.len() {
-            self.bytes += bytes.len() - start;
+            self.add((bytes.len() - start) as u64);
             // One of them is the caller's: what many hold is counted about once in all.
             let held = bytes.len() / (Arc::strong_count(&bytes) - 1).max(1);
             self.held += held;
@@ -140,12 +141,18 @@ impl Queue {
     /// Appends a part of a file.
     pub(crate) fn push_file(&mut self, file: Arc<File>, offset: u64, len: u64) {
         if len > 0 {
+            self.add(len);
             self.chunks.push_back(Chunk::File {
                 file,
                 offset,
                 left: len,
             });
         }
+    }
+
+    /// Saturates: a caller may promise more of a file than any file has.
+    fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// Writes as much as the socket takes, and says how much that was.
@@ -189,6 +196,7 @@ impl Queue {
         if *left == 0 {
             self.chunks.pop_front();
         }
+        self.bytes = self.bytes.saturating_sub(taken as u64);
         Ok((taken, 0))
     }
 
@@ -213,7 +221,7 @@ impl Queue {
     }
 
     fn consume(&mut self, mut taken: usize) {
-        self.bytes -= taken;
+        self.bytes = self.bytes.saturating_sub(taken as u64);
         while taken > 0 {
             let (start, len) = match self.chunks.front_mut() {
                 Some(Chunk::Owned { bytes, start }) => (start, bytes.len()),

@@ -163,12 +163,16 @@ impl<'a> Stream<'a> {
 
     /// Sends `len` bytes of a file from `offset`, after everything written before and before everything
     /// written later, by `sendfile(2)` where the backend has it.
+    ///
+    /// A file may be of any length: `Watermarks::max_write` does not bound it, as it takes no memory. What is left of it counts
+    /// for [`queued`](Self::queued) and the watermarks as bytes in memory do: whoever has more to send after a long file asks
+    /// for an `on_writable`, or is called when a write was [`Sent::Full`].
     pub fn send_file(&mut self, file: &Arc<File>, offset: u64, len: u64) -> Sent {
         self.settle_for_good();
         self.host.send_file(self.token, file, offset, len)
     }
 
-    /// Bytes written and not yet taken by the kernel.
+    /// Bytes written and not yet taken by the kernel, with what is left of files.
     #[must_use]
     pub fn queued(&self) -> usize {
         let gathered = if let Some(out) = &self.out {
@@ -176,7 +180,7 @@ impl<'a> Stream<'a> {
         } else {
             0
         };
-        self.host.queued(self.token) + gathered
+        self.host.queued(self.token).saturating_add(gathered)
     }
 
     /// Asks for an `on_writable` once the queue is at or below the low watermark: soon, if it is already.

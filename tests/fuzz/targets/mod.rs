@@ -16,6 +16,7 @@ mod iperf3_control;
 mod iperf3_datagram;
 mod ipv4;
 mod ipv6;
+mod measure_run;
 mod mux;
 mod packet;
 mod plan;
@@ -47,6 +48,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("iperf3_datagram", iperf3_datagram::run),
     ("ipv4", ipv4::run),
     ("ipv6", ipv6::run),
+    ("measure_run", measure_run::run),
     ("mux", mux::run),
     ("packet", packet::run),
     ("plan", plan::run),

@@ -1,9 +1,6 @@
 //! The page in a real browser.
 
-use std::path::Path;
-use std::process::Command;
-
-use sockeye_tests::program;
+use sockeye_tests::browser::{Scheme, browse, first_pixel};
 use sockeye_tests::skip::{self, Need};
 use sockeye_tests::wait::{self, PATIENCE};
 
@@ -13,28 +10,6 @@ use crate::reader;
 
 /// Of a name that would be a script, were it taken for markup.
 const HOSTILE: &str = "<img src=x onerror=document.title='broken-into'>";
-
-/// A browser without a window, whose files go into the folder. It sees three seconds of the page's time, which are over as
-/// soon as nothing is left to wait for.
-fn browser(folder: &Path, words: &[&str], url: &str) -> String {
-    let mut command = Command::new("chromium");
-    command
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-        ])
-        .arg(format!("--user-data-dir={}", folder.join("profile").display()))
-        .args(["--virtual-time-budget=3500"])
-        .args(words)
-        .arg(url)
-        .env("HOME", folder);
-    let output = program::output(&mut command, PATIENCE * 3);
-    assert!(output.status.success(), "{}", output.stderr);
-    output.text()
-}
 
 #[test]
 fn a_browser_shows_who_is_up_and_what_was_counted() {
@@ -55,7 +30,7 @@ fn a_browser_shows_who_is_up_and_what_was_counted() {
     wait::until("all are over", PATIENCE, || {
         reader::read(&program.get("/metrics")).sum("sockeye_relay_ended_sessions_total") == 7.0
     });
-    let page = browser(
+    let page = browse(
         folder.path(),
         &["--dump-dom"],
         &format!("http://{}/", program.addr()),
@@ -96,7 +71,7 @@ fn a_browser_shows_totals_of_rows_that_it_does_not_show() {
     let folder = tempfile::tempdir().expect("a folder");
     let (program, _open) = more_than_is_shown();
     let url = format!("http://{}/", program.addr());
-    let page = browser(folder.path(), &["--dump-dom"], &url);
+    let page = browse(folder.path(), &["--dump-dom"], &url);
     let (shown, _) = page.split_once("<script").expect("the script is last");
     let said = ["<dt>Open connections</dt><dd>1</dd>", "Addresses (500 of 502)"];
     for said in said {
@@ -124,27 +99,16 @@ fn a_browser_shows_it_dark_or_light() {
     ];
     let program = Program::start(&words);
     let folder = tempfile::tempdir().expect("a folder");
-    // The first pixel of the first line needs no neighbour, whichever filter the line has (PNG, section 9).
-    let pixel = "import sys, zlib, struct\n\
-                 data, at, packed = open(sys.argv[1], 'rb').read(), 8, b''\n\
-                 while at < len(data):\n \
-                 size, kind = struct.unpack('>I4s', data[at:at + 8])\n \
-                 packed += data[at + 8:at + 8 + size] if kind == b'IDAT' else b''\n \
-                 at += size + 12\n\
-                 print(*zlib.decompress(packed)[1:4])\n";
-    // Chromium's own numbers of the schemes.
-    for (scheme, ground) in [("1", "246 247 248"), ("0", "20 24 27")] {
-        let image = folder.path().join(format!("{scheme}.png"));
+    for (scheme, ground) in [(Scheme::Light, "246 247 248"), (Scheme::Dark, "20 24 27")] {
+        let image = folder.path().join(format!("{scheme:?}.png"));
         let words = [
-            format!("--blink-settings=preferredColorScheme={scheme}"),
+            scheme.option(),
             format!("--screenshot={}", image.display()),
             "--window-size=400,600".to_owned(),
         ];
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        browser(folder.path(), &words, &format!("http://{}/", program.addr()));
-        let mut python = Command::new("python3");
-        let said = program::output(python.args(["-c", pixel]).arg(&image), PATIENCE);
-        assert_eq!(said.text().trim(), ground, "{}", said.stderr);
+        browse(folder.path(), &words, &format!("http://{}/", program.addr()));
+        assert_eq!(first_pixel(&image), ground);
     }
     program.end();
 }

@@ -405,6 +405,11 @@ fn files_and_shared_bytes_pass_a_pair<W: World>() {
     let shared: Arc<[u8]> = content[..100_000].into();
     let kept = Arc::clone(&shared);
     let sends = Probe::new().open(move |stream| {
+        // All of it waits at once.
+        stream.set_watermarks(Watermarks {
+            high: 1 << 20,
+            ..Watermarks::default()
+        });
         assert!(stream.write(b"head").is_taken());
         assert!(stream.write_shared(&shared).is_taken());
         assert!(stream.send_file(&file, 1_000, 400_000).is_taken());

@@ -26,6 +26,7 @@ in_all_worlds!(
     what_is_written_keeps_its_order,
     shared_bytes_are_broadcast_without_copies,
     a_file_is_sent_in_its_place,
+    a_file_counts_until_it_is_out,
     remotes_write_and_close;
     by_ip_only:
     a_file_shorter_than_said_is_a_reset,
@@ -468,11 +469,48 @@ fn a_file_is_sent_in_its_place<W: World>() {
             stream.close();
             assert_eq!(stream.send_file(&file, 0, 5), Sent::Gone);
         })
-        .serve(&mut world, StreamOptions::default());
+        .serve(&mut world, marks(4_000_000, 64 * 1024, 1024 * 1024));
     let client = Probe::new().connect(&mut world, at);
     let (s, c) = (server.log.clone(), client.log.clone());
     world.until("the end", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
     assert!(client.log.received(0) == expected);
+    assert_eq!(world.server().stats().panics, 0);
+}
+
+fn a_file_counts_until_it_is_out<W: World>() {
+    const LEN: u64 = 24_000_000;
+    let mut world = W::new();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(LEN).unwrap();
+    let file = Arc::new(file);
+    let left = Rc::new(Cell::new(usize::MAX));
+    let seen = Rc::clone(&left);
+    let (server, at) = Probe::new()
+        .open(move |stream| {
+            assert!(stream.send_file(&file, 0, LEN).is_taken());
+            let queued = stream.queued();
+            // The peer does not read, and no kernel takes all of it.
+            assert!((300_000..=24_000_000).contains(&queued), "{queued}");
+            assert!(!stream.is_reading());
+            assert_eq!(stream.send_file(&file, 0, 1), Sent::Full);
+            assert_eq!(stream.write(b"x"), Sent::Full);
+            assert_eq!(stream.queued(), queued, "nothing was taken");
+        })
+        .writable(move |stream| {
+            seen.set(stream.queued());
+            assert!(stream.write(b"behind").is_taken());
+            stream.close();
+        })
+        .serve(&mut world, StreamOptions::default());
+    let client = reluctant(&mut world, at);
+    let (s, c) = (server.log.clone(), client.log.clone());
+    world.until("open", || s.opened() == 1 && c.opened() == 1);
+    world.pass(Duration::from_millis(5));
+    assert_eq!(left.get(), usize::MAX, "there is no room yet");
+    let_read(&mut world, &client);
+    world.until("the end", || s.has(&Told::Dropped) && c.has(&Told::Dropped));
+    assert!(left.get() <= 64 * 1024, "{} are above the low mark", left.get());
+    assert_eq!(client.log.received_len(0), 24_000_006);
     assert_eq!(world.server().stats().panics, 0);
 }
 

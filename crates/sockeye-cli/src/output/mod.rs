@@ -7,6 +7,7 @@
 //! to a person, here, in [`note`] and in [`warn`], so that no command can forget it; programs get the exact text.
 
 mod escape;
+pub(crate) mod log;
 mod manner;
 mod rows;
 
@@ -111,7 +112,6 @@ impl Output {
     }
 
     /// What it was made with.
-    #[cfg(feature = "relay")]
     pub(crate) fn format(&self) -> Format {
         self.format
     }

@@ -3,7 +3,6 @@
 mod arguments;
 mod certificates;
 mod inherited;
-mod log;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod plan;
@@ -17,7 +16,7 @@ use serde_json::json;
 
 use crate::exit::Exit;
 use crate::files::Files;
-use crate::output::Output;
+use crate::output::{Output, log};
 pub(crate) use arguments::{Arguments, ROWS};
 use plan::Plan;
 use running::Program;

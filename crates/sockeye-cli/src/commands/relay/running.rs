@@ -16,11 +16,11 @@ use sockeye::unix::ServiceManager;
 use super::LAST;
 use super::arguments::Arguments;
 use super::inherited::Passed;
-use super::log::Writer;
 use super::plan::Plan;
 use super::told::{Journal, Seen};
 use crate::exit::{Exit, Failure, describe, words};
 use crate::files::{Files, is_stdin};
+use crate::output::log::Writer;
 use crate::output::{Format, Output, is_closed, note, warn};
 use crate::probing::nanoseconds;
 

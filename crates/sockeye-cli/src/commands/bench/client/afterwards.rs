@@ -2,14 +2,13 @@
 
 use std::time::SystemTime;
 
-use sockeye::measure::run::{Mode, Transport};
+use sockeye::measure::run::Parameters;
 
 use super::Arguments;
 use super::compare::Earlier;
 use super::conditions::Has;
-use super::figures::Outcome;
+use super::figures::{Outcome, Protocol};
 use super::hdr::{self, Kept};
-use super::plan::Plan;
 use super::print::outcome_json;
 use super::series::Series;
 use crate::exit::{Exit, Failure};
@@ -26,20 +25,17 @@ pub(super) struct Afterwards {
 impl Afterwards {
     /// # Errors
     /// A condition on a figure that there will not be, a file that cannot be written, an earlier run of something else.
-    pub(super) fn new(arguments: &Arguments, plan: &Plan) -> anyhow::Result<Self> {
-        let parameters = &plan.parameters;
-        let is_answered = matches!(parameters.mode, Mode::Rr | Mode::Crr);
-        let has = Has {
-            latencies: parameters.mode != Mode::Stream || parameters.probe,
-            rate: !is_answered,
-            datagrams: parameters.transport.is_datagrams() && !is_answered,
-            retransmits: parameters.transport == Transport::Tcp && !is_answered,
-        };
+    pub(super) fn new(
+        arguments: &Arguments,
+        protocol: Protocol,
+        parameters: &Parameters,
+    ) -> anyhow::Result<Self> {
+        let has = Has::of(protocol, parameters);
         for condition in &arguments.fail_if {
             condition.check(has).map_err(Failure::usage)?;
         }
-        if arguments.hdr.is_some() && !has.latencies {
-            return Err(Failure::usage("--hdr: no latencies are measured (--idle 0)"));
+        if let (Some(_), Err(why)) = (&arguments.hdr, has.latencies) {
+            return Err(Failure::usage(format!("--hdr: {why}")));
         }
         if arguments.report.is_some() && cfg!(not(feature = "report")) {
             return Err(Failure::usage(

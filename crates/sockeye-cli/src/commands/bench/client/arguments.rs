@@ -102,7 +102,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
     /// Exit with status 1 when this holds: p50, p90, p99, p999, max (ns, us, ms, s), rate (bits/s: K, M, G),
-    /// loss (%), retransmits, jitter; may be given again
+    /// loss (%), retransmits, jitter; may be given again. A figure that the run will not have is refused before it
     #[arg(long, value_name = "CONDITION", value_parser = super::conditions::parse)]
     pub(crate) fail_if: Vec<Condition>,
     #[command(flatten)]

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::figures::Outcome;
+use sockeye::measure::run::{Mode, Parameters, Transport};
+
+use super::figures::{Outcome, Protocol};
 use super::print::{bits, span};
 
 /// One condition.
@@ -141,13 +143,39 @@ impl Figure {
     }
 }
 
-/// What a run will have: asked before it begins.
+/// What a run will have, or why it will not: asked before it begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Has {
-    pub(crate) latencies: bool,
-    pub(crate) rate: bool,
-    pub(crate) datagrams: bool,
-    pub(crate) retransmits: bool,
+    pub(crate) latencies: Result<(), &'static str>,
+    pub(crate) rate: Result<(), &'static str>,
+    pub(crate) datagrams: Result<(), &'static str>,
+    pub(crate) retransmits: Result<(), &'static str>,
+}
+
+impl Has {
+    pub(crate) fn of(protocol: Protocol, parameters: &Parameters) -> Self {
+        let is_answered = matches!(parameters.mode, Mode::Rr | Mode::Crr);
+        let if_so = |is_there: bool, why| if is_there { Ok(()) } else { Err(why) };
+        let has_probes = parameters.mode != Mode::Stream || parameters.probe;
+        Self {
+            latencies: match protocol {
+                Protocol::Iperf3 => Err("iperf3 measures no latencies"),
+                _ => if_so(has_probes, "no latencies are measured (--idle 0)"),
+            },
+            rate: if_so(
+                !is_answered,
+                "rr and crr move messages, not bytes: p50 to max say how fast",
+            ),
+            datagrams: if_so(
+                parameters.transport.is_datagrams() && !is_answered,
+                "only udp:// and raw:// lose messages, in the modes stream and oneway",
+            ),
+            retransmits: if_so(
+                parameters.transport == Transport::Tcp && !is_answered,
+                "only senders of tcp:// count them",
+            ),
+        }
+    }
 }
 
 impl Condition {
@@ -161,19 +189,13 @@ impl Condition {
     /// # Errors
     /// Why it does not.
     pub(crate) fn check(&self, has: Has) -> Result<(), String> {
-        let (is_there, why) = match self.figure {
-            Figure::Quantile(_) | Figure::Max => (has.latencies, "no latencies are measured (--idle 0)"),
-            Figure::Rate => (
-                has.rate,
-                "rr and crr move messages, not bytes: p50 to max say how fast",
-            ),
-            Figure::Loss | Figure::Jitter => (has.datagrams, "only udp:// and raw:// lose messages"),
-            Figure::Retransmits => (has.retransmits, "only senders of tcp:// count them"),
+        let is_there = match self.figure {
+            Figure::Quantile(_) | Figure::Max => has.latencies,
+            Figure::Rate => has.rate,
+            Figure::Loss | Figure::Jitter => has.datagrams,
+            Figure::Retransmits => has.retransmits,
         };
-        match is_there {
-            true => Ok(()),
-            false => Err(format!("--fail-if {}: {why}", self.text)),
-        }
+        is_there.map_err(|why| format!("--fail-if {}: {why}", self.text))
     }
 
     /// A sentence that says so, if it holds. What was to be measured and was not makes it hold.
@@ -275,10 +297,10 @@ mod tests {
     #[test]
     fn what_the_run_does_not_have_is_refused_before_it() {
         let has = Has {
-            latencies: true,
-            rate: false,
-            datagrams: false,
-            retransmits: false,
+            latencies: Ok(()),
+            rate: Err("rate"),
+            datagrams: Err("datagrams"),
+            retransmits: Err("retransmits"),
         };
         assert!(parse("p99>1us").unwrap().check(has).is_ok());
         for text in ["rate<1G", "loss>0", "jitter>1ms", "retransmits>1"] {

@@ -6,6 +6,25 @@ use hdrhistogram::Histogram;
 
 use super::super::flows::latency::ClockOffset;
 
+/// Who measures with us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `sockeye bench server`.
+    Sockeye,
+    Iperf3,
+    Sockperf,
+}
+
+impl Protocol {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sockeye => "sockeye",
+            Self::Iperf3 => "iperf3",
+            Self::Sockperf => "sockperf",
+        }
+    }
+}
+
 /// Which side has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -48,9 +67,24 @@ pub(crate) struct TcpSample {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DatagramSample {
     pub(crate) lost: u64,
-    pub(crate) reordered: u64,
-    pub(crate) duplicates: u64,
+    /// `None` where the protocol does not tell.
+    pub(crate) reordered: Option<u64>,
+    /// Likewise.
+    pub(crate) duplicates: Option<u64>,
     pub(crate) jitter: Duration,
+}
+
+impl DatagramSample {
+    /// Another flow at the same time.
+    pub(crate) fn beside(self, other: Self) -> Self {
+        Self {
+            lost: self.lost + other.lost,
+            reordered: added(self.reordered, other.reordered),
+            duplicates: added(self.duplicates, other.duplicates),
+            // The worst of them: a mean would hide it.
+            jitter: self.jitter.max(other.jitter),
+        }
+    }
 }
 
 /// Processor time of a process over the run: user and system.
@@ -92,6 +126,7 @@ pub(crate) struct Latency {
 pub(crate) struct Outcome {
     /// As it was given.
     pub(crate) target: String,
+    pub(crate) protocol: Protocol,
     pub(crate) mode: &'static str,
     pub(crate) transport: &'static str,
     pub(crate) flows: Vec<FlowTotal>,
@@ -109,6 +144,8 @@ pub(crate) struct Outcome {
     pub(crate) below_zero: u64,
     /// Ended by a signal, before its time.
     pub(crate) is_interrupted: bool,
+    /// What the server has printed, where it was asked for (iperf3's `--get-server-output`).
+    pub(crate) server_output: Option<String>,
 }
 
 impl Direction {
@@ -166,6 +203,7 @@ impl Outcome {
     pub(crate) fn empty(target: String, mode: &'static str, transport: &'static str) -> Self {
         Self {
             target,
+            protocol: Protocol::Sockeye,
             mode,
             transport,
             flows: Vec::new(),
@@ -177,6 +215,7 @@ impl Outcome {
             clock: None,
             below_zero: 0,
             is_interrupted: false,
+            server_output: None,
         }
     }
 
@@ -192,12 +231,7 @@ impl Outcome {
             sum.elapsed = sum.elapsed.max(flow.elapsed);
             sum.retransmits = added(sum.retransmits, flow.retransmits);
             if let Some(datagrams) = flow.datagrams {
-                let all = sum.datagrams.get_or_insert_default();
-                all.lost += datagrams.lost;
-                all.reordered += datagrams.reordered;
-                all.duplicates += datagrams.duplicates;
-                // The worst of them: a mean would hide it.
-                all.jitter = all.jitter.max(datagrams.jitter);
+                sum.datagrams = Some(sum.datagrams.map_or(datagrams, |all| all.beside(datagrams)));
             }
         }
         sum
@@ -208,6 +242,11 @@ impl Outcome {
         [Direction::Up, Direction::Down]
             .into_iter()
             .filter_map(|direction| Some((direction, self.sum(direction)?)))
+    }
+
+    /// Whether requests were sent, and not one was answered.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered > 0 && self.flows.iter().all(|flow| flow.received_messages == 0)
     }
 
     pub(crate) fn latency(&self, name: &str) -> Option<&Histogram<u64>> {

@@ -200,8 +200,8 @@ fn sample_of(tcp: &FlowTcp, retransmits: u64) -> TcpSample {
 pub(super) fn datagram_sample(counts: &DatagramCounts) -> DatagramSample {
     DatagramSample {
         lost: counts.lost,
-        reordered: counts.reordered,
-        duplicates: counts.duplicates,
+        reordered: Some(counts.reordered),
+        duplicates: Some(counts.duplicates),
         jitter: Duration::from_nanos(counts.jitter_ns),
     }
 }

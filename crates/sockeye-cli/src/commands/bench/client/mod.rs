@@ -1,10 +1,11 @@
-//! `sockeye bench client TARGET`: the side that starts and reports.
+//! `sockeye bench client TARGET`: the side that starts and reports, by our own protocol or, with all that comes before and after
+//! it the same, by [`iperf3`]'s or [`sockperf`]'s.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`arguments`], [`plan`] | what is to be measured, and what makes no sense |
 //! | [`driver`], [`service`], [`crr`], [`intervals`] | the run: phases, connections, turns, intervals |
-//! | [`figures`], [`series`], [`print`] | what was measured, whatever protocol measured it, and how it is shown |
+//! | [`figures`], [`series`], [`live`], [`print`] | what was measured, whatever protocol measured it, and how it is shown |
 //! | [`afterwards`], [`conditions`], [`compare`], [`hdr`], `report` | what is done with it: conditions, comparisons, files |
 
 mod afterwards;
@@ -16,7 +17,8 @@ mod driver;
 pub(crate) mod figures;
 mod hdr;
 mod intervals;
-mod plan;
+mod live;
+pub(crate) mod plan;
 pub(crate) mod print;
 #[cfg(feature = "report")]
 mod report;
@@ -34,8 +36,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use indicatif::ProgressBar;
-use serde_json::json;
 use sockeye::event_loop::EventLoop;
 use sockeye::measure::run::{Mode, Parameters, Report};
 
@@ -46,16 +46,16 @@ use super::flows::stream::CLIENT_TAIL;
 use super::server::{loop_options, stream_options};
 use super::{iperf3, sockperf};
 use crate::exit::Exit;
-use crate::output::{self, Output, Rows};
+use crate::output::{Output, Rows};
 use crate::probing::{self, Inbox};
 use crate::signals;
 use afterwards::Afterwards;
 pub(crate) use arguments::{Arguments, ModeArgument};
 use driver::{Driver, Event};
-use figures::{Cpu, Direction, FlowTotal, Latency, Outcome};
+use figures::{Cpu, Direction, FlowTotal, Latency, Outcome, Protocol};
+pub(crate) use live::Live;
 use plan::Plan;
 use secure::Connector;
-use series::Series;
 use service::{Client, Connects, Joins};
 
 /// The rows of `--csv`: an interval each.
@@ -87,28 +87,49 @@ pub(crate) const ROWS: Rows = Rows {
 /// When the server cannot be reached, or a run breaks.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     if arguments.iperf3 {
-        return iperf3::measure(arguments, output);
+        let plan = iperf3::Plan::new(arguments)?;
+        return with(arguments, Protocol::Iperf3, &plan.parameters, output, |live| {
+            iperf3::measure(arguments, &plan, live)
+        });
     }
     if arguments.sockperf {
-        return sockperf::measure(arguments, output);
+        let plan = sockperf::Plan::new(arguments)?;
+        return with(arguments, Protocol::Sockperf, &plan.parameters, output, |live| {
+            sockperf::measure(arguments, &plan, live)
+        });
     }
     let plan = Plan::new(arguments)?;
-    let mut afterwards = Afterwards::new(arguments, &plan)?;
-    let mut series = Series::default();
-    let Some(outcome) = measure(arguments, &plan, &mut series, output)? else {
+    with(arguments, Protocol::Sockeye, &plan.parameters, output, |live| {
+        measure(arguments, &plan, live)
+    })
+}
+
+/// Measures by any protocol; all that comes before and after is the same.
+fn with(
+    arguments: &Arguments,
+    protocol: Protocol,
+    parameters: &Parameters,
+    output: &mut Output,
+    measure: impl FnOnce(&mut Live<'_>) -> anyhow::Result<Option<Outcome>>,
+) -> anyhow::Result<Exit> {
+    let mut afterwards = Afterwards::new(arguments, protocol, parameters)?;
+    let mut live = Live::new(&arguments.target, protocol, parameters, output);
+    let outcome = measure(&mut live);
+    let series = live.end();
+    let Some(outcome) = outcome? else {
+        output.failed("interrupted before there was any result", Exit::Interrupted)?;
         return Ok(Exit::Interrupted);
     };
     print::outcome(output, &outcome)?;
-    afterwards.finish(arguments, &outcome, &series, output)
+    let exit = afterwards.finish(arguments, &outcome, &series, output)?;
+    if outcome.is_unanswered() {
+        return Ok(Exit::Negative);
+    }
+    Ok(exit)
 }
 
 /// Runs the plan; `None` when a signal ended it before there was anything.
-fn measure(
-    arguments: &Arguments,
-    plan: &Plan,
-    series: &mut Series,
-    output: &mut Output,
-) -> anyhow::Result<Option<Outcome>> {
+fn measure(arguments: &Arguments, plan: &Plan, live: &mut Live<'_>) -> anyhow::Result<Option<Outcome>> {
     sockeye::socket::os::raise_nofile_limit(u64::MAX).context("raise the limit of descriptors")?;
     let _pinned = plan.cpu.map(Pinned::to).transpose().context("-A")?;
     let mut events = EventLoop::with_options(loop_options()).context("make an event loop")?;
@@ -157,20 +178,15 @@ fn measure(
     begun
         .filter(|begun| *begun)
         .context("the service has left the loop")?;
-    let mut progress = Progress::new(&parameters);
     let mut idle = None;
     let mut result = None;
     let is_over = probing::run(&mut events, &inbox, |_, event| {
         match event {
             Event::Started(before) => {
                 idle = before;
-                started(arguments, &parameters, output)?;
-                progress.start();
+                live.started()?;
             }
-            Event::Intervals(rows) => {
-                series.add(&rows);
-                progress.hide(|| print::intervals(output, &rows))?;
-            }
+            Event::Intervals(rows) => live.intervals(&rows)?,
             Event::Over(report) => {
                 result = Some(report);
                 return Ok(true);
@@ -179,36 +195,12 @@ fn measure(
         }
         Ok(false)
     });
-    progress.finish();
     if !is_over? {
-        output.failed("interrupted before there was any result", Exit::Interrupted)?;
         return Ok(None);
     }
     let report = result.context("there is no report")?;
     let driver = driver.borrow();
     Ok(Some(outcome(arguments, &driver, idle, &report)))
-}
-
-fn started(arguments: &Arguments, parameters: &Parameters, output: &mut Output) -> anyhow::Result<()> {
-    output.event(
-        "start",
-        json!({
-            "target": arguments.target, "mode": parameters.mode.name(), "transport": parameters.transport.name(),
-            "up": parameters.up, "down": parameters.down, "length_bytes": parameters.length,
-            "time_ns": (parameters.time_ns > 0).then_some(parameters.time_ns), "omit_ns": parameters.omit_ns,
-            "bytes": parameters.bytes, "bitrate": parameters.bitrate, "rate": parameters.rate,
-        }),
-    )?;
-    output.line(format_args!(
-        "{} over {} with {}: {} up, {} down, messages of {} bytes",
-        parameters.mode.name(),
-        parameters.transport.name(),
-        arguments.target,
-        parameters.up,
-        parameters.down,
-        parameters.length
-    ))?;
-    Ok(())
 }
 
 /// What both sides have counted.
@@ -310,42 +302,5 @@ fn latencies(outcome: &mut Outcome, driver: &Driver, idle: Option<Histogram<u64>
                 add("idle", &idle);
             }
         }
-    }
-}
-
-/// The progress line, for runs that take their time.
-struct Progress {
-    bar: ProgressBar,
-    is_wanted: bool,
-}
-
-impl Progress {
-    fn new(parameters: &Parameters) -> Self {
-        let seconds = Duration::from_nanos(parameters.time_ns + parameters.omit_ns).as_secs();
-        let template = if parameters.time_ns > 0 {
-            "{spinner} measuring {elapsed}/{len} s"
-        } else {
-            "{spinner} measuring {elapsed}"
-        };
-        Self {
-            bar: output::progress(seconds, template),
-            is_wanted: parameters.time_ns == 0 || seconds > 2,
-        }
-    }
-
-    fn start(&mut self) {
-        if self.is_wanted {
-            self.bar.reset_elapsed();
-            self.bar.enable_steady_tick(Duration::from_millis(200));
-        }
-    }
-
-    /// Prints lines where the progress line is.
-    fn hide<R>(&self, print: impl FnOnce() -> R) -> R {
-        self.bar.suspend(print)
-    }
-
-    fn finish(&self) {
-        self.bar.finish_and_clear();
     }
 }

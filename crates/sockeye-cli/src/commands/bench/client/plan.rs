@@ -10,6 +10,7 @@ use super::super::flows::nanoseconds;
 use super::super::server::PORT;
 use super::Arguments;
 use super::arguments;
+use super::figures::Protocol;
 use crate::exit::Failure;
 use crate::names;
 
@@ -53,15 +54,7 @@ impl Plan {
         let (way, server_name) = match &address {
             Address::Unix(name) => (Way::Unix(*name), None),
             Address::Ip { endpoint, .. } => {
-                let mut all = names::addresses(endpoint, LOOKUP)?;
-                all.retain(|address| arguments.family.admits(address));
-                if all.is_empty() {
-                    let family = arguments.family.name();
-                    return Err(Failure::with(
-                        crate::exit::Exit::Resolution,
-                        format!("{} has no {family} address", endpoint.host()),
-                    ));
-                }
+                let all = addresses(arguments, endpoint)?;
                 (Way::Ip(all), server_name(arguments, endpoint, transport))
             }
         };
@@ -76,6 +69,57 @@ impl Plan {
             .check(&Limits::default())
             .map_err(|error| Failure::usage(error.to_string()))?;
         Ok(plan)
+    }
+}
+
+/// The addresses of a server, of the family that is wanted.
+///
+/// # Errors
+/// Where it has none.
+pub(crate) fn addresses(arguments: &Arguments, server: &Target) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut all = names::addresses(server, LOOKUP)?;
+    all.retain(|address| arguments.family.admits(address));
+    if all.is_empty() {
+        let family = arguments.family.name();
+        return Err(Failure::with(
+            crate::exit::Exit::Resolution,
+            format!("{} has no {family} address", server.host()),
+        ));
+    }
+    Ok(all)
+}
+
+/// The CPU of this side with a server that does not take one.
+///
+/// # Errors
+/// Of what is no number, or two.
+pub(crate) fn own_cpu(arguments: &Arguments, protocol: Protocol) -> anyhow::Result<Option<u16>> {
+    match affinity(arguments.affinity.as_deref())? {
+        (cpu, None) => Ok(cpu),
+        (_, Some(_)) => Err(Failure::usage(format!(
+            "-A: with --{} it takes the number of one CPU, for this side",
+            protocol.name()
+        ))),
+    }
+}
+
+/// Refuses the options that a protocol has no use for.
+///
+/// # Errors
+/// The first of those that were given, together with those that only our own protocol knows.
+pub(crate) fn refuse(arguments: &Arguments, protocol: Protocol, more: &[(&str, bool)]) -> anyhow::Result<()> {
+    let ours = [
+        ("--ca", arguments.ca.is_some()),
+        ("--insecure", arguments.insecure),
+        ("--servername", arguments.servername.is_some()),
+    ];
+    let given = ours.iter().chain(more).find(|(_, is_given)| *is_given);
+    match given {
+        None => Ok(()),
+        Some((option, _)) => Err(Failure::usage(format!(
+            "{option}: {name} does not have it: leave out --{name}",
+            name = protocol.name()
+        ))),
     }
 }
 

@@ -4,14 +4,39 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use sockeye::measure::run::Parameters;
 
 use super::super::flows::latency::{PERCENTILES, per_minute};
 use super::super::flows::nanoseconds;
-use super::figures::{Cpu, DatagramSample, Direction, FlowTotal, Interval, Outcome, Sum, per_second};
+use super::figures::{
+    Cpu, DatagramSample, Direction, FlowTotal, Interval, Outcome, Protocol, Sum, per_second,
+};
 use crate::output::Output;
 
 /// More flows than these are shown to people as their sum only.
 const MAX_LINES: usize = 16;
+
+/// What is to be measured, for programs; without with whom.
+pub(crate) fn start_json(protocol: Protocol, parameters: &Parameters) -> Value {
+    json!({
+        "protocol": protocol.name(), "mode": parameters.mode.name(), "transport": parameters.transport.name(),
+        "up": parameters.up, "down": parameters.down, "length_bytes": parameters.length,
+        "time_ns": (parameters.time_ns > 0).then_some(parameters.time_ns), "omit_ns": parameters.omit_ns,
+        "bytes": parameters.bytes, "bitrate": parameters.bitrate, "rate": parameters.rate,
+    })
+}
+
+/// What is to be measured, for people.
+pub(crate) fn start_line(parameters: &Parameters, peer: &str) -> String {
+    format!(
+        "{} over {} with {peer}: {} up, {} down, messages of {} bytes",
+        parameters.mode.name(),
+        parameters.transport.name(),
+        parameters.up,
+        parameters.down,
+        parameters.length
+    )
+}
 
 /// An interval for programs.
 pub(crate) fn interval_json(interval: &Interval) -> Value {
@@ -32,8 +57,8 @@ pub(crate) fn interval_json(interval: &Interval) -> Value {
         "cwnd_bytes": tcp.map(|tcp| tcp.cwnd_bytes),
         "delivery_bytes_per_s": tcp.and_then(|tcp| tcp.delivery_bytes_per_s),
         "lost": datagrams.map(|datagrams| datagrams.lost),
-        "reordered": datagrams.map(|datagrams| datagrams.reordered),
-        "duplicates": datagrams.map(|datagrams| datagrams.duplicates),
+        "reordered": datagrams.and_then(|datagrams| datagrams.reordered),
+        "duplicates": datagrams.and_then(|datagrams| datagrams.duplicates),
         "jitter_ns": datagrams.map(|datagrams| nanoseconds(datagrams.jitter)),
     })
 }
@@ -45,9 +70,19 @@ pub(crate) fn interval_json(interval: &Interval) -> Value {
 pub(crate) fn intervals(output: &mut Output, rows: &[Interval]) -> anyhow::Result<()> {
     for interval in rows {
         output.event("interval", interval_json(interval))?;
-        if rows.len() <= MAX_LINES {
-            output.line(interval_line(&interval.flow.to_string(), interval))?;
-        }
+    }
+    output.lines(interval_lines(rows))?;
+    Ok(())
+}
+
+/// All flows within one interval for people: each, and all of a direction.
+pub(crate) fn interval_lines(rows: &[Interval]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if rows.len() <= MAX_LINES {
+        lines.extend(
+            rows.iter()
+                .map(|interval| interval_line(&interval.flow.to_string(), interval)),
+        );
     }
     for direction in [Direction::Up, Direction::Down] {
         let mut these = rows.iter().filter(|row| row.direction == direction);
@@ -65,19 +100,13 @@ pub(crate) fn intervals(output: &mut Output, rows: &[Interval]) -> anyhow::Resul
                 all.cwnd_bytes += one.cwnd_bytes;
                 all
             });
-            sum.datagrams = sum.datagrams.zip(row.datagrams).map(|(mut all, one)| {
-                all.lost += one.lost;
-                all.reordered += one.reordered;
-                all.duplicates += one.duplicates;
-                all.jitter = all.jitter.max(one.jitter);
-                all
-            });
+            sum.datagrams = sum.datagrams.zip(row.datagrams).map(|(all, one)| all.beside(one));
         }
         if more {
-            output.line(interval_line("all", &sum))?;
+            lines.push(interval_line("all", &sum));
         }
     }
-    Ok(())
+    lines
 }
 
 fn interval_line(flow: &str, interval: &Interval) -> String {
@@ -112,19 +141,27 @@ fn datagrams_text(datagrams: &DatagramSample, received: u64) -> String {
     } else {
         datagrams.lost as f64 * 100.0 / all as f64
     };
-    format!(
-        "lost {}/{all} ({percent:.2} %) jitter {}  reordered {} duplicates {}",
+    let mut text = format!(
+        "lost {}/{all} ({percent:.2} %) jitter {}",
         datagrams.lost,
-        span(datagrams.jitter),
-        datagrams.reordered,
-        datagrams.duplicates
-    )
+        span(datagrams.jitter)
+    );
+    for (name, count) in [
+        ("  reordered", datagrams.reordered),
+        (" duplicates", datagrams.duplicates),
+    ] {
+        if let Some(count) = count {
+            text.push_str(&format!("{name} {count}"));
+        }
+    }
+    text
 }
 
 /// The whole run for programs.
 pub(crate) fn outcome_json(outcome: &Outcome) -> Value {
     let mut json = json!({
         "target": outcome.target,
+        "protocol": outcome.protocol.name(),
         "mode": outcome.mode,
         "transport": outcome.transport,
         "flows": outcome.flows.iter().map(flow_json).collect::<Vec<_>>(),
@@ -149,6 +186,9 @@ pub(crate) fn outcome_json(outcome: &Outcome) -> Value {
             "loaded": (!loaded.is_empty()).then(|| per_minute(loaded)),
         });
     }
+    if let Some(text) = &outcome.server_output {
+        json["server_output"] = text.as_str().into();
+    }
     if let Some(clock) = &outcome.clock {
         json["clock"] = json!({
             "offset_ns": clock.offset_ns,
@@ -159,7 +199,7 @@ pub(crate) fn outcome_json(outcome: &Outcome) -> Value {
     json
 }
 
-fn flow_json(flow: &FlowTotal) -> Value {
+pub(crate) fn flow_json(flow: &FlowTotal) -> Value {
     json!({
         "flow": flow.flow,
         "direction": flow.direction.name(),
@@ -242,6 +282,14 @@ fn moved(outcome: &Outcome) -> (u64, u64) {
 pub(crate) fn outcome(output: &mut Output, outcome: &Outcome) -> anyhow::Result<()> {
     output.event("end", outcome_json(outcome))?;
     let mut lines = vec![String::new()];
+    lines.extend(outcome_lines(outcome));
+    output.lines(lines)?;
+    Ok(())
+}
+
+/// The whole run as lines.
+pub(crate) fn outcome_lines(outcome: &Outcome) -> Vec<String> {
+    let mut lines = Vec::new();
     let is_answered = matches!(outcome.mode, "rr" | "crr");
     if outcome.flows.len() > 1 && outcome.flows.len() <= MAX_LINES {
         lines.extend(outcome.flows.iter().map(flow_line));
@@ -284,8 +332,9 @@ pub(crate) fn outcome(output: &mut Output, outcome: &Outcome) -> anyhow::Result<
     if outcome.is_interrupted {
         lines.push("interrupted before its time".to_owned());
     }
-    output.lines(lines)?;
-    Ok(())
+    let printed = outcome.server_output.as_deref().unwrap_or_default();
+    lines.extend(printed.lines().map(|line| format!("server: {line}")));
+    lines
 }
 
 fn flow_line(flow: &FlowTotal) -> String {

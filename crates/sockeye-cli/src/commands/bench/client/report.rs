@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use hdrhistogram::Histogram;
-use plotters::prelude::{ChartBuilder, IntoDrawingArea as _, LineSeries, PathElement, RGBColor, SVGBackend};
+use plotters::prelude::{
+    ChartBuilder, IntoDrawingArea as _, LineSeries, PathElement, RGBColor, SVGBackend, SeriesLabelPosition,
+};
 use plotters::style::{Color as _, IntoFont as _, TRANSPARENT};
 
-use super::figures::{Direction, Outcome};
+use super::figures::{Direction, Outcome, Protocol};
 use super::print::{bits, bytes, outcome_json, span};
 use super::series::Series;
 
@@ -48,9 +50,13 @@ pub(crate) fn page(outcome: &Outcome, series: &Series, command: &str) -> anyhow:
     // Writing to a String cannot fail.
     let _ = write!(
         page,
-        "<h1>{} over {}</h1><p class=command><code>{}</code></p><p>{}</p>",
+        "<h1>{} over {}{}</h1><p class=command><code>{}</code></p><p>{}</p>",
         text(outcome.mode),
         text(outcome.transport),
+        match outcome.protocol {
+            Protocol::Sockeye => String::new(),
+            other => format!(", with {}", other.name()),
+        },
         text(command),
         text(&machine())
     );
@@ -61,7 +67,14 @@ pub(crate) fn page(outcome: &Outcome, series: &Series, command: &str) -> anyhow:
     let mut rows = Vec::new();
     flatten("", &outcome_json(outcome), &mut rows);
     for (name, value) in rows {
-        let _ = write!(page, "<tr><th>{}</th><td>{}</td></tr>", text(&name), text(&value));
+        // Numbers stay on a line, whatever came from outside does not have to.
+        let class = if value.len() > 24 { " class=words" } else { "" };
+        let _ = write!(
+            page,
+            "<tr><th>{}</th><td{class}>{}</td></tr>",
+            text(&name),
+            text(&value)
+        );
     }
     page.push_str("</table></div></body></html>\n");
     Ok(page)
@@ -76,7 +89,7 @@ figure{margin:1.5rem 0;overflow-x:auto}svg{width:100%;min-width:34rem;height:aut
 svg text{fill:var(--ink)}svg [stroke=\"#010203\"]{stroke:var(--ink)}svg [stroke=\"#808080\"]{stroke:var(--line)}\
 code{overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse}\
 th,td{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);font-weight:normal}\
-td{font-variant-numeric:tabular-nums}</style></head><body>";
+th{overflow-wrap:anywhere}td{font-variant-numeric:tabular-nums;white-space:nowrap}td.words{white-space:normal;overflow-wrap:anywhere}</style></head><body>";
 
 /// Text of a page.
 fn text(words: &str) -> String {
@@ -134,6 +147,7 @@ fn flatten(name: &str, value: &serde_json::Value, rows: &mut Vec<(String, String
             let words = match number.as_u64() {
                 Some(ns)
                     if name.ends_with("_ns")
+                        || name.contains(".ns_per_")
                         || (name.starts_with("latency_ns.") && !name.ends_with(".count")) =>
                 {
                     span(Duration::from_nanos(ns))
@@ -233,7 +247,11 @@ fn draw(chart: &Chart) -> anyhow::Result<String> {
 fn on(svg: &mut String, chart: &Chart) -> Result<(), Box<dyn std::error::Error>> {
     let all = || chart.lines.iter().flat_map(|line| line.points.iter().copied());
     let right = all().map(|(x, _)| x).fold(1e-9, f64::max);
-    let top = all().map(|(_, y)| y).fold(1e-9, f64::max) * 1.05;
+    // A line along the ground needs an axis too.
+    let top = match all().map(|(_, y)| y).fold(0.0, f64::max) {
+        highest if highest > 0.0 => highest * 1.05,
+        _ => 1.0,
+    };
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let words = ("sans-serif", 13).into_font().color(&INK);
     let mut drawn = ChartBuilder::on(&area)
@@ -254,8 +272,9 @@ fn on(svg: &mut String, chart: &Chart) -> Result<(), Box<dyn std::error::Error>>
         .y_desc(chart.y.as_str())
         .x_label_formatter(&|at| match chart.is_of_percentiles {
             true => percentile(*at),
-            false => format!("{at}"),
+            false => tick(*at),
         })
+        .y_label_formatter(&|at| tick(*at))
         .draw()?;
     for (line, color) in chart.lines.iter().zip(COLORS.iter().cycle()) {
         let style = color.stroke_width(2);
@@ -266,11 +285,19 @@ fn on(svg: &mut String, chart: &Chart) -> Result<(), Box<dyn std::error::Error>>
     }
     drawn
         .configure_series_labels()
+        // Where a phone shows it without scrolling.
+        .position(SeriesLabelPosition::UpperLeft)
         .border_style(TRANSPARENT)
         .label_font(words)
         .draw()?;
     area.present()?;
     Ok(())
+}
+
+/// A number of an axis, without the digits that floats have too many of.
+fn tick(at: f64) -> String {
+    let text = format!("{at:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The percentile of a place on the axis: 2 is 99 %.
@@ -299,6 +326,7 @@ mod tests {
         assert_eq!(percentile(2.0), "99 %");
         assert_eq!(percentile(4.0), "99.99 %");
         assert_eq!(percentile(1.5), "");
+        assert_eq!([0.0, 0.1 + 0.2, 3000.0].map(tick), ["0", "0.3", "3000"]);
     }
 
     #[test]

@@ -196,13 +196,6 @@ impl Sender {
         if !self.has_begun {
             self.has_begun = true;
             self.pace = Pace::of(&self.parameters, flow.number, now);
-            if matches!(self.block, Block::File(_)) {
-                stream.set_watermarks(Watermarks {
-                    high: 2,
-                    low: 1,
-                    ..watermarks(SERVER_TAIL)
-                });
-            }
         }
         for _ in 0..BURST {
             if self.left == Some(0) {
@@ -233,14 +226,7 @@ impl Sender {
         match &mut self.block {
             Block::Bytes(block) if len == block.len() => stream.write_shared(block),
             Block::Bytes(block) => stream.write(block.get(..len).unwrap_or_default()),
-            // What waits of a file takes no room in the queue: the byte behind it says how many blocks wait.
-            Block::File(file) => {
-                let sent = stream.send_file(file, 0, len as u64 - 1);
-                if !sent.is_taken() {
-                    return sent;
-                }
-                stream.write(b"s")
-            }
+            Block::File(file) => stream.send_file(file, 0, len as u64),
             Block::Numbered(message) => {
                 if let Some(head) = message.first_chunk_mut() {
                     *head = stream_header(self.next, monotonic_ns());

@@ -23,7 +23,7 @@ use super::super::client::figures::Interval;
 use super::flow::{Place, SharedFlow, clock};
 use super::run::{Run, Side};
 use super::services::{Senders, fill, prepare};
-use super::told::{Name, Told};
+use super::told::Told;
 use crate::probing::Inbox;
 use crate::talk::errors::{connect_error, of_address};
 
@@ -42,11 +42,12 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Session {
     cookie: Cookie,
+    /// The server, as it was given.
+    target: String,
     interval: Duration,
     run: Run,
     engine: Option<ClientTest>,
     control: Option<(StreamId, SocketAddr)>,
-    name: Name,
     /// The socket whose greeting was not answered yet.
     greeting: Option<DatagramId>,
     /// The others.
@@ -57,26 +58,25 @@ pub(super) struct Session {
     next_tick: Duration,
     ours: Results,
     theirs: Results,
+    is_interrupted: bool,
     inbox: Inbox<Told>,
 }
 
 impl Session {
     pub(super) fn new(
         cookie: Cookie,
+        target: String,
         parameters: Parameters,
         interval: Duration,
         inbox: Inbox<Told>,
     ) -> Self {
         Self {
             cookie,
+            target,
             interval,
             run: Run::new(Side::Client, parameters),
             engine: None,
             control: None,
-            name: Name {
-                number: 1,
-                peer: SocketAddr::from(([0, 0, 0, 0], 0)),
-            },
             greeting: None,
             flows: HashMap::new(),
             senders: Senders::default(),
@@ -85,6 +85,7 @@ impl Session {
             next_tick: Duration::ZERO,
             ours: Results::default(),
             theirs: Results::default(),
+            is_interrupted: false,
             inbox,
         }
     }
@@ -100,7 +101,6 @@ impl Session {
 
     fn control_opened(&mut self, context: &mut Context<'_>, id: StreamId, peer: SocketAddr) {
         let now = clock(context.now());
-        self.name.peer = peer;
         self.control = Some((id, peer));
         let parameters = self.run.parameters.clone();
         self.engine = Some(ClientTest::new(
@@ -179,11 +179,10 @@ impl Session {
             }
             ClientEvent::Results(theirs) => self.theirs = *theirs,
             ClientEvent::Done => {
-                let outcome = self.run.outcome(self.ours.clone(), self.theirs.clone(), now);
-                self.inbox.put(Told::Ended {
-                    test: self.name,
-                    outcome: Box::new(outcome),
-                });
+                let target = self.target.clone();
+                let mut outcome = self.run.outcome(target, &self.ours, &self.theirs, now);
+                outcome.is_interrupted = self.is_interrupted;
+                self.inbox.put(Told::Ended(Box::new(outcome)));
             }
             // Events that later versions may have.
             _ => {}
@@ -250,10 +249,7 @@ impl Session {
             return self.break_off(anyhow!("the server began the test before all streams were there"));
         }
         self.run.begin(now);
-        self.inbox.put(Told::Began {
-            test: self.name,
-            parameters: Box::new(self.run.parameters.clone()),
-        });
+        self.inbox.put(Told::Began);
         self.next_tick = now + self.interval;
         self.set_tick(context);
         self.start(context);
@@ -308,6 +304,17 @@ impl Session {
         }
     }
 
+    /// A signal: the test ends now, with what there is. `false` where there is nothing that counts.
+    pub(super) fn interrupt(&mut self, context: &mut Context<'_>) -> bool {
+        if self.is_interrupted || !self.run.is_running() || self.run.is_omitting() {
+            return false;
+        }
+        self.is_interrupted = true;
+        self.end(context);
+        self.settle(context);
+        true
+    }
+
     /// Gives the test up.
     pub(super) fn terminate(&mut self, context: &mut Context<'_>) {
         if let Some(engine) = &mut self.engine {
@@ -316,14 +323,10 @@ impl Session {
         self.settle(context);
     }
 
-    fn tell(&self, intervals: Vec<(Interval, bool)>, is_omitted: bool) {
-        for (interval, is_sum) in intervals {
-            self.inbox.put(Told::Interval {
-                test: self.name,
-                interval,
-                is_sum,
-                is_omitted,
-            });
+    /// What was omitted does not count, and is not told.
+    fn tell(&self, rows: Vec<Interval>, is_omitted: bool) {
+        if !is_omitted && !rows.is_empty() {
+            self.inbox.put(Told::Intervals(rows));
         }
     }
 

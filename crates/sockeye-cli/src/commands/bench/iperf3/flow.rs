@@ -258,18 +258,12 @@ impl Flow {
         None
     }
 
-    /// Sends one block. Of a file the loop does not count what waits in its queue: the last byte is sent from memory, so that
-    /// the queue is empty when the block is out, and not before.
+    /// Sends one block.
     fn write_block(&self, stream: &mut Stream<'_>) -> Sent {
-        let (Some(file), Some((last, _))) = (&self.file, self.block.split_last()) else {
-            return stream.write_shared(&self.block);
-        };
-        let len = self.block.len() as u64 - 1;
-        let sent = stream.send_file(file, 0, len);
-        if !sent.is_taken() {
-            return sent;
+        match &self.file {
+            Some(file) => stream.send_file(file, 0, self.block.len() as u64),
+            None => stream.write_shared(&self.block),
         }
-        stream.write(&[*last])
     }
 
     /// Sends datagrams until nothing is due, or the loop is full. `Some`: call again after so long.

@@ -14,12 +14,12 @@ use sockeye::measure::iperf3::{
     Timeouts,
 };
 
-use super::super::client::figures::Interval;
+use super::super::client::figures::{Interval, Outcome};
+use super::super::client::print;
+use super::super::server::log::{self, Event, Log, OMITTED};
 use super::flow::{Place, SharedFlow, Slot, clock};
-use super::report;
+use super::parameters_of;
 use super::run::{Run, Side};
-use super::told::{Name, Told};
-use crate::probing::Inbox;
 
 /// The key of the timer of a control connection that looks at its test's deadlines.
 pub(super) const DUE: u64 = 0;
@@ -42,7 +42,8 @@ pub(super) struct Limits {
 /// One test.
 #[derive(Debug)]
 struct Test {
-    name: Name,
+    /// The other side's control connection.
+    peer: SocketAddr,
     cookie: Cookie,
     control: StreamId,
     engine: ServerTest,
@@ -69,11 +70,11 @@ pub(super) struct Hub {
     sources: HashMap<SocketAddr, Slot>,
     places: usize,
     count: u64,
-    inbox: Inbox<Told>,
+    log: Log,
 }
 
 impl Hub {
-    pub(super) fn new(limits: Limits, inbox: Inbox<Told>) -> Self {
+    pub(super) fn new(limits: Limits, log: Log) -> Self {
         Self {
             limits,
             tests: HashMap::new(),
@@ -82,7 +83,7 @@ impl Hub {
             sources: HashMap::new(),
             places: 0,
             count: 0,
-            inbox,
+            log,
         }
     }
 
@@ -102,10 +103,9 @@ impl Hub {
 
     /// Somebody was sent away before there was a test.
     pub(super) fn turned_away(&self, peer: SocketAddr, why: &dyn std::fmt::Display) {
-        self.inbox.put(Told::Failed {
-            test: None,
-            peer: canonical(peer),
-            why: why.to_string(),
+        self.log.put(Event::Refused {
+            peer: canonical(peer).to_string(),
+            reason: why.to_string(),
         });
     }
 
@@ -126,10 +126,7 @@ impl Hub {
         self.places += 1;
         let number = self.count;
         let test = Test {
-            name: Name {
-                number,
-                peer: canonical(peer),
-            },
+            peer: canonical(peer),
             cookie,
             control,
             engine: ServerTest::new(self.limits.timeouts, clock(context.now())),
@@ -213,7 +210,7 @@ impl Hub {
                 if let Some(run) = &mut test.run {
                     let intervals = run.omit_over(context, now);
                     test.next_tick = now + self.limits.interval;
-                    tell(test, &self.inbox, intervals, true);
+                    tell(test, &self.log, intervals, true);
                     set_tick(test, context, now);
                 }
             }
@@ -222,7 +219,7 @@ impl Hub {
                     let is_omitted = run.is_omitting();
                     let intervals = run.rest(context, now);
                     run.end(now);
-                    tell(test, &self.inbox, intervals, is_omitted);
+                    tell(test, &self.log, intervals, is_omitted);
                 }
                 cancel(&mut test.tick, context);
             }
@@ -251,7 +248,7 @@ impl Hub {
         if !is_udp {
             return test.engine.accept(clock(context.now()));
         }
-        let ip = test.name.peer.ip();
+        let ip = test.peer.ip();
         let turns = self.turns.entry(ip).or_default();
         turns.push_back(number);
         if turns.len() == 1 {
@@ -326,13 +323,13 @@ impl Hub {
         run.begin(now);
         let senders = run.flows.iter().filter(|flow| flow.borrow().sends);
         let senders = senders.cloned().collect();
-        self.inbox.put(Told::Began {
-            test: test.name,
-            parameters: Box::new(run.parameters.clone()),
+        self.log.put(Event::Begin {
+            peer: test.peer.to_string(),
+            parameters: Box::new(parameters_of(&run.parameters, self.limits.interval)),
         });
         test.next_tick = now + self.limits.interval;
         set_tick(test, context, now);
-        let host = test.name.peer.ip();
+        let host = test.peer.ip();
         self.settle(context, number);
         self.pass_turn(context, host, number);
         senders
@@ -350,7 +347,7 @@ impl Hub {
         let is_omitted = run.is_omitting();
         let still_for = run.still_for(context, now);
         let intervals = run.sample(context, now);
-        tell(test, &self.inbox, intervals, is_omitted);
+        tell(test, &self.log, intervals, is_omitted);
         if still_for >= self.limits.idle {
             test.engine.terminate();
             let why = format!("nothing has moved for {} s (--idle-timeout)", still_for.as_secs());
@@ -370,20 +367,18 @@ impl Hub {
             return;
         };
         let mut ours = run.results(context, now);
-        let outcome = run.outcome(ours.clone(), theirs, now);
+        let outcome = run.outcome(test.peer.to_string(), &ours, &theirs, now);
         if run.parameters.get_server_output {
             let mut text = std::mem::take(&mut test.text);
-            for line in report::outcome_lines(&outcome) {
+            for line in print::outcome_lines(&outcome) {
                 text.push_str(&line);
                 text.push('\n');
             }
             ours.server_output_text = Some(text);
         }
+        let moved = run.moved_bytes(context);
         test.engine.answer(&ours);
-        self.inbox.put(Told::Ended {
-            test: test.name,
-            outcome: Box::new(outcome),
-        });
+        self.log.put(over(test, moved, None, Some(outcome)));
     }
 
     /// Sends what the engine has to say, and sets the timer for what it waits for.
@@ -431,12 +426,15 @@ impl Hub {
             if let Some(run) = test.run.as_mut().filter(|run| run.is_running()) {
                 let is_omitted = run.is_omitting();
                 let intervals = run.rest(context, now);
-                tell(test, &self.inbox, intervals, is_omitted);
+                tell(test, &self.log, intervals, is_omitted);
             }
-            self.inbox.put(Told::Failed {
-                test: Some(test.name),
-                peer: test.name.peer,
-                why: why.to_owned(),
+            let moved = test.run.as_ref().map(|run| run.moved_bytes(context));
+            self.log.put(match moved {
+                Some(moved) => over(test, moved, Some(why.to_owned()), None),
+                None => Event::Refused {
+                    peer: test.peer.to_string(),
+                    reason: why.to_owned(),
+                },
             });
         }
         self.remove(context, number);
@@ -476,7 +474,7 @@ impl Hub {
             }
             control.close();
         }
-        self.pass_turn(context, test.name.peer.ip(), number);
+        self.pass_turn(context, test.peer.ip(), number);
     }
 
     /// Ends all tests: the clients are told.
@@ -491,25 +489,48 @@ impl Hub {
     }
 }
 
+/// A test is over, which had so many bytes received and sent.
+fn over(
+    test: &Test,
+    (received_bytes, sent_bytes): (u64, u64),
+    failure: Option<String>,
+    outcome: Option<Outcome>,
+) -> Event {
+    let parameters = parameters_of(test.engine.parameters(), Duration::ZERO);
+    Event::Run(Box::new(log::Run {
+        peer: test.peer.to_string(),
+        mode: parameters.mode.name(),
+        transport: parameters.transport.name(),
+        up: parameters.up,
+        down: parameters.down,
+        sent_bytes,
+        received_bytes,
+        failure,
+        outcome,
+    }))
+}
+
 /// Tells intervals, and keeps them for a client that wants to know.
-fn tell(test: &mut Test, inbox: &Inbox<Told>, intervals: Vec<(Interval, bool)>, is_omitted: bool) {
+fn tell(test: &mut Test, log: &Log, rows: Vec<Interval>, is_omitted: bool) {
+    if rows.is_empty() {
+        return;
+    }
     let wants_text = test
         .run
         .as_ref()
         .is_some_and(|run| run.parameters.get_server_output);
-    for (interval, is_sum) in intervals {
-        if wants_text && test.text.len() < TEXT {
-            test.text
-                .push_str(&report::interval_line(&interval, is_sum, is_omitted));
+    if wants_text && test.text.len() < TEXT {
+        for line in print::interval_lines(&rows) {
+            test.text.push_str(&line);
+            test.text.push_str(if is_omitted { OMITTED } else { "" });
             test.text.push('\n');
         }
-        inbox.put(Told::Interval {
-            test: test.name,
-            interval,
-            is_sum,
-            is_omitted,
-        });
     }
+    log.put(Event::Interval {
+        peer: test.peer.to_string(),
+        rows,
+        is_omitted,
+    });
 }
 
 fn set_tick(test: &mut Test, context: &mut Context<'_>, now: Duration) {

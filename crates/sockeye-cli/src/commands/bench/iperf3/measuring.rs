@@ -11,19 +11,19 @@ use sockeye::event_loop::{
     ConnectRequest, DatagramOptions, EventLoop, LoopOptions, ServiceHandle, StreamOptions,
 };
 use sockeye::measure::iperf3::{Cookie, PORT, Parameters, Protocol};
+use sockeye::measure::run;
 
-use super::super::client::{Arguments, ModeArgument};
-use super::READ_BUFFER;
+use super::super::client::figures::{self, Outcome};
+use super::super::client::{Arguments, Live, ModeArgument, plan};
+use super::super::flows::cpu::Pinned;
 use super::client::{CONTROL, Connections, Session, Sockets};
-use super::report::Report;
 use super::told::Told;
-use crate::exit::{Exit, Failure};
-use crate::names;
-use crate::output::Output;
+use super::{READ_BUFFER, parameters_of};
+use crate::exit::Failure;
 use crate::probing::{self, Inbox};
-use crate::signals::stop_on_signals;
+use crate::signals::on_signals;
 
-/// For the name, and for the control connection.
+/// For the control connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long what was said last may take to leave.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -32,61 +32,99 @@ const BUFFER: usize = 4 << 20;
 /// Bits a second of a stream of UDP, unless another rate is asked for.
 const UDP_RATE: u64 = 1_000_000;
 
-/// Measures with an iperf3 server.
+/// What is to be measured.
+#[derive(Debug)]
+pub(in super::super) struct Plan {
+    /// In the words of our own runs.
+    pub(in super::super) parameters: run::Parameters,
+    test: Parameters,
+    addresses: Vec<SocketAddr>,
+    cpu: Option<u16>,
+}
+
+impl Plan {
+    /// # Errors
+    /// What iperf3 does not have, or a name that has no address.
+    pub(in super::super) fn new(arguments: &Arguments) -> anyhow::Result<Self> {
+        let target = probing::target(&arguments.target, Transport::Tcp, PORT)?;
+        let is_udp = match target.transport() {
+            Transport::Tcp => arguments.udp,
+            Transport::Udp => true,
+            _ => {
+                return Err(Failure::usage(format!(
+                    "{target}: iperf3 is measured over tcp:// and udp://"
+                )));
+            }
+        };
+        let unknown = [
+            ("--mode", arguments.mode != ModeArgument::Stream),
+            ("--rate", arguments.rate.is_some()),
+        ];
+        plan::refuse(arguments, figures::Protocol::Iperf3, &unknown)?;
+        let test = parameters(arguments, is_udp)?;
+        Ok(Self {
+            parameters: parameters_of(&test, Duration::from_secs_f64(arguments.interval)),
+            test,
+            cpu: plan::own_cpu(arguments, figures::Protocol::Iperf3)?,
+            addresses: plan::addresses(arguments, &target)?,
+        })
+    }
+}
+
+/// Measures with an iperf3 server; `None` when a signal ended it before there was anything.
 ///
 /// # Errors
 /// When the server cannot be reached, or refuses.
-pub(in super::super) fn measure(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
-    let target = probing::target(&arguments.target, Transport::Tcp, PORT)?;
-    let is_udp = match target.transport() {
-        Transport::Tcp => arguments.udp,
-        Transport::Udp => true,
-        _ => {
-            return Err(Failure::usage(format!(
-                "{target}: iperf3 is measured over tcp:// and udp://"
-            )));
-        }
-    };
-    let parameters = parameters(arguments, is_udp)?;
-    let addresses = names::addresses(&target, CONNECT)?;
-    if let Some(cpu) = cpu(arguments)? {
-        sockeye::socket::os::pin_thread_to_cpu(cpu).with_context(|| format!("-A {cpu}"))?;
-    }
+pub(in super::super) fn measure(
+    arguments: &Arguments,
+    plan: &Plan,
+    live: &mut Live<'_>,
+) -> anyhow::Result<Option<Outcome>> {
+    let _pinned = plan.cpu.map(Pinned::to).transpose().context("-A")?;
     let mut events = EventLoop::with_options(LoopOptions {
         read_buffer: READ_BUFFER,
         ..LoopOptions::default()
     })
     .context("make an event loop")?;
-    stop_on_signals(&mut events).context("take signals")?;
     let inbox = Inbox::new();
     let cookie = Cookie::new([(); 3].map(|()| probing::secret()));
     let interval = Duration::from_secs_f64(arguments.interval);
-    let session = Session::new(cookie, parameters, interval, inbox.clone());
+    let target = arguments.target.clone();
+    let session = Session::new(cookie, target, plan.test.clone(), interval, inbox.clone());
     let session = Rc::new(RefCell::new(session));
+    let interrupted = Rc::clone(&session);
+    on_signals(&mut events, move |context| {
+        if !interrupted.borrow_mut().interrupt(context) {
+            context.stop();
+        }
+    })
+    .context("take signals")?;
     let connections = events.add_stream_service(Connections(Rc::clone(&session)), StreamOptions::default());
     let sockets = events.add_datagram_service(Sockets(Rc::clone(&session)));
-    events.connect(
-        connections,
-        ConnectRequest::any_of(addresses).tag(CONTROL).deadline(CONNECT),
-    );
-    let report = Report { has_many: false };
-    let outcome = probing::run(&mut events, &inbox, |events, told| {
-        report.print(&told, output)?;
+    let server = ConnectRequest::any_of(plan.addresses.clone());
+    events.connect(connections, server.tag(CONTROL).deadline(CONNECT));
+    let mut result = None;
+    let is_over = probing::run(&mut events, &inbox, |events, told| {
         match told {
-            Told::NeedsSocket(server) => bind(events, sockets, server).map(|()| false),
-            Told::Broken(error) => Err(error),
-            Told::Ended { .. } => Ok(true),
-            _ => Ok(false),
+            Told::Began => live.started()?,
+            Told::Intervals(rows) => live.intervals(&rows)?,
+            Told::NeedsSocket(server) => bind(events, sockets, server)?,
+            Told::Broken(error) => return Err(error),
+            Told::Ended(outcome) => {
+                result = Some(*outcome);
+                return Ok(true);
+            }
         }
+        Ok(false)
     });
-    let is_over = outcome.with_context(|| format!("iperf3 server {target}"))?;
+    let is_over = is_over.with_context(|| format!("iperf3 server {}", arguments.target))?;
     if !is_over {
         events.with(connections, |service, context| {
             service.0.borrow_mut().terminate(context)
         });
     }
     events.drain(DRAIN).context("end the connections")?;
-    Ok(if is_over { Exit::Success } else { Exit::Interrupted })
+    Ok(result)
 }
 
 /// Opens a socket for one stream of datagrams.
@@ -108,19 +146,6 @@ fn bind(events: &mut EventLoop, sockets: ServiceHandle<Sockets>, server: SocketA
 
 /// What the server is told.
 fn parameters(arguments: &Arguments, is_udp: bool) -> anyhow::Result<Parameters> {
-    let unknown = [
-        ("--mode", arguments.mode != ModeArgument::Stream),
-        ("--rate", arguments.rate.is_some()),
-        ("--hdr", arguments.hdr.is_some()),
-        ("--report", arguments.report.is_some()),
-        ("--compare", arguments.compare.is_some()),
-        ("--fail-if", !arguments.fail_if.is_empty()),
-    ];
-    if let Some((option, _)) = unknown.iter().find(|(_, is_there)| *is_there) {
-        return Err(Failure::usage(format!(
-            "{option}: iperf3 does not have it: leave out --iperf3"
-        )));
-    }
     let protocol = if is_udp { Protocol::Udp } else { Protocol::Tcp };
     let mut parameters = Parameters::new(protocol);
     parameters.omit = whole("-O", arguments.omit)?;
@@ -151,17 +176,4 @@ fn whole(option: &str, seconds: f64) -> anyhow::Result<u32> {
     let text = seconds.to_string();
     let wrong = |_| Failure::usage(format!("{option} {text}: with --iperf3 it takes whole seconds"));
     text.parse().map_err(wrong)
-}
-
-/// The processor of this side; the server's is the server's own.
-fn cpu(arguments: &Arguments) -> anyhow::Result<Option<usize>> {
-    let Some(text) = &arguments.affinity else {
-        return Ok(None);
-    };
-    let wrong = |_| {
-        Failure::usage(format!(
-            "-A {text}: with --iperf3 it takes the number of a processor, for this side"
-        ))
-    };
-    text.parse().map(Some).map_err(wrong)
 }

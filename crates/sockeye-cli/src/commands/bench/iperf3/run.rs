@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use sockeye::event_loop::Context;
 use sockeye::measure::iperf3::{Parameters, Results, StreamResults, stream_id};
+use sockeye::measure::run::{Mode, Transport};
 
-use super::super::client::figures::{Cpu, DatagramSample, Direction, Interval, TcpSample};
-use super::cpu;
+use super::super::client::figures::{
+    Cpu, DatagramSample, Direction, FlowTotal, Interval, Outcome, Protocol, TcpSample,
+};
+use super::super::flows::cpu::CpuClock;
 use super::flow::{self, Amount, Flow, Place, SharedFlow, Totals, block};
-use super::told::{DatagramOutcome, FlowOutcome, Outcome};
 
 /// Shorter intervals are not told at the end of a test.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -40,9 +42,9 @@ pub(super) struct Run {
     counts_from: Duration,
     last: Duration,
     is_omitting: bool,
-    cpu: Cpu,
-    /// When it ended, and the share of the processors then.
-    ended: Option<(Duration, (f64, f64))>,
+    cpu: CpuClock,
+    /// When it ended, and the processor time until then: user and system.
+    ended: Option<(Duration, (Duration, Duration))>,
     /// When something was moved last, and how much that made.
     moved: (Duration, u64),
 }
@@ -65,10 +67,7 @@ impl Run {
             counts_from: Duration::ZERO,
             last: Duration::ZERO,
             is_omitting: false,
-            cpu: Cpu {
-                user: Duration::ZERO,
-                system: Duration::ZERO,
-            },
+            cpu: CpuClock::start(),
             ended: None,
             moved: (Duration::ZERO, 0),
         }
@@ -104,7 +103,7 @@ impl Run {
         self.last = now;
         self.moved.0 = now;
         self.is_omitting = self.parameters.omit > 0;
-        self.cpu = cpu::used();
+        self.cpu = CpuClock::start();
         for flow in &self.flows {
             flow.borrow_mut().begin(now);
         }
@@ -116,7 +115,7 @@ impl Run {
     }
 
     /// The omitted beginning is over: counting begins anew.
-    pub(super) fn omit_over(&mut self, context: &mut Context<'_>, now: Duration) -> Vec<(Interval, bool)> {
+    pub(super) fn omit_over(&mut self, context: &mut Context<'_>, now: Duration) -> Vec<Interval> {
         let intervals = self.sample(context, now);
         for flow in &self.flows {
             let (totals, _) = totals(flow, context);
@@ -127,7 +126,7 @@ impl Run {
         }
         self.is_omitting = false;
         self.counts_from = now;
-        self.cpu = cpu::used();
+        self.cpu = CpuClock::start();
         intervals
     }
 
@@ -138,8 +137,7 @@ impl Run {
     /// Nothing is sent any more, and time stands still. What a server still receives was sent before, and counts.
     pub(super) fn end(&mut self, now: Duration) {
         if self.ended.is_none() {
-            let time = now.saturating_sub(self.counts_from);
-            self.ended = Some((now, cpu::percent(&self.cpu, time)));
+            self.ended = Some((now, self.cpu.used()));
             for flow in &self.flows {
                 let mut flow = flow.borrow_mut();
                 flow.is_active = !flow.sends && self.side == Side::Server;
@@ -172,37 +170,28 @@ impl Run {
         now.saturating_sub(self.moved.0)
     }
 
-    /// Ends an interval: what each stream has moved in it, and the sums of directions with several streams (`true`).
-    pub(super) fn sample(&mut self, context: &mut Context<'_>, now: Duration) -> Vec<(Interval, bool)> {
+    /// Ends an interval: what each stream has moved in it.
+    pub(super) fn sample(&mut self, context: &mut Context<'_>, now: Duration) -> Vec<Interval> {
         let from = self.last.saturating_sub(self.counts_from);
         let to = now.saturating_sub(self.counts_from);
         self.last = now;
-        let mut all = Vec::new();
-        for direction in [Direction::Up, Direction::Down] {
-            let mut sum: Option<Interval> = None;
-            let before = all.len();
-            for flow in self
-                .flows
-                .iter()
-                .filter(|flow| flow.borrow().direction == direction)
-            {
-                let interval = interval(flow, context, (from, to));
-                match &mut sum {
-                    None => sum = Some(interval.clone()),
-                    Some(sum) => add(sum, &interval),
-                }
-                all.push((interval, false));
+        let flows = self.flows.iter();
+        flows.map(|flow| interval(flow, context, (from, to))).collect()
+    }
+
+    /// Payload that has come to this side, and that it has sent, omitted or not.
+    pub(super) fn moved_bytes(&self, context: &mut Context<'_>) -> (u64, u64) {
+        self.flows.iter().fold((0, 0), |(received, sent), flow| {
+            let bytes = totals(flow, context).0.bytes;
+            match flow.borrow().sends {
+                true => (received, sent + bytes),
+                false => (received + bytes, sent),
             }
-            if let Some(mut sum) = sum.filter(|_| all.len() - before > 1) {
-                sum.flow = 0;
-                all.push((sum, true));
-            }
-        }
-        all
+        })
     }
 
     /// The rest of the last interval, where it is worth telling.
-    pub(super) fn rest(&mut self, context: &mut Context<'_>, now: Duration) -> Vec<(Interval, bool)> {
+    pub(super) fn rest(&mut self, context: &mut Context<'_>, now: Duration) -> Vec<Interval> {
         if now.saturating_sub(self.last) < SHORTEST {
             return Vec::new();
         }
@@ -218,10 +207,12 @@ impl Run {
     /// What this side has counted, for the other one.
     pub(super) fn results(&self, context: &mut Context<'_>, now: Duration) -> Results {
         let mut results = Results::default();
-        let (user, system) = self.ended.map_or((0.0, 0.0), |(_, share)| share);
-        results.cpu_util_user = user;
-        results.cpu_util_system = system;
-        results.cpu_util_total = user + system;
+        let (user, system) = self.ended.map_or_else(Default::default, |(_, used)| used);
+        let seconds = self.time(now).as_secs_f64().max(1e-9);
+        let percent = |used: Duration| 100.0 * used.as_secs_f64() / seconds;
+        results.cpu_util_user = percent(user);
+        results.cpu_util_system = percent(system);
+        results.cpu_util_total = percent(user + system);
         let mut sends_connections = None;
         for flow in &self.flows {
             let (totals, _) = totals(flow, context);
@@ -256,54 +247,84 @@ impl Run {
     }
 
     /// What came of it, from the results of both sides.
-    pub(super) fn outcome(&self, local: Results, remote: Results, now: Duration) -> Outcome {
-        let flows = self.flows.iter().map(|flow| {
-            let flow = flow.borrow();
-            let of = |results: &Results| {
-                let found = results.streams.iter().find(|stream| stream.id == flow.id);
-                found.copied().unwrap_or_else(|| StreamResults::new(flow.id))
-            };
-            let (local, remote) = (of(&local), of(&remote));
-            let (sent, received) = if flow.sends {
-                (local, remote)
-            } else {
-                (remote, local)
-            };
-            let time = |stream: &StreamResults| {
-                let time = Duration::try_from_secs_f64(stream.end_time - stream.start_time);
-                time.ok()
-                    .filter(|time| !time.is_zero())
-                    .unwrap_or_else(|| self.time(now))
-            };
-            let datagrams = matches!(flow.place, Place::Datagrams { .. }).then(|| {
-                let lost = received.errors.saturating_sub(received.omitted_errors);
-                // Older versions do not say what they have omitted.
-                let passed = received.packets.saturating_sub(received.omitted_packets);
-                let sent = sent.packets.saturating_sub(sent.omitted_packets);
-                DatagramOutcome {
-                    sent: sent.max(passed),
-                    lost,
-                    jitter: Duration::try_from_secs_f64(received.jitter_s).unwrap_or_default(),
-                }
-            });
-            FlowOutcome {
-                flow: flow.id,
-                direction: flow.direction,
-                sent_bytes: sent.bytes,
-                received_bytes: received.bytes,
-                sent_in: time(&sent),
-                received_in: time(&received),
-                retransmits: sent.retransmits,
-                datagrams,
-            }
-        });
+    pub(super) fn outcome(&self, target: String, ours: &Results, theirs: &Results, now: Duration) -> Outcome {
+        let time = self.time(now);
+        let (client, server) = match self.side {
+            Side::Client => (ours, theirs),
+            Side::Server => (theirs, ours),
+        };
+        let used = |percent: f64| {
+            let used = Duration::try_from_secs_f64(time.as_secs_f64() * percent / 100.0);
+            used.unwrap_or_default()
+        };
+        let cpu = |results: &Results| Cpu {
+            user: used(results.cpu_util_user),
+            system: used(results.cpu_util_system),
+        };
+        let transport = if self.parameters.udp {
+            Transport::Udp
+        } else {
+            Transport::Tcp
+        };
+        // Version 3.12 also gives to others what one client has asked for.
+        let text = theirs.server_output_text.clone();
         Outcome {
-            parameters: self.parameters.clone(),
-            time: self.time(now),
-            flows: flows.collect(),
-            local,
-            remote,
+            protocol: Protocol::Iperf3,
+            flows: self
+                .flows
+                .iter()
+                .map(|flow| self.total(&flow.borrow(), (ours, theirs), time))
+                .collect(),
+            client_cpu: Some(cpu(client)),
+            server_cpu: Some(cpu(server)),
+            server_output: text.filter(|_| self.parameters.get_server_output),
+            ..Outcome::empty(target, Mode::Stream.name(), transport.name())
         }
+    }
+
+    fn total(&self, flow: &Flow, (ours, theirs): (&Results, &Results), time: Duration) -> FlowTotal {
+        let of = |results: &Results| {
+            let found = results.streams.iter().find(|stream| stream.id == flow.id);
+            found.copied().unwrap_or_else(|| StreamResults::new(flow.id))
+        };
+        let (sent, received) = if flow.sends {
+            (of(ours), of(theirs))
+        } else {
+            (of(theirs), of(ours))
+        };
+        let elapsed = Duration::try_from_secs_f64(received.end_time - received.start_time);
+        let mut total = FlowTotal {
+            flow: flow.id,
+            direction: flow.direction,
+            sent_bytes: sent.bytes,
+            sent_messages: 0,
+            received_bytes: received.bytes,
+            received_messages: 0,
+            elapsed: elapsed.ok().filter(|time| !time.is_zero()).unwrap_or(time),
+            retransmits: sent.retransmits,
+            datagrams: None,
+        };
+        if let Place::Connection(_) = flow.place {
+            let block = self.parameters.block().max(1);
+            (total.sent_messages, total.received_messages) = (sent.bytes / block, received.bytes / block);
+            return total;
+        }
+        let lost = received.errors.saturating_sub(received.omitted_errors);
+        // Older versions do not say what they have omitted.
+        let passed = received.packets.saturating_sub(received.omitted_packets);
+        total.sent_messages = sent.packets.saturating_sub(sent.omitted_packets).max(passed);
+        total.received_messages = passed.saturating_sub(lost);
+        total.datagrams = Some(DatagramSample {
+            lost,
+            // The results do not have it: only the receiver itself knows.
+            reordered: (!flow.sends).then(|| {
+                let counted = flow.totals(0, 0).since(&flow.omitted);
+                counted.datagrams.out_of_order
+            }),
+            duplicates: None,
+            jitter: Duration::try_from_secs_f64(received.jitter_s).unwrap_or_default(),
+        });
+        total
     }
 }
 
@@ -351,31 +372,9 @@ fn interval(flow: &SharedFlow, context: &mut Context<'_>, (from, to): (Duration,
         }),
         datagrams: is_receiver_of_datagrams.then(|| DatagramSample {
             lost: moved.datagrams.lost,
-            reordered: moved.datagrams.out_of_order,
-            duplicates: 0,
+            reordered: Some(moved.datagrams.out_of_order),
+            duplicates: None,
             jitter: flow.jitter(),
         }),
-    }
-}
-
-/// Adds another stream of the same direction. What cannot be added up is that of the worst stream.
-fn add(sum: &mut Interval, other: &Interval) {
-    sum.bytes += other.bytes;
-    sum.messages += other.messages;
-    if let (Some(sum), Some(other)) = (&mut sum.tcp, &other.tcp) {
-        sum.retransmits += other.retransmits;
-        sum.cwnd_bytes += other.cwnd_bytes;
-        sum.rtt = sum.rtt.max(other.rtt);
-        sum.rtt_variation = sum.rtt_variation.max(other.rtt_variation);
-        sum.delivery_bytes_per_s = sum
-            .delivery_bytes_per_s
-            .zip(other.delivery_bytes_per_s)
-            .map(|(a, b)| a + b);
-    }
-    if let (Some(sum), Some(other)) = (&mut sum.datagrams, &other.datagrams) {
-        sum.lost += other.lost;
-        sum.reordered += other.reordered;
-        sum.duplicates += other.duplicates;
-        sum.jitter = sum.jitter.max(other.jitter);
     }
 }

@@ -17,14 +17,15 @@ use sockeye::measure::iperf3::{PORT, Timeouts};
 use sockeye::socket::{OpError, errno};
 
 use super::super::server::Arguments;
+use super::super::server::log::Log;
 use super::READ_BUFFER;
 use super::hub::{Hub, Limits};
-use super::report::Report;
 use super::services::{Connections, Sources};
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
-use crate::probing::{self, Inbox};
+use crate::output::log::Patient;
+use crate::probing;
 use crate::signals::stop_on_signals;
 
 /// What a burst of datagrams may fill before the loop gets to it. The kernel may grant less.
@@ -57,14 +58,14 @@ pub(in super::super) fn serve(arguments: &Arguments, output: &mut Output) -> any
     })
     .context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
-    let inbox = Inbox::new();
+    let log = Log::new();
     let limits = Limits {
         interval: Duration::from_secs_f64(arguments.interval),
         idle: Duration::from_secs_f64(arguments.idle_timeout),
         timeouts: Timeouts::default(),
         max_connections,
     };
-    let hub = Rc::new(RefCell::new(Hub::new(limits, inbox.clone())));
+    let hub = Rc::new(RefCell::new(Hub::new(limits, log.clone())));
     let connections = Connections {
         hub: Rc::clone(&hub),
         accepted: 0,
@@ -73,26 +74,29 @@ pub(in super::super) fn serve(arguments: &Arguments, output: &mut Output) -> any
         connections: events.add_stream_service(connections, StreamOptions::default()),
         sources: events.add_datagram_service(Sources::new(&hub)),
     };
+    let mut told = Patient::stdout("bench server", output.format())?;
     for address in addresses {
         let bound = open(&mut events, &services, address)?;
-        output.line(format_args!("listening on {bound} (TCP and UDP)"))?;
         for transport in [Transport::Tcp, Transport::Udp] {
             let endpoint = Endpoint::from_socket_addr(transport, bound).to_string();
-            output.event("listening", json!({ "endpoint": endpoint }))?;
+            told.put(|output| {
+                output.line(format_args!("listening on {endpoint}"))?;
+                output.event("listening", json!({ "endpoint": endpoint }))
+            })?;
         }
     }
-    let report = Report { has_many: true };
-    probing::run(&mut events, &inbox, |_, told| {
-        report.print(&told, output)?;
-        Ok(false)
-    })?;
+    let served = probing::run(&mut events, &log, |_, event| {
+        told.put(|output| event.print(output)).map(|()| false)
+    });
     events.with(services.connections, |service, context| {
         service.hub.borrow_mut().terminate(context);
     });
     events.drain(DRAIN).context("end the connections")?;
-    for told in inbox.take_all() {
-        report.print(&told, output)?;
+    for event in log.take_all() {
+        told.put(|output| event.print(output))?;
     }
+    told.finish();
+    served?;
     Ok(Exit::Success)
 }
 

@@ -4,7 +4,7 @@
 //! message ([`service`]); what a run is and how far it is, is in [`runs`].
 
 mod listen;
-mod log;
+pub(crate) mod log;
 mod runs;
 mod secure;
 mod service;
@@ -22,6 +22,7 @@ use super::flows::datagram::Table;
 use super::flows::stream::{SERVER_TAIL, watermarks};
 use super::iperf3;
 use crate::exit::{Exit, Failure};
+use crate::output::log::Patient;
 use crate::output::{Format, Output};
 use crate::probing;
 use crate::signals::stop_on_signals;
@@ -132,14 +133,21 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         })
         .transpose()?;
     let max_connections = usize::try_from(arguments.max_connections).unwrap_or(usize::MAX);
+    let mut told = Patient::stdout("bench server", output.format())?;
     let mut sockets = listen::Sockets::new(&mut events, streams, &runs, &table, max_connections);
     for place in &places {
         let opened = sockets.open(&mut events, place, tls.as_ref());
         for address in opened.context("bench server")? {
-            output.line(format_args!("listening on {address}"))?;
-            output.event("listening", json!({ "endpoint": address }))?;
+            told.put(|output| {
+                output.line(format_args!("listening on {address}"))?;
+                output.event("listening", json!({ "endpoint": address }))
+            })?;
         }
     }
-    probing::run(&mut events, &log, |_, event| event.print(output).map(|()| false))?;
+    let served = probing::run(&mut events, &log, |_, event| {
+        told.put(|output| event.print(output)).map(|()| false)
+    });
+    told.finish();
+    served?;
     Ok(Exit::Success)
 }

@@ -19,7 +19,7 @@ use super::super::flows::datagram::{DatagramFlow, Table, Who};
 use super::super::flows::latency::Delays;
 use super::super::flows::stream::{StreamFlow, block_of, memory_of};
 use super::super::flows::{Flow, Place, Role, Stage, arrivals_of, nanoseconds, role_of_client};
-use super::log::{Event, Log};
+use super::log::{Event, Log, Run as Over};
 
 /// Timers of a control connection.
 pub(super) const WATCH: u64 = 1;
@@ -351,7 +351,7 @@ impl Runs {
             }
         }
         let failure = failure.or_else(|| (run.phase != Phase::Over).then(|| "the client is gone".to_owned()));
-        self.log.put(Event::Run {
+        self.log.put(Event::Run(Box::new(Over {
             peer: run.peer.clone(),
             mode: run.parameters.mode.name(),
             transport: run.parameters.transport.name(),
@@ -360,7 +360,8 @@ impl Runs {
             sent_bytes: run.flows.iter().map(|flow| flow.all().sent_bytes).sum(),
             received_bytes: run.flows.iter().map(|flow| flow.all().received_bytes).sum(),
             failure,
-        });
+            outcome: None,
+        })));
     }
 
     /// A connection of a flow has ended, other than in order.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use sockeye::measure::sockperf::Header;
 
-/// Longer round trips count as this long.
-const LONGEST_NS: u64 = 60_000_000_000;
-/// Three digits of each round trip are kept.
-const DIGITS: u8 = 3;
+use super::super::client::figures::{Direction, FlowTotal, Interval, Latency, Outcome, Protocol};
+use super::super::flows::latency::histogram;
+use super::super::flows::nanoseconds;
+
 /// Messages under way that are remembered; the answer to an older one is late, and the message lost.
 const UNDER_WAY: usize = 65_536;
 /// Messages that one turn sends to catch up.
@@ -35,14 +35,16 @@ pub(super) struct Exchange {
     began: Duration,
     counts_from: Duration,
     until: Duration,
+    /// Where the last interval has ended, and what was answered then.
+    last: (Duration, u64),
     next: u64,
     under_way: VecDeque<Message>,
-    pub(super) sent: u64,
+    sent: u64,
     pub(super) answered: u64,
     /// From the moment that a message was sent.
-    pub(super) round_trips: Histogram<u64>,
+    round_trips: Histogram<u64>,
     /// From the moment that it was due: with the time that it had to wait because others were late.
-    pub(super) from_due: Histogram<u64>,
+    from_due: Histogram<u64>,
 }
 
 impl Exchange {
@@ -57,12 +59,13 @@ impl Exchange {
             began: Duration::ZERO,
             counts_from: Duration::ZERO,
             until: Duration::ZERO,
+            last: (Duration::ZERO, 0),
             next: 1,
             under_way: VecDeque::new(),
             sent: 0,
             answered: 0,
-            round_trips: Histogram::new_with_max(LONGEST_NS, DIGITS)?,
-            from_due: Histogram::new_with_max(LONGEST_NS, DIGITS)?,
+            round_trips: histogram()?,
+            from_due: histogram()?,
         })
     }
 
@@ -71,6 +74,67 @@ impl Exchange {
         self.began = now;
         self.counts_from = now + omit;
         self.until = now + omit + time;
+        self.last = (self.counts_from, 0);
+    }
+
+    /// Ends an interval: what was answered in it. `None` where it would be empty of time, or nothing counts yet.
+    pub(super) fn interval(&mut self, now: Duration) -> Option<Interval> {
+        let until = now.min(self.until);
+        let (from, before) = self.last;
+        if until <= from {
+            return None;
+        }
+        self.last = (until, self.answered);
+        let messages = self.answered - before;
+        Some(Interval {
+            from: from.saturating_sub(self.counts_from),
+            to: until.saturating_sub(self.counts_from),
+            flow: 1,
+            direction: Direction::Up,
+            bytes: self.bytes(messages),
+            messages,
+            tcp: None,
+            datagrams: None,
+        })
+    }
+
+    fn bytes(&self, messages: u64) -> u64 {
+        messages.saturating_mul(self.message.len() as u64)
+    }
+
+    /// What came of it so far.
+    pub(super) fn outcome(&self, target: String, transport: &'static str, now: Duration) -> Outcome {
+        let flow = FlowTotal {
+            flow: 1,
+            direction: Direction::Up,
+            sent_bytes: self.bytes(self.sent),
+            sent_messages: self.sent,
+            received_bytes: self.bytes(self.answered),
+            received_messages: self.answered,
+            elapsed: now.min(self.until).saturating_sub(self.counts_from),
+            retransmits: None,
+            datagrams: None,
+        };
+        let latency = |name, histogram: &Histogram<u64>| Latency {
+            name,
+            histogram: histogram.clone(),
+        };
+        let latencies = if self.is_scheduled() {
+            vec![
+                latency("rtt", &self.from_due),
+                latency("rtt_uncorrected", &self.round_trips),
+            ]
+        } else {
+            vec![latency("rtt", &self.round_trips)]
+        };
+        Outcome {
+            protocol: Protocol::Sockperf,
+            flows: vec![flow],
+            latencies,
+            unanswered: self.sent.saturating_sub(self.answered),
+            is_interrupted: !self.is_over(now),
+            ..Outcome::empty(target, "rr", transport)
+        }
     }
 
     /// The next message, if one is due.
@@ -150,8 +214,7 @@ impl Exchange {
         };
         if message.sent >= self.counts_from {
             self.answered += 1;
-            let ns =
-                |from: Duration| u64::try_from(now.saturating_sub(from).as_nanos()).unwrap_or(LONGEST_NS);
+            let ns = |from: Duration| nanoseconds(now.saturating_sub(from));
             self.round_trips.saturating_record(ns(message.sent));
             self.from_due.saturating_record(ns(message.due));
         }
@@ -194,6 +257,32 @@ mod tests {
         assert_eq!((run.sent, run.answered), (3, 1));
         assert!(run.is_over(2 * SECOND + LOST_AFTER));
         assert_eq!(run.wait(3 * SECOND), None);
+    }
+
+    #[test]
+    fn intervals_add_up_to_the_outcome() {
+        let mut run = Exchange::new(20, None).unwrap();
+        run.begin(SECOND, SECOND, 2 * SECOND);
+        assert!(run.interval(SECOND).is_none(), "that is omitted");
+        let mut answered = 0;
+        for half in 4..8 {
+            let now = SECOND * half / 2;
+            assert!(run.next(now).is_some());
+            assert!(run.answer(&answer(u64::from(half) - 3), now + SECOND / 100));
+            if half % 2 == 1 {
+                let interval = run.interval(now + SECOND / 2).unwrap();
+                assert_eq!((interval.messages, interval.bytes), (2, 40));
+                assert_eq!(interval.to - interval.from, SECOND);
+                answered += interval.messages;
+            }
+        }
+        let end = run.outcome("x".to_owned(), "udp", 5 * SECOND);
+        let flow = &end.flows[0];
+        assert_eq!((flow.received_messages, flow.elapsed), (answered, 2 * SECOND));
+        assert_eq!((end.unanswered, end.is_interrupted), (0, false));
+        assert_eq!(end.latency("rtt").unwrap().len(), answered);
+        assert!(end.latency("rtt_uncorrected").is_none());
+        assert!(run.interval(5 * SECOND).is_none(), "it is over");
     }
 
     #[test]

@@ -7,34 +7,108 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use hdrhistogram::Histogram;
-use serde_json::{Value, json};
 use sockeye::endpoint::{Address, Transport, UnixName};
 use sockeye::event_loop::{
     CloseReason, ConnectFailure, ConnectRequest, Context, Datagram, DatagramOptions, DatagramService,
     Datagrams, EventLoop, Outgoing, Stream, StreamId, StreamOptions, StreamService, Time,
 };
+use sockeye::measure::run::{self, Mode, Parameters};
 use sockeye::measure::sockperf::{HEADER_LEN, Header, MAX_LEN, PORT};
 
-use super::client::{Arguments, ModeArgument};
-use crate::exit::{Exit, Failure};
-use crate::names;
-use crate::output::Output;
-use crate::probing::{self, Inbox, milliseconds};
+use super::client::figures::{Cpu, Interval, Outcome, Protocol};
+use super::client::{Arguments, Live, ModeArgument, plan};
+use super::flows::cpu::{CpuClock, Pinned};
+use super::flows::nanoseconds;
+use crate::exit::Failure;
+use crate::probing::{self, Inbox};
 use crate::signals::stop_on_signals;
 use crate::talk::errors::{connect_error, of_address};
 use exchange::Exchange;
 
-/// For the name, and for the connection.
+/// For the connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// The key of the only timer.
+/// The key of the timer that sends.
 const SEND: u64 = 0;
+/// The key of the one that ends intervals.
+const TICK: u64 = 1;
 
-/// What is measured is over.
+/// What a run tells.
 #[derive(Debug)]
 enum Told {
+    Began,
+    Interval(Interval),
     Over,
     Broken(anyhow::Error),
+}
+
+/// What is to be measured.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// In the words of our own runs.
+    pub(super) parameters: Parameters,
+    place: Place,
+    len: usize,
+    cpu: Option<u16>,
+}
+
+impl Plan {
+    /// # Errors
+    /// What sockperf does not have, or a name that has no address.
+    pub(super) fn new(arguments: &Arguments) -> anyhow::Result<Self> {
+        let unknown = [
+            (
+                "--mode",
+                !matches!(arguments.mode, ModeArgument::Stream | ModeArgument::Rr),
+            ),
+            ("-P", arguments.parallel != 1),
+            ("-n", arguments.bytes.is_some()),
+            ("-k", arguments.blocks.is_some()),
+            ("-b", arguments.bitrate.is_some()),
+            ("-w", arguments.window.is_some()),
+            ("-R", arguments.reverse),
+            ("--bidir", arguments.bidir),
+            ("-Z", arguments.zerocopy),
+        ];
+        plan::refuse(arguments, Protocol::Sockperf, &unknown)?;
+        let length = arguments.length.unwrap_or(HEADER_LEN as u64);
+        let len = usize::try_from(length).ok();
+        let len = len.filter(|len| (HEADER_LEN..=MAX_LEN).contains(len));
+        let len = len.ok_or_else(|| {
+            Failure::usage(format!(
+                "-l: messages of sockperf have {HEADER_LEN} to {MAX_LEN} bytes"
+            ))
+        })?;
+        let place = place(arguments)?;
+        let time = |seconds: f64| nanoseconds(Duration::from_secs_f64(seconds));
+        let parameters = Parameters {
+            mode: Mode::Rr,
+            transport: match place {
+                Place::Datagrams(_) => run::Transport::Udp,
+                Place::Stream(_) => run::Transport::Tcp,
+                Place::Unix(_) => run::Transport::Unix,
+            },
+            up: 1,
+            down: 0,
+            probe: false,
+            length: u32::try_from(len).unwrap_or(u32::MAX),
+            time_ns: time(arguments.time),
+            omit_ns: time(arguments.omit),
+            bytes: None,
+            bitrate: None,
+            rate: arguments.rate,
+            interval_ns: time(arguments.interval),
+            window: None,
+            zerocopy: false,
+            cpu: None,
+        };
+        let cpu = plan::own_cpu(arguments, Protocol::Sockperf)?;
+        Ok(Self {
+            parameters,
+            place,
+            len,
+            cpu,
+        })
+    }
 }
 
 /// The run, on a connection or a socket of datagrams.
@@ -43,6 +117,8 @@ struct Run {
     exchange: Exchange,
     omit: Duration,
     time: Duration,
+    every: Duration,
+    cpu: CpuClock,
     inbox: Inbox<Told>,
     peer: Option<SocketAddr>,
 }
@@ -51,67 +127,71 @@ const fn clock(now: Time) -> Duration {
     Duration::from_nanos(now.as_nanos())
 }
 
-/// Measures with a sockperf server.
+/// Measures with a sockperf server; `None` when a signal ended it before there was anything.
 ///
 /// # Errors
 /// When the server cannot be reached, or what it says is not sockperf's.
-pub(super) fn measure(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
-    let exchange = exchange(arguments)?;
+pub(super) fn measure(
+    arguments: &Arguments,
+    plan: &Plan,
+    live: &mut Live<'_>,
+) -> anyhow::Result<Option<Outcome>> {
+    let _pinned = plan.cpu.map(Pinned::to).transpose().context("-A")?;
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let inbox = Inbox::new();
     let mut run = Run {
-        exchange,
+        exchange: Exchange::new(plan.len, arguments.rate)?,
         omit: Duration::from_secs_f64(arguments.omit),
         time: Duration::from_secs_f64(arguments.time),
+        every: Duration::from_secs_f64(arguments.interval),
+        cpu: CpuClock::start(),
         inbox: inbox.clone(),
         peer: None,
     };
-    let print = |_: &mut EventLoop, told| match told {
-        Told::Over => Ok(true),
-        Told::Broken(error) => Err(error),
+    let mut print = |_: &mut EventLoop, told| {
+        match told {
+            Told::Began => live.started()?,
+            Told::Interval(interval) => live.intervals(&[interval])?,
+            Told::Over => return Ok(true),
+            Told::Broken(error) => return Err(error),
+        }
+        Ok(false)
     };
-    let place = place(&arguments.target, arguments.udp)?;
-    let name = format!("sockperf server {}", arguments.target);
-    let (is_over, exchange) = if let Place::Datagrams(server) = place {
-        run.peer = Some(server);
-        let service = events.add_datagram_service(run);
-        events.bind(
-            service,
-            any(server),
-            &DatagramOptions {
-                connect: Some(server),
+    let target = arguments.target.clone();
+    let name = format!("sockperf server {target}");
+    let transport = plan.parameters.transport.name();
+    let request = match &plan.place {
+        Place::Datagrams(server) => {
+            run.peer = Some(*server);
+            let service = events.add_datagram_service(run);
+            let options = DatagramOptions {
+                connect: Some(*server),
                 ..DatagramOptions::default()
-            },
-        )?;
-        let is_over = probing::run(&mut events, &inbox, print).context(name)?;
-        (
-            is_over,
-            events.with(service, |run, _| report(&run.exchange, output)),
-        )
-    } else {
-        let request = match place {
-            Place::Unix(name) => ConnectRequest::to_unix(name),
-            Place::Stream(addresses) => ConnectRequest::any_of(addresses),
-            Place::Datagrams(_) => return Ok(Exit::Success),
-        };
-        let service = events.add_stream_service(run, StreamOptions::default());
-        events.connect(service, request.deadline(CONNECT));
-        let is_over = probing::run(&mut events, &inbox, print).context(name)?;
-        (
-            is_over,
-            events.with(service, |run, _| report(&run.exchange, output)),
-        )
+            };
+            events.bind(service, any(*server), &options)?;
+            probing::run(&mut events, &inbox, &mut print).context(name)?;
+            return Ok(events
+                .with(service, |run, context| {
+                    run.outcome(target, transport, clock(context.now()))
+                })
+                .flatten());
+        }
+        Place::Unix(name) => ConnectRequest::to_unix(*name),
+        Place::Stream(addresses) => ConnectRequest::any_of(addresses.clone()),
     };
-    let has_answers = exchange.transpose()?.unwrap_or(false);
-    Ok(match (is_over, has_answers) {
-        (_, true) => Exit::Success,
-        (true, false) => Exit::Negative,
-        (false, false) => Exit::Interrupted,
-    })
+    let service = events.add_stream_service(run, StreamOptions::default());
+    events.connect(service, request.deadline(CONNECT));
+    probing::run(&mut events, &inbox, &mut print).context(name)?;
+    Ok(events
+        .with(service, |run, context| {
+            run.outcome(target, transport, clock(context.now()))
+        })
+        .flatten())
 }
 
 /// Where the server is.
+#[derive(Debug)]
 enum Place {
     Stream(Vec<SocketAddr>),
     Datagrams(SocketAddr),
@@ -119,7 +199,8 @@ enum Place {
 }
 
 /// UDP, as sockperf has it, unless the target says otherwise.
-fn place(text: &str, is_udp: bool) -> anyhow::Result<Place> {
+fn place(arguments: &Arguments) -> anyhow::Result<Place> {
+    let (text, is_udp) = (arguments.target.as_str(), arguments.udp);
     if text.starts_with("unix:") {
         return match text.parse::<Address>() {
             Ok(Address::Unix(name)) if !is_udp => Ok(Place::Unix(name)),
@@ -130,7 +211,7 @@ fn place(text: &str, is_udp: bool) -> anyhow::Result<Place> {
         };
     }
     let target = probing::target(text, Transport::Udp, PORT)?;
-    let addresses = names::addresses(&target, CONNECT)?;
+    let addresses = plan::addresses(arguments, &target)?;
     match target.transport() {
         Transport::Tcp if !is_udp => Ok(Place::Stream(addresses)),
         Transport::Tcp | Transport::Udp => {
@@ -150,45 +231,31 @@ fn any(server: SocketAddr) -> SocketAddr {
     }
 }
 
-fn exchange(arguments: &Arguments) -> anyhow::Result<Exchange> {
-    let unknown = [
-        (
-            "--mode",
-            !matches!(arguments.mode, ModeArgument::Stream | ModeArgument::Rr),
-        ),
-        ("-P", arguments.parallel != 1),
-        ("-n", arguments.bytes.is_some()),
-        ("-k", arguments.blocks.is_some()),
-        ("-b", arguments.bitrate.is_some()),
-        ("-w", arguments.window.is_some()),
-        ("-A", arguments.affinity.is_some()),
-        ("-R", arguments.reverse),
-        ("--bidir", arguments.bidir),
-        ("-Z", arguments.zerocopy),
-        ("--hdr", arguments.hdr.is_some()),
-        ("--report", arguments.report.is_some()),
-        ("--compare", arguments.compare.is_some()),
-        ("--fail-if", !arguments.fail_if.is_empty()),
-    ];
-    if let Some((option, _)) = unknown.iter().find(|(_, is_there)| *is_there) {
-        return Err(Failure::usage(format!("{option}: not with --sockperf")));
-    }
-    let len = arguments.length.unwrap_or(HEADER_LEN as u64);
-    let len = usize::try_from(len)
-        .ok()
-        .filter(|len| (HEADER_LEN..=MAX_LEN).contains(len));
-    let wrong = || {
-        Failure::usage(format!(
-            "-l: messages of sockperf have {HEADER_LEN} to {MAX_LEN} bytes"
-        ))
-    };
-    Exchange::new(len.ok_or_else(wrong)?, arguments.rate)
-}
-
 impl Run {
     fn begin(&mut self, now: Duration) {
         let (omit, time) = (self.omit, self.time);
         self.exchange.begin(now, omit, time);
+        self.cpu = CpuClock::start();
+        self.inbox.put(Told::Began);
+    }
+
+    /// An interval is over: how long the next one takes.
+    fn tick(&mut self, now: Duration) -> Duration {
+        if let Some(interval) = self.exchange.interval(now) {
+            self.inbox.put(Told::Interval(interval));
+        }
+        self.every
+    }
+
+    /// `None` where there is nothing to tell of.
+    fn outcome(&self, target: String, transport: &'static str, now: Duration) -> Option<Outcome> {
+        let mut outcome = self.exchange.outcome(target, transport, now);
+        if outcome.is_interrupted && self.exchange.answered == 0 {
+            return None;
+        }
+        let (user, system) = self.cpu.used();
+        outcome.client_cpu = Some(Cpu { user, system });
+        Some(outcome)
     }
 
     /// Sends what is due, and says when to look again.
@@ -201,6 +268,7 @@ impl Run {
         }
         let wait = self.exchange.wait(now);
         if wait.is_none() {
+            self.tick(now);
             self.inbox.put(Told::Over);
         }
         wait
@@ -243,6 +311,7 @@ impl StreamService for Run {
     fn on_open(&mut self, stream: &mut Stream<'_>) {
         let now = clock(stream.context().exact_now());
         self.begin(now);
+        stream.set_timer(self.omit + self.every, TICK);
         self.send_on(stream);
     }
 
@@ -272,7 +341,13 @@ impl StreamService for Run {
         done
     }
 
-    fn on_timer(&mut self, stream: &mut Stream<'_>, (): &mut (), _key: u64) {
+    fn on_timer(&mut self, stream: &mut Stream<'_>, (): &mut (), key: u64) {
+        if key == TICK {
+            let now = clock(stream.context().exact_now());
+            let wait = self.tick(now);
+            stream.set_timer(wait, TICK);
+            return;
+        }
         self.send_on(stream);
     }
 
@@ -291,6 +366,7 @@ impl DatagramService for Run {
     fn on_open(&mut self, socket: &mut Datagrams<'_>) {
         let now = clock(socket.exact_now());
         self.begin(now);
+        socket.set_timer(self.omit + self.every, TICK);
         self.send_by(socket);
     }
 
@@ -306,7 +382,12 @@ impl DatagramService for Run {
         }
     }
 
-    fn on_timer(&mut self, socket: &mut Datagrams<'_>, _key: u64) {
+    fn on_timer(&mut self, socket: &mut Datagrams<'_>, key: u64) {
+        if key == TICK {
+            let wait = self.tick(clock(socket.exact_now()));
+            socket.set_timer(wait, TICK);
+            return;
+        }
         self.send_by(socket);
     }
 
@@ -316,63 +397,4 @@ impl DatagramService for Run {
             self.break_off(error.context(format!("udp://{server}")));
         }
     }
-}
-
-/// Prints what came of it. Whether anything was answered.
-fn report(exchange: &Exchange, output: &mut Output) -> io::Result<bool> {
-    let lost = exchange.sent.saturating_sub(exchange.answered);
-    output.line(format_args!(
-        "{} messages, {} answers, {lost} lost",
-        exchange.sent, exchange.answered
-    ))?;
-    let has_answers = exchange.answered > 0;
-    let mut fields = json!({
-        "sent": exchange.sent,
-        "answered": exchange.answered,
-        "lost": lost,
-    });
-    let mut kinds = vec![("rtt", "rtt_ns", &exchange.round_trips)];
-    if exchange.is_scheduled() {
-        kinds.push(("rtt from the time due", "rtt_from_due_ns", &exchange.from_due));
-    }
-    for (words, key, histogram) in kinds.into_iter().filter(|_| has_answers) {
-        output.line(line(words, histogram))?;
-        if let Some(fields) = fields.as_object_mut() {
-            fields.insert(key.to_owned(), percentiles(histogram));
-        }
-    }
-    output.event("end", fields)?;
-    Ok(has_answers)
-}
-
-/// What is told of a distribution, and its names.
-const QUANTILES: [(&str, f64); 5] = [
-    ("p50", 0.5),
-    ("p90", 0.9),
-    ("p99", 0.99),
-    ("p999", 0.999),
-    ("p9999", 0.9999),
-];
-
-fn line(words: &str, histogram: &Histogram<u64>) -> String {
-    let time = |ns| milliseconds(Duration::from_nanos(ns));
-    let mut line = format!("{words}: min {}", time(histogram.min()));
-    for (name, quantile) in QUANTILES {
-        line.push_str(&format!(
-            "  {name} {}",
-            time(histogram.value_at_quantile(quantile))
-        ));
-    }
-    line.push_str(&format!("  max {}", time(histogram.max())));
-    line
-}
-
-fn percentiles(histogram: &Histogram<u64>) -> Value {
-    let mut fields = json!({ "min": histogram.min(), "max": histogram.max() });
-    if let Some(fields) = fields.as_object_mut() {
-        for (name, quantile) in QUANTILES {
-            fields.insert(name.to_owned(), histogram.value_at_quantile(quantile).into());
-        }
-    }
-    fields
 }

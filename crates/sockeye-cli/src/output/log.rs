@@ -1,14 +1,23 @@
-//! A log that the relay does not wait for: a thread writes it, and what is too much for whoever reads it is dropped and counted.
+//! A log that a server does not wait for: a thread writes it, and what is too much for whoever reads it is dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::{Format, Output, is_closed, warn};
 
 /// Lines that may wait.
 const QUEUE: usize = 8192;
+
+/// How long the last lines may take.
+const LAST: Duration = Duration::from_secs(1);
+/// The pause after a line about the log before another one.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// What the two sides know of each other.
 #[derive(Debug, Default)]
@@ -20,14 +29,14 @@ struct State {
 
 /// Where lines are put; a write never waits.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(crate) struct Log {
     lines: SyncSender<Vec<u8>>,
     state: Arc<State>,
 }
 
 /// The thread that writes.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     state: Arc<State>,
     /// Disconnected once the thread has written everything.
     done: Receiver<()>,
@@ -37,7 +46,7 @@ pub(super) struct Writer {
 ///
 /// # Errors
 /// When there can be no thread.
-pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<(Log, Writer)> {
+pub(crate) fn start(to: impl Write + Send + 'static) -> io::Result<(Log, Writer)> {
     let (lines, queue) = sync_channel(QUEUE);
     let (finished, done) = channel();
     let state = Arc::new(State::default());
@@ -84,16 +93,89 @@ impl Write for Log {
 
 impl Writer {
     /// Lines that were dropped so far.
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.state.dropped.load(Ordering::Relaxed)
     }
 
     /// Waits until everything is written, once the log is gone; not for ever, as a reader may never read.
-    pub(super) fn finish(self, within: Duration) -> bool {
+    pub(crate) fn finish(self, within: Duration) -> bool {
         matches!(
             self.done.recv_timeout(within),
             Err(RecvTimeoutError::Disconnected)
         )
+    }
+}
+
+/// The output of a server: whoever reads it slowly, or not at all, holds nothing up and ends nothing.
+#[derive(Debug)]
+pub(crate) struct Patient {
+    /// In front of what is said of the log itself.
+    name: &'static str,
+    output: Output,
+    writer: Writer,
+    /// Nobody reads any more.
+    is_unread: bool,
+    /// Lines that were dropped, as far as it was said, and when.
+    dropped: u64,
+    said: Option<Instant>,
+}
+
+impl Patient {
+    /// On stdout.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub(crate) fn stdout(name: &'static str, format: Format) -> anyhow::Result<Self> {
+        let (log, writer) = start(io::stdout()).context("begin the log")?;
+        Ok(Self {
+            name,
+            output: Output::to(log, format),
+            writer,
+            is_unread: false,
+            dropped: 0,
+            said: None,
+        })
+    }
+
+    /// Prints, if there may be somebody who reads.
+    ///
+    /// # Errors
+    /// When stdout cannot be written for another reason than that it is closed.
+    pub(crate) fn put<E: Into<anyhow::Error>>(
+        &mut self,
+        print: impl FnOnce(&mut Output) -> Result<(), E>,
+    ) -> anyhow::Result<()> {
+        if self.is_unread {
+            return Ok(());
+        }
+        match print(&mut self.output).map_err(Into::into) {
+            Err(error) if is_closed(&error) => self.is_unread = true,
+            printed => printed?,
+        }
+        if self.said.is_none_or(|at| at.elapsed() >= QUIET) {
+            self.say_dropped();
+        }
+        Ok(())
+    }
+
+    fn say_dropped(&mut self) {
+        let dropped = self.writer.dropped();
+        if dropped > self.dropped {
+            let more = dropped - self.dropped;
+            warn(format_args!(
+                "sockeye: {}: {more} lines of the log were dropped: whoever reads stdout is too slow",
+                self.name
+            ));
+            self.dropped = dropped;
+            self.said = Some(Instant::now());
+        }
+    }
+
+    /// Waits for the last lines, but not long.
+    pub(crate) fn finish(mut self) {
+        self.say_dropped();
+        drop(self.output);
+        self.writer.finish(LAST);
     }
 }
 
