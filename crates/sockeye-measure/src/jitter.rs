@@ -46,6 +46,11 @@ impl Jitter {
         self.scaled_ns = self.scaled_ns - ((self.scaled_ns + 8) >> 4) + change;
     }
 
+    /// The estimate begins anew from 0; the next message is compared with the last one all the same.
+    pub const fn reset(&mut self) {
+        self.scaled_ns = 0;
+    }
+
     /// The estimate.
     #[must_use]
     pub const fn value(&self) -> Duration {

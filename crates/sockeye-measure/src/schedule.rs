@@ -34,6 +34,12 @@ impl Schedule {
         Some(Self { per_second })
     }
 
+    /// The rate.
+    #[must_use]
+    pub const fn per_second(&self) -> u64 {
+        self.per_second
+    }
+
     /// When the message of that number, from 0 on, is due after the start. Rounded up to a nanosecond, and at most what a
     /// `u64` of nanoseconds holds.
     #[must_use]

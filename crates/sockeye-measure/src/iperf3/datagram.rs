@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::jitter::Jitter;
+
 /// Bytes of a greeting and of its answer.
 pub const GREETING_LEN: usize = 4;
 /// Bytes of a header whose number has 32 bits.
@@ -121,6 +123,10 @@ impl DatagramHeader {
     }
 }
 
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The low half.
 const fn low_u32(number: u64) -> u32 {
     (number & 0xffff_ffff) as u32
@@ -157,9 +163,7 @@ impl DatagramCounts {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DatagramCounter {
     counts: DatagramCounts,
-    /// How long the last datagram was on its way, by two clocks that may differ, in seconds.
-    transit_s: Option<f64>,
-    jitter_s: f64,
+    jitter: Jitter,
 }
 
 impl DatagramCounter {
@@ -180,16 +184,13 @@ impl DatagramCounter {
             counts.out_of_order += 1;
             counts.lost = counts.lost.saturating_sub(1);
         }
-        // RFC 3550, section 6.4.1: the difference of two transits does not depend on the offset of the clocks.
-        let transit_s = now.as_secs_f64() - header.sent_at.as_secs_f64();
-        if let Some(before_s) = self.transit_s.replace(transit_s) {
-            self.jitter_s += ((transit_s - before_s).abs() - self.jitter_s) / 16.0;
-        }
+        self.jitter
+            .received(nanoseconds(header.sent_at), nanoseconds(now));
     }
 
     /// The jitter begins anew: after the omitted beginning.
     pub fn reset_jitter(&mut self) {
-        self.jitter_s = 0.0;
+        self.jitter.reset();
     }
 
     /// What was counted so far.
@@ -201,6 +202,6 @@ impl DatagramCounter {
     /// The interarrival jitter.
     #[must_use]
     pub fn jitter(&self) -> Duration {
-        Duration::try_from_secs_f64(self.jitter_s).unwrap_or_default()
+        self.jitter.value()
     }
 }

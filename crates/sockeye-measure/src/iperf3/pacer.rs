@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use crate::schedule::Schedule;
+
 /// Keeps a sender at a rate on the average: what could not be sent in time is caught up with, as iperf3 has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Pacer {
-    bits_per_s: u64,
+    /// Of bits; none has no limit.
+    schedule: Option<Schedule>,
     began: Duration,
     sent_bytes: u64,
 }
@@ -15,7 +18,7 @@ impl Pacer {
     #[must_use]
     pub const fn new(bits_per_s: u64, now: Duration) -> Self {
         Self {
-            bits_per_s,
+            schedule: Schedule::new(bits_per_s),
             began: now,
             sent_bytes: 0,
         }
@@ -24,13 +27,13 @@ impl Pacer {
     /// Whether there is a limit.
     #[must_use]
     pub const fn is_limited(&self) -> bool {
-        self.bits_per_s > 0
+        self.schedule.is_some()
     }
 
     /// The rate; 0 is none.
     #[must_use]
-    pub const fn bits_per_s(&self) -> u64 {
-        self.bits_per_s
+    pub fn bits_per_s(&self) -> u64 {
+        self.schedule.map_or(0, |schedule| schedule.per_second())
     }
 
     /// So much was sent.
@@ -41,17 +44,14 @@ impl Pacer {
     /// Whether something may be sent: what was sent so far was due.
     #[must_use]
     pub fn may_send(&self, now: Duration) -> bool {
-        self.bits_per_s == 0 || self.next() <= now
+        self.next() <= now || self.schedule.is_none()
     }
 
     /// When something may be sent again.
     #[must_use]
     pub fn next(&self) -> Duration {
-        if self.bits_per_s == 0 {
-            return self.began;
-        }
-        let bit_ns = u128::from(self.sent_bytes) * 8 * 1_000_000_000;
-        let ns = u64::try_from(bit_ns / u128::from(self.bits_per_s)).unwrap_or(u64::MAX);
-        self.began.saturating_add(Duration::from_nanos(ns))
+        let due = |schedule: Schedule| schedule.due(self.sent_bytes.saturating_mul(8));
+        self.began
+            .saturating_add(self.schedule.map_or(Duration::ZERO, due))
     }
 }

@@ -18,7 +18,7 @@ use super::super::flows::cpu::CpuClock;
 use super::super::flows::datagram::{DatagramFlow, Table};
 use super::super::flows::latency::{ClockOffset, Delays, RoundTrips};
 use super::super::flows::stream::block_of;
-use super::super::flows::{Flow, Place, Role, Stage, arrivals_of, role_of_client};
+use super::super::flows::{Flow, Place, Role, Stage, Stillness, arrivals_of, role_of_client};
 use super::crr::Turn;
 use super::figures::Interval;
 use super::intervals::Intervals;
@@ -106,8 +106,7 @@ pub(super) struct Driver {
     has_started: bool,
     is_drained: bool,
     pub(super) is_interrupted: bool,
-    still: u32,
-    progress: u64,
+    stillness: Stillness,
     inbox: Inbox<Event>,
     table: Table,
 }
@@ -151,8 +150,7 @@ impl Driver {
             has_started: false,
             is_drained: false,
             is_interrupted: false,
-            still: 0,
-            progress: 0,
+            stillness: Stillness::default(),
             inbox,
             table,
             parameters,
@@ -208,7 +206,7 @@ impl Driver {
 
     /// A message of the server.
     pub(super) fn take(&mut self, stream: &mut Stream<'_>, message: Message) {
-        self.still = 0;
+        self.stillness.broken();
         match (message, self.phase) {
             (Message::Refused { reason }, _) => {
                 self.fail(Failure::with(Exit::Io, format!("the server refuses: {reason}")));
@@ -351,7 +349,7 @@ impl Driver {
     pub(super) fn timer(&mut self, stream: &mut Stream<'_>, key: u64) {
         match (key, self.phase) {
             (WATCH, _) => {
-                if self.is_still() {
+                if self.stillness.look(&self.flows) >= MAX_STILL {
                     let seconds = MAX_STILL;
                     return self.fail(anyhow!("nothing has come or gone for {seconds} seconds"));
                 }
@@ -573,20 +571,5 @@ impl Driver {
     /// Segments that a flow of this side has sent again, where they can be counted.
     pub(super) fn retransmits(&self, number: u32) -> Option<u64> {
         self.retransmits.get(&number).copied()
-    }
-
-    fn is_still(&mut self) -> bool {
-        let progress = self.flows.iter().map(|flow| {
-            let all = flow.all();
-            all.sent_bytes + all.received_bytes + flow.stage.get() as u64
-        });
-        let progress = progress.sum();
-        self.still = if progress == self.progress {
-            self.still + 1
-        } else {
-            0
-        };
-        self.progress = progress;
-        self.still >= MAX_STILL
     }
 }

@@ -331,6 +331,35 @@ impl Flow {
     }
 }
 
+/// For how many looks in a row nothing has happened: the other side is not there any more once there are too many.
+#[derive(Debug, Default)]
+pub(crate) struct Stillness {
+    looks: u32,
+    progress: u64,
+}
+
+impl Stillness {
+    /// One more look: how many in a row have found nothing new.
+    pub(crate) fn look(&mut self, flows: &[Rc<Flow>]) -> u32 {
+        let progress = flows.iter().map(|flow| {
+            let all = flow.all();
+            all.sent_bytes + all.received_bytes + flow.stage.get() as u64
+        });
+        let before = std::mem::replace(&mut self.progress, progress.sum());
+        self.looks = if self.progress == before {
+            self.looks + 1
+        } else {
+            0
+        };
+        self.looks
+    }
+
+    /// Something else has happened.
+    pub(crate) const fn broken(&mut self) {
+        self.looks = 0;
+    }
+}
+
 /// What the flow of that number does on the client; the server does the opposite.
 pub(crate) fn role_of_client(parameters: &Parameters, number: u32) -> Role {
     match parameters.mode {

@@ -18,7 +18,7 @@ use super::super::flows::cpu::{CpuClock, Pinned};
 use super::super::flows::datagram::{DatagramFlow, Table, Who};
 use super::super::flows::latency::Delays;
 use super::super::flows::stream::{StreamFlow, block_of, memory_of};
-use super::super::flows::{Flow, Place, Role, Stage, arrivals_of, nanoseconds, role_of_client};
+use super::super::flows::{Flow, Place, Role, Stage, Stillness, arrivals_of, nanoseconds, role_of_client};
 use super::log::{Event, Log, Run as Over};
 
 /// Timers of a control connection.
@@ -67,8 +67,7 @@ struct Run {
     /// What the client has sent, by flow, once it says so.
     finished: Option<Vec<u64>>,
     has_told_sent: bool,
-    still: u32,
-    progress: u64,
+    stillness: Stillness,
     /// What its flows send.
     block: Arc<[u8]>,
     _pinned: Option<Pinned>,
@@ -167,8 +166,7 @@ impl Runs {
             interval: 0,
             finished: None,
             has_told_sent: false,
-            still: 0,
-            progress: 0,
+            stillness: Stillness::default(),
             block: block_of(&parameters),
             _pinned: pinned,
             parameters,
@@ -258,7 +256,7 @@ impl Runs {
     /// Why it makes no sense there.
     pub(super) fn take(&mut self, stream: &mut Stream<'_>, message: Message) -> Result<(), String> {
         let run = self.runs.get_mut(&stream.id()).ok_or("the run is over")?;
-        run.still = 0;
+        run.stillness.broken();
         match (message, run.phase) {
             (Message::Ping { sent_ns }, _) => {
                 let at_ns = monotonic_ns();
@@ -283,7 +281,7 @@ impl Runs {
         };
         match key {
             WATCH => {
-                if run.is_still() {
+                if run.stillness.look(&run.flows) >= MAX_STILL {
                     let reason = format!("nothing has happened for {MAX_STILL} seconds");
                     let _ = send(
                         stream,
@@ -578,21 +576,5 @@ impl Run {
         drop(delays);
         let _ = send(stream, &Message::Report(report), MAX_REPLY);
         stream.close();
-    }
-
-    /// Whether nothing has happened for so long that the client is not there any more.
-    fn is_still(&mut self) -> bool {
-        let progress = self.flows.iter().map(|flow| {
-            let all = flow.all();
-            all.sent_bytes + all.received_bytes + flow.stage.get() as u64
-        });
-        let progress = progress.sum();
-        self.still = if progress == self.progress {
-            self.still + 1
-        } else {
-            0
-        };
-        self.progress = progress;
-        self.still >= MAX_STILL
     }
 }
