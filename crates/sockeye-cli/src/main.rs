@@ -8,7 +8,7 @@
 //! | [`output`] | stdout as text or NDJSON; only the bytes of `connect` go around it |
 //! | [`services`] | echo, discard, chargen: what `serve` serves and `bench` measures |
 //! | [`talk`] | stdin and stdout with a peer: what `connect` and `listen` share |
-//! | [`advice`], [`certificates`], [`identity`], [`files`] | TLS and files that the command line names |
+//! | [`advice`], [`certificates`], [`identity`], [`secure`], [`files`] | TLS and files that the command line names |
 //! | [`habits`] | tips for who knows other programs |
 //! | [`metrics`] | `--metrics` of `relay`, `serve` and `ping`: HTTP, OpenMetrics, the status page |
 //! | [`sparks`] | the last outcomes as one short line |
@@ -41,6 +41,7 @@ mod names;
 mod output;
 mod probing;
 mod reverse;
+mod secure;
 mod services;
 mod signals;
 mod sparks;

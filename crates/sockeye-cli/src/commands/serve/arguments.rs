@@ -9,10 +9,10 @@ use clap::ValueEnum;
 use sockeye::endpoint::{Address, Scheme, UnixName};
 use sockeye::event_loop::{AnswerRate, ReflectorOptions};
 
-use super::secure::Secure;
 use crate::exit::Failure;
 use crate::files::{Files, one_stdin};
 use crate::output::{Format, note};
+use crate::secure::Secure;
 use crate::services::{Message, Quotes, UTMP, Users};
 
 /// Answers that all sources may have for each that one may.

@@ -2,9 +2,9 @@
 
 mod arguments;
 mod counts;
-mod secure;
 mod watch;
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use sockeye::endpoint::{Address, Carrier, Endpoint, Transport, UnixName};
 use sockeye::event_loop::{
-    DatagramId, DatagramOptions, DatagramService, Deadlines, EventLoop, ListenOptions, ListenerId,
+    Context, DatagramId, DatagramOptions, DatagramService, Deadlines, EventLoop, ListenOptions, ListenerId,
     LoopOptions, ReflectorGuard, ServiceHandle, ShardOptions, Shards, StreamOptions, StreamService,
     UnixDatagramOptions, UnixListenOptions,
 };
@@ -24,6 +24,7 @@ use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
 use crate::probing;
+use crate::secure;
 use crate::services::{Answering, Answers, Chargen, Discard, Echo, Said, Sends, Silent, Sockperf};
 use crate::signals::stop_on_signals;
 pub(crate) use arguments::Arguments;
@@ -197,7 +198,7 @@ fn open_for(
     let secure = plan
         .secure
         .as_ref()
-        .map(|secure| secure.around(events, streams.into(), options, shared));
+        .map(|secure| secure.around(events, streams.into(), options, handshakes(shared)));
     // One for all sockets: what it limits it limits for all of them.
     let datagrams = events.add_datagram_service(Watched::new(datagrams, shared));
     let mut all = Vec::new();
@@ -216,6 +217,19 @@ fn open_for(
         all.push(bound.with_context(|| format!("serve {address}"))?);
     }
     Ok(all)
+}
+
+/// Tells of handshakes that failed.
+fn handshakes(
+    shared: &Arc<Shared>,
+) -> impl FnMut(&mut Context<'_>, Option<SocketAddr>, &dyn Display) + 'static {
+    let shared = Arc::clone(shared);
+    move |context, client, error| {
+        shared.tell(Notice::Handshake, context.now(), || {
+            let client = client.map(|client| format!(" with {client}")).unwrap_or_default();
+            format!("a TLS handshake{client} failed: {error}")
+        });
+    }
 }
 
 type Streams<S> = ServiceHandle<Watched<S, ListenerId>>;

@@ -29,7 +29,6 @@ pub(super) enum Notice {
     Descriptors,
     Connections,
     Withheld,
-    #[cfg(feature = "tls")]
     Handshake,
 }
 

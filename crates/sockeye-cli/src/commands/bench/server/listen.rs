@@ -13,11 +13,12 @@ use sockeye::event_loop::{
 };
 
 use super::super::flows::datagram::{Sorter, Table};
+use super::PORT;
 use super::runs::Runs;
 use super::service::{Joins, Server};
-use super::{PORT, secure};
 use crate::exit::Failure;
 use crate::names;
+use crate::secure;
 
 /// For experiments and tests (RFC 3692): nobody else's traffic.
 pub(crate) const RAW_PROTOCOL: u8 = 253;
@@ -172,8 +173,7 @@ impl Sockets {
                 let service = *self
                     .packets
                     .get_or_insert_with(|| events.add_packet_service(sorter()));
-                let id = events.open_packet(service, &packet_options(at.ip()))?;
-                let _ = id;
+                events.open_packet(service, &packet_options(at.ip()))?;
                 self.runs.borrow_mut().has_raw = true;
                 Ok(vec![format!("raw://{control}")])
             }

@@ -6,7 +6,6 @@
 mod listen;
 pub(crate) mod log;
 mod runs;
-mod secure;
 mod service;
 
 use std::cell::RefCell;
@@ -22,12 +21,14 @@ use super::flows::datagram::Table;
 use super::flows::stream::{SERVER_TAIL, watermarks};
 use super::iperf3;
 use crate::exit::{Exit, Failure};
+use crate::files::Files;
 use crate::output::log::Patient;
 use crate::output::{Format, Output};
 use crate::probing;
+use crate::secure::Secure;
 use crate::signals::stop_on_signals;
 pub(crate) use listen::{datagram_options, packet_options};
-use log::Log;
+use log::{Event, Log};
 use runs::Runs;
 use service::Server;
 
@@ -122,16 +123,18 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let runs = Rc::new(RefCell::new(runs));
     let streams = events.add_stream_service(Server(Rc::clone(&runs)), stream_options(SERVER_TAIL));
     let tls = identity
-        .map(|files| {
-            secure::Service::new(
-                &mut events,
-                streams,
-                stream_options(SERVER_TAIL),
-                files,
-                log.clone(),
-            )
-        })
-        .transpose()?;
+        .map(|(cert, key)| Secure::load(cert, key, &mut Files::default()))
+        .transpose()?
+        .map(|secure| {
+            let log = log.clone();
+            let options = stream_options(SERVER_TAIL);
+            secure.around(&mut events, streams.into(), options, move |_, client, error| {
+                log.put(Event::Refused {
+                    peer: client.map_or_else(|| "a peer".to_owned(), |at| at.to_string()),
+                    reason: format!("the TLS handshake failed: {error}"),
+                });
+            })
+        });
     let max_connections = usize::try_from(arguments.max_connections).unwrap_or(usize::MAX);
     let mut told = Patient::stdout("bench server", output.format())?;
     let mut sockets = listen::Sockets::new(&mut events, streams, &runs, &table, max_connections);
