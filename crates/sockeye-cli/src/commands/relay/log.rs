@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, chan
 use std::thread;
 use std::time::Duration;
 
+use crate::privileges;
+
 /// Lines that may wait.
 const QUEUE: usize = 8192;
 
@@ -44,6 +46,9 @@ pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<(Log, Writer)
     let shared = Arc::clone(&state);
     let write = move || {
         let _finished = finished;
+        if privileges::drop_all().is_err() {
+            return shared.closed.store(true, Ordering::Relaxed);
+        }
         write_all(to, &queue, &shared);
     };
     thread::Builder::new().name("log".to_owned()).spawn(write)?;

@@ -47,13 +47,14 @@ use super::server::{loop_options, stream_options};
 use super::{iperf3, sockperf};
 use crate::exit::Exit;
 use crate::output::{self, Output, Rows};
+use crate::privileges;
 use crate::probing::{self, Inbox};
 use crate::signals;
 use afterwards::Afterwards;
 pub(crate) use arguments::{Arguments, ModeArgument};
 use driver::{Driver, Event};
 use figures::{Cpu, Direction, FlowTotal, Latency, Outcome};
-use plan::Plan;
+use plan::{Plan, Way};
 use secure::Connector;
 use series::Series;
 use service::{Client, Connects, Joins};
@@ -144,6 +145,11 @@ fn measure(
     let mut connects = driver.borrow_mut();
     connects.connects().prepare(&mut events, &parameters, sorter)?;
     drop(connects);
+    // Raw sockets are open by now; the connections of the run are still to come.
+    privileges::keep(match &plan.way {
+        Way::Unix(name) => privileges::for_unix(name),
+        Way::Ip(_) => privileges::NONE,
+    })?;
     let interrupted = Rc::clone(&driver);
     signals::on_signals(&mut events, move |context| {
         if !interrupted.borrow_mut().interrupt(context) {

@@ -20,6 +20,7 @@ use super::told::Told;
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
+use crate::privileges;
 use crate::probing::{self, Inbox};
 use crate::signals::stop_on_signals;
 
@@ -52,6 +53,7 @@ pub(in super::super) fn measure(arguments: &Arguments, output: &mut Output) -> a
     if let Some(cpu) = cpu(arguments)? {
         sockeye::socket::os::pin_thread_to_cpu(cpu).with_context(|| format!("-A {cpu}"))?;
     }
+    privileges::drop_all()?;
     let mut events = EventLoop::with_options(LoopOptions {
         read_buffer: READ_BUFFER,
         ..LoopOptions::default()

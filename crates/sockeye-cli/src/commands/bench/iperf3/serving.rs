@@ -24,6 +24,7 @@ use super::services::{Connections, Sources};
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
+use crate::privileges;
 use crate::probing::{self, Inbox};
 use crate::signals::stop_on_signals;
 
@@ -81,6 +82,7 @@ pub(in super::super) fn serve(arguments: &Arguments, output: &mut Output) -> any
             output.event("listening", json!({ "endpoint": endpoint }))?;
         }
     }
+    privileges::drop_all()?;
     let report = Report { has_many: true };
     probing::run(&mut events, &inbox, |_, told| {
         report.print(&told, output)?;

@@ -23,6 +23,7 @@ use super::flows::stream::{SERVER_TAIL, watermarks};
 use super::iperf3;
 use crate::exit::{Exit, Failure};
 use crate::output::{Format, Output};
+use crate::privileges;
 use crate::probing;
 use crate::signals::stop_on_signals;
 pub(crate) use listen::{datagram_options, packet_options};
@@ -140,6 +141,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             output.event("listening", json!({ "endpoint": address }))?;
         }
     }
+    privileges::drop_all()?;
     probing::run(&mut events, &log, |_, event| event.print(output).map(|()| false))?;
     Ok(Exit::Success)
 }

@@ -20,6 +20,7 @@ use super::client::{Arguments, ModeArgument};
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
+use crate::privileges;
 use crate::probing::{self, Inbox, milliseconds};
 use crate::signals::stop_on_signals;
 use crate::talk::errors::{connect_error, of_address};
@@ -72,6 +73,10 @@ pub(super) fn measure(arguments: &Arguments, output: &mut Output) -> anyhow::Res
         Told::Broken(error) => Err(error),
     };
     let place = place(&arguments.target, arguments.udp)?;
+    privileges::keep(match &place {
+        Place::Unix(name) => privileges::for_unix(name),
+        _ => privileges::NONE,
+    })?;
     let name = format!("sockperf server {}", arguments.target);
     let (is_over, exchange) = if let Place::Datagrams(server) = place {
         run.peer = Some(server);
