@@ -15,7 +15,6 @@ use anyhow::Context as _;
 
 use crate::exit::Exit;
 use crate::output::{Format, Output};
-use crate::privileges;
 
 use capture::Capture;
 
@@ -41,7 +40,6 @@ pub(crate) struct Arguments {
 /// When the file cannot be opened, is no capture, or ends in the middle of a packet; what came before is printed.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     let mut capture = Capture::open(&arguments.read)?;
-    privileges::drop_all()?;
     let mut number = 0;
     while arguments.count.is_none_or(|count| number < count) {
         let frame = capture
