@@ -4,7 +4,6 @@
 //! A wake-up that is lost is a loop that waits for ever: loom reports it as a deadlock. How often a thread is
 //! stopped that could go on is bounded, so that each model takes a second or two.
 
-#![expect(clippy::unwrap_used, reason = "what a test expects and does not get fails it")]
 #![allow(dead_code, unreachable_pub, reason = "the queue has more than a model uses")]
 
 use std::fmt;
