@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::step::{Action, OnFailure, Step, run_all};
 use crate::workspace::Workspace;
-use crate::{bench, build, fuzz, test, tidy, torture};
+use crate::{bench, build, deny, fuzz, package, test, tidy, torture};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -53,6 +53,10 @@ fn steps(workspace: &Workspace) -> Result<Vec<Step>> {
     Ok([
         build::fmt_check(),
         vec![call("tidy", "tree", tidy::check)],
+        vec![
+            call("supply", "deny", deny::deny),
+            call("supply", "package", package::package),
+        ],
         build::build(workspace),
         build::lint(workspace),
         test::test(&test::Arguments::default(), workspace)?,
@@ -82,7 +86,7 @@ mod tests {
         assert_eq!(
             sections,
             [
-                "fmt", "tidy", "build", "clippy", "test", "prop", "torture", "fuzz", "doc", "bench"
+                "fmt", "tidy", "supply", "build", "clippy", "test", "prop", "torture", "fuzz", "doc", "bench"
             ]
         );
     }

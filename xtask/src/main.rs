@@ -15,6 +15,8 @@
 //! | [`cpu`] | CPU time a message, beside peers in interleaved rounds |
 //! | [`start`] | how large the program is, and what its start costs |
 //! | [`deb`] | the Debian package |
+//! | [`deny`] | licences, sources and bans of dependencies |
+//! | [`package`] | the packages for crates.io, and their APIs since a baseline |
 //! | [`install`] | the program, its completions and its manual below a prefix |
 //! | [`names`] | queries a second, CPU time and memory of clients of the DNS, beside peers |
 //! | [`running`] | programs that are measured |
@@ -33,6 +35,7 @@ mod build;
 mod ci;
 mod cpu;
 mod deb;
+mod deny;
 mod explore;
 mod flaky;
 mod fuzz;
@@ -42,6 +45,7 @@ mod install;
 mod instructions;
 mod latency;
 mod names;
+mod package;
 mod process;
 mod report;
 mod running;
@@ -106,6 +110,12 @@ enum Command {
     Soak(soak::Arguments),
     /// Install the program, its completions and its manual below a folder
     Install(install::Arguments),
+    /// Check licences, sources, bans and advisories of the dependencies by deny.toml
+    Deny,
+    /// Pack every crate for crates.io, and check what is in its package
+    Package,
+    /// Compare the APIs with a baseline (needs: cargo install cargo-semver-checks)
+    Semver(package::SemverArguments),
     /// Build the Debian package of the program (needs: cargo install cargo-deb)
     Deb,
     /// Generate the service tables of sockeye-endpoint from IANA's registry
@@ -136,6 +146,9 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Install(arguments) => return install::run(&arguments),
         Command::Deb => return deb::run(),
+        Command::Deny => return deny::deny(),
+        Command::Package => return package::package(),
+        Command::Semver(arguments) => return package::semver(&arguments),
         Command::Sim(arguments) => return sim::run(&arguments),
         Command::Fuzz(arguments) => return fuzz::run(&arguments),
         Command::Soak(arguments) => return soak::run(&arguments),

@@ -13,6 +13,7 @@
 //! | [`metrics`] | `--metrics` of `relay`, `serve` and `ping`: HTTP, OpenMetrics, the status page |
 //! | [`sparks`] | the last outcomes as one short line |
 //! | `terminal` | the whole terminal for a view, given back on every way out (feature `terminal`) |
+//! | [`privileges`] | capabilities and files that a command gives up once it has opened what needs them |
 //! | [`address`], [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
@@ -39,6 +40,7 @@ mod identity;
 mod metrics;
 mod names;
 mod output;
+mod privileges;
 mod probing;
 mod reverse;
 mod secure;

@@ -9,6 +9,7 @@ use sockeye::endpoint::{Endpoint, Target};
 use sockeye::socket::os::{self, interface_index};
 
 use crate::exit::Failure;
+use crate::privileges;
 
 /// An IPv6 address alone in the brackets that a target wants: it needs none to be told from its port.
 pub(crate) fn bracketed(text: &str) -> Cow<'_, str> {
@@ -28,7 +29,9 @@ pub(crate) fn addresses(target: &Target, timeout: Duration) -> anyhow::Result<Ve
     if let Some(endpoint) = target.endpoint() {
         return Ok(vec![socket_addr(&endpoint)?]);
     }
-    sockeye::resolver::resolve(target, timeout).with_context(|| format!("resolve {}", target.host()))
+    privileges::without(|| {
+        sockeye::resolver::resolve(target, timeout).with_context(|| format!("resolve {}", target.host()))
+    })
 }
 
 /// The address of an endpoint, its zone looked up among the interfaces of this host.

@@ -1,15 +1,18 @@
 //! Reaching a loop from other threads: a bounded queue, and one wake-up for a burst.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{self, Arc};
 use std::time::Duration;
 
 use crate::backend::Wake;
 use crate::context::Context;
 use crate::id::{ServiceHandle, StreamId};
+
+mod queue;
+
+use queue::Queue;
+pub use queue::RemoteError;
 
 /// Something to be done with a service, on its loop.
 pub(crate) type Action = Box<dyn FnOnce(&mut dyn Any, &mut Context<'_>) + Send>;
@@ -32,89 +35,8 @@ pub(crate) enum Command {
     Adopt(u16, sockeye_tcp_stream::TcpStream, std::net::SocketAddr),
 }
 
-/// The loop's remote queue is full, or the loop is gone. Nothing was done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, thiserror::Error)]
-pub enum RemoteError {
-    /// As many commands wait as may: the loop does not keep up.
-    #[error("the loop's remote queue is full")]
-    Full,
-    /// The loop has ended.
-    #[error("the loop has ended")]
-    Gone,
-}
-
-#[derive(Debug)]
-pub(crate) struct RemoteQueue {
-    commands: Mutex<VecDeque<Command>>,
-    capacity: usize,
-    /// A wake-up is on its way: further commands need none.
-    signalled: AtomicBool,
-    gone: AtomicBool,
-    waker: Arc<dyn Wake>,
-}
-
-impl RemoteQueue {
-    pub(crate) fn new(waker: Arc<dyn Wake>, capacity: usize) -> Self {
-        let (signalled, gone) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self {
-            commands: Mutex::new(VecDeque::new()),
-            capacity,
-            signalled,
-            gone,
-            waker,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Command>> {
-        // A panic between push and pop leaves the queue whole.
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, command: Command) -> Result<(), RemoteError> {
-        self.push_up_to(command, self.capacity)
-    }
-
-    fn push_up_to(&self, command: Command, capacity: usize) -> Result<(), RemoteError> {
-        let mut commands = self.lock();
-        // Under the lock: what is pushed before the end is dropped by it, and nothing comes after it.
-        if self.gone.load(Ordering::Acquire) {
-            return Err(RemoteError::Gone);
-        }
-        if commands.len() >= capacity {
-            return Err(RemoteError::Full);
-        }
-        commands.push_back(command);
-        drop(commands);
-        if !self.signalled.swap(true, Ordering::AcqRel) {
-            self.waker.wake();
-        }
-        Ok(())
-    }
-
-    /// A command that is not refused by a full queue. That the loop is gone is no news to who sends it.
-    pub(crate) fn force(&self, command: Command) {
-        let _ = self.push_up_to(command, usize::MAX);
-    }
-
-    pub(crate) fn pop(&self) -> Option<Command> {
-        let mut commands = self.lock();
-        let command = commands.pop_front();
-        if command.is_none() {
-            // Under the lock: whoever pushes after this sees it and wakes again.
-            self.signalled.store(false, Ordering::Release);
-        }
-        command
-    }
-
-    pub(crate) fn end(&self) {
-        let mut commands = self.lock();
-        self.gone.store(true, Ordering::Release);
-        let dropped = std::mem::take(&mut *commands);
-        // Not under the lock: dropping a message runs whatever code it has.
-        drop(commands);
-        drop(dropped);
-    }
-}
+/// What remotes have asked for.
+pub(crate) type RemoteQueue = Queue<Command>;
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

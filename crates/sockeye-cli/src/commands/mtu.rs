@@ -12,6 +12,7 @@ use sockeye::probe::{Limit, MtuEnd, MtuEvent, MtuMethod, MtuOptions, PmtuProbe};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Format, Output};
+use crate::privileges;
 use crate::probing::{self, Family, Inbox, TRACE_PORT, interval, milliseconds, nanoseconds};
 use crate::signals::stop_on_signals;
 
@@ -58,6 +59,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let sink = inbox.clone();
     let service = services::path_mtu(&mut events, probe, move |_, _, event| sink.put(event))
         .map_err(|error| probing::refused(error, method == MtuMethod::Icmp))?;
+    privileges::drop_all()?;
     let mode = events
         .service(service)
         .context("the service has left the loop")?

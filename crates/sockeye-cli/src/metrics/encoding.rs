@@ -16,6 +16,9 @@ use super::common::Common;
 use super::exposition::{Exposition, Snapshot, open_metrics, prometheus_text};
 use super::http::Form;
 use super::server::Server;
+use crate::exit::describe;
+use crate::output::warn;
+use crate::privileges;
 
 /// Bytes of a piece of a body: a connection's queue takes several.
 const PIECE: usize = 64 * 1024;
@@ -184,6 +187,12 @@ pub(super) fn start(
     server: ServiceHandle<Server>,
 ) -> std::io::Result<()> {
     let work = move || {
+        if let Err(error) = privileges::drop_all() {
+            return warn(format_args!(
+                "sockeye: --metrics: no answers: {}",
+                describe(&error)
+            ));
+        }
         for job in jobs {
             let body = encode(&job, MOST_BYTES).map(Arc::new);
             if hand_back(&remote, server, &job, body.as_ref()) == Err(RemoteError::Gone) {

@@ -11,6 +11,8 @@ use anyhow::Context as _;
 
 use super::{Format, Output, is_closed, warn};
 
+use crate::privileges;
+
 /// Lines that may wait.
 const QUEUE: usize = 8192;
 
@@ -53,6 +55,9 @@ pub(crate) fn start(to: impl Write + Send + 'static) -> io::Result<(Log, Writer)
     let shared = Arc::clone(&state);
     let write = move || {
         let _finished = finished;
+        if privileges::drop_all().is_err() {
+            return shared.closed.store(true, Ordering::Relaxed);
+        }
         write_all(to, &queue, &shared);
     };
     thread::Builder::new().name("log".to_owned()).spawn(write)?;

@@ -59,7 +59,8 @@ impl Wire for ServiceHandle<Carrier> {
     }
 }
 
-/// Turns the loop and serves both streams until everything has ended; `None` where a signal ended it.
+/// Turns the loop and serves both streams until everything has ended; `None` where a signal ended it. Privileges are given up
+/// before the first byte comes, by `give_up`.
 ///
 /// # Errors
 /// When the loop or waiting fails; what ends the conversation is the [`End`].
@@ -68,8 +69,11 @@ pub(crate) fn carry(
     wire: &mut impl Wire,
     talk: &Rc<RefCell<Talk>>,
     limits: Limits,
+    give_up: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Option<End>> {
     let mut stdout = Stdout::open().context("open stdout")?;
+    // Everything is open now; stdout may be a terminal of another user, as under sudo(8).
+    give_up()?;
     let stdin = io::stdin();
     let mut chunk = vec![0; CHUNK];
     loop {

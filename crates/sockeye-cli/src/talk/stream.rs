@@ -15,6 +15,7 @@ use super::errors::{connect_error, with_advice};
 use super::{End, Sparing, Talk};
 use crate::exit::describe;
 use crate::output::{note, warn};
+use crate::privileges;
 
 /// One connection at a time, and what it has to know.
 #[derive(Debug)]
@@ -195,6 +196,14 @@ impl StreamService for Carrier {
                 stream.abort();
                 return;
             }
+        }
+        // A listener has given up everything before it waits for peers.
+        if self.listening.is_none()
+            && let Err(error) = privileges::drop_all()
+        {
+            self.talk.borrow_mut().ends(End::Here(error));
+            stream.abort();
+            return;
         }
         if self.active.is_some() {
             stream.pause();

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::thread::CapabilitySet;
 use sockeye::endpoint::{Address, ParseError, PortSet, Scheme, Target, Transport, UnixName};
 use sockeye::event_loop::{ConnectOptions, ConnectRequest, EventLoop, StreamOptions};
 use sockeye::udp::UdpOptions;
@@ -20,6 +21,7 @@ use crate::address::over_datagrams;
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::{Format, Output};
+use crate::privileges;
 use crate::probing::Family;
 use crate::signals::stop_on_signals;
 use crate::talk::carry::carry;
@@ -159,6 +161,18 @@ impl Arguments {
         self.secrets.check_stdin(self.ca.as_deref(), !self.zero)
     }
 
+    /// The capabilities without which a connection could not be made that these arguments ask for.
+    fn needed_to_connect(&self) -> CapabilitySet {
+        let mut needed = privileges::for_ports(self.source.map(|source| source.port()));
+        if self.interface.is_some() {
+            needed |= privileges::RAW;
+        }
+        if let Address::Unix(name) = &self.target {
+            needed |= privileges::for_unix(name);
+        }
+        needed
+    }
+
     /// The addresses of the target that the family and the source admit.
     fn addresses(&self, endpoint: &Target) -> anyhow::Result<Vec<SocketAddr>> {
         let mut all = names::addresses(endpoint, self.connect_within())?;
@@ -285,7 +299,11 @@ fn over_streams(arguments: &Arguments, request: ConnectRequest) -> anyhow::Resul
         events.connect(service, request);
     }
     let limits = arguments.talking.limits(arguments.timeout, None);
-    carry(&mut events, &mut service, &talk, limits)
+    // The rest goes once the connection is established.
+    let needed = arguments.needed_to_connect();
+    carry(&mut events, &mut service, &talk, limits, || {
+        privileges::keep(needed)
+    })
 }
 
 fn over_udp(arguments: &Arguments, addresses: &[SocketAddr]) -> anyhow::Result<Option<End>> {
@@ -327,7 +345,7 @@ fn over_messages(
     let ends = (arguments.talking.half_closes(), ends_with_peer());
     let mut messages = Messages::new(socket, Rc::clone(&talk), ends, None);
     let limits = arguments.talking.limits(arguments.timeout, silence);
-    carry(&mut events, &mut messages, &talk, limits)
+    carry(&mut events, &mut messages, &talk, limits, privileges::drop_all)
 }
 
 #[cfg(test)]

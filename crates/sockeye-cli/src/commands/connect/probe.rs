@@ -21,6 +21,7 @@ use sockeye::udp::UdpSocket;
 use super::{Arguments, udp_options};
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::privileges;
 use crate::signals::stop_on_signals;
 use crate::talk::errors::{connect_error, of_address};
 
@@ -83,6 +84,7 @@ pub(super) fn run(
     ports: &[u16],
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
+    privileges::keep(arguments.needed_to_connect())?;
     let mut any_open = false;
     let is_udp =
         matches!(&arguments.target, Address::Ip { endpoint, .. } if endpoint.transport() == Transport::Udp);

@@ -13,6 +13,8 @@ use pcap_file::pcapng::blocks::interface_description::{
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, PcapError, TsResolution};
 
+use crate::privileges;
+
 /// One frame of a capture.
 #[derive(Debug)]
 pub(super) struct Frame {
@@ -35,13 +37,15 @@ pub(super) enum Capture {
 }
 
 impl Capture {
-    /// Opens a file (`-` is stdin) and looks at its first bytes.
+    /// Opens a file (`-` is stdin), gives up privileges, and looks at its first bytes.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let mut source: Source = if path == Path::new("-") {
             Box::new(io::stdin())
         } else {
             Box::new(File::open(path).with_context(|| format!("open {}", path.display()))?)
         };
+        // Before the first byte is looked at.
+        privileges::drop_all()?;
         let mut magic = [0; 4];
         source
             .read_exact(&mut magic)

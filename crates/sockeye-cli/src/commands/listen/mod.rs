@@ -23,6 +23,7 @@ use crate::exit::{Exit, Failure};
 use crate::identity::Server;
 use crate::names;
 use crate::output::{Format, Output, note};
+use crate::privileges;
 use crate::signals::stop_on_signals;
 use crate::talk::allow::Allow;
 use crate::talk::carry::carry;
@@ -278,7 +279,7 @@ fn with_streams(arguments: &Arguments, events: &mut EventLoop) -> anyhow::Result
     };
     events.with(service, |carrier, _| carrier.listen(listening));
     let limits = arguments.talking.limits(arguments.timeout, None);
-    let end = carry(events, &mut service, &talk, limits)?;
+    let end = carry(events, &mut service, &talk, limits, privileges::drop_all)?;
     let served = events.service(service).map_or(0, |carrier| carrier.served());
     finished(end, served)
 }
@@ -317,7 +318,7 @@ fn with_messages(arguments: &Arguments, events: &mut EventLoop, address: &Addres
     let ends = (arguments.talking.half_closes(), io::stdin().is_terminal());
     let mut messages = Messages::new(socket, Rc::clone(&talk), ends, Some(receiving));
     let limits = arguments.talking.limits(arguments.timeout, None);
-    let end = carry(events, &mut messages, &talk, limits)?;
+    let end = carry(events, &mut messages, &talk, limits, privileges::drop_all)?;
     finished(end, messages.served())
 }
 
@@ -355,7 +356,7 @@ fn with_commands(
     let idle = arguments.timeout.map(Duration::from_secs_f64);
     events.with(service, |executor, _| executor.listen(listening, idle));
     let mut wire = exec::Commands::new(service, child_ended);
-    let end = carry(events, &mut wire, &talk, Default::default())?;
+    let end = carry(events, &mut wire, &talk, Default::default(), privileges::drop_own)?;
     events.drain(DRAIN).context("end the connections")?;
     let served = wire.finish(events);
     finished(end, served)

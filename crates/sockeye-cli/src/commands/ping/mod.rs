@@ -32,6 +32,7 @@ use crate::exit::{Exit, Failure, classify, describe};
 #[cfg(feature = "metrics")]
 use crate::metrics::Ask;
 use crate::output::{self, Output, RowFormat, Rows, warn};
+use crate::privileges;
 use crate::probing::{self, Family, Inbox, interval};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
@@ -241,6 +242,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         };
         arguments.metrics.start(&mut events, "ping", output, source)?;
     }
+    privileges::drop_all()?;
 
     let finished = loop {
         #[cfg(feature = "terminal")]

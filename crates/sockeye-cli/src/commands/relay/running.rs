@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::thread::CapabilitySet;
 use serde_json::json;
 use sockeye::endpoint::Address;
 use sockeye::event_loop::EventLoop;
@@ -18,10 +19,11 @@ use super::arguments::Arguments;
 use super::inherited::Passed;
 use super::plan::Plan;
 use super::told::{Journal, Seen};
-use crate::exit::{Exit, Failure, describe, words};
+use crate::exit::{Exit, Failure, classify, describe, words};
 use crate::files::{Files, is_stdin};
 use crate::output::log::Writer;
 use crate::output::{Format, Output, is_closed, note, warn};
+use crate::privileges;
 use crate::probing::nanoseconds;
 
 /// The signals (signal(7); the numbers are the same on every Unix).
@@ -132,6 +134,7 @@ impl<'a> Program<'a> {
         self.say_listeners(config, &[], output)?;
         #[cfg(feature = "metrics")]
         self.serve_metrics(output)?;
+        privileges::keep(needed(config))?;
         self.tell_manager(|manager, status| manager.ready(status));
         loop {
             let timeout = self
@@ -281,7 +284,10 @@ impl<'a> Program<'a> {
                 self.say_listeners(config, &before, output)?;
             }
             Err(error) => {
-                let why = describe(error);
+                let mut why = describe(error);
+                if classify(error) == Exit::Permission {
+                    why += "; a relay gives up what it did not need when it began: start it again for a new need";
+                }
                 warn(format_args!(
                     "sockeye: relay: not reloaded, the old configuration stays: {why}"
                 ));
@@ -423,6 +429,22 @@ impl<'a> Program<'a> {
             warn(no_descriptor());
         }
     }
+}
+
+/// What the relay needs again and again: a reload binds ports, and each session connects to its backend. A relay without
+/// ports below 1024 gives up the right to them.
+fn needed(config: &Config) -> CapabilitySet {
+    let port = |listener: &ListenerConfig| match listener.at {
+        Address::Ip { endpoint, .. } => Some(endpoint.port()),
+        Address::Unix(_) => None,
+    };
+    let mut needed = privileges::for_ports(config.listeners.iter().filter_map(port));
+    for backend in config.pools.iter().flat_map(|pool| &pool.backends) {
+        if let Address::Unix(name) = &backend.at {
+            needed |= privileges::for_unix(name);
+        }
+    }
+    needed
 }
 
 fn is_due(told: Option<Instant>) -> bool {

@@ -17,6 +17,7 @@ use sockeye::socket::os;
 
 use crate::exit::{Exit, Failure, classify, describe};
 use crate::output::{self, Output, RowFormat, Rows, warn};
+use crate::privileges;
 use crate::probing::{self, Family, Inbox};
 use crate::signals::stop_on_signals;
 use report::{Found, Report};
@@ -119,6 +120,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         ScanMethod::Udp => Transport::Udp,
     };
     let (scanner, order, unresolved) = scanner(arguments, transport, output)?;
+    // Connects and datagrams need none; the limit of descriptors has been raised.
+    privileges::drop_all()?;
     // Programs get each port as it is found.
     let mut sorted = Sorted::new((!arguments.format.of(&ROWS).json).then_some(order));
     let most = scanner.options().max_in_flight;

@@ -23,6 +23,7 @@ use sockeye::event_loop::{
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
+use crate::privileges;
 use crate::probing;
 use crate::secure;
 use crate::services::{Answering, Answers, Chargen, Discard, Echo, Said, Sends, Silent, Sockperf};
@@ -62,6 +63,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     }
     #[cfg(feature = "metrics")]
     serve_metrics(arguments, &mut events, &shared, output)?;
+    // The other loops have given theirs up themselves.
+    privileges::drop_all()?;
     events.run().context("run the event loop")?;
     // All at once: the connections of one loop must not wait for those of another.
     let others = shards.map(|shards| thread::spawn(move || shards.drain(DRAIN)));
@@ -125,7 +128,7 @@ fn start_shards(
     let shared = Arc::clone(shared);
     let shards = Shards::start(&options, move |_shard, events| {
         open(events, &plan, &endpoints, &shared)
-            .map(|_| ())
+            .and_then(|_| privileges::drop_all())
             .map_err(io::Error::other)
     });
     shards.context("start the shards")

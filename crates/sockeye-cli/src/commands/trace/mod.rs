@@ -22,6 +22,7 @@ use destination::{destination, has_port};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Format, Output, RowFormat, Rows};
+use crate::privileges;
 use crate::probing::{self, Family, Inbox, interval, milliseconds, nanoseconds};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
@@ -189,6 +190,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
         _ => {}
     })
     .map_err(|error| probing::refused(error, method == TraceMethod::Icmp))?;
+    privileges::drop_all()?;
     let mode = events
         .service(service)
         .context("the service has left the loop")?

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, note};
+use crate::privileges;
 use crate::probing::{self, Inbox, nanoseconds, rtt_json};
 use crate::reverse::ReverseNames;
 use crate::signals::stop_on_signals;
@@ -60,6 +61,7 @@ impl Watching {
             other => other,
         };
         let service = service.map_err(|error| probing::refused(error, method == TraceMethod::Icmp))?;
+        privileges::drop_all()?;
         let mode = events
             .service(service)
             .context("the service has left the loop")?

@@ -47,6 +47,7 @@ use super::server::{loop_options, stream_options};
 use super::{iperf3, sockperf};
 use crate::exit::Exit;
 use crate::output::{Output, Rows};
+use crate::privileges;
 use crate::probing::{self, Inbox};
 use crate::signals;
 use afterwards::Afterwards;
@@ -54,7 +55,7 @@ pub(crate) use arguments::{Arguments, ModeArgument};
 use driver::{Driver, Event};
 use figures::{Cpu, Direction, FlowTotal, Latency, Outcome, Protocol};
 pub(crate) use live::Live;
-use plan::Plan;
+use plan::{Plan, Way};
 use secure::Connector;
 use service::{Client, Connects, Joins};
 
@@ -165,6 +166,11 @@ fn measure(arguments: &Arguments, plan: &Plan, live: &mut Live<'_>) -> anyhow::R
     let mut connects = driver.borrow_mut();
     connects.connects().prepare(&mut events, &parameters, sorter)?;
     drop(connects);
+    // Raw sockets are open by now; the connections of the run are still to come.
+    privileges::keep(match &plan.way {
+        Way::Unix(name) => privileges::for_unix(name),
+        Way::Ip(_) => privileges::NONE,
+    })?;
     let interrupted = Rc::clone(&driver);
     signals::on_signals(&mut events, move |context| {
         if !interrupted.borrow_mut().interrupt(context) {

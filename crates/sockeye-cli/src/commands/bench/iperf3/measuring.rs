@@ -20,6 +20,7 @@ use super::client::{CONTROL, Connections, Session, Sockets};
 use super::told::Told;
 use super::{READ_BUFFER, parameters_of};
 use crate::exit::Failure;
+use crate::privileges;
 use crate::probing::{self, Inbox};
 use crate::signals::on_signals;
 
@@ -81,6 +82,7 @@ pub(in super::super) fn measure(
     live: &mut Live<'_>,
 ) -> anyhow::Result<Option<Outcome>> {
     let _pinned = plan.cpu.map(Pinned::to).transpose().context("-A")?;
+    privileges::drop_all()?;
     let mut events = EventLoop::with_options(LoopOptions {
         read_buffer: READ_BUFFER,
         ..LoopOptions::default()

@@ -25,6 +25,7 @@ use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
 use crate::output::log::Patient;
+use crate::privileges;
 use crate::probing;
 use crate::signals::stop_on_signals;
 
@@ -85,6 +86,7 @@ pub(in super::super) fn serve(arguments: &Arguments, output: &mut Output) -> any
             })?;
         }
     }
+    privileges::drop_all()?;
     let served = probing::run(&mut events, &log, |_, event| {
         told.put(|output| event.print(output)).map(|()| false)
     });

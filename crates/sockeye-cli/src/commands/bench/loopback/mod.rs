@@ -25,6 +25,7 @@ use sockeye::event_loop::{
 
 use crate::exit::{Exit, classify, describe};
 use crate::output::{self, Output, RowFormat, Rows, note};
+use crate::privileges;
 use crate::services::{Answering, Echo};
 use crate::signals::stop_on_signals;
 use load::{HEADER_LEN, MessageLoad, Span, StreamLoad, Tally};
@@ -101,6 +102,12 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     let sockets = arguments
         .socket
         .map_or_else(|| SocketType::value_variants().to_vec(), |socket| vec![socket]);
+    let kept = if sockets.contains(&SocketType::Raw) {
+        privileges::RAW
+    } else {
+        privileges::NONE
+    };
+    privileges::keep(kept)?;
     let progress = Progress::new(sockets.len());
     let mut rows: Vec<Row> = Vec::new();
     for socket in sockets {

@@ -24,6 +24,7 @@ use crate::exit::{Exit, Failure};
 use crate::files::Files;
 use crate::output::log::Patient;
 use crate::output::{Format, Output};
+use crate::privileges;
 use crate::probing;
 use crate::secure::Secure;
 use crate::signals::stop_on_signals;
@@ -147,6 +148,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             })?;
         }
     }
+    privileges::drop_all()?;
     let served = probing::run(&mut events, &log, |_, event| {
         told.put(|output| event.print(output)).map(|()| false)
     });

@@ -20,6 +20,7 @@ use super::client::{Arguments, Live, ModeArgument, plan};
 use super::flows::cpu::{CpuClock, Pinned};
 use super::flows::nanoseconds;
 use crate::exit::Failure;
+use crate::privileges;
 use crate::probing::{self, Inbox};
 use crate::signals::stop_on_signals;
 use crate::talk::errors::{connect_error, of_address};
@@ -137,6 +138,10 @@ pub(super) fn measure(
     live: &mut Live<'_>,
 ) -> anyhow::Result<Option<Outcome>> {
     let _pinned = plan.cpu.map(Pinned::to).transpose().context("-A")?;
+    privileges::keep(match &plan.place {
+        Place::Unix(name) => privileges::for_unix(name),
+        Place::Stream(_) | Place::Datagrams(_) => privileges::NONE,
+    })?;
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let inbox = Inbox::new();
