@@ -13,7 +13,8 @@
 //! | [`metrics`] | `--metrics` of `relay`, `serve` and `ping`: HTTP, OpenMetrics, the status page |
 //! | [`sparks`] | the last outcomes as one short line |
 //! | `terminal` | the whole terminal for a view, given back on every way out (feature `terminal`) |
-//! | [`privileges`] | capabilities and files that a command gives up once it has opened what needs them |
+//! | [`privileges`] | capabilities that a command gives up once it has opened what needs them |
+//! | [`confined`] | files and ports that are out of reach for what only serves |
 //! | [`address`], [`names`], [`signals`], [`arguments`] | what several commands share |
 //!
 //! Data goes to stdout; progress, warnings and errors go to stderr.
@@ -30,6 +31,7 @@ mod arguments;
 #[cfg(feature = "tls")]
 mod certificates;
 mod commands;
+mod confined;
 mod everywhere;
 mod exit;
 mod files;

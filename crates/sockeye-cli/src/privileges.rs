@@ -1,4 +1,4 @@
-//! Capabilities (capabilities(7)) and the file system (landlock(7)) that a command gives up once it has opened what needs them.
+//! Capabilities (capabilities(7)) that a command gives up once it has opened what needs them.
 //!
 //! The kernel keeps capabilities for each thread. So each command gives them up on its first thread before it starts others, or
 //! its other threads give them up themselves; names are looked up by a thread that has none ([`without`]).

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -308,4 +309,90 @@ fn a_relay_keeps_what_its_reload_takes() {
         said.contains("not reloaded") && said.contains("start it again"),
         "{said}"
     );
+}
+
+/// Records of utmp(5): `USER_PROCESS` of a user at a terminal.
+fn session(user: &str, terminal: &str) -> Vec<u8> {
+    let mut record = vec![0; if cfg!(target_arch = "x86_64") { 384 } else { 400 }];
+    record[0] = 7;
+    record[8..8 + terminal.len()].copy_from_slice(terminal.as_bytes());
+    record[44..44 + user.len()].copy_from_slice(user.as_bytes());
+    record
+}
+
+#[test]
+fn a_confined_server_still_reads_and_removes_what_is_its_own() {
+    const SIGTERM: i32 = 15;
+    let folder = tempfile::tempdir().unwrap();
+    let [utmp, socket, metrics] = ["utmp", "socket", "metrics"].map(|name| folder.path().join(name));
+    let unix = |path: &PathBuf| format!("unix:{}", path.display());
+    let utmp_word = utmp.to_string_lossy();
+    let mut serve = sockeye(&[
+        "serve",
+        "active-users",
+        "--utmp",
+        &utmp_word,
+        "--listen",
+        &unix(&socket),
+        "--metrics",
+        &unix(&metrics),
+    ]);
+    assert_eq!(listening(&serve), unix(&socket));
+    serve.line_with(PATIENCE, |line| line.starts_with("metrics on "));
+    // Made after it was confined: the right is to the folder.
+    fs::write(&utmp, session("salmon", "tty1")).unwrap();
+    let ask = |path: &PathBuf| {
+        let mut peer = UnixStream::connect(path).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut said = String::new();
+        peer.read_to_string(&mut said).unwrap();
+        said
+    };
+    // A list may be a second old, and nobody has asked before.
+    wait::until("the session is told", PATIENCE, || {
+        ask(&socket).contains("salmon tty1")
+    });
+    serve.signal(SIGTERM);
+    assert!(serve.wait(PATIENCE).success());
+    assert!(
+        !socket.exists() && !metrics.exists(),
+        "the sockets' names are left"
+    );
+}
+
+#[test]
+fn every_thread_of_a_server_is_confined() {
+    if !require(&[Need::program("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("calls");
+    let calls = "trace=landlock_create_ruleset,landlock_restrict_self";
+    let mut command = Command::new("strace");
+    command.args(["-f", "-e", calls, "-o"]).arg(&log);
+    command
+        .arg(program::sockeye())
+        .args(["serve", "echo", "--shards", "3"]);
+    command.args(["--listen", "tcp://127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
+    let mut serve = Running::start(&mut command);
+    listening(&serve);
+    // Of this kernel; it is older than Landlock when it has no version to tell.
+    let has_landlock = |told: &str| {
+        told.lines()
+            .any(|line| line.contains("_VERSION") && !line.contains("= -1"))
+    };
+    // Three loops, and the thread of --metrics.
+    wait::until("each thread has confined itself", PATIENCE, || {
+        assert!(serve.is_running());
+        let told = fs::read_to_string(&log).unwrap_or_default();
+        let confined = told
+            .lines()
+            .filter(|line| line.contains("restrict_self") && line.ends_with("= 0"));
+        let asked = told.lines().filter(|line| line.contains("_VERSION"));
+        if has_landlock(&told) {
+            confined.count() == 4
+        } else {
+            asked.count() > 0
+        }
+    });
 }

@@ -16,9 +16,9 @@ use super::common::Common;
 use super::exposition::{Exposition, Snapshot, open_metrics, prometheus_text};
 use super::http::Form;
 use super::server::Server;
+use crate::confined::{self, Needs};
 use crate::exit::describe;
 use crate::output::warn;
-use crate::privileges;
 
 /// Bytes of a piece of a body: a connection's queue takes several.
 const PIECE: usize = 64 * 1024;
@@ -187,7 +187,7 @@ pub(super) fn start(
     server: ServiceHandle<Server>,
 ) -> std::io::Result<()> {
     let work = move || {
-        if let Err(error) = privileges::drop_all() {
+        if let Err(error) = confined::only_serve(&Needs::default()) {
             return warn(format_args!(
                 "sockeye: --metrics: no answers: {}",
                 describe(&error)

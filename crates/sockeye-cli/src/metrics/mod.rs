@@ -163,6 +163,11 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Where it is asked for.
+    pub(crate) const fn address(&self) -> Option<&Address> {
+        self.metrics.as_ref()
+    }
+
     /// Refuses an address that the command itself listens on.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 
 use super::{Format, Output, is_closed, warn};
 
-use crate::privileges;
+use crate::confined::{self, Needs};
 
 /// Lines that may wait.
 const QUEUE: usize = 8192;
@@ -55,7 +55,7 @@ pub(crate) fn start(to: impl Write + Send + 'static) -> io::Result<(Log, Writer)
     let shared = Arc::clone(&state);
     let write = move || {
         let _finished = finished;
-        if privileges::drop_all().is_err() {
+        if confined::only_serve(&Needs::default()).is_err() {
             return shared.closed.store(true, Ordering::Relaxed);
         }
         write_all(to, &queue, &shared);

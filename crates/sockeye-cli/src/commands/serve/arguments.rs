@@ -1,6 +1,6 @@
 //! The command line of `sockeye serve`, and what makes no sense in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use sockeye::endpoint::{Address, Scheme, UnixName};
 use sockeye::event_loop::{AnswerRate, ReflectorOptions};
 
+use crate::confined::Needs;
 use crate::exit::Failure;
 use crate::files::{Files, one_stdin};
 use crate::output::{Format, note};
@@ -276,8 +277,8 @@ impl Arguments {
 
     /// Says what whoever runs it should know: that there are no sessions, and who can see them.
     fn users(&self) -> Users {
-        let path = self.utmp.clone().unwrap_or_else(|| PathBuf::from(UTMP));
-        if let Err(error) = std::fs::File::open(&path) {
+        let path = self.sessions();
+        if let Err(error) = std::fs::File::open(path) {
             note(format_args!(
                 "sockeye: serve: {}: {}: until it is there the list of users is empty",
                 path.display(),
@@ -292,7 +293,23 @@ impl Arguments {
                 ));
             }
         }
-        Users::of(&path)
+        Users::of(path)
+    }
+
+    fn sessions(&self) -> &Path {
+        self.utmp.as_deref().unwrap_or(Path::new(UTMP))
+    }
+
+    /// What of the file system is needed for as long as it serves.
+    pub(super) fn needs(&self) -> Needs {
+        let unix = |address: &Address| match *address {
+            Address::Unix(name) => Some(name),
+            Address::Ip { .. } => None,
+        };
+        let sockets = Needs::default().removing(self.listen.iter().filter_map(unix));
+        #[cfg(feature = "metrics")]
+        let sockets = sockets.removing(self.metrics.address().and_then(unix));
+        sockets.reading((self.service == Service::ActiveUsers).then(|| self.sessions()))
     }
 }
 

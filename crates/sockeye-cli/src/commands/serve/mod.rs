@@ -20,10 +20,10 @@ use sockeye::event_loop::{
     UnixDatagramOptions, UnixListenOptions,
 };
 
+use crate::confined::{self, Needs};
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
-use crate::privileges;
 use crate::probing;
 use crate::secure;
 use crate::services::{Answering, Answers, Chargen, Discard, Echo, Said, Sends, Silent, Sockperf};
@@ -53,9 +53,10 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     stop_on_signals(&mut events).context("take signals")?;
     let shared = Shared::new(events.remote());
     // Port 0 has become a real one, which the other shards need too.
+    let needs = arguments.needs();
     let addresses = open(&mut events, &plan, &addresses, &shared)?;
     let shards = (arguments.shards > 1)
-        .then(|| start_shards(arguments.shards, plan, &addresses, &shared))
+        .then(|| start_shards(arguments.shards, plan, &addresses, &shared, needs.clone()))
         .transpose()?;
     for address in &addresses {
         output.line(format_args!("listening on {address}"))?;
@@ -64,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     #[cfg(feature = "metrics")]
     serve_metrics(arguments, &mut events, &shared, output)?;
     // The other loops have given theirs up themselves.
-    privileges::drop_all()?;
+    confined::only_serve(&needs)?;
     events.run().context("run the event loop")?;
     // All at once: the connections of one loop must not wait for those of another.
     let others = shards.map(|shards| thread::spawn(move || shards.drain(DRAIN)));
@@ -116,6 +117,7 @@ fn start_shards(
     plan: Plan,
     endpoints: &[Address],
     shared: &Arc<Shared>,
+    needs: Needs,
 ) -> anyhow::Result<Shards> {
     let options = ShardOptions {
         count: usize::from(count) - 1,
@@ -128,7 +130,7 @@ fn start_shards(
     let shared = Arc::clone(shared);
     let shards = Shards::start(&options, move |_shard, events| {
         open(events, &plan, &endpoints, &shared)
-            .and_then(|_| privileges::drop_all())
+            .and_then(|_| confined::only_serve(&needs))
             .map_err(io::Error::other)
     });
     shards.context("start the shards")

@@ -21,11 +21,11 @@ use super::super::server::log::Log;
 use super::READ_BUFFER;
 use super::hub::{Hub, Limits};
 use super::services::{Connections, Sources};
+use crate::confined::{self, Needs};
 use crate::exit::{Exit, Failure};
 use crate::names;
 use crate::output::Output;
 use crate::output::log::Patient;
-use crate::privileges;
 use crate::probing;
 use crate::signals::stop_on_signals;
 
@@ -86,7 +86,7 @@ pub(in super::super) fn serve(arguments: &Arguments, output: &mut Output) -> any
             })?;
         }
     }
-    privileges::drop_all()?;
+    confined::only_serve(&Needs::default())?;
     let served = probing::run(&mut events, &log, |_, event| {
         told.put(|output| event.print(output)).map(|()| false)
     });

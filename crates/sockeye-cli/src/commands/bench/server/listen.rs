@@ -41,6 +41,16 @@ pub(super) enum Place {
     Any(IpAddr),
 }
 
+impl Place {
+    /// The name of a Unix socket.
+    pub(super) const fn unix_name(&self) -> Option<sockeye::endpoint::UnixName> {
+        match self {
+            Self::Unix(name) => Some(*name),
+            _ => None,
+        }
+    }
+}
+
 /// Reads `--listen`.
 ///
 /// # Errors

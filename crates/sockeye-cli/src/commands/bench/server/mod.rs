@@ -20,11 +20,11 @@ use sockeye::measure::run::Limits;
 use super::flows::datagram::Table;
 use super::flows::stream::{SERVER_TAIL, watermarks};
 use super::iperf3;
+use crate::confined::{self, Needs};
 use crate::exit::{Exit, Failure};
 use crate::files::Files;
 use crate::output::log::Patient;
 use crate::output::{Format, Output};
-use crate::privileges;
 use crate::probing;
 use crate::secure::Secure;
 use crate::signals::stop_on_signals;
@@ -148,7 +148,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
             })?;
         }
     }
-    privileges::drop_all()?;
+    let needs = Needs::default().removing(places.iter().filter_map(listen::Place::unix_name));
+    confined::only_serve(&needs)?;
     let served = probing::run(&mut events, &log, |_, event| {
         told.put(|output| event.print(output)).map(|()| false)
     });
