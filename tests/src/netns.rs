@@ -84,6 +84,7 @@ impl World {
         let holder = Holder::start(command).expect("a network namespace");
         let namespace = Namespace { holder };
         namespace.ip("link set lo up");
+        namespace.trust_addresses();
         namespace
     }
 }
@@ -154,6 +155,15 @@ impl Namespace {
     #[track_caller]
     pub fn sysctl(&self, path: &str, value: &str) {
         self.run("sh", &["-c", &format!("printf %s '{value}' > /proc/sys/{path}")]);
+    }
+
+    /// No duplicate address detection: nobody else is here. While a link-local address is detected, which takes seconds on a busy
+    /// machine, a router has no source for its neighbour solicitations, and drops what waits for them.
+    #[track_caller]
+    fn trust_addresses(&self) {
+        let unless_without_ipv6 =
+            "f=/proc/sys/net/ipv6/conf/default/accept_dad; [ ! -e $f ] || printf 0 > $f";
+        self.run("sh", &["-c", unless_without_ipv6]);
     }
 
     /// Joins this namespace and another by a veth pair, both ends up and with the addresses given as
