@@ -25,6 +25,11 @@ use super::run::{Run, Side};
 pub(super) const DUE: u64 = 0;
 /// The key of the one that ends intervals.
 pub(super) const TICK: u64 = 1;
+/// The key of the one that looks whether everything has come that the client has sent.
+pub(super) const LATE: u64 = 2;
+/// The pause between two such looks, and how long nothing comes any more where something is missing.
+const LOOK: Duration = Duration::from_millis(5);
+const STILL: Duration = Duration::from_secs(1);
 /// Bytes of output that are kept for a client that wants it.
 const TEXT: usize = 1 << 20;
 
@@ -55,6 +60,9 @@ struct Test {
     due: Option<TimerId>,
     tick: Option<TimerId>,
     next_tick: Duration,
+    /// The client's results, which are answered once everything has come, and when they are answered at the latest.
+    theirs: Option<(Results, Duration)>,
+    late: Option<TimerId>,
     /// What was told of it, where the client wants to know.
     text: String,
 }
@@ -136,6 +144,8 @@ impl Hub {
             due: None,
             tick: None,
             next_tick: Duration::ZERO,
+            theirs: None,
+            late: None,
             text: String::new(),
         };
         self.tests.insert(number, test);
@@ -185,6 +195,10 @@ impl Hub {
     pub(super) fn timer(&mut self, context: &mut Context<'_>, number: u64, key: u64) {
         if key == TICK {
             return self.tick(context, number);
+        }
+        if key == LATE {
+            self.answer(context, number);
+            return self.settle(context, number);
         }
         let Some(test) = self.tests.get_mut(&number) else {
             return;
@@ -358,14 +372,35 @@ impl Hub {
         set_tick(test, context, now);
     }
 
+    /// The client says what it has sent: a part of it may still be on its way.
     fn results(&mut self, context: &mut Context<'_>, number: u64, theirs: Results) {
-        let now = clock(context.now());
+        let at_the_latest = clock(context.now()) + self.limits.timeouts.step / 2;
+        if let Some(test) = self.tests.get_mut(&number) {
+            test.theirs = Some((theirs, at_the_latest));
+        }
+        self.answer(context, number);
+    }
+
+    /// Answers the client's results, or looks again soon.
+    fn answer(&mut self, context: &mut Context<'_>, number: u64) {
+        let now = clock(context.exact_now());
         let Some(test) = self.tests.get_mut(&number) else {
             return;
         };
-        let Some(run) = &test.run else {
+        let (Some(run), Some((theirs, at_the_latest))) = (&mut test.run, test.theirs.take()) else {
             return;
         };
+        test.late = None;
+        if run.is_short_of(&theirs, context, now)
+            && run.still_for(context, now) < STILL
+            && now < at_the_latest
+        {
+            test.theirs = Some((theirs, at_the_latest));
+            if let Some(mut control) = context.stream(test.control) {
+                test.late = Some(control.set_timer(LOOK, LATE));
+            }
+            return;
+        }
         let mut ours = run.results(context, now);
         let outcome = run.outcome(test.peer.to_string(), &ours, &theirs, now);
         if run.parameters.get_server_output {
@@ -449,6 +484,7 @@ impl Hub {
         self.places -= test.places;
         cancel(&mut test.due, context);
         cancel(&mut test.tick, context);
+        cancel(&mut test.late, context);
         let mut places: Vec<Place> = test.joined.iter().map(|&(_, place, _)| place).collect();
         for flow in test.run.iter().flat_map(|run| &run.flows) {
             let mut flow = flow.borrow_mut();

@@ -170,6 +170,23 @@ impl Run {
         now.saturating_sub(self.moved.0)
     }
 
+    /// Whether this side has received less on a connection than the other side has sent, once the test has ended. As long as
+    /// something comes time goes on. With an omitted beginning, which each side cuts off by its own clock, what was omitted here
+    /// stands for what may be missing.
+    pub(super) fn is_short_of(&mut self, theirs: &Results, context: &mut Context<'_>, now: Duration) -> bool {
+        let is_short = self.flows.iter().any(|flow| {
+            let (totals, _) = totals(flow, context);
+            let flow = flow.borrow();
+            let sent = theirs.streams.iter().find(|stream| stream.id == flow.id);
+            let is_connection = matches!(flow.place, Place::Connection(_));
+            !flow.sends && is_connection && sent.is_some_and(|sent| totals.bytes < sent.bytes)
+        });
+        if is_short && self.still_for(context, now).is_zero() && self.ended.is_some() {
+            self.ended = Some((now, self.cpu.used()));
+        }
+        is_short
+    }
+
     /// Ends an interval: what each stream has moved in it.
     pub(super) fn sample(&mut self, context: &mut Context<'_>, now: Duration) -> Vec<Interval> {
         let from = self.last.saturating_sub(self.counts_from);
