@@ -41,6 +41,11 @@ pub mod order;
 mod pool;
 mod query;
 mod resolver;
+/// What the threads of the pool wait with; a model has its own.
+mod sync {
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use std::thread;
+}
 
 pub use files::Way;
 pub use lookup::{Lookup, LookupError, SystemLookup};

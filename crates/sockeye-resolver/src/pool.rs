@@ -4,13 +4,15 @@
 //! counts as hung; as soon as another lookup waits for a thread, a hung one is abandoned and a new one takes its place.
 //! An abandoned thread ends when its call returns at last. At most `max_abandoned` threads are abandoned at a time: past
 //! that, lookups wait in the queue, and for no longer than to their own deadlines.
+//!
+//! What threads wait with comes by the name `sync` of the crate around this file: `tests/models.rs` puts it into another one,
+//! where `sync` is loom's, and runs it through every order of steps.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use sockeye_socket::os::AddressFamily;
@@ -18,6 +20,7 @@ use sockeye_socket::os::AddressFamily;
 use crate::lookup::{Lookup, LookupError};
 use crate::query::State;
 use crate::resolver::{Config, StartError};
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 
 pub(crate) struct Pool {
     config: Config,

@@ -164,7 +164,8 @@ fn who_says_nothing_gets_to_the_service_that_speaks_first<W: World>() {
 
 fn soon() -> MuxOptions {
     MuxOptions {
-        deadline: Duration::from_millis(20),
+        // Longer than a busy machine may keep what was sent from being seen.
+        deadline: Duration::from_secs(2),
         ..MuxOptions::default()
     }
 }
