@@ -96,6 +96,8 @@ fn data_and_fin_together_are_read_to_the_last_byte() {
         let (client, server) = pair();
         let data = pattern(len);
         std::thread::scope(|scope| {
+            // Gone where it cannot be read: the writer must not wait for it.
+            let server = server;
             scope.spawn(|| {
                 write_all(&client, &data);
                 client.shutdown(Shutdown::Write).unwrap();
