@@ -110,6 +110,49 @@ impl Default for StreamOptions {
 }
 
 /// How a pair should be.
+///
+/// ```
+/// use std::time::Duration;
+/// use sockeye_event_loop::{EventLoop, PairOptions, Stream, StreamOptions, StreamService};
+///
+/// struct Echo;
+///
+/// impl StreamService for Echo {
+///     type Conn = ();
+///     fn on_open(&mut self, _: &mut Stream<'_>) {}
+///     fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut (), data: &mut [u8]) -> usize {
+///         if stream.write(data).is_taken() { data.len() } else { 0 }
+///     }
+/// }
+///
+/// /// Says something and keeps what it hears.
+/// #[derive(Default)]
+/// struct Caller(Vec<u8>);
+///
+/// impl StreamService for Caller {
+///     type Conn = ();
+///     fn on_open(&mut self, stream: &mut Stream<'_>) {
+///         let _ = stream.write(b"salmon");
+///     }
+///     fn on_data(&mut self, _: &mut Stream<'_>, _: &mut (), data: &mut [u8]) -> usize {
+///         self.0.extend_from_slice(data);
+///         data.len()
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut events = EventLoop::new()?;
+/// let echo = events.add_stream_service(Echo, StreamOptions::default());
+/// let caller = events.add_stream_service(Caller::default(), StreamOptions::default());
+/// // No socket: the two services talk inside the loop.
+/// events.pair(caller, echo, &PairOptions::default())?;
+/// while events.service(caller).is_some_and(|caller| caller.0.len() < 6) {
+///     events.turn(Some(Duration::from_millis(1)))?;
+/// }
+/// assert_eq!(events.service(caller).map(|caller| caller.0.as_slice()), Some(&b"salmon"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairOptions {
     /// Bytes that each direction holds before a write has to wait in the writer's queue.

@@ -57,6 +57,43 @@ impl fmt::Debug for Command {
 }
 
 /// A handle to a loop for other threads. Clones are cheap and equal.
+///
+/// ```
+/// use std::sync::mpsc::channel;
+/// use sockeye_event_loop::{EventLoop, Stream, StreamOptions, StreamService};
+///
+/// struct Counter(u64);
+///
+/// impl StreamService for Counter {
+///     type Conn = ();
+///     fn on_open(&mut self, _: &mut Stream<'_>) {
+///         self.0 += 1;
+///     }
+///     fn on_data(&mut self, _: &mut Stream<'_>, _: &mut (), data: &mut [u8]) -> usize {
+///         data.len()
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (tell, told) = channel();
+/// let worker = std::thread::spawn(move || {
+///     let mut events = EventLoop::new()?;
+///     let counter = events.add_stream_service(Counter(0), StreamOptions::default());
+///     tell.send((events.remote(), counter)).map_err(std::io::Error::other)?;
+///     events.run()
+/// });
+/// // From another thread: ask the service something, then end the loop.
+/// let (remote, counter) = told.recv()?;
+/// let (answer, answered) = channel();
+/// remote.with(counter, move |counter, _context| {
+///     let _ = answer.send(counter.0);
+/// })?;
+/// assert_eq!(answered.recv()?, 0);
+/// remote.stop()?;
+/// worker.join().expect("the loop's thread")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Remote {
     pub(crate) queue: Arc<RemoteQueue>,

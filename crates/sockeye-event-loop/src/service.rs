@@ -19,6 +19,41 @@ use crate::stream::Stream;
 /// One value serves all connections of a service; what belongs to one of them is its `Conn`. For each
 /// connection the order is `on_open`, then anything else, then `on_close` once and last. No callback is
 /// called while another one runs.
+///
+/// ```
+/// use sockeye_event_loop::{CloseReason, Context, Stream, StreamId, StreamService};
+///
+/// /// Adds up what each connection sends, and says it when the connection has ended.
+/// #[derive(Default)]
+/// struct Counter {
+///     connections: u64,
+/// }
+///
+/// impl StreamService for Counter {
+///     type Conn = u64;
+///
+///     fn on_open(&mut self, _: &mut Stream<'_>) -> u64 {
+///         self.connections += 1;
+///         0
+///     }
+///
+///     fn on_data(&mut self, _: &mut Stream<'_>, bytes: &mut u64, data: &mut [u8]) -> usize {
+///         *bytes += data.len() as u64;
+///         data.len() // all of it is done with
+///     }
+///
+///     fn on_eof(&mut self, stream: &mut Stream<'_>, bytes: &mut u64) {
+///         // The peer has ended its side and may still read: the answer, then this side's end.
+///         let _ = stream.write(format!("{bytes} bytes\n").as_bytes());
+///         stream.close();
+///     }
+///
+///     fn on_close(&mut self, _: &mut Context<'_>, id: StreamId, bytes: u64, reason: CloseReason) {
+///         println!("{id:?}: {bytes} bytes, {reason:?}");
+///     }
+/// }
+/// # fn main() {}
+/// ```
 pub trait StreamService: 'static {
     /// State of one connection.
     type Conn: 'static;
@@ -107,6 +142,41 @@ pub trait StreamService: 'static {
 }
 
 /// What runs on datagram sockets. One value may serve several sockets.
+///
+/// ```
+/// use sockeye_event_loop::{Datagram, DatagramOptions, DatagramService, Datagrams, EventLoop};
+/// # use std::time::Duration;
+///
+/// /// Answers each datagram by its length.
+/// struct Length;
+///
+/// impl DatagramService for Length {
+///     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+///         let answer = datagram.data.len().to_string();
+///         // From the address that was asked. What cannot leave is lost, as datagrams are.
+///         let _ = socket.send(&datagram.reply(answer.as_bytes()));
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut events = EventLoop::new()?;
+/// let length = events.add_datagram_service(Length);
+/// let socket = events.bind(length, "127.0.0.1:0".parse()?, &DatagramOptions::default())?;
+///
+/// let client = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// client.connect(events.local_addr(socket)?)?;
+/// client.send(b"salmon")?;
+/// # client.set_nonblocking(true)?;
+/// # let mut answer = [0; 16];
+/// # let len = loop {
+/// #     events.turn(Some(Duration::from_millis(1)))?;
+/// #     if let Ok(len) = client.recv(&mut answer) { break len; }
+/// # };
+/// // `events.run()?`, and the client reads:
+/// assert_eq!(&answer[..len], b"6");
+/// # Ok(())
+/// # }
+/// ```
 pub trait DatagramService: 'static {
     /// The socket is on the loop.
     fn on_open(&mut self, socket: &mut Datagrams<'_>) {
@@ -166,6 +236,34 @@ pub trait DatagramService: 'static {
 }
 
 /// What runs on raw IP and ICMP sockets: the same shape as [`DatagramService`], without ports.
+///
+/// ```
+/// use sockeye_event_loop::{EventLoop, Packet, PacketKind, PacketOptions, PacketService, Packets};
+///
+/// /// Counts the echo replies that come in. An ICMP socket sees those to its own requests.
+/// #[derive(Default)]
+/// struct Replies(u64);
+///
+/// impl PacketService for Replies {
+///     fn on_packet(&mut self, _: &mut Packets<'_>, packet: Packet<'_>) {
+///         // ICMP, after the IP header: type 0 is an echo reply.
+///         if packet.data.first() == Some(&0) {
+///             self.0 += 1;
+///         }
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut events = EventLoop::new()?;
+/// let replies = events.add_packet_service(Replies::default());
+/// match events.open_packet(replies, &PacketOptions::new(PacketKind::Icmp, "127.0.0.1".parse()?)) {
+///     Ok(_) => events.turn(Some(std::time::Duration::ZERO))?, // or `events.run()?`
+///     // Neither ping_group_range nor CAP_NET_RAW allows it: the error says what would.
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub trait PacketService: 'static {
     /// The socket is on the loop.
     fn on_open(&mut self, socket: &mut Packets<'_>) {

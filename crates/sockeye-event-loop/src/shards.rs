@@ -67,6 +67,34 @@ impl Default for ShardOptions {
 }
 
 /// Threads with an event loop each. Dropped, they are stopped; [`drain`](Self::drain) ends them in order.
+///
+/// ```
+/// use std::time::Duration;
+/// use sockeye_event_loop::{ShardOptions, Shards, Stream, StreamService};
+///
+/// struct Echo;
+///
+/// impl StreamService for Echo {
+///     type Conn = ();
+///     fn on_open(&mut self, _: &mut Stream<'_>) {}
+///     fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut (), data: &mut [u8]) -> usize {
+///         if stream.write(data).is_taken() { data.len() } else { 0 }
+///     }
+/// }
+///
+/// # #[cfg(feature = "tcp")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = ShardOptions { count: 2, ..ShardOptions::default() };
+/// let shards = Shards::serve(&["127.0.0.1:0".parse()?], &options, |_shard| Echo)?;
+/// println!("listening on {:?}", shards.local_addrs());
+/// // Later: connections that are open have two seconds to end.
+/// let stats = shards.drain(Duration::from_secs(2))?;
+/// println!("{} were accepted", stats.accepted);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "tcp"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct Shards {
     shards: Vec<Shard>,

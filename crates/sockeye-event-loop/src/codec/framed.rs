@@ -165,6 +165,31 @@ pub trait FrameService: 'static {
 ///
 /// The service's `max_tail` has to hold a frame: with a smaller one the connection ends by
 /// [`CloseReason::TailTooLong`] before the codec's cap is reached.
+///
+/// ```
+/// use sockeye_event_loop::codec::{FrameService, FrameStream, Framed, Lines};
+/// use sockeye_event_loop::{EventLoop, StreamOptions};
+///
+/// /// Answers each line by the same in capitals.
+/// struct Shout;
+///
+/// impl FrameService for Shout {
+///     type Conn = ();
+///     fn on_open(&mut self, _: &mut FrameStream<'_, '_>) {}
+///     fn on_frame(&mut self, stream: &mut FrameStream<'_, '_>, _: &mut (), line: &mut [u8]) {
+///         line.make_ascii_uppercase();
+///         let _ = stream.send(line);
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut events = EventLoop::new()?;
+/// // Lines of up to 1,024 bytes; a longer one ends its connection.
+/// let shout = events.add_stream_service(Framed::new(Lines::new(1024), Shout), StreamOptions::default());
+/// # let _ = shout;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Framed<C, S> {
     codec: C,
