@@ -12,6 +12,22 @@ use crate::options::{Mptcp, StreamOptions, set_transparent};
 use crate::{TcpState, TcpStream};
 
 /// What a connection starts with: its source, how it opens, and the options of the stream.
+///
+/// ```
+/// use std::time::Duration;
+/// use sockeye_tcp_stream::{ConnectOptions, StreamOptions, TcpListener};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
+/// # let peer = listener.local_addr()?;
+/// let stream = ConnectOptions::new()
+///     .stream(StreamOptions::new().nodelay(true).send_buffer(1 << 20))
+///     .local("127.0.0.2:0".parse()?)
+///     .connect(peer, Duration::from_secs(5))?;
+/// assert_eq!(stream.local_addr()?.ip().to_string(), "127.0.0.2");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ConnectOptions {
@@ -193,6 +209,32 @@ fn with_ends(error: OpError, local: Option<SocketAddr>, peer: SocketAddr) -> OpE
 ///
 /// Register it with a poller for writability; at each event, and at the deadline, [`outcome`](Self::outcome) says what
 /// it has become. To drop it is to give up.
+///
+/// ```
+/// use std::time::Duration;
+/// use sockeye_tcp_stream::{ConnectOutcome, TcpListener, TcpStream};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
+/// let mut connecting = TcpStream::start_connect(listener.local_addr()?)?;
+/// let stream = loop {
+///     match connecting.outcome() {
+///         ConnectOutcome::Connected(stream) => break stream,
+///         // Go back to the poller; here, to be short, to the same question.
+///         ConnectOutcome::Pending(still) => connecting = still,
+///         ConnectOutcome::Failed(error) => return Err(error.into()),
+///     }
+/// };
+/// # drop(stream);
+///
+/// // Or wait for it, with a deadline. Nobody listens here any more:
+/// let at = listener.local_addr()?;
+/// drop(listener);
+/// let error = TcpStream::start_connect(at).and_then(|connecting| connecting.wait(Duration::from_secs(5)));
+/// println!("{}", error.unwrap_err()); // the address, "connection refused", and what to look at
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Connecting {

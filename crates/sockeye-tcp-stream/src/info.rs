@@ -310,6 +310,21 @@ impl TcpStream {
     /// # Errors
     ///
     /// The errno of `getsockopt(2)`.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use sockeye_tcp_stream::{TcpListener, TcpStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address"))?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// # client.wait_writable(std::time::Duration::from_secs(1))?;
+    /// client.write_all(b"salmon")?;
+    /// let info = client.info()?;
+    /// println!("{:?}, round trip {:?}, window {:?} segments", info.state(), info.rtt(), info.congestion_window());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[doc(alias = "TCP_INFO")]
     pub fn info(&self) -> io::Result<TcpInfo> {
         let mut bytes = [0; LEN];

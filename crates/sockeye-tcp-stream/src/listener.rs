@@ -18,6 +18,34 @@ use crate::{TcpStream, connect};
 /// Every method of `mio::net::TcpListener` is here under its name and with its signature;
 /// [`accept_outcome`](Self::accept_outcome) says what to do about a failed accept, [`options`](Self::options) sets what
 /// has to be set before `bind`.
+///
+/// ```
+/// use sockeye_tcp_stream::{AcceptOutcome, TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address"))?;
+/// let _client = TcpStream::connect(listener.local_addr()?)?;
+///
+/// # listener.wait_readable(std::time::Duration::from_secs(1))?;
+/// // At each event of an edge-triggered poller: until nobody waits any more.
+/// let mut streams = Vec::new();
+/// loop {
+///     match listener.accept_outcome() {
+///         AcceptOutcome::Accepted(stream, peer) => {
+///             println!("{peer}");
+///             streams.push(stream);
+///         }
+///         AcceptOutcome::Empty => break,
+///         AcceptOutcome::Retry(_) => {}
+///         // No descriptors: no event will come for those who wait, so try again after a while.
+///         AcceptOutcome::BackOff(_) => break,
+///         AcceptOutcome::Fatal(error) => return Err(error),
+///     }
+/// }
+/// assert_eq!(streams.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 pub struct TcpListener {
     pub(crate) socket: Socket,
 }

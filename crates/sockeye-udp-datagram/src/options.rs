@@ -80,6 +80,27 @@ impl From<u32> for BufferSize {
 ///
 /// Sockets start nonblocking and close-on-exec, and, unlike the system's default, hear only the groups they joined
 /// themselves (see [`multicast_all`](Self::multicast_all)).
+///
+/// ```
+/// use sockeye_udp_datagram::{Metadata, PathMtu, UdpOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let socket = UdpOptions::new()
+///     .reuse_port(true)                    // one socket a thread, and the kernel spreads the flows
+///     .recv_buffer(4 << 20)                // for bursts
+///     .gro(true)                           // datagrams of one sender come in one buffer
+///     .metadata(Metadata::DESTINATION)     // the address that each was sent to
+///     .path_mtu(PathMtu::Probe)            // never fragment, whatever the kernel has learnt
+///     .error_queue(true)                   // ICMP errors, with the datagram that met them
+///     .bind("0.0.0.0:0".parse()?)?;
+/// assert!(socket.local_addr()?.port() > 0);
+///
+/// // What cannot be: the error says which operation, on which address, and what to do.
+/// let error = UdpOptions::new().bind("192.0.2.1:53".parse()?).unwrap_err();
+/// println!("{error}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[must_use]
 pub struct UdpOptions {

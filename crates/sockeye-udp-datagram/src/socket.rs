@@ -16,6 +16,28 @@ use crate::{PathMtu, UdpOptions};
 /// A UDP socket: nonblocking, of one family or both, connected to one peer or to none.
 ///
 /// All calls take `&self`: several threads may send and receive on one socket, each datagram going to one of them.
+///
+/// ```
+/// use sockeye_udp_datagram::UdpSocket;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let local = "127.0.0.1:0".parse().expect("an address");
+/// let (server, client) = (UdpSocket::bind(local)?, UdpSocket::bind(local)?);
+/// client.connect(server.local_addr()?)?;
+/// client.send(b"salmon")?;
+///
+/// server.wait_readable(1_000)?;
+/// let mut buffer = [0; 2048];
+/// let (len, from) = server.recv_from(&mut buffer)?;
+/// server.send_to(&buffer[..len], from)?;
+///
+/// client.wait_readable(1_000)?;
+/// assert_eq!(client.recv(&mut buffer)?, 6);
+/// // Nonblocking: there is no more.
+/// assert_eq!(client.recv(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+/// # Ok(())
+/// # }
+/// ```
 pub struct UdpSocket {
     pub(crate) socket: Socket,
 }
@@ -187,6 +209,33 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`RecvBatch::recv`].
+    ///
+    /// ```
+    /// use sockeye_udp_datagram::{Outgoing, RecvBatch, SendBatch, UdpOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = UdpOptions::new().gro(true).bind("127.0.0.1:0".parse()?)?;
+    /// let client = UdpOptions::new().bind("127.0.0.1:0".parse()?)?;
+    /// let to = server.local_addr()?;
+    ///
+    /// // A hundred datagrams: one system call, as segments of few messages where the kernel can.
+    /// let text: Vec<String> = (0..100).map(|number| format!("{number:03}")).collect();
+    /// let mut outgoing = SendBatch::new(64);
+    /// let report = client.send_batch(&mut outgoing, 0..100, |i| Outgoing::to(to, text[i].as_bytes()));
+    /// assert_eq!((report.count, report.error), (100, None));
+    ///
+    /// // With GRO one message may hold many datagrams: `segments` takes them apart.
+    /// let mut incoming = RecvBatch::new(32, 65_535);
+    /// let mut seen = Vec::new();
+    /// while seen.len() < 100 {
+    ///     server.wait_readable(1_000)?;
+    ///     server.recv_batch(&mut incoming)?;
+    ///     seen.extend(incoming.iter().flat_map(|message| message.segments().map(<[u8]>::to_vec).collect::<Vec<_>>()));
+    /// }
+    /// assert_eq!(seen[99], b"099");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.recv(self)
@@ -207,6 +256,27 @@ impl UdpSocket {
     ///
     /// # Errors
     /// As [`sockeye_socket::recv_error`].
+    ///
+    /// ```
+    /// use sockeye_udp_datagram::{QueueEntry, UdpOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let socket = UdpOptions::new().error_queue(true).bind("127.0.0.1:0".parse()?)?;
+    /// // A port at which nobody listens: one that was just given back.
+    /// let nobody = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    /// socket.send_to(b"salmon", nobody)?;
+    /// # let entry = loop {
+    /// #     if let Some(entry) = socket.recv_error()? { break entry; }
+    /// #     std::thread::yield_now();
+    /// # };
+    /// // Once the poller says that there is an error: `if let Some(entry) = socket.recv_error()?`
+    /// if let QueueEntry::Error(error) = entry {
+    ///     assert_eq!(error.destination, Some(nobody));
+    ///     println!("{:?} from {:?}", error.cause, error.offender);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recv_error(&self) -> io::Result<Option<QueueEntry>> {
         recv_error(self)
     }
