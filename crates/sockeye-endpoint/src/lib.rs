@@ -39,6 +39,7 @@
 //!
 //! `std` (default), without which this is `no_std` with `alloc`; `serde`: every type with a text as that text; `idna`:
 //! international host names; `lpm`: `NetMap`; `services-full`: every row of the service registry.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 

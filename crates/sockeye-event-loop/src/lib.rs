@@ -64,6 +64,7 @@
 //! | `codec`, `reflect` | lines, length-prefixed and fixed frames; which datagrams a service may answer |
 //! | `event_loop`, `shards` | the loop as its owner sees it; one a core |
 //! | `core` and the rest | how it works inside: `docs/ARCHITECTURE.md` draws the floors |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 pub mod backend;

@@ -33,6 +33,7 @@
 //! | [`protocol`] | protocol numbers by name |
 //!
 //! Features: `std` (default) implies `alloc` and lets `thiserror` use `std`; `alloc` adds the [`Reassembler`], all else does without.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]

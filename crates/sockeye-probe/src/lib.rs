@@ -36,6 +36,7 @@
 //! | `history` | [`History`]: the last outcomes, in the order of sending |
 //! | `services` | on the event loop (feature `services`) |
 //! | `extensions` | [`Extensions`]: MPLS labels and interfaces that routers tell of |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod extensions;

@@ -40,6 +40,7 @@
 //!
 //! With the feature `mio` (on by default) the sockets are [`mio::event::Source`](https://docs.rs/mio).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod common;

@@ -70,6 +70,7 @@
 //! | `opening` | the sockets of listeners: opened, or taken over |
 //! | `greeting`, `tls` | PROXY headers and server names; TLS of listeners and backends |
 //! | [`proxy`], [`mux`] | the PROXY protocol; many protocols on one port |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod balance;

@@ -30,6 +30,7 @@
 //! | [`files`] | resolv.conf, hosts and nsswitch.conf: parsers, and the files of the machine |
 //! | [`happy_eyeballs`] | RFC 8305 as a state machine without I/O |
 //! | [`order`](mod@order) | RFC 6724 without I/O, and a replaceable policy table |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "dns")]

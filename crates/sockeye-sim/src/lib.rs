@@ -66,6 +66,7 @@
 //! | `names` | name servers: zones as plain data, answered honestly or not (feature `names`) |
 //! | `mutant` | the simulator made wrong on purpose (feature `mutants`) |
 //! | `queue`, `ring`, `random`, `trace`, `errno`, `capture`, `pcapng` | what these are made of |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod backend;

@@ -31,6 +31,7 @@
 //! | [`unix`] | names, credentials, descriptors and batches of Unix sockets |
 //! | [`os`] | timers, sendfile, splice, pipes, CPUs, clocks, limits, descriptor adoption and passing |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![expect(
     unsafe_code,
     reason = "the one crate that talks to the kernel: in the module sys, and where a raw descriptor is taken over"

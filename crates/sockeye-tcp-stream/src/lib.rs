@@ -33,6 +33,7 @@
 //! | `options` | [`ListenOptions`], [`StreamOptions`], [`Keepalive`], [`CongestionControl`], [`Mptcp`], a stream's setters |
 //! | `transfer`, `zerocopy`, `urgent` | sendfile and splice, [`ZeroCopy`], [`ZeroCopyBuffer`], [`Urgent`] |
 //! | `info` | [`TcpInfo`], [`TcpState`], [`MptcpState`], [`FastOpen`] |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod accept;

@@ -26,6 +26,7 @@
 //! | `engine` | one TLS connection without I/O |
 //! | `testing` | for tests, by the feature of that name: a provider whose random numbers follow from a seed |
 //! | `info`, `error`, `stats` | [`TlsInfo`], [`TlsError`], [`TlsCounters`] |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod carrier;

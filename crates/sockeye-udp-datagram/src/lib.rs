@@ -43,6 +43,7 @@
 //!
 //! With the feature `mio` (on by default) the socket is a [`mio::event::Source`](https://docs.rs/mio).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod familiar;

@@ -46,6 +46,7 @@
 //!
 //! What passes beside the payload, [`UnixOutgoing`], [`UnixIncoming`], [`Credentials`], [`PeerProcess`], comes from
 //! `sockeye-socket`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod accept;

@@ -24,6 +24,7 @@
 //! Further features are passed on to the crates that have them: `signals` (`EventLoop::on_signals`: end in order on SIGTERM),
 //! `serde` (endpoints and the relay's configuration in files), `idna` (names in other scripts), `lpm` (longest-prefix match),
 //! `services-full` (all of IANA's services), `tracing`. A relay with `tls://` takes `tls` too, one with host names `resolver`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "endpoint")]
