@@ -16,6 +16,7 @@
 //! | [`start`] | how large the program is, and what its start costs |
 //! | [`deb`] | the Debian package |
 //! | [`deny`] | licences, sources and bans of dependencies |
+//! | [`api`] | what each library offers |
 //! | [`package`] | the packages for crates.io, and their APIs since a baseline |
 //! | [`install`] | the program, its completions and its manual below a prefix |
 //! | [`names`] | queries a second, CPU time and memory of clients of the DNS, beside peers |
@@ -28,6 +29,7 @@
 //! | [`workspace`] | the packages, read from their manifests |
 #![forbid(unsafe_code)]
 
+mod api;
 mod asan;
 mod bench;
 mod binaries;
@@ -116,6 +118,8 @@ enum Command {
     Package,
     /// Compare the APIs with a baseline (needs: cargo install cargo-semver-checks)
     Semver(package::SemverArguments),
+    /// List what each library offers, a line an item
+    Api(api::Arguments),
     /// Build the Debian package of the program (needs: cargo install cargo-deb)
     Deb,
     /// Generate the service tables of sockeye-endpoint from IANA's registry
@@ -148,6 +152,7 @@ fn run(command: Command) -> Result<()> {
         Command::Deb => return deb::run(),
         Command::Deny => return deny::deny(),
         Command::Package => return package::package(),
+        Command::Api(arguments) => return api::run(&arguments, &workspace),
         Command::Semver(arguments) => return package::semver(&arguments),
         Command::Sim(arguments) => return sim::run(&arguments),
         Command::Fuzz(arguments) => return fuzz::run(&arguments),

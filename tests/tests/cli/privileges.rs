@@ -369,7 +369,8 @@ fn every_thread_of_a_server_is_confined() {
     let log = folder.path().join("calls");
     let calls = "trace=landlock_create_ruleset,landlock_restrict_self";
     let mut command = Command::new("strace");
-    command.args(["-f", "-e", calls, "-o"]).arg(&log);
+    // The server is the child, and strace beside it ends with it.
+    command.args(["-D", "-f", "-e", calls, "-o"]).arg(&log);
     command
         .arg(program::sockeye())
         .args(["serve", "echo", "--shards", "3"]);
