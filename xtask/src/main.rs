@@ -16,6 +16,7 @@
 //! | [`start`] | how large the program is, and what its start costs |
 //! | [`deb`] | the Debian package |
 //! | [`deny`] | licences, sources and bans of dependencies |
+//! | [`release`] | the crates to crates.io, and the tag |
 //! | [`api`] | what each library offers |
 //! | [`package`] | the packages for crates.io, and their APIs since a baseline |
 //! | [`install`] | the program, its completions and its manual below a prefix |
@@ -49,6 +50,7 @@ mod latency;
 mod names;
 mod package;
 mod process;
+mod release;
 mod report;
 mod running;
 mod sim;
@@ -120,6 +122,8 @@ enum Command {
     Semver(package::SemverArguments),
     /// List what each library offers, a line an item
     Api(api::Arguments),
+    /// Check everything before a release; with --publish upload the crates and tag the commit
+    Release(release::Arguments),
     /// Build the Debian package of the program (needs: cargo install cargo-deb)
     Deb,
     /// Generate the service tables of sockeye-endpoint from IANA's registry
@@ -152,6 +156,7 @@ fn run(command: Command) -> Result<()> {
         Command::Deb => return deb::run(),
         Command::Deny => return deny::deny(),
         Command::Package => return package::package(),
+        Command::Release(arguments) => return release::run(&arguments),
         Command::Api(arguments) => return api::run(&arguments, &workspace),
         Command::Semver(arguments) => return package::semver(&arguments),
         Command::Sim(arguments) => return sim::run(&arguments),

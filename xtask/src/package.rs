@@ -22,7 +22,7 @@ const FOLDERS: [&str; 5] = ["src/", "tests/", "examples/", "benches/", "data/"];
 /// Files that cargo adds.
 const ADDED: [&str; 2] = [".cargo_vcs_info.json", "Cargo.lock"];
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct SemverArguments {
     /// A tag, a branch or a commit [default: the last tag, else the branch main]
     #[arg(long, value_name = "REV")]
