@@ -28,7 +28,6 @@ use sockeye_tests::skip::{self, Need};
 use sockeye_tests::{program, wait};
 
 const LIMIT: Duration = Duration::from_secs(10);
-const LIMIT_MS: i32 = 10_000;
 /// Protocols for experiments (RFC 3692).
 const TEST_PROTOCOL: u8 = 253;
 const OTHER_PROTOCOL: u8 = 254;
@@ -59,7 +58,7 @@ fn any(family: Family) -> SocketAddr {
 
 #[track_caller]
 fn readable(socket: &Socket) {
-    assert!(socket.wait_readable(LIMIT_MS).unwrap(), "nothing came");
+    assert!(socket.wait_readable(LIMIT).unwrap(), "nothing came");
 }
 
 /// Nothing is queued. On loopback a packet is delivered before the send returns, so there is nothing to wait for.

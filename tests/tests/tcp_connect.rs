@@ -104,7 +104,7 @@ fn so_error_is_consumed_by_reading_so_the_outcome_is_asked_once_and_kept() {
 
     // The typed way, even where somebody else has consumed the error before.
     let connecting = TcpStream::start_connect(closed()).unwrap();
-    assert!(connecting.socket().wait_writable(5000).unwrap());
+    assert!(connecting.socket().wait_writable(Duration::from_secs(5)).unwrap());
     assert!(connecting.socket().take_error().unwrap().is_some());
     let ConnectOutcome::Failed(error) = connecting.outcome() else {
         panic!("a connection without a peer and without an error is not pending for ever");

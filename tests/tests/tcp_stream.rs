@@ -381,7 +381,7 @@ fn both_families_work_and_a_dual_stack_listener_takes_both() {
         return;
     }
     let listener = sockeye::tcp::ListenOptions::new()
-        .only_v6(false)
+        .v6_only(false)
         .bind(addr("[::]:0"))
         .unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -396,7 +396,7 @@ fn both_families_work_and_a_dual_stack_listener_takes_both() {
         );
     }
     let only = sockeye::tcp::ListenOptions::new()
-        .only_v6(true)
+        .v6_only(true)
         .bind(addr("[::]:0"))
         .unwrap();
     let port = only.local_addr().unwrap().port();

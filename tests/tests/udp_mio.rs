@@ -240,7 +240,7 @@ fn an_empty_datagram_is_a_datagram() {
         UdpSocket::bind(any_v4()).unwrap(),
     );
     assert_eq!(one.send_to(&[], two.local_addr().unwrap()).unwrap(), 0);
-    assert!(two.wait_readable(5_000).unwrap());
+    assert!(two.wait_readable(Duration::from_secs(5)).unwrap());
     assert_eq!(
         two.recv_from(&mut [0; 4]).unwrap(),
         (0, one.local_addr().unwrap())
@@ -257,7 +257,7 @@ fn a_socket_is_connected_to_another_peer() {
     for peer in [&two, &three] {
         one.connect(peer.local_addr().unwrap()).unwrap();
         one.send(HELLO).unwrap();
-        assert!(peer.wait_readable(5_000).unwrap());
+        assert!(peer.wait_readable(Duration::from_secs(5)).unwrap());
         assert_eq!(peer.recv(&mut [0; 64]).unwrap(), HELLO.len());
     }
     // Who is not the peer is not heard.
@@ -266,7 +266,7 @@ fn a_socket_is_connected_to_another_peer() {
         .send_to(b"from the peer", one.local_addr().unwrap())
         .unwrap();
     let mut buffer = [0; 64];
-    assert!(one.wait_readable(5_000).unwrap());
+    assert!(one.wait_readable(Duration::from_secs(5)).unwrap());
     let len = one.recv(&mut buffer).unwrap();
     assert_eq!(&buffer[..len], b"from the peer");
     assert!(would_block(one.recv(&mut buffer)));
@@ -283,7 +283,7 @@ fn datagrams_keep_their_borders() {
     }
     let mut buffer = [0; 64];
     for word in [&b"one"[..], b"two two", b"three"] {
-        assert!(two.wait_readable(5_000).unwrap());
+        assert!(two.wait_readable(Duration::from_secs(5)).unwrap());
         let len = two.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..len], word);
     }
@@ -296,7 +296,7 @@ fn a_dropped_peer_is_a_refusal() {
     one.connect(two.local_addr().unwrap()).unwrap();
     drop(two);
     one.send(HELLO).unwrap();
-    assert!(one.wait_readable(5_000).unwrap());
+    assert!(one.wait_readable(Duration::from_secs(5)).unwrap());
     let error = one.recv(&mut [0; 4]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     assert!(one.take_error().unwrap().is_none(), "it is told once");
@@ -350,7 +350,7 @@ fn a_shared_socket_is_used_by_reference_and_by_clone() {
     std::thread::spawn(move || shared.send_to(HELLO, at).unwrap())
         .join()
         .unwrap();
-    assert!(two.wait_readable(5_000).unwrap());
+    assert!(two.wait_readable(Duration::from_secs(5)).unwrap());
     assert_eq!(two.recv(&mut [0; 64]).unwrap(), HELLO.len());
     one.set_nonblocking(true).unwrap();
 }

@@ -63,7 +63,7 @@ fn gro_that_the_kernel_refuses_is_left_out_and_told() {
                 let mut inbox = RecvBatch::new(8, 2048);
                 let mut seen = 0;
                 while seen < 8 {
-                    assert!(receiver.wait_readable(20_000).unwrap());
+                    assert!(receiver.wait_readable(Duration::from_secs(20)).unwrap());
                     seen += receiver.recv_batch(&mut inbox).unwrap();
                 }
                 assert_eq!(seen, 8);

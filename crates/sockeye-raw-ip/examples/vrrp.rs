@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             left -= 1;
         }
         let wait = next.saturating_duration_since(Instant::now());
-        if socket.wait_readable(i32::try_from(wait.as_millis())?.max(1))? {
+        if socket.wait_readable(wait)? {
             let packet = socket.recv_msg(&mut buffer)?;
             if let Some(router) = heard(&packet) {
                 println!(

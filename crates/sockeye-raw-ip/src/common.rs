@@ -136,12 +136,12 @@ macro_rules! common {
                 self.socket.take_error()
             }
 
-            /// Waits until there is something to receive (`true`) or `timeout_ms` milliseconds have passed; -1 waits for ever.
+            /// Waits until there is something to receive (`true`) or `timeout` has passed (`false`). For programs without a loop.
             ///
             /// # Errors
-            /// What `poll` returns, `Interrupted` among them.
-            pub fn wait_readable(&self, timeout_ms: i32) -> io::Result<bool> {
-                self.socket.wait_readable(timeout_ms)
+            /// The errno of `poll(2)`; `Interrupted` is not among them.
+            pub fn wait_readable(&self, timeout: ::std::time::Duration) -> io::Result<bool> {
+                self.socket.wait_readable(timeout)
             }
 
             /// The socket under it, for every other option.

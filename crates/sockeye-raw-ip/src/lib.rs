@@ -12,6 +12,7 @@
 //! [`SocketAddr`](std::net::SocketAddr) are ignored on the way out and 0 on the way in.
 //!
 //! ```no_run
+//! use std::time::Duration;
 //! use sockeye_raw_ip::{Access, Family, IcmpSocket};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,7 +20,7 @@
 //! let mut buffer = [0; 1500];
 //! let len = icmp.write_echo(&mut buffer, 1, b"payload")?;
 //! icmp.send_to(&buffer[..len], "127.0.0.1:0".parse()?)?;
-//! icmp.wait_readable(1_000)?;
+//! icmp.wait_readable(Duration::from_secs(1))?;
 //! let reply = icmp.recv_msg(&mut buffer)?;
 //! println!("{} bytes of ICMP from {}", reply.payload.len(), reply.source.ip());
 //! # Ok(())

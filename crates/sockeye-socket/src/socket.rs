@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
@@ -419,24 +420,39 @@ impl Socket {
         })
     }
 
-    /// Waits until the socket is readable (`true`) or `timeout_ms` milliseconds have passed; -1 waits for ever.
+    /// Waits until the socket is readable (`true`) or `timeout` has passed (`false`).
     ///
     /// A loop has its own poller; this is for the program that has one socket and time.
     ///
     /// # Errors
     ///
-    /// The errno of `poll(2)`, `Interrupted` among them.
-    pub fn wait_readable(&self, timeout_ms: i32) -> io::Result<bool> {
-        Ok(sys::stream::poll_once(self.as_fd(), libc::POLLIN, timeout_ms)? != 0)
+    /// The errno of `poll(2)`; `Interrupted` is not among them.
+    pub fn wait_readable(&self, timeout: Duration) -> io::Result<bool> {
+        self.wait(libc::POLLIN, timeout)
     }
 
-    /// Waits until the socket is writable (`true`) or `timeout_ms` milliseconds have passed; -1 waits for ever.
+    /// Waits until the socket is writable (`true`) or `timeout` has passed (`false`).
     ///
     /// # Errors
     ///
-    /// The errno of `poll(2)`, `Interrupted` among them.
-    pub fn wait_writable(&self, timeout_ms: i32) -> io::Result<bool> {
-        Ok(sys::stream::poll_once(self.as_fd(), libc::POLLOUT, timeout_ms)? != 0)
+    /// As [`wait_readable`](Self::wait_readable).
+    pub fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
+        self.wait(libc::POLLOUT, timeout)
+    }
+
+    /// Polls for `timeout` altogether, however many signals come between.
+    fn wait(&self, events: libc::c_short, timeout: Duration) -> io::Result<bool> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            // Rounded up, so that the last round does not spin.
+            let left_ms = i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+            match sys::stream::poll_once(self.as_fd(), events, left_ms) {
+                Ok(0) if deadline.is_none_or(|at| Instant::now() < at) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                answer => return answer.map(|ready| ready != 0),
+            }
+        }
     }
 }
 
@@ -553,7 +569,7 @@ mod tests {
 
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         client.connect(&listener.local_addr().unwrap()).unwrap();
-        assert!(listener.wait_readable(5000).unwrap());
+        assert!(listener.wait_readable(Duration::from_secs(5)).unwrap());
         let (accepted, peer) = listener.accept().unwrap();
         assert_eq!(flags(accepted.as_fd()), (true, true));
         assert_eq!(peer, client.local_addr().unwrap());
@@ -567,7 +583,7 @@ mod tests {
             .unwrap();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         assert_eq!(socket.connect(&closed).unwrap(), ConnectStart::InProgress);
-        assert!(socket.wait_writable(5000).unwrap());
+        assert!(socket.wait_writable(Duration::from_secs(5)).unwrap());
         let error = socket.take_error().unwrap().map(|error| error.kind());
         assert_eq!(error, Some(io::ErrorKind::ConnectionRefused));
         assert!(socket.take_error().unwrap().is_none());

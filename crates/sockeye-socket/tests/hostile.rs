@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::time::Duration;
 
 use sockeye_socket::{Socket, os};
 
@@ -308,8 +309,8 @@ fn a_socket_of_any_descriptor() {
         );
         let _ = (
             socket.set_nonblocking(true),
-            socket.wait_readable(0),
-            socket.wait_writable(0),
+            socket.wait_readable(Duration::ZERO),
+            socket.wait_writable(Duration::ZERO),
         );
         let _ = (
             sockeye_socket::recv_error(&socket),

@@ -379,18 +379,3 @@ impl Connecting {
 pub(crate) fn is_self(local: SocketAddr, peer: SocketAddr) -> bool {
     Endpoint::tcp(local).same_endpoint(&Endpoint::tcp(peer))
 }
-
-/// Polls for `timeout` altogether, however many signals come between.
-pub(crate) fn wait(timeout: Duration, mut poll: impl FnMut(i32) -> io::Result<bool>) -> io::Result<bool> {
-    let deadline = Instant::now().checked_add(timeout);
-    loop {
-        let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-        // Rounded up, so that the last round does not spin.
-        let left_ms = i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
-        match poll(left_ms) {
-            Ok(false) if deadline.is_none_or(|at| Instant::now() < at) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            answer => return answer,
-        }
-    }
-}

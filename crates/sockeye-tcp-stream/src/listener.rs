@@ -9,9 +9,9 @@ use std::time::Duration;
 use sockeye_endpoint::{Endpoint, Transport};
 use sockeye_socket::{Op, OpError, Protocol, Socket, options, os};
 
+use crate::TcpStream;
 use crate::accept::AcceptOutcome;
 use crate::options::ListenOptions;
-use crate::{TcpStream, connect};
 
 /// A listening socket, nonblocking.
 ///
@@ -221,7 +221,7 @@ impl TcpListener {
     ///
     /// The errno of `poll(2)`; `Interrupted` is not among them.
     pub fn wait_readable(&self, timeout: Duration) -> io::Result<bool> {
-        connect::wait(timeout, |timeout_ms| self.socket.wait_readable(timeout_ms))
+        self.socket.wait_readable(timeout)
     }
 
     /// A second descriptor of the same listener.

@@ -203,7 +203,7 @@ impl TcpStream {
     ///
     /// The errno of `poll(2)`; `Interrupted` is not among them.
     pub fn wait_readable(&self, timeout: Duration) -> io::Result<bool> {
-        connect::wait(timeout, |timeout_ms| self.socket.wait_readable(timeout_ms))
+        self.socket.wait_readable(timeout)
     }
 
     /// Waits until there is room to write or `timeout` has passed (`false`). For programs without a loop.
@@ -212,7 +212,7 @@ impl TcpStream {
     ///
     /// As [`wait_readable`](Self::wait_readable).
     pub fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
-        connect::wait(timeout, |timeout_ms| self.socket.wait_writable(timeout_ms))
+        self.socket.wait_writable(timeout)
     }
 
     /// A second descriptor of the same connection.

@@ -16,14 +16,14 @@
 //! let to = ([127, 0, 0, 2], server.local_addr()?.port()).into();
 //! client.send_msg(&Outgoing::to(to, b"hello").ecn(Ecn::Ect0))?;
 //!
-//! # server.wait_readable(5_000)?;
+//! # server.wait_readable(Duration::from_secs(5))?;
 //! let mut buffer = [0; 2048];
 //! let incoming = server.recv_msg(&mut buffer)?;
 //! assert_eq!(incoming.payload, b"hello");
 //! assert_eq!(incoming.meta.ecn, Some(Ecn::Ect0));
 //! // From 127.0.0.2, the address that was asked, although the socket is bound to all of them.
 //! server.send_msg(&incoming.reply(b"world"))?;
-//! # client.wait_readable(5_000)?;
+//! # client.wait_readable(Duration::from_secs(5))?;
 //! # let mut buffer = [0; 2048];
 //! assert_eq!(client.recv_from(&mut buffer)?, (5, to));
 //! # Ok(())

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use sockeye_socket::{
     Capabilities, DepartureClock, Dscp, Incoming, Metadata, OpError, Outgoing, QueueEntry, RecvBatch,
@@ -18,6 +19,7 @@ use crate::{PathMtu, UdpOptions};
 /// All calls take `&self`: several threads may send and receive on one socket, each datagram going to one of them.
 ///
 /// ```
+/// use std::time::Duration;
 /// use sockeye_udp_datagram::UdpSocket;
 ///
 /// # fn main() -> std::io::Result<()> {
@@ -26,12 +28,12 @@ use crate::{PathMtu, UdpOptions};
 /// client.connect(server.local_addr()?)?;
 /// client.send(b"salmon")?;
 ///
-/// server.wait_readable(1_000)?;
+/// server.wait_readable(Duration::from_secs(1))?;
 /// let mut buffer = [0; 2048];
 /// let (len, from) = server.recv_from(&mut buffer)?;
 /// server.send_to(&buffer[..len], from)?;
 ///
-/// client.wait_readable(1_000)?;
+/// client.wait_readable(Duration::from_secs(1))?;
 /// assert_eq!(client.recv(&mut buffer)?, 6);
 /// // Nonblocking: there is no more.
 /// assert_eq!(client.recv(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
@@ -111,12 +113,12 @@ impl UdpSocket {
         self.socket.take_error()
     }
 
-    /// Waits until there is something to receive (`true`) or `timeout_ms` milliseconds have passed; -1 waits for ever.
+    /// Waits until there is something to receive (`true`) or `timeout` has passed (`false`). For programs without a loop.
     ///
     /// # Errors
-    /// What `poll` returns, `Interrupted` among them.
-    pub fn wait_readable(&self, timeout_ms: i32) -> io::Result<bool> {
-        self.socket.wait_readable(timeout_ms)
+    /// The errno of `poll(2)`; `Interrupted` is not among them.
+    pub fn wait_readable(&self, timeout: Duration) -> io::Result<bool> {
+        self.socket.wait_readable(timeout)
     }
 }
 
@@ -211,6 +213,7 @@ impl UdpSocket {
     /// As [`RecvBatch::recv`].
     ///
     /// ```
+    /// use std::time::Duration;
     /// use sockeye_udp_datagram::{Outgoing, RecvBatch, SendBatch, UdpOptions};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -228,7 +231,7 @@ impl UdpSocket {
     /// let mut incoming = RecvBatch::new(32, 65_535);
     /// let mut seen = Vec::new();
     /// while seen.len() < 100 {
-    ///     server.wait_readable(1_000)?;
+    ///     server.wait_readable(Duration::from_secs(1))?;
     ///     server.recv_batch(&mut incoming)?;
     ///     seen.extend(incoming.iter().flat_map(|message| message.segments().map(<[u8]>::to_vec).collect::<Vec<_>>()));
     /// }

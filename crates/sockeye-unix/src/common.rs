@@ -1,8 +1,5 @@
 //! What all connected Unix sockets share, written once.
 
-use std::io;
-use std::time::{Duration, Instant};
-
 /// Implements what streams, seqpackets and datagrams have in common for a type with a field `socket`.
 macro_rules! shared_methods {
     ($type:ident) => {
@@ -81,7 +78,7 @@ macro_rules! shared_methods {
             ///
             /// The errno of `poll(2)`; `Interrupted` is not among them.
             pub fn wait_readable(&self, timeout: Duration) -> io::Result<bool> {
-                $crate::common::wait(timeout, |timeout_ms| self.socket.wait_readable(timeout_ms))
+                self.socket.wait_readable(timeout)
             }
 
             /// Waits until there is room to write or `timeout` has passed (`false`). For programs without a loop.
@@ -90,7 +87,7 @@ macro_rules! shared_methods {
             ///
             /// As [`wait_readable`](Self::wait_readable).
             pub fn wait_writable(&self, timeout: Duration) -> io::Result<bool> {
-                $crate::common::wait(timeout, |timeout_ms| self.socket.wait_writable(timeout_ms))
+                self.socket.wait_writable(timeout)
             }
 
             /// The process, user and group at the other end, as they were when it connected or listened.
@@ -283,7 +280,7 @@ macro_rules! listener_methods {
             ///
             /// The errno of `poll(2)`; `Interrupted` is not among them.
             pub fn wait_readable(&self, timeout: Duration) -> io::Result<bool> {
-                $crate::common::wait(timeout, |timeout_ms| self.socket.wait_readable(timeout_ms))
+                self.socket.wait_readable(timeout)
             }
 
             /// A second descriptor of the same listener. The path goes with the first.
@@ -322,18 +319,3 @@ macro_rules! listener_methods {
 }
 
 pub(crate) use {listener_methods, shared_methods};
-
-/// Polls for `timeout` altogether, however many signals come between.
-pub(crate) fn wait(timeout: Duration, mut poll: impl FnMut(i32) -> io::Result<bool>) -> io::Result<bool> {
-    let deadline = Instant::now().checked_add(timeout);
-    loop {
-        let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-        // Rounded up, so that the last round does not spin.
-        let left_ms = i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
-        match poll(left_ms) {
-            Ok(false) if deadline.is_none_or(|at| Instant::now() < at) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            answer => return answer,
-        }
-    }
-}

@@ -174,7 +174,10 @@ pub(crate) fn udp() -> Result<(), Failure> {
     let mut buffer = RecvBatch::new(COUNT, 2000);
     let mut got = 0;
     while got < sent {
-        patiently(|| there.recv_batch(&mut buffer), || there.wait_readable(200))?;
+        patiently(
+            || there.recv_batch(&mut buffer),
+            || there.wait_readable(Duration::from_millis(200)),
+        )?;
         for message in buffer.iter() {
             if message.payload != &pattern[got * LEN..][..LEN] || message.truncated {
                 return Err(wrong("other bytes"));
@@ -192,7 +195,10 @@ pub(crate) fn udp() -> Result<(), Failure> {
     let to = here.local_addr()?;
     patiently(|| there.send_to(&pattern[..LEN], to), || Ok(true))?;
     let mut one = vec![0; 2000];
-    let len = patiently(|| here.recv(&mut one), || here.wait_readable(200))?;
+    let len = patiently(
+        || here.recv(&mut one),
+        || here.wait_readable(Duration::from_millis(200)),
+    )?;
     if one[..len] != pattern[..LEN] {
         return Err(wrong("other bytes"));
     }
@@ -256,7 +262,7 @@ pub(crate) fn raw() -> Result<(), Failure> {
     loop {
         let message = patiently(
             || icmp.recv_msg(&mut buffer).map(|packet| packet.payload.to_vec()),
-            || icmp.wait_readable(200),
+            || icmp.wait_readable(Duration::from_millis(200)),
         )?;
         // A raw socket sees the request too, and what others send.
         if message.first() == Some(&0) && message.ends_with(b"payload") {
@@ -275,7 +281,7 @@ pub(crate) fn raw() -> Result<(), Failure> {
                 .recv_msg(&mut buffer)
                 .map(|packet| packet.payload.to_vec())
         },
-        || packets.wait_readable(200),
+        || packets.wait_readable(Duration::from_millis(200)),
     )?;
     if payload != b"experiment" {
         return Err(wrong("other bytes"));

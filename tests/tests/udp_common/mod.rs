@@ -11,7 +11,6 @@ use sockeye_tests::wait;
 
 /// How long anything on loopback may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-const PATIENCE_MS: i32 = 10_000;
 
 /// A way of carrying UDP: the family, and IPv4 over a socket of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ pub(crate) fn close_to_others(socket: &UdpSocket) {
 #[track_caller]
 pub(crate) fn recv<'b>(socket: &UdpSocket, buffer: &'b mut [u8]) -> Incoming<'b> {
     assert!(
-        socket.wait_readable(PATIENCE_MS).unwrap(),
+        socket.wait_readable(PATIENCE).unwrap(),
         "nothing came to {socket:?}"
     );
     socket.recv_msg(buffer).unwrap()
@@ -125,7 +124,7 @@ pub(crate) fn recv_datagrams(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
     while datagrams.len() < count {
         let have = datagrams.len();
         assert!(
-            socket.wait_readable(PATIENCE_MS).unwrap(),
+            socket.wait_readable(PATIENCE).unwrap(),
             "{have} of {count} datagrams came"
         );
         socket.recv_batch(&mut batch).unwrap();

@@ -25,7 +25,7 @@ pub(super) fn listen(at: SocketAddr, options: &ListenOptions) -> Result<TcpListe
         .reuse_port(options.reuse_port)
         .stream(in_the_stream());
     if let (Some(only), true) = (options.v6_only, at.is_ipv6()) {
-        how = how.only_v6(only);
+        how = how.v6_only(only);
     }
     if let Some(device) = &options.device {
         how = how.device(device);

@@ -17,7 +17,7 @@ use crate::TcpListener;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let listener = ListenOptions::new()
-///     .only_v6(false)
+///     .v6_only(false)
 ///     .backlog(1024)
 ///     .stream(StreamOptions::new().nodelay(true))
 ///     .bind("[::]:0".parse()?)?;
@@ -32,7 +32,7 @@ pub struct ListenOptions {
     backlog: u32,
     reuse_address: bool,
     reuse_port: bool,
-    only_v6: Option<bool>,
+    v6_only: Option<bool>,
     device: Option<String>,
     fast_open: Option<u32>,
     defer_accept: Option<Duration>,
@@ -56,7 +56,7 @@ impl ListenOptions {
             backlog: 4096,
             reuse_address: true,
             reuse_port: false,
-            only_v6: None,
+            v6_only: None,
             device: None,
             fast_open: None,
             defer_accept: None,
@@ -97,8 +97,8 @@ impl ListenOptions {
     /// On an IPv6 address: whether to leave IPv4 out. `false` takes both in (dual stack), IPv4 peers as `::ffff:a.b.c.d`.
     /// Not set, it is `net.ipv6.bindv6only`. An IPv4 address takes no notice.
     #[doc(alias = "IPV6_V6ONLY")]
-    pub fn only_v6(mut self, only: bool) -> Self {
-        self.only_v6 = Some(only);
+    pub fn v6_only(mut self, only: bool) -> Self {
+        self.v6_only = Some(only);
         self
     }
 
@@ -175,7 +175,7 @@ impl ListenOptions {
         if self.reuse_port {
             set("SO_REUSEPORT", socket.set(options::SO_REUSEPORT, true))?;
         }
-        if let (Some(only), true) = (self.only_v6, addr.is_ipv6()) {
+        if let (Some(only), true) = (self.v6_only, addr.is_ipv6()) {
             set("IPV6_V6ONLY", socket.set(options::IPV6_V6ONLY, only))?;
         }
         if let Some(device) = &self.device {
