@@ -195,6 +195,12 @@ impl<'a> Context<'a> {
         self.host.notify_turn_end(socket.0);
     }
 
+    /// Has a drain of the loop wait for this datagram socket too, as it waits for streams, until its deadline, or no longer: for
+    /// a service that has something under way that no stream shows.
+    pub fn hold_drain(&mut self, socket: DatagramId, on: bool) {
+        self.host.hold_drain(socket.0, on);
+    }
+
     /// In a simulation: numbers that follow from its seed, for a library that makes its own randomness of a seed. `None` on the
     /// kernel: there a library has to ask the system, as these are not for keys.
     pub fn simulated_seed(&mut self) -> Option<[u8; 32]> {

@@ -153,6 +153,7 @@ pub(crate) trait Host {
     fn unix_addr(&mut self, token: Token, name: &UnixName) -> Option<SocketAddr>;
     fn must_flush(&self) -> bool;
     fn notify_turn_end(&mut self, token: Token);
+    fn hold_drain(&mut self, token: Token, on: bool);
     fn close_socket(&mut self, token: Token);
     /// What this host knows of names.
     #[cfg(feature = "resolver")]

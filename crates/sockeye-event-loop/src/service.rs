@@ -158,8 +158,7 @@ pub trait DatagramService: 'static {
         let _ = socket;
     }
 
-    /// The loop is to end. What the service carries for streams ends with them: this is for what has none. The loop waits
-    /// for streams alone.
+    /// The loop is to end. It waits for streams, and for this socket if it is asked to by [`Context::hold_drain`].
     fn on_drain(&mut self, socket: &mut Datagrams<'_>) {
         let _ = socket;
     }

@@ -27,7 +27,9 @@ impl StreamService for Ends {
     type Conn = usize;
 
     fn on_open(&mut self, stream: &mut Stream<'_>) -> usize {
-        usize::try_from(stream.tag()).unwrap_or(usize::MAX)
+        let key = usize::try_from(stream.tag()).unwrap_or(usize::MAX);
+        self.0.core.borrow_mut().opened(stream, key);
+        key
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, key: &mut usize, data: &mut [u8]) -> usize {

@@ -499,6 +499,10 @@ impl<B: Backend> Host for Inner<B> {
         self.notify_turn_end_now(token);
     }
 
+    fn hold_drain(&mut self, token: Token, on: bool) {
+        self.hold_drain_now(token, on);
+    }
+
     fn must_flush(&self) -> bool {
         self.must_flush_now()
     }

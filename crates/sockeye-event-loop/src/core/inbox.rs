@@ -369,6 +369,18 @@ impl<B: Backend> Core<B> {
 }
 
 impl<B: Backend> Inner<B> {
+    /// A drain waits for the socket, or no longer.
+    pub(super) fn hold_drain_now(&mut self, token: Token, on: bool) {
+        let Some(socket) = self.message_socket(token) else {
+            return;
+        };
+        match (std::mem::replace(&mut socket.holds, on), on) {
+            (false, true) => self.shared.holding += 1,
+            (true, false) => self.shared.holding -= 1,
+            _ => {}
+        }
+    }
+
     /// The socket's service is told of the end of this turn, once.
     pub(super) fn notify_turn_end_now(&mut self, token: Token) {
         if let Some(socket) = self.message_socket(token)
@@ -402,6 +414,7 @@ impl<B: Backend> Inner<B> {
 
     /// Closes the socket now; `on_close` follows.
     pub(super) fn end_socket(&mut self, token: Token, reason: CloseReason) {
+        self.hold_drain_now(token, false);
         let Some(entry) = self.table.get_mut(token) else {
             return;
         };

@@ -111,6 +111,8 @@ pub(crate) struct MessageSocket<B: Backend> {
     pub(super) errors: u32,
     /// Its service has asked for the end of the turn.
     pub(super) turn_end: bool,
+    /// A drain of the loop waits for it.
+    pub(super) holds: bool,
 }
 
 /// What a round of sending led to.
@@ -131,6 +133,7 @@ impl<B: Backend> MessageSocket<B> {
             watched: false,
             errors: 0,
             turn_end: false,
+            holds: false,
         }
     }
 

@@ -183,6 +183,8 @@ pub(crate) struct Shared {
     pub(crate) outbox: record::Outbox,
     /// Datagram sockets whose services have asked for the end of a turn, each once.
     pub(crate) turn_ends: VecDeque<Token>,
+    /// Datagram sockets that a drain waits for.
+    pub(crate) holding: usize,
 }
 
 /// Sockets, backend and what they share: what a callback acts on. In the order of [`Shared`]'s reason.
@@ -282,6 +284,7 @@ impl<B: Backend> Core<B> {
             memory: memory::Memory::new(options.memory_budget),
             outbox: record::Outbox::default(),
             turn_ends: VecDeque::new(),
+            holding: 0,
             stats: Stats::default(),
         };
         let read_size = options.read_buffer.max(1);

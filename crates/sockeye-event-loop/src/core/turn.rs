@@ -537,7 +537,9 @@ impl<B: Backend> Core<B> {
             self.finish_all_pending();
         }
         // Those who carry something without streams are told before it is over.
-        self.inner.shared.open_streams == 0 && self.inner.shared.pending.is_empty()
+        let shared = &self.inner.shared;
+        let rest = shared.open_streams + shared.pending.len() + shared.holding;
+        late || rest == 0
     }
 
     /// The loop ends: every connection hears of it, then everything is closed.

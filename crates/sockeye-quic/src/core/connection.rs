@@ -1,5 +1,6 @@
 //! One connection: what quinn-proto says of it, its streams, its end.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -102,6 +103,7 @@ impl Core {
                 if let Some(lane) = self.lane_of(id, stream) {
                     self.finished(context, lane);
                 }
+                self.delivered(context, id, stream);
             }
             StreamEvent::Stopped {
                 id: stream,
@@ -110,7 +112,16 @@ impl Core {
                 if let Some(lane) = self.lane_of(id, stream) {
                     self.stopped(context, lane, error_code);
                 }
+                self.delivered(context, id, stream);
             }
+        }
+    }
+
+    /// Nothing of the stream is under way any more.
+    fn delivered(&mut self, context: &mut Context<'_>, id: QuicId, stream: WireId) {
+        let Some(conn) = self.conn(id) else { return };
+        if conn.finishing.remove(&stream) && conn.finishing.is_empty() {
+            self.close_if_unused(context, id);
         }
     }
 
@@ -182,7 +193,7 @@ impl Core {
         self.accept_streams(context, id, Dir::Bi);
         self.accept_streams(context, id, Dir::Uni);
         self.open_waiting(context, id);
-        if context.is_draining() {
+        if self.draining {
             self.close_if_unused(context, id);
         }
     }
@@ -196,7 +207,7 @@ impl Core {
                 continue;
             };
             lane.orphan = true;
-            if let Some(mut end) = context.stream(lane.end) {
+            if let Some(mut end) = context.stream(lane.end).filter(|_| lane.opened) {
                 end.abort_with(QuicError::EarlyDataRejected.into());
             }
         }
@@ -303,10 +314,11 @@ impl Core {
 
     /// Closes a connection that nothing is open on, if that is wanted.
     pub(super) fn close_if_unused(&mut self, context: &mut Context<'_>, id: QuicId) {
-        let draining = context.is_draining();
+        let draining = self.draining;
         let Some(conn) = self.conn(id) else { return };
-        if conn.lost.is_some() || !conn.streams.is_empty() || conn.waiting.iter().any(|queue| !queue.is_empty())
-        {
+        let open = conn.streams.len() + conn.finishing.len();
+        let waiting: usize = conn.waiting.iter().map(VecDeque::len).sum();
+        if conn.lost.is_some() || open + waiting > 0 {
             return;
         }
         let closing = conn.closing.take();
@@ -314,17 +326,25 @@ impl Core {
             return;
         };
         self.close_now(context, id, code, reason, QuicError::ClosedHere);
-        if draining {
-            // The loop may have no other turn.
-            self.drive(context, id);
-        }
     }
 
     /// The loop is to end: what carries nothing is closed.
     pub(crate) fn drain(&mut self, context: &mut Context<'_>) {
         let all: Vec<QuicId> = self.conns.iter().map(|(_, conn)| conn.id).collect();
+        self.draining = true;
         for id in all {
             self.close_if_unused(context, id);
+        }
+        self.hold(context);
+    }
+
+    /// In a drain the loop waits until every connection is closed: what streams wrote last is acknowledged then.
+    pub(super) fn hold(&mut self, context: &mut Context<'_>) {
+        if self.draining
+            && let Some(socket) = self.sockets.first()
+        {
+            let lives = self.conns.iter().any(|(_, conn)| conn.lost.is_none());
+            context.hold_drain(socket.id, lives || !self.dirty.is_empty());
         }
     }
 

@@ -87,9 +87,6 @@ impl Core {
             });
             inner.attach(Rc::new(about));
         }
-        if let Some(mut end) = context.stream(end).filter(|_| recv == Half::Done) {
-            end.shutdown_write();
-        }
         self.lanes.insert(Lane {
             conn: id,
             stream,
@@ -100,20 +97,41 @@ impl Core {
             stopped: None,
             held: None,
             paused: false,
+            opened: false,
             orphan: false,
         });
         if let Some(conn) = self.conn(id) {
             conn.streams.insert(stream, key);
         }
         self.counters.add(Count::Streams);
-        self.pull(context, key);
         Ok(())
+    }
+
+    /// The end is there. Nothing is written to it before, nor is it closed: what had to wait for that is done now.
+    pub(crate) fn opened(&mut self, end: &mut Stream<'_>, key: usize) {
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return end.abort();
+        };
+        lane.opened = true;
+        if lane.orphan {
+            return end.abort_with(QuicError::EarlyDataRejected.into());
+        }
+        if lane.direction == Direction::Send {
+            end.shutdown_write();
+        }
+        let id = lane.conn;
+        let context = &mut end.context();
+        if self.conn(id).is_none_or(|conn| conn.lost.is_some()) {
+            self.lane_lost(context, key);
+        } else {
+            self.pull(context, key);
+        }
     }
 
     /// Reads a stream as far as its end has room.
     pub(crate) fn pull(&mut self, context: &mut Context<'_>, key: usize) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
-        if lane.recv != Half::Open || lane.orphan {
+        if lane.recv != Half::Open || lane.orphan || !lane.opened {
             return;
         }
         let id = lane.conn;
@@ -174,17 +192,21 @@ impl Core {
             stream.abort_with(error.into());
             return data.len();
         }
-        let taken = match conn.quic.send_stream(lane.stream).write(data) {
-            Ok(taken) => taken,
-            Err(WriteError::Blocked) => 0,
-            Err(WriteError::Stopped(code)) => {
-                let code = code.into_inner();
-                stream.abort_with(QuicError::StreamStopped { code }.into());
-                return data.len();
+        let mut taken = 0;
+        // To the end, or until it says that it is blocked: only then does it say when it no longer is.
+        while let Some(rest) = data.get(taken..).filter(|rest| !rest.is_empty()) {
+            match conn.quic.send_stream(lane.stream).write(rest) {
+                Ok(len) => taken += len,
+                Err(WriteError::Blocked) => break,
+                Err(WriteError::Stopped(code)) => {
+                    let code = code.into_inner();
+                    stream.abort_with(QuicError::StreamStopped { code }.into());
+                    return data.len();
+                }
+                // It was reset: what is written is for nobody.
+                Err(WriteError::ClosedStream) => return data.len(),
             }
-            // It was reset: what is written is for nobody.
-            Err(WriteError::ClosedStream) => return data.len(),
-        };
+        }
         if taken < data.len() {
             lane.paused = true;
             stream.pause();
@@ -250,7 +272,9 @@ impl Core {
 
     /// The connection is over: what had come is read, then the service hears of the error.
     pub(super) fn lane_lost(&mut self, context: &mut Context<'_>, key: usize) {
-        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let Some(lane) = self.lanes.get_mut(key).filter(|lane| lane.opened) else {
+            return;
+        };
         let id = lane.conn;
         let (end, recv, send) = (lane.end, lane.recv, lane.send);
         let error = self.conn(id).and_then(|conn| conn.lost.clone());
@@ -275,7 +299,8 @@ impl Core {
 
     fn close_if_over(&mut self, context: &mut Context<'_>, key: usize) {
         let Some(lane) = self.lanes.get(key) else { return };
-        if Self::is_over(lane.recv, lane.send)
+        if lane.opened
+            && Self::is_over(lane.recv, lane.send)
             && let Some(mut end) = context.stream(lane.end)
         {
             end.close();
@@ -296,6 +321,8 @@ impl Core {
             // Each may be over already. Half of something must not look like the whole.
             if lane.send == Half::Open || (lane.send == Half::Finishing && !in_order) {
                 let _ = conn.quic.send_stream(lane.stream).reset(RESET);
+            } else if lane.send == Half::Finishing {
+                conn.finishing.insert(lane.stream);
             }
             if lane.recv == Half::Open {
                 let _ = conn.quic.recv_stream(lane.stream).stop(RESET);

@@ -12,7 +12,7 @@
 //! | `send` | datagrams out, timers |
 //! | `lane` | one stream and its end of a pair: bytes both ways |
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -119,6 +119,8 @@ struct Conn {
     /// Who serves the streams that the peer opens.
     service: Option<StreamServiceId>,
     streams: BTreeMap<WireId, usize>,
+    /// Streams that have no pair any more, and of which not all is acknowledged.
+    finishing: BTreeSet<WireId>,
     /// Streams that wait for the handshake or for the peer's leave: those of both directions, and of one.
     waiting: [VecDeque<Opening>; 2],
     lost: Option<QuicError>,
@@ -151,6 +153,8 @@ struct Lane {
     held: Option<Bytes>,
     /// The end is paused: the stream had no room.
     paused: bool,
+    /// The loop has opened the end.
+    opened: bool,
     /// The connection knows nothing of it any more.
     orphan: bool,
 }
@@ -170,6 +174,8 @@ pub(crate) struct Core {
     /// Whether somebody listens to what is heard.
     pub(crate) has_listener: bool,
     pub(crate) heard: VecDeque<Heard>,
+    /// The loop is to end.
+    draining: bool,
     running: Option<Running>,
     sockets: Vec<Socket>,
     conns: Slab<Box<Conn>>,
@@ -202,6 +208,7 @@ impl Core {
             early: false,
             has_listener: false,
             heard: VecDeque::new(),
+            draining: false,
             running: None,
             sockets: Vec::new(),
             conns: Slab::new(),
@@ -342,6 +349,7 @@ impl Core {
             early: false,
             service: self.inner,
             streams: BTreeMap::new(),
+            finishing: BTreeSet::new(),
             waiting: [VecDeque::new(), VecDeque::new()],
             lost: None,
             closing: None,

@@ -106,7 +106,7 @@ impl Core {
             local: incoming.local_ip(),
             validated: incoming.remote_address_validated(),
         };
-        let draining = context.is_draining();
+        let draining = self.draining || context.is_draining();
         let Role::Server { admit, limits, .. } = &mut self.role else {
             // There is no configuration for it, so that quinn-proto does not offer any.
             return self.turn_away(context, socket, incoming);

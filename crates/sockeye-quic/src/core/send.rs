@@ -33,6 +33,7 @@ impl Core {
             conn.dirty = false;
             self.drive(context, id);
         }
+        self.hold(context);
     }
 
     fn has_socket(&mut self, id: QuicId) -> bool {
