@@ -21,5 +21,11 @@ mod setting;
 mod connections;
 #[path = "quic/ends.rs"]
 mod ends;
+#[path = "quic/hostile.rs"]
+mod hostile;
+#[path = "quic/same_service.rs"]
+mod same_service;
 #[path = "quic/streams.rs"]
 mod streams;
+#[path = "quic/weather.rs"]
+mod weather;

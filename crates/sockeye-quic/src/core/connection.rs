@@ -275,6 +275,8 @@ impl Core {
             return;
         }
         let was_open = conn.stage == Stage::Open;
+        self.living -= 1;
+        let Some(conn) = self.conn(id) else { return };
         conn.lost = Some(error.clone());
         conn.stage = Stage::Lost;
         let lanes: Vec<usize> = conn.streams.values().copied().collect();
@@ -343,8 +345,7 @@ impl Core {
         if self.draining
             && let Some(socket) = self.sockets.first()
         {
-            let lives = self.conns.iter().any(|(_, conn)| conn.lost.is_none());
-            context.hold_drain(socket.id, lives || !self.dirty.is_empty());
+            context.hold_drain(socket.id, self.living + self.dirty.len() > 0);
         }
     }
 

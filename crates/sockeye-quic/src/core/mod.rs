@@ -176,6 +176,8 @@ pub(crate) struct Core {
     pub(crate) heard: VecDeque<Heard>,
     /// The loop is to end.
     draining: bool,
+    /// Connections that are not over.
+    living: usize,
     running: Option<Running>,
     sockets: Vec<Socket>,
     conns: Slab<Box<Conn>>,
@@ -209,6 +211,7 @@ impl Core {
             has_listener: false,
             heard: VecDeque::new(),
             draining: false,
+            living: 0,
             running: None,
             sockets: Vec::new(),
             conns: Slab::new(),
@@ -359,6 +362,7 @@ impl Core {
         }
         self.by_handle[handle.0] = id.index;
         self.counters.add(Count::Begun);
+        self.living += 1;
         id
     }
 
