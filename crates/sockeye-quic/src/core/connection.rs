@@ -218,10 +218,10 @@ impl Core {
         let unidirectional = self.unidirectional;
         loop {
             let Some(conn) = self.conn(id) else { return };
-            if !matches!(conn.stage, Stage::Open) && !(conn.stage == Stage::Early && self.early) {
+            // A server's connection is only early where that was asked for.
+            if !matches!(conn.stage, Stage::Open | Stage::Early) {
                 return;
             }
-            let Some(conn) = self.conn(id) else { return };
             let Some(stream) = conn.quic.streams().accept(dir) else {
                 return;
             };

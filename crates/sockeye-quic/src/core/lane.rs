@@ -281,10 +281,10 @@ impl Core {
         let Some(error) = error else { return };
         if recv == Half::Open {
             self.pull(context, key);
-        } else if send == Half::Open || (send == Half::Finishing && !error.is_in_order()) {
-            if let Some(mut end) = context.stream(end) {
-                end.abort_with(error.into());
-            }
+        } else if (send == Half::Open || (send == Half::Finishing && !error.is_in_order()))
+            && let Some(mut end) = context.stream(end)
+        {
+            end.abort_with(error.into());
         }
         if let Some(lane) = self.lanes.get_mut(key) {
             lane.send = Half::Done;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
-use sockeye::endpoint::{Address, Carrier, Endpoint, Transport, UnixName};
+use sockeye::endpoint::{Address, Carrier, Endpoint, Scheme, Transport, UnixName};
 use sockeye::event_loop::{
     Context, DatagramId, DatagramOptions, DatagramService, Deadlines, EventLoop, ListenOptions, ListenerId,
     LoopOptions, ReflectorGuard, ServiceHandle, ShardOptions, Shards, StreamOptions, StreamService,
@@ -119,8 +119,8 @@ fn start_shards(
         each: loop_options(&plan),
         ..ShardOptions::default()
     };
-    // A Unix socket has one listener: the first shard's.
-    let by_ip = |address: &&Address| matches!(address, Address::Ip { .. });
+    // A Unix socket has one listener: the first shard's. So has QUIC, whose connections move between addresses.
+    let by_ip = |address: &&Address| !matches!(address.scheme(), Scheme::Unix | Scheme::Quic);
     let endpoints: Vec<Address> = endpoints.iter().filter(by_ip).copied().collect();
     let shared = Arc::clone(shared);
     let shards = Shards::start(&options, move |_shard, events| {
@@ -206,6 +206,10 @@ fn open_for(
         let bound = match address {
             Address::Unix(name) if plan.by_datagrams => bind_unix(events, plan, datagrams, name),
             Address::Unix(name) => listen_unix(events, plan, streams, name),
+            Address::Ip {
+                carrier: Some(Carrier::Quic),
+                endpoint,
+            } => bind_quic(events, plan, streams, endpoint),
             Address::Ip { endpoint, .. } if endpoint.transport() == Transport::Udp => {
                 bind(events, plan, datagrams, endpoint)
             }
@@ -302,6 +306,48 @@ fn bind<S: DatagramService + Sends>(
     let bound = Address::from(endpoint.with_port(events.local_addr(id)?.port()));
     events.with(service, |watched, _| watched.add(id, bound));
     Ok(bound)
+}
+
+/// A server of QUIC, whose streams the service has.
+#[cfg(feature = "quic")]
+fn bind_quic<S: StreamService + Sends>(
+    events: &mut EventLoop,
+    plan: &Plan,
+    service: Streams<S>,
+    endpoint: &Endpoint,
+) -> anyhow::Result<Address> {
+    use sockeye::quic::{QuicLimits, QuicOptions, socket_options};
+
+    let secure = plan
+        .secure
+        .as_ref()
+        .context("a quic:// listener has a certificate")?;
+    let quic = secure.quic(service.into())?.limits(QuicLimits {
+        connections: plan.max_connections,
+        ..QuicLimits::default()
+    });
+    let quic = quic.options(QuicOptions {
+        idle_timeout: plan.idle,
+        ..QuicOptions::default()
+    });
+    let quic = quic.add_to(events);
+    let id = events.bind(quic, names::socket_addr(endpoint)?, &socket_options())?;
+    let at = events.local_addr(id)?;
+    let bound = Address::carried(Carrier::Quic, endpoint.with_port(at.port()));
+    events.with(service, |watched, _| watched.add_carried(at.port(), bound));
+    Ok(bound)
+}
+
+#[cfg(not(feature = "quic"))]
+fn bind_quic<S: StreamService + Sends>(
+    _: &mut EventLoop,
+    _: &Plan,
+    _: Streams<S>,
+    _: &Endpoint,
+) -> anyhow::Result<Address> {
+    Err(Failure::usage(
+        "this program was built without QUIC: build it with the feature `quic`",
+    ))
 }
 
 fn datagram_options(plan: &Plan, at: SocketAddr) -> DatagramOptions {
