@@ -25,6 +25,8 @@ mod ends;
 mod hostile;
 #[path = "quic/same_service.rs"]
 mod same_service;
+#[path = "quic/shards.rs"]
+mod shards;
 #[path = "quic/streams.rs"]
 mod streams;
 #[path = "quic/weather.rs"]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use quinn_proto::{
     ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, ServerConfig, TimeSource,
 };
+use ring::rand::{SecureRandom as _, SystemRandom};
 use sockeye_event_loop::Time;
 
 /// Bytes of a connection id that this side chooses.
@@ -49,12 +50,59 @@ impl Numbers {
     }
 }
 
+/// Which of several servers on one port this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shard {
+    pub(crate) index: u8,
+    pub(crate) count: u8,
+}
+
+impl Shard {
+    /// The only one.
+    pub(crate) const ALONE: Self = Self { index: 0, count: 1 };
+
+    /// An id by which packets find this server: its first byte, modulo the count, is the index.
+    fn mark(self, mut id: [u8; ID_LEN]) -> [u8; ID_LEN] {
+        let count = self.count.max(1);
+        let base = id[0] - id[0] % count;
+        id[0] = base.checked_add(self.index).unwrap_or(base - count + self.index);
+        id
+    }
+}
+
 /// Connection ids that follow from the seed of a simulation.
-struct SeededIds(Arc<Numbers>);
+struct SeededIds(Arc<Numbers>, Shard);
+
+/// Connection ids that nobody can guess, but for what part of them says where they belong.
+struct MarkedIds(SystemRandom, Shard);
+
+impl ConnectionIdGenerator for MarkedIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; ID_LEN];
+        // Where the system has no randomness TLS has failed before.
+        let _ = self.0.fill(&mut id);
+        ConnectionId::new(&self.1.mark(id))
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_LEN
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// The configuration of one of several servers on one port.
+pub(crate) fn marked(shard: Shard) -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.cid_generator(move || Box::new(MarkedIds(SystemRandom::new(), shard)));
+    config
+}
 
 impl ConnectionIdGenerator for SeededIds {
     fn generate_cid(&mut self) -> ConnectionId {
-        ConnectionId::new(&self.0.next().to_le_bytes())
+        ConnectionId::new(&self.1.mark(self.0.next().to_le_bytes()))
     }
 
     fn cid_len(&self) -> usize {
@@ -101,12 +149,12 @@ impl Seeded {
         }
     }
 
-    pub(crate) fn endpoint(&self) -> EndpointConfig {
+    pub(crate) fn endpoint(&self, shard: Shard) -> EndpointConfig {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.seed);
         let mut config = EndpointConfig::new(Arc::new(key));
         let numbers = Arc::clone(&self.numbers);
         config
-            .cid_generator(move || Box::new(SeededIds(Arc::clone(&numbers))))
+            .cid_generator(move || Box::new(SeededIds(Arc::clone(&numbers), shard)))
             .rng_seed(Some(self.seed));
         config
     }
@@ -124,5 +172,24 @@ impl Seeded {
             let words = [numbers.next(), numbers.next()];
             ConnectionId::new(&words.map(u64::to_le_bytes).concat())
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_of_a_shard_leads_to_it() {
+        for count in [1, 2, 3, 7, 200, 255] {
+            for index in [0, count / 2, count - 1] {
+                let shard = Shard { index, count };
+                for first in 0..=255 {
+                    let id = shard.mark([first, 1, 2, 3, 4, 5, 6, 7]);
+                    assert_eq!(id[0] % count, index, "{first} of {count}");
+                    assert_eq!(id[1..], [1, 2, 3, 4, 5, 6, 7]);
+                }
+            }
+        }
     }
 }

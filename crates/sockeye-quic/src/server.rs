@@ -18,6 +18,7 @@ use crate::ends::{Ends, stream_options};
 use crate::handle::{QuicHandle, Shared};
 use crate::info::QuicInfo;
 use crate::options::{QuicLimits, QuicOptions};
+use crate::seed::Shard;
 use crate::service::ConnectionService;
 use crate::stats::QuicCounters;
 
@@ -200,6 +201,25 @@ impl QuicServer {
     #[must_use]
     pub fn early_data(self) -> Self {
         self.shared.core.borrow_mut().early = true;
+        self
+    }
+
+    /// One of several servers, each on a loop of its own, that share a port: `index` of `count`. Their sockets have to be bound with
+    /// [`reuse_port`](sockeye_event_loop::DatagramOptions::reuse_port), in the order of their indices, which is the order in which
+    /// [`Shards::start`](sockeye_event_loop::Shards::start) sets shards up. The kernel then gives each packet to the server that has chosen its
+    /// connection id, so that a connection stays where it is when its client moves.
+    ///
+    /// What a sender or the kernel has merged (UDP_SEGMENT, UDP_GRO) is steered as one, by its first packet: have the sockets'
+    /// [`gro`](sockeye_event_loop::DatagramOptions::gro) off where one client's socket may have several connections.
+    ///
+    /// More than 255 cannot be told apart; an index that is none of the count is taken modulo it.
+    #[must_use]
+    pub fn shard(self, index: u8, count: u8) -> Self {
+        let count = count.max(1);
+        self.shared.core.borrow_mut().shard = Shard {
+            index: index % count,
+            count,
+        };
         self
     }
 

@@ -25,11 +25,12 @@ use quinn_proto::{
 };
 use slab::Slab;
 use sockeye_event_loop::{Context, DatagramId, Datagrams, StreamId, StreamServiceId, TimerId};
+use sockeye_socket::filter::Filter;
 
 use crate::error::QuicError;
 use crate::info::{Direction, QuicId, QuicInfo};
 use crate::options::{QuicLimits, QuicOptions};
-use crate::seed::{Clock, Seeded};
+use crate::seed::{self, Clock, Seeded, Shard};
 use crate::server::{Admit, Choose};
 use crate::stats::{Count, QuicCounters};
 
@@ -171,6 +172,7 @@ pub(crate) struct Core {
     pub(crate) unidirectional: Option<StreamServiceId>,
     /// Whether 0-RTT was asked for.
     pub(crate) early: bool,
+    pub(crate) shard: Shard,
     /// Whether somebody listens to what is heard.
     pub(crate) has_listener: bool,
     pub(crate) heard: VecDeque<Heard>,
@@ -208,6 +210,7 @@ impl Core {
             inner: None,
             unidirectional: None,
             early: false,
+            shard: Shard::ALONE,
             has_listener: false,
             heard: VecDeque::new(),
             draining: false,
@@ -230,6 +233,12 @@ impl Core {
     /// A socket is there. With the first one the endpoint is made.
     pub(crate) fn open(&mut self, socket: &mut Datagrams<'_>) {
         let Ok(local) = socket.local_addr() else { return };
+        if self.shard != Shard::ALONE
+            && let Some(udp) = socket.udp()
+        {
+            // Where the kernel refuses it, packets are spread by their addresses: a client that moves then loses its connection.
+            let _ = Filter::steer_by_quic_id(self.shard.count.into()).attach_reuse_port(udp);
+        }
         self.sockets.push(Socket {
             id: socket.id(),
             local,
@@ -243,7 +252,8 @@ impl Core {
     fn run(&mut self, context: &mut Context<'_>) {
         let seeded = context.simulated_seed().map(Seeded::new);
         let mut config = match &seeded {
-            Some(seeded) => seeded.endpoint(),
+            Some(seeded) => seeded.endpoint(self.shard),
+            None if self.shard != Shard::ALONE => seed::marked(self.shard),
             None => EndpointConfig::default(),
         };
         // What is received has room for the longest there is; the path decides what is sent.

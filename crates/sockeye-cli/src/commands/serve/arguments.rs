@@ -42,7 +42,7 @@ is said on stderr.\n\
 \n\
 Unix sockets: a path that a program has left behind which is gone is taken\n\
 over, a live one is an error. The path goes with the server. With several\n\
-shards the first one serves them, and quic://. With --datagram the kernel names each sender,\n\
+shards the first one serves them. With --datagram the kernel names each sender,\n\
 so that answers have no limit; whoever has no name gets none.\n\
 \n\
 The number of time is 32 bits of seconds since 1900: it begins again from 0 on\n\
@@ -144,6 +144,11 @@ pub(super) struct Plan {
     pub(super) by_datagrams: bool,
     pub(super) secure: Option<Secure>,
     pub(super) is_shared: bool,
+    /// Which loop it is for, of how many.
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "only QUIC asks for it"))]
+    pub(super) shard: usize,
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "only QUIC asks for it"))]
+    pub(super) shards: usize,
 }
 
 /// What is served, with what it needs for it.
@@ -201,6 +206,8 @@ impl Arguments {
                 _ => None,
             },
             is_shared: self.shards > 1,
+            shard: 0,
+            shards: self.shards.into(),
         })
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
-use sockeye::endpoint::{Address, Carrier, Endpoint, Scheme, Transport, UnixName};
+use sockeye::endpoint::{Address, Carrier, Endpoint, Transport, UnixName};
 use sockeye::event_loop::{
     Context, DatagramId, DatagramOptions, DatagramService, Deadlines, EventLoop, ListenOptions, ListenerId,
     LoopOptions, ReflectorGuard, ServiceHandle, ShardOptions, Shards, StreamOptions, StreamService,
@@ -119,11 +119,15 @@ fn start_shards(
         each: loop_options(&plan),
         ..ShardOptions::default()
     };
-    // A Unix socket has one listener: the first shard's. So has QUIC, whose connections move between addresses.
-    let by_ip = |address: &&Address| !matches!(address.scheme(), Scheme::Unix | Scheme::Quic);
+    // A Unix socket has one listener: the first shard's.
+    let by_ip = |address: &&Address| matches!(address, Address::Ip { .. });
     let endpoints: Vec<Address> = endpoints.iter().filter(by_ip).copied().collect();
     let shared = Arc::clone(shared);
-    let shards = Shards::start(&options, move |_shard, events| {
+    let shards = Shards::start(&options, move |shard, events| {
+        let plan = Plan {
+            shard: shard + 1,
+            ..plan.clone()
+        };
         open(events, &plan, &endpoints, &shared)
             .map(|_| ())
             .map_err(io::Error::other)
@@ -330,8 +334,19 @@ fn bind_quic<S: StreamService + Sends>(
         idle_timeout: plan.idle,
         ..QuicOptions::default()
     });
+    let [shard, shards] = [plan.shard, plan.shards].map(u8::try_from);
+    let quic = match (shard, shards) {
+        (Ok(shard), Ok(shards)) => quic.shard(shard, shards),
+        _ => return Err(Failure::usage("--shards: quic:// listeners take 255 at most")),
+    };
     let quic = quic.add_to(events);
-    let id = events.bind(quic, names::socket_addr(endpoint)?, &socket_options())?;
+    let options = DatagramOptions {
+        reuse_port: plan.is_shared,
+        // What is merged is steered as one, though it may be of several connections.
+        gro: !plan.is_shared,
+        ..socket_options()
+    };
+    let id = events.bind(quic, names::socket_addr(endpoint)?, &options)?;
     let at = events.local_addr(id)?;
     let bound = Address::carried(Carrier::Quic, endpoint.with_port(at.port()));
     events.with(service, |watched, _| watched.add_carried(at.port(), bound));
