@@ -19,7 +19,7 @@ use crate::core::{Core, Role};
 use crate::ends::{Ends, stream_options};
 use crate::handle::{QuicHandle, Shared};
 use crate::options::QuicOptions;
-use crate::server::{ConfigError, alike};
+use crate::server::{ConfigError, alike, has_tls13};
 use crate::service::ConnectionService;
 use crate::stats::QuicCounters;
 
@@ -126,7 +126,7 @@ impl QuicClient {
     pub fn new(config: impl Into<Arc<ClientConfig>>) -> Result<Self, ConfigError> {
         let config: Arc<ClientConfig> = config.into();
         let tls = ClientConfig::clone(&config);
-        if !tls.crypto_provider().cipher_suites.iter().any(|suite| suite.tls13().is_some()) {
+        if !has_tls13(tls.crypto_provider()) {
             return Err(ConfigError::NoTls13);
         }
         let crypto = Arc::new(QuicClientConfig::try_from(config)?);

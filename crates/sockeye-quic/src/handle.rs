@@ -13,6 +13,7 @@ use crate::client::QuicConnect;
 use crate::core::{Core, Heard};
 use crate::error::QuicError;
 use crate::info::{QuicId, QuicInfo};
+use crate::server::{ConfigError, has_tls13};
 use crate::service::ConnectionService;
 
 /// What the services of an endpoint share.
@@ -186,6 +187,18 @@ impl QuicHandle {
     /// Takes new keys for what is sent from here on (RFC 9001, section 6). `false` if the connection is not established.
     pub fn refresh_keys(&self, context: &mut Context<'_>, connection: QuicId) -> bool {
         self.0.core.borrow_mut().refresh_keys(context, connection)
+    }
+
+    /// Gives a server other certificates or protocols: new connections get these, those that are established keep theirs. Of a
+    /// client it does nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where QUIC cannot be spoken by that configuration; nothing has changed then.
+    pub fn replace_config(&self, config: &rustls::ServerConfig) -> Result<(), ConfigError> {
+        if !has_tls13(config.crypto_provider()) {
+            return Err(ConfigError::NoTls13);
+        }
+        Ok(self.0.core.borrow_mut().replace(config)?)
     }
 
     /// What was agreed on. `None` while the handshake goes on, and once the connection is gone.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use rustls::pki_types::CertificateDer;
-use sockeye_event_loop::Stream;
+use sockeye_event_loop::{DatagramId, Stream};
 
 /// A connection of a QUIC service. It goes stale without harm.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +66,8 @@ pub enum Direction {
 pub struct QuicStreamInfo {
     /// Of the connection.
     pub connection: Rc<QuicInfo>,
+    /// The socket that the connection goes through.
+    pub socket: DatagramId,
     /// The stream's number on the wire (RFC 9000, section 2.1).
     pub stream: u64,
     /// In which directions it goes.

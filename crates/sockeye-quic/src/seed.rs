@@ -65,7 +65,9 @@ impl Shard {
     fn mark(self, mut id: [u8; ID_LEN]) -> [u8; ID_LEN] {
         let count = self.count.max(1);
         let base = id[0] - id[0] % count;
-        id[0] = base.checked_add(self.index).unwrap_or(base - count + self.index);
+        // Beyond 255 there is a count less, as the base is at least one then.
+        let marked = base.checked_add(self.index);
+        id[0] = marked.unwrap_or_else(|| base - count + self.index);
         id
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use sockeye_event_loop::backend::Backend;
 use sockeye_event_loop::{
     CloseReason, Context, Datagram, DatagramId, DatagramService, Datagrams, EventLoop, ServiceHandle,
@@ -41,6 +42,11 @@ impl From<NoInitialCipherSuite> for ConfigError {
     fn from(_: NoInitialCipherSuite) -> Self {
         Self::NoInitialCipherSuite
     }
+}
+
+/// Whether a provider has what QUIC is built on.
+pub(crate) fn has_tls13(provider: &CryptoProvider) -> bool {
+    provider.cipher_suites.iter().any(|suite| suite.tls13().is_some())
 }
 
 /// Who wants to connect, before anything is kept of it.
@@ -125,7 +131,7 @@ impl QuicServer {
     ) -> Result<Self, ConfigError> {
         let config: Arc<ServerConfig> = config.into();
         let tls = ServerConfig::clone(&config);
-        if !tls.crypto_provider().cipher_suites.iter().any(|suite| suite.tls13().is_some()) {
+        if !has_tls13(tls.crypto_provider()) {
             return Err(ConfigError::NoTls13);
         }
         let crypto = Arc::new(QuicServerConfig::try_from(config)?);

@@ -17,6 +17,7 @@ mod everywhere;
 mod installed;
 mod limits;
 mod ping;
+mod quic;
 mod reflect;
 mod relay;
 mod resolve;

@@ -66,6 +66,7 @@ impl Core {
         });
         let about = QuicStreamInfo {
             connection: info,
+            socket,
             stream: stream.into(),
             direction,
             early: conn.stage == Stage::Early,

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use quinn_proto::{
     Connection, ConnectionHandle, Dir, Endpoint, EndpointConfig, EndpointEvent, StreamId as WireId, Transmit,
     VarInt,
@@ -293,6 +294,24 @@ impl Core {
             clock: Clock::new(context.now()),
             seeded,
         });
+    }
+
+    /// New connections get this configuration; those that stand keep theirs.
+    pub(crate) fn replace(&mut self, tls: &rustls::ServerConfig) -> Result<(), NoInitialCipherSuite> {
+        let mut tls = tls.clone();
+        tls.max_early_data_size = if self.early { u32::MAX } else { 0 };
+        let Role::Server { crypto, config, .. } = &mut self.role else {
+            return Ok(());
+        };
+        *crypto = Arc::new(QuicServerConfig::try_from(tls)?);
+        if let (Some(running), Some(old)) = (&mut self.running, config.as_ref()) {
+            let mut made = quinn_proto::ServerConfig::clone(old);
+            made.crypto = Arc::clone(crypto);
+            let made = Arc::new(made);
+            running.endpoint.set_server_config(Some(Arc::clone(&made)));
+            *config = Some(made);
+        }
+        Ok(())
     }
 
     /// A socket is gone, and with it the connections that went through it.
