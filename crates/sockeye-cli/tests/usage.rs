@@ -96,7 +96,11 @@ fn what_a_command_cannot_do_is_a_usage_error() {
     let quic = "quic://127.0.0.1:443";
     fails(&["listen", quic], 2, &[quic, "tcp://, udp://, tls:// and unix:"]);
     fails(&["connect", quic, "-z"], 2, &[quic, "connect without -z"]);
-    fails(&["serve", "echo", "--listen", quic], 2, &["quic://", "--cert FILE --key FILE"]);
+    fails(
+        &["serve", "echo", "--listen", quic],
+        2,
+        &["quic://", "--cert FILE --key FILE"],
+    );
     let tls = ["serve", "echo", "--listen", "tls://127.0.0.1:443"];
     fails(&tls, 2, &["tls://", "--cert FILE --key FILE"]);
     fails(&["serve", "echo", "--listen", "unix:"], 2, &["unix:", "empty"]);

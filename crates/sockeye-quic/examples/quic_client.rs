@@ -50,10 +50,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for certificate in CertificateDer::pem_file_iter(cert)? {
         roots.add(certificate?)?;
     }
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
     let mut events = EventLoop::new()?;
     let own = events.add_stream_service(Line(line.clone()), StreamOptions::default());
     let client = QuicClient::new(config)?;

@@ -45,15 +45,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let at: SocketAddr = at.parse()?;
     let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
     let mut events = EventLoop::new()?;
     let echo = events.add_stream_service(Echo, StreamOptions::default());
     let quic = QuicServer::new(config, echo)?.connections(EchoDatagrams);
     let quic = quic.add_to(&mut events);
     let socket = events.bind(quic, at, &socket_options())?;
-    writeln!(std::io::stdout(), "listening on quic://{}", events.local_addr(socket)?)?;
+    writeln!(
+        std::io::stdout(),
+        "listening on quic://{}",
+        events.local_addr(socket)?
+    )?;
     Ok(events.run()?)
 }

@@ -89,7 +89,9 @@ impl QuicOptions {
         };
         let datagrams = (self.datagram_buffer > 0).then_some(self.datagram_buffer);
         // An idle timeout beyond 2^62 ms is none.
-        let idle = self.idle_timeout.and_then(|time| IdleTimeout::try_from(time).ok());
+        let idle = self
+            .idle_timeout
+            .and_then(|time| IdleTimeout::try_from(time).ok());
         let initial_mtu = self.initial_mtu.max(MIN_MTU);
         let discovery = self.mtu_limit.map(|limit| {
             let mut discovery = MtuDiscoveryConfig::default();

@@ -4,7 +4,7 @@
 #[cfg(feature = "quic")]
 pub(crate) use with_quic::{Quic, socket_of};
 #[cfg(not(feature = "quic"))]
-pub(crate) use without_quic::{Quic, socket_of};
+pub(crate) use without_quic::socket_of;
 
 #[cfg(feature = "quic")]
 mod with_quic {
@@ -18,7 +18,9 @@ mod with_quic {
     use sockeye_event_loop::{
         ConnectRequest, Context, DatagramId, EventLoop, Op, OpError, ServiceHandle, Stream,
     };
-    use sockeye_quic::{QuicClient, QuicConnect, QuicHandle, QuicId, QuicServer, StreamQuic as _, socket_options};
+    use sockeye_quic::{
+        QuicClient, QuicConnect, QuicHandle, QuicId, QuicServer, StreamQuic as _, socket_options,
+    };
     use sockeye_tls::rustls::{ClientConfig, ServerConfig};
 
     use crate::service::RelayService;
@@ -154,10 +156,7 @@ mod with_quic {
 mod without_quic {
     use sockeye_event_loop::{DatagramId, Stream};
 
-    /// Without the feature the configuration's check refuses all that would ask.
-    #[derive(Debug, Default)]
-    pub(crate) struct Quic;
-
+    /// Without the feature there are none.
     pub(crate) fn socket_of(_: &Stream<'_>) -> Option<DatagramId> {
         None
     }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use slab::Slab;
 use sockeye_endpoint::Scheme;
 use sockeye_event_loop::{
-    CloseReason, ConnectFailure, ConnectFault, ConnectRequest, Context, Deadline, Deadlines,
-    Relayed, Stream, StreamId, TimerId,
+    CloseReason, ConnectFailure, ConnectFault, ConnectRequest, Context, Deadline, Deadlines, Relayed, Stream,
+    StreamId, TimerId,
 };
 
 use crate::greeting::{self, ServerName};
 use crate::mux::HelloReader;
 use crate::pool::{Nobody, Place};
+use crate::quic::socket_of;
 use crate::record::SessionEnd;
 use crate::shared::{Shared, Visit};
-use crate::quic::socket_of;
 use crate::tls::{self, Connecting};
 
 /// The timer of a connection that waits in a queue.

@@ -26,9 +26,10 @@ use sockeye_tls::rustls::{ClientConfig, ServerConfig};
 use sockeye_tls::{ConnectorOptions, HandshakeFailure, ReloadableConfig, TlsConnector, TlsServer};
 
 use crate::config::{BackendConfig, CheckKind, Config, ProxyVersion};
+#[cfg(feature = "quic")]
+use crate::quic::Quic;
 #[cfg(feature = "tls")]
 use crate::record::Cause;
-use crate::quic::Quic;
 use crate::relay::StartError;
 #[cfg(feature = "tls")]
 use crate::service::RelayService;
@@ -92,6 +93,7 @@ pub(crate) struct Tls {
     limits: sockeye_tls::HandshakeLimits,
     #[cfg(feature = "tls")]
     counters: sockeye_tls::TlsCounters,
+    #[cfg(feature = "quic")]
     pub(crate) quic: Quic,
 }
 

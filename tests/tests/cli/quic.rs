@@ -62,14 +62,26 @@ fn much() -> Vec<u8> {
 fn serve_echoes_over_quic_on_one_loop_and_on_several() {
     let files = Files::new();
     for shards in ["1", "3"] {
-        let words = ["serve", "echo", "--listen", "quic://127.0.0.1:0", "--shards", shards];
+        let words = [
+            "serve",
+            "echo",
+            "--listen",
+            "quic://127.0.0.1:0",
+            "--shards",
+            shards,
+        ];
         let mut server = files.start(&words, true);
         let at = address(&server.line(PATIENCE));
         assert!(at.starts_with("quic://127.0.0.1:"), "{at}");
         for input in [&b"hello\n"[..], &much()] {
             let said = files.connect(&at, input);
             assert!(said.status.success(), "{}", said.stderr);
-            assert!(said.stdout == input, "{} bytes of {}", said.stdout.len(), input.len());
+            assert!(
+                said.stdout == input,
+                "{} bytes of {}",
+                said.stdout.len(),
+                input.len()
+            );
         }
         server.signal(libc::SIGTERM);
         assert!(server.wait(PATIENCE).success());
@@ -102,7 +114,15 @@ fn the_relay_takes_tcp_to_quic_and_back() {
         .find(|word| word.starts_with("quic://"))
         .unwrap()
         .to_owned();
-    let words = ["relay", "--listen", "tcp://127.0.0.1:0", "--to", &secret, "--ca", ca];
+    let words = [
+        "relay",
+        "--listen",
+        "tcp://127.0.0.1:0",
+        "--to",
+        &secret,
+        "--ca",
+        ca,
+    ];
     let front = files.start(&words, false);
     let at = front.line_with(PATIENCE, |line| line.contains("tcp://"));
     let at = at
@@ -113,6 +133,11 @@ fn the_relay_takes_tcp_to_quic_and_back() {
     for input in [&b"hello\n"[..], &much()] {
         let said = files.connect(&at, input);
         assert!(said.status.success(), "{}", said.stderr);
-        assert!(said.stdout == input, "{} bytes of {}", said.stdout.len(), input.len());
+        assert!(
+            said.stdout == input,
+            "{} bytes of {}",
+            said.stdout.len(),
+            input.len()
+        );
     }
 }

@@ -53,7 +53,13 @@ impl ConnectionService for Notes {
 
 fn datagrams_and_connections_are_heard_of<W: World>() {
     let mut world = W::new();
-    let (here, there) = (Notes::default(), Notes { echo: true, ..Notes::default() });
+    let (here, there) = (
+        Notes::default(),
+        Notes {
+            echo: true,
+            ..Notes::default()
+        },
+    );
     let (mine, theirs) = (here.clone(), there.clone());
     let setting = setting_with(
         &mut world,
@@ -79,23 +85,37 @@ fn datagrams_and_connections_are_heard_of<W: World>() {
     let quic = setting.client.clone();
     world
         .client()
-        .with(setting.client_service, move |_, context| quic.abort(context, id, 7, b"bye"))
+        .with(setting.client_service, move |_, context| {
+            quic.abort(context, id, 7, b"bye")
+        })
         .unwrap();
     let closed = there.clone();
     world.until("the server hears", || closed.has("close"));
     let lines = there.lines.borrow();
     assert_eq!(
         *lines,
-        ["open", "datagram ping", "close QUIC: the peer closed the connection with code 7: bye"]
+        [
+            "open",
+            "datagram ping",
+            "close QUIC: the peer closed the connection with code 7: bye"
+        ]
     );
-    assert_eq!(here.lines.borrow().last().unwrap(), "close QUIC: closed by this side");
+    assert_eq!(
+        here.lines.borrow().last().unwrap(),
+        "close QUIC: closed by this side"
+    );
 }
 
 fn a_client_that_moves_keeps_its_streams<W: World>() {
     let mut world = W::new();
     let notes = Notes::default();
     let there = notes.clone();
-    let setting = setting_with(&mut world, echo(), move |quic, _| quic.connections(there), |quic, _| quic);
+    let setting = setting_with(
+        &mut world,
+        echo(),
+        move |quic, _| quic.connections(there),
+        |quic, _| quic,
+    );
     let client = Probe::new().open(|stream| {
         let _ = stream.write(b"before");
     });
@@ -192,7 +212,10 @@ fn the_service_is_chosen_by_protocol_and_name<W: World>() {
     assert!(log.reason().contains("no service"), "{}", log.reason());
     let probe = hello();
     let inner = world.client().add_stream_service(probe, StreamOptions::default());
-    let (quic, request) = (setting.client.clone(), QuicConnect::new(setting.at, "other").stream(inner, 1));
+    let (quic, request) = (
+        setting.client.clone(),
+        QuicConnect::new(setting.at, "other").stream(inner, 1),
+    );
     world
         .client()
         .with(inner, move |_, context| quic.connect(context, request).unwrap())

@@ -24,7 +24,11 @@ fn a_reset_goes_through<W: World>() {
     let log = client.clone();
     world.until("the reset", || log.closes().len() == 1);
     assert_eq!(client.closes(), ["error"]);
-    assert!(client.reason().contains("reset the stream"), "{}", client.reason());
+    assert!(
+        client.reason().contains("reset the stream"),
+        "{}",
+        client.reason()
+    );
 }
 
 fn what_had_come_is_read_before_the_end_of_the_connection_is_heard<W: World>() {
@@ -44,11 +48,20 @@ fn what_had_come_is_read_before_the_end_of_the_connection_is_heard<W: World>() {
         })
         .unwrap();
     let (inside, here) = (setting.inside.clone(), client.clone());
-    world.until("both ends", || inside.closes().len() == 1 && here.closes().len() == 1);
+    world.until("both ends", || {
+        inside.closes().len() == 1 && here.closes().len() == 1
+    });
     assert_eq!(setting.inside.closes(), ["error"]);
     let reason = setting.inside.reason();
-    assert_eq!(reason, "QUIC: the peer closed the connection with code 42: enough\\u{1b}[31m");
-    assert!(client.reason().contains("closed by this side"), "{}", client.reason());
+    assert_eq!(
+        reason,
+        "QUIC: the peer closed the connection with code 42: enough\\u{1b}[31m"
+    );
+    assert!(
+        client.reason().contains("closed by this side"),
+        "{}",
+        client.reason()
+    );
     let quic = setting.server.clone();
     world.until("nothing is left", move || quic.connections() == 0);
 }
@@ -94,7 +107,9 @@ fn a_drain_delivers_what_was_written<W: World>() {
     world.until("some of it", || log.received_len(0) > 0);
     world.server().start_drain(Duration::from_secs(60));
     let (log, len) = (client.clone(), data.len());
-    world.until("all of it", || log.received_len(0) == len && log.closes().len() == 1);
+    world.until("all of it", || {
+        log.received_len(0) == len && log.closes().len() == 1
+    });
     assert_eq!(client.closes(), ["closed"]);
     let quic = setting.client.clone();
     world.until("the connection is closed too", move || quic.connections() == 0);
@@ -120,7 +135,9 @@ fn a_drain_waits_for_what_is_not_acknowledged<W: World>() {
     world.until("the question", || inside.closes().len() == 1);
     world.server().start_drain(Duration::from_secs(60));
     let (log, len) = (client.clone(), data.len());
-    world.until("all of it", || log.received_len(0) == len && log.closes().len() == 1);
+    world.until("all of it", || {
+        log.received_len(0) == len && log.closes().len() == 1
+    });
     assert_eq!(client.closes(), ["closed"]);
     let quic = setting.client.clone();
     world.until("the connection is closed too", move || quic.connections() == 0);
@@ -133,7 +150,9 @@ fn nobody_there_is_an_error_in_time<W: World>() {
     let nobody = std::net::SocketAddr::new(world.server_ip(), 9);
     let client = Probe::new();
     let log = client.log.clone();
-    let inner = world.client().add_stream_service(client, StreamOptions::default());
+    let inner = world
+        .client()
+        .add_stream_service(client, StreamOptions::default());
     let quic = setting.client.clone();
     let request = QuicConnect::new(nobody, "localhost")
         .stream(inner, 5)
@@ -153,7 +172,9 @@ fn a_certificate_for_another_name_is_refused<W: World>() {
     let setting = setting(&mut world, echo());
     let client = Probe::new();
     let log = client.log.clone();
-    let inner = world.client().add_stream_service(client, StreamOptions::default());
+    let inner = world
+        .client()
+        .add_stream_service(client, StreamOptions::default());
     let quic = setting.client.clone();
     let request = QuicConnect::new(setting.at, "example.org").stream(inner, 5);
     world
@@ -175,7 +196,12 @@ fn a_peer_that_is_gone_is_noticed_by_the_idle_timeout() {
         idle_timeout: Some(Duration::from_secs(20)),
         ..QuicOptions::default()
     };
-    let setting = setting_with(&mut world, echo(), |quic, _| quic.options(options), |quic, _| quic);
+    let setting = setting_with(
+        &mut world,
+        echo(),
+        |quic, _| quic.options(options),
+        |quic, _| quic,
+    );
     let client = Probe::new().open(|stream| {
         let _ = stream.write(b"hello");
     });
@@ -185,10 +211,19 @@ fn a_peer_that_is_gone_is_noticed_by_the_idle_timeout() {
     let (sim, here, there) = world.parts();
     sim.partition(here, there);
     let (log, inside) = (client.clone(), setting.inside.clone());
-    world.until("both notice", || log.closes().len() == 1 && inside.closes().len() == 1);
+    world.until("both notice", || {
+        log.closes().len() == 1 && inside.closes().len() == 1
+    });
     assert!(client.reason().contains("too long"), "{}", client.reason());
-    assert!(setting.inside.reason().contains("too long"), "{}", setting.inside.reason());
-    assert_eq!((setting.client.connections(), setting.server.connections()), (0, 0));
+    assert!(
+        setting.inside.reason().contains("too long"),
+        "{}",
+        setting.inside.reason()
+    );
+    assert_eq!(
+        (setting.client.connections(), setting.server.connections()),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -199,7 +234,12 @@ fn a_connection_that_is_kept_alive_outlives_the_idle_timeout() {
         idle_timeout: Some(Duration::from_secs(20)),
         ..QuicOptions::default()
     };
-    let setting = setting_with(&mut world, echo(), |quic, _| quic, |quic, _| quic.options(options));
+    let setting = setting_with(
+        &mut world,
+        echo(),
+        |quic, _| quic,
+        |quic, _| quic.options(options),
+    );
     let client = Probe::new().open(|stream| {
         let _ = stream.write(b"hello");
     });

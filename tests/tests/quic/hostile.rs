@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sockeye_event_loop::{
-    Datagram, DatagramOptions, DatagramService, Datagrams, StreamOptions,
-};
+use sockeye_event_loop::{Datagram, DatagramOptions, DatagramService, Datagrams, StreamOptions};
 use sockeye_quic::{QuicConnect, QuicLimits, QuicOptions};
 
 use crate::probe::Probe;
@@ -118,8 +116,15 @@ fn an_unknown_version_is_told_the_known_ones_and_nothing_is_kept() {
     let answer = &heard[0];
     // Version 0 is a negotiation (section 17.2.1); the ids come back the other way round.
     assert_eq!((answer[0] & 0x80, &answer[1..5]), (0x80, &[0, 0, 0, 0][..]));
-    assert_eq!((&answer[6..14], &answer[15..23]), (&b"sourced!"[..], &b"destined"[..]));
-    assert!(answer[23..].chunks_exact(4).any(|version| version == [0, 0, 0, 1]));
+    assert_eq!(
+        (&answer[6..14], &answer[15..23]),
+        (&b"sourced!"[..], &b"destined"[..])
+    );
+    assert!(
+        answer[23..]
+            .chunks_exact(4)
+            .any(|version| version == [0, 0, 0, 1])
+    );
     assert_eq!(setting.server.connections(), 0);
 }
 
@@ -146,7 +151,10 @@ fn a_stranger_is_sent_at_most_three_times_what_came() {
         }
         assert!(from_server <= 3 * from_client, "{from_server} for {from_client}");
     }
-    assert!(from_client >= 1_200 && from_server >= 1_200, "{from_client} {from_server}");
+    assert!(
+        from_client >= 1_200 && from_server >= 1_200,
+        "{from_client} {from_server}"
+    );
     assert_eq!(setting.server.connections(), 0);
 }
 
@@ -220,20 +228,29 @@ fn a_peer_that_never_reads_is_kept_little_for() {
         while stream.write(&[7; 16_384]).is_taken() {}
     };
     let inside = Probe::new().open(push).writable(push);
-    let setting = setting_with(&mut world, inside, |quic, _| quic.options(options), |quic, _| quic);
+    let setting = setting_with(
+        &mut world,
+        inside,
+        |quic, _| quic.options(options),
+        |quic, _| quic,
+    );
     let mut request = QuicConnect::new(setting.at, "localhost").keep();
     for tag in 0..50 {
         let silent = Probe::new().open(|stream| {
             stream.pause();
             let _ = stream.write(b"x");
         });
-        let own = world.client().add_stream_service(silent, StreamOptions::default());
+        let own = world
+            .client()
+            .add_stream_service(silent, StreamOptions::default());
         request = request.stream(own, tag);
     }
     let quic = setting.client.clone();
     world
         .client()
-        .with(setting.client_service, move |_, context| quic.connect(context, request).unwrap())
+        .with(setting.client_service, move |_, context| {
+            quic.connect(context, request).unwrap()
+        })
         .unwrap();
     let inside = setting.inside.clone();
     world.until("all streams", || inside.opened() == 50);

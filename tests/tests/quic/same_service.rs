@@ -110,14 +110,10 @@ fn over_tls<W: World>(world: &mut W) -> Log {
     let identity = Identity::new();
     let inside = served(world);
     let tls = TlsServer::new(identity.server(), inside);
-    let tls = world
-        .server()
-        .add_stream_service(tls, StreamOptions::default());
+    let tls = world.server().add_stream_service(tls, StreamOptions::default());
     let (_, at) = world.listen_with(tls, &ListenOptions::default());
     let (probe, log) = with_log(client());
-    let own = world
-        .client()
-        .add_stream_service(probe, StreamOptions::default());
+    let own = world.client().add_stream_service(probe, StreamOptions::default());
     let connector = TlsConnector::new(world.client(), identity.client(), ConnectorOptions::default());
     let name = ServerName::try_from("localhost").unwrap();
     let asked = world.client().with(own, |_: &mut Probe, context| {
@@ -136,9 +132,7 @@ fn over_quic<W: World>(world: &mut W) -> Log {
     let socket = world.server().bind(quic, at, &socket_options()).unwrap();
     let at = world.server().local_addr(socket).unwrap();
     let (probe, log) = with_log(client());
-    let own = world
-        .client()
-        .add_stream_service(probe, StreamOptions::default());
+    let own = world.client().add_stream_service(probe, StreamOptions::default());
     let quic = QuicClient::new(identity.client()).unwrap();
     let handle = quic.handle();
     let from = SocketAddr::new(world.client_ip(), 0);

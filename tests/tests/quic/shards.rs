@@ -18,7 +18,9 @@ struct Shard {
 fn shard(identity: &Identity, index: u8, at: SocketAddr) -> (Shard, SocketAddr) {
     let mut events = EventLoop::new().unwrap();
     let inside = events.add_stream_service(echo(), StreamOptions::default());
-    let made = QuicServer::new(identity.server(), inside).unwrap().shard(index, 3);
+    let made = QuicServer::new(identity.server(), inside)
+        .unwrap()
+        .shard(index, 3);
     let quic = made.handle();
     let own = made.add_to(&mut events);
     let options = DatagramOptions {
@@ -96,7 +98,9 @@ fn connections_stay_with_their_shard_when_clients_move() {
                 }
             })
             .unwrap();
-        turn(&mut shards, &mut events, "answers after a move", || all(&heard, 1 + moves));
+        turn(&mut shards, &mut events, "answers after a move", || {
+            all(&heard, 1 + moves)
+        });
     }
     let after: Vec<usize> = shards.iter().map(|shard| shard.quic.connections()).collect();
     assert_eq!(after, spread);

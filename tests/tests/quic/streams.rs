@@ -23,7 +23,10 @@ fn a_message_goes_there_and_back<W: World>() {
     assert_eq!(client.received(0), b"hello");
     assert_eq!(setting.inside.received(0), b"hello");
     let stats = setting.counters.read();
-    assert_eq!((stats.begun, stats.completed, stats.failed, stats.streams), (1, 1, 0, 1));
+    assert_eq!(
+        (stats.begun, stats.completed, stats.failed, stats.streams),
+        (1, 1, 0, 1)
+    );
 }
 
 fn who_is_inside_sees_the_peer_and_what_was_agreed_on<W: World>() {
@@ -37,7 +40,10 @@ fn who_is_inside_sees_the_peer_and_what_was_agreed_on<W: World>() {
         let seen = Rc::clone(seen);
         move |stream: &mut Stream<'_>| {
             let quic = stream.quic().unwrap();
-            assert_eq!((quic.stream, quic.direction, quic.early), (0, Direction::Both, false));
+            assert_eq!(
+                (quic.stream, quic.direction, quic.early),
+                (0, Direction::Both, false)
+            );
             assert!(stream.local_addr().unwrap().port() != 0);
             seen.borrow_mut().push((
                 stream.peer().unwrap(),
@@ -61,7 +67,10 @@ fn who_is_inside_sees_the_peer_and_what_was_agreed_on<W: World>() {
     assert!(matches!(seen[0].0, Peer::Ip(at) if at.ip() == world.client_ip()));
     assert_eq!((&seen[0].2, &seen[0].3, seen[0].4), (&alpn, &name, 0));
     assert_eq!(seen[1].0, Peer::Ip(setting.at));
-    assert_eq!((seen[1].1, &seen[1].2, &seen[1].3, seen[1].4), (7, &alpn, &name, 1));
+    assert_eq!(
+        (seen[1].1, &seen[1].2, &seen[1].3, seen[1].4),
+        (7, &alpn, &name, 1)
+    );
 }
 
 fn megabytes_go_both_ways_whole_and_in_order<W: World>() {
@@ -136,10 +145,15 @@ fn a_half_close_lets_the_other_side_answer<W: World>() {
     });
     let client = connect(&mut world, &setting, client);
     let (log, inside) = (client.clone(), setting.inside.clone());
-    world.until("both ends", || log.closes().len() == 1 && inside.closes().len() == 1);
+    world.until("both ends", || {
+        log.closes().len() == 1 && inside.closes().len() == 1
+    });
     assert_eq!(client.received(0), b"that was all?");
     assert_eq!(setting.inside.received(0), b"question");
-    assert_eq!((client.closes(), setting.inside.closes()), (vec!["closed".to_owned()], vec!["closed".to_owned()]));
+    assert_eq!(
+        (client.closes(), setting.inside.closes()),
+        (vec!["closed".to_owned()], vec!["closed".to_owned()])
+    );
     assert_eq!(client.count(&Told::Eof), 1);
 }
 
@@ -163,13 +177,17 @@ fn streams_beyond_the_limit_wait_for_those_before_them<W: World>() {
         })
         .eof(|stream| stream.close());
     let log = client.log.clone();
-    let inner = world.client().add_stream_service(client, StreamOptions::default());
+    let inner = world
+        .client()
+        .add_stream_service(client, StreamOptions::default());
     let mut request = QuicConnect::new(setting.at, "localhost");
     for tag in 0..40 {
         request = request.stream(inner, tag);
     }
     let quic = setting.client.clone();
-    let asked = world.client().with(inner, |_: &mut Probe, context| quic.connect(context, request));
+    let asked = world
+        .client()
+        .with(inner, |_: &mut Probe, context| quic.connect(context, request));
     asked.unwrap().unwrap();
     let (server, most) = (setting.server.clone(), Rc::new(Cell::new(0)));
     let (seen, done) = (Rc::clone(&most), log.clone());
@@ -210,15 +228,24 @@ fn one_direction_is_enough<W: World>() {
         stream.close();
     });
     let sent = sender.log.clone();
-    let inner = world.client().add_stream_service(sender, StreamOptions::default());
+    let inner = world
+        .client()
+        .add_stream_service(sender, StreamOptions::default());
     let request = QuicConnect::new(setting.at, "localhost").unidirectional_stream(inner, 1);
     let quic = setting.client.clone();
-    let asked = world.client().with(inner, |_: &mut Probe, context| quic.connect(context, request));
+    let asked = world
+        .client()
+        .with(inner, |_: &mut Probe, context| quic.connect(context, request));
     asked.unwrap().unwrap();
     let (here, there) = (sent.clone(), log.clone());
-    world.until("both ends", || here.closes().len() == 1 && there.closes().len() == 1);
+    world.until("both ends", || {
+        here.closes().len() == 1 && there.closes().len() == 1
+    });
     assert_eq!(log.received(0), b"one way");
-    assert_eq!((sent.closes(), log.closes()), (vec!["closed".to_owned()], vec!["closed".to_owned()]));
+    assert_eq!(
+        (sent.closes(), log.closes()),
+        (vec!["closed".to_owned()], vec!["closed".to_owned()])
+    );
 }
 
 fn either_side_opens_streams<W: World>() {
@@ -247,11 +274,19 @@ fn either_side_opens_streams<W: World>() {
     let greeter = Probe::new().open(|stream| {
         let _ = stream.write(b"from the server");
     });
-    let greeter = world.server().add_stream_service(greeter, StreamOptions::default());
+    let greeter = world
+        .server()
+        .add_stream_service(greeter, StreamOptions::default());
     let (quic, inside) = (setting.server.clone(), setting.inside.clone());
     let stream = inside.id(0);
     let opened = world.server().with(greeter, move |_: &mut Probe, context| {
-        let connection = context.stream(stream).unwrap().quic().unwrap().connection.connection;
+        let connection = context
+            .stream(stream)
+            .unwrap()
+            .quic()
+            .unwrap()
+            .connection
+            .connection;
         quic.open(context, connection, greeter, 3)
     });
     opened.unwrap().unwrap();

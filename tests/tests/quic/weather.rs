@@ -42,7 +42,9 @@ fn net(seed: u64, identity: &Identity, lan: LinkOptions, options: &QuicOptions) 
     let quic = quic.options(options.clone());
     let serving = quic.handle();
     let quic = quic.add_to(events);
-    events.bind(quic, (SERVER, PORT).into(), &socket_options()).unwrap();
+    events
+        .bind(quic, (SERVER, PORT).into(), &socket_options())
+        .unwrap();
     let quic = QuicClient::new(identity.client_by(Arc::new(seeded_provider(!seed)))).unwrap();
     let made = quic.options(options.clone());
     let quic = made.handle();
@@ -82,7 +84,9 @@ impl Net {
         let quic = self.quic.clone();
         let events = self.sim.on(self.client);
         events
-            .with(self.own, move |_, context| quic.connect(context, request).unwrap())
+            .with(self.own, move |_, context| {
+                quic.connect(context, request).unwrap()
+            })
             .unwrap()
     }
 
@@ -95,7 +99,9 @@ impl Net {
     /// Everything has come back, and nothing is left on either side.
     fn finish(&mut self, streams: &[(u32, Log)]) {
         let logs: Vec<Log> = streams.iter().map(|(_, log)| log.clone()).collect();
-        self.until("all streams", move || logs.iter().all(|log| log.closes().len() == 1));
+        self.until("all streams", move || {
+            logs.iter().all(|log| log.closes().len() == 1)
+        });
         for (len, log) in streams {
             assert_eq!(log.received(0), pattern(*len));
             assert_eq!(log.closes(), ["closed"]);
@@ -196,7 +202,12 @@ fn a_path_whose_mtu_shrinks_under_way_is_found_out() {
 
 #[test]
 fn a_partition_that_ends_in_time_costs_nothing_but_time() {
-    let mut net = net(9, &Identity::new(), LinkOptions::default(), &QuicOptions::default());
+    let mut net = net(
+        9,
+        &Identity::new(),
+        LinkOptions::default(),
+        &QuicOptions::default(),
+    );
     let (service, log) = net.stream(2_000_000);
     net.connect(QuicConnect::new((SERVER, PORT).into(), "localhost").stream(service, 0));
     let heard = log.clone();
@@ -223,7 +234,9 @@ impl DatagramService for Translator {
         if from == self.inside {
             self.client = Some(datagram.source);
             if let Some(outside) = self.outside {
-                let _ = socket.other(outside).send_to(datagram.data, (SERVER, PORT).into());
+                let _ = socket
+                    .other(outside)
+                    .send_to(datagram.data, (SERVER, PORT).into());
             }
         } else if let (Some(inside), Some(client)) = (self.inside, self.client)
             && from == self.outside
@@ -237,7 +250,12 @@ impl DatagramService for Translator {
 
 #[test]
 fn a_client_whose_address_is_translated_anew_stays() {
-    let mut net = net(11, &Identity::new(), LinkOptions::default(), &QuicOptions::default());
+    let mut net = net(
+        11,
+        &Identity::new(),
+        LinkOptions::default(),
+        &QuicOptions::default(),
+    );
     let between = net.sim.host(BETWEEN);
     let events = net.sim.on(between);
     let translator = events.add_datagram_service(Translator::default());

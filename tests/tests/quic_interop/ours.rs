@@ -69,7 +69,8 @@ impl Server {
                 .add_to(&mut events);
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let socket = events.bind(quic, any, &socket_options()).unwrap();
-            told.send((events.local_addr(socket).unwrap(), events.remote())).unwrap();
+            told.send((events.local_addr(socket).unwrap(), events.remote()))
+                .unwrap();
             events.run().unwrap();
         });
         let (at, remote) = heard.recv().unwrap();

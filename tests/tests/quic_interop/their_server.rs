@@ -139,20 +139,27 @@ impl Ours {
     fn connect(&mut self, request: QuicConnect) -> QuicId {
         let quic = self.quic.clone();
         self.events
-            .with(self.own, move |_, context| quic.connect(context, request).unwrap())
+            .with(self.own, move |_, context| {
+                quic.connect(context, request).unwrap()
+            })
             .unwrap()
     }
 
     fn add(&mut self, probe: Probe) -> (sockeye_event_loop::ServiceHandle<Probe>, Log) {
         let log = probe.log.clone();
-        (self.events.add_stream_service(probe, StreamOptions::default()), log)
+        (
+            self.events.add_stream_service(probe, StreamOptions::default()),
+            log,
+        )
     }
 
     fn until(&mut self, what: &str, mut done: impl FnMut() -> bool) {
         let begun = std::time::Instant::now();
         while !done() {
             assert!(begun.elapsed() < std::time::Duration::from_secs(100), "{what}");
-            self.events.turn(Some(std::time::Duration::from_millis(20))).unwrap();
+            self.events
+                .turn(Some(std::time::Duration::from_millis(20)))
+                .unwrap();
         }
     }
 }
@@ -179,7 +186,10 @@ fn a_hundred_megabytes_come_back_as_they_were() {
     let (own, log) = ours.add(client);
     ours.connect(QuicConnect::new(theirs.at, "localhost").stream(own, 1));
     ours.until("the echo", || log.closes().len() == 1);
-    assert_eq!((*heard.borrow(), log.closes()), (LEN as usize, vec!["closed".to_owned()]));
+    assert_eq!(
+        (*heard.borrow(), log.closes()),
+        (LEN as usize, vec!["closed".to_owned()])
+    );
 }
 
 #[test]
@@ -233,9 +243,16 @@ fn early_data_is_taken_the_second_time() {
             })
             .eof(|stream| stream.close());
         let (own, log) = ours.add(client);
-        ours.connect(QuicConnect::new(theirs.at, "localhost").stream(own, 1).early_data());
+        ours.connect(
+            QuicConnect::new(theirs.at, "localhost")
+                .stream(own, 1)
+                .early_data(),
+        );
         ours.until("an answer", || log.closes().len() == 1);
-        assert_eq!((log.received(0), log.closes()), (b"hello".to_vec(), vec!["closed".to_owned()]));
+        assert_eq!(
+            (log.received(0), log.closes()),
+            (b"hello".to_vec(), vec!["closed".to_owned()])
+        );
         let quic = ours.quic.clone();
         ours.until("the end", || quic.connections() == 0);
     }

@@ -111,10 +111,10 @@ mod with_tls {
     }
 }
 
-#[cfg(feature = "tls")]
-pub(crate) use with_tls::{connect, name_of, server};
 #[cfg(feature = "quic")]
 pub(crate) use with_tls::connect_quic;
+#[cfg(feature = "tls")]
+pub(crate) use with_tls::{connect, name_of, server};
 
 /// Says that this program was built without TLS.
 ///

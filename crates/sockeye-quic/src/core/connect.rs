@@ -120,9 +120,7 @@ impl Core {
                     break;
                 };
                 let remote = conn.remote;
-                if let Err(error) =
-                    self.open_lane(context, id, stream, opening.service, Some(opening.tag))
-                {
+                if let Err(error) = self.open_lane(context, id, stream, opening.service, Some(opening.tag)) {
                     fail(context, &opening, remote, &error);
                 }
                 self.mark(context, id);
@@ -228,5 +226,4 @@ impl Core {
             streams: conn.streams.len(),
         })
     }
-
 }

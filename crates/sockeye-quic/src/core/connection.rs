@@ -187,7 +187,13 @@ impl Core {
         }
         if !chosen && !self.choose(id, &info) {
             let reason = Bytes::from_static(b"no service");
-            return self.close_now(context, id, VarInt::from_u32(NO_SERVICE), reason, QuicError::NoService);
+            return self.close_now(
+                context,
+                id,
+                VarInt::from_u32(NO_SERVICE),
+                reason,
+                QuicError::NoService,
+            );
         }
         self.hear(Heard::Open(id, info));
         self.accept_streams(context, id, Dir::Bi);

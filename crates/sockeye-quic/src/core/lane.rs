@@ -131,7 +131,9 @@ impl Core {
 
     /// Reads a stream as far as its end has room.
     pub(crate) fn pull(&mut self, context: &mut Context<'_>, key: usize) {
-        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
         if lane.recv != Half::Open || lane.orphan || !lane.opened {
             return;
         }
@@ -140,7 +142,9 @@ impl Core {
             return;
         };
         let lost = conn.lost.clone();
-        let Some(mut end) = context.stream(lane.end) else { return };
+        let Some(mut end) = context.stream(lane.end) else {
+            return;
+        };
         let (pulled, owed) = read(lane, &mut conn.quic, &mut end);
         match pulled {
             Pulled::Empty => {
@@ -220,7 +224,9 @@ impl Core {
 
     /// quinn-proto has room for a stream again.
     pub(super) fn has_room(&mut self, context: &mut Context<'_>, key: usize) {
-        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
         if std::mem::take(&mut lane.paused)
             && let Some(mut end) = context.stream(lane.end)
         {
@@ -230,7 +236,9 @@ impl Core {
 
     /// The service has ended its side.
     pub(crate) fn end_of_inner(&mut self, context: &mut Context<'_>, key: usize) {
-        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
         let id = lane.conn;
         if lane.send != Half::Open {
             return self.close_if_over(context, key);
@@ -249,14 +257,18 @@ impl Core {
 
     /// The peer has acknowledged everything of a stream.
     pub(super) fn finished(&mut self, context: &mut Context<'_>, key: usize) {
-        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
         lane.send = Half::Done;
         self.close_if_over(context, key);
     }
 
     /// The peer reads no more of a stream. As with TCP only a service that goes on writing hears of it.
     pub(super) fn stopped(&mut self, context: &mut Context<'_>, key: usize, code: VarInt) {
-        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return;
+        };
         let id = lane.conn;
         lane.stopped = Some(code.into_inner());
         if lane.send == Half::Finishing {
@@ -310,7 +322,9 @@ impl Core {
 
     /// The end is gone: so is the stream.
     pub(crate) fn end_closed(&mut self, context: &mut Context<'_>, key: usize, reason: &CloseReason) {
-        let Some(lane) = self.lanes.try_remove(key) else { return };
+        let Some(lane) = self.lanes.try_remove(key) else {
+            return;
+        };
         if lane.orphan {
             return self.close_if_unused(context, lane.conn);
         }
@@ -345,7 +359,9 @@ fn read(lane: &mut Lane, quic: &mut quinn_proto::Connection, end: &mut Stream<'_
     let mut stream = quic.recv_stream(lane.stream);
     let mut chunks = match stream.read(true) {
         Ok(chunks) => chunks,
-        Err(ReadableError::ClosedStream | ReadableError::IllegalOrderedRead) => return (Pulled::Empty, false),
+        Err(ReadableError::ClosedStream | ReadableError::IllegalOrderedRead) => {
+            return (Pulled::Empty, false);
+        }
     };
     let pulled = loop {
         if end.queued() >= HIGH {

@@ -45,7 +45,10 @@ impl Core {
         let now = self.now(context);
         let Some(running) = &mut self.running else { return };
         self.counters.add(Count::UdpIn);
-        let ecn = datagram.meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn.bits()));
+        let ecn = datagram
+            .meta
+            .ecn
+            .and_then(|ecn| EcnCodepoint::from_bits(ecn.bits()));
         let data = copied(&mut self.pool, datagram.data);
         self.out.clear();
         let event = running.endpoint.handle(
@@ -146,7 +149,11 @@ impl Core {
             Ok((handle, quic)) => {
                 let id = self.add(handle, quic, socket, Some(by));
                 self.under_way += 1;
-                while self.order.front().is_some_and(|&oldest| !self.is_in_handshake(oldest)) {
+                while self
+                    .order
+                    .front()
+                    .is_some_and(|&oldest| !self.is_in_handshake(oldest))
+                {
                     self.order.pop_front();
                 }
                 self.order.push_back(id);
@@ -200,4 +207,3 @@ impl Core {
         self.forget_if_over(context, id);
     }
 }
-

@@ -3,8 +3,8 @@
 use quinn_proto::Transmit;
 use sockeye_event_loop::{Context, DatagramId, Sent};
 
-use super::receive::outgoing;
 use super::Core;
+use super::receive::outgoing;
 use crate::info::QuicId;
 use crate::stats::Count;
 

@@ -330,8 +330,7 @@ fn wants_client(config: &Config, name: Option<&str>) -> bool {
         let checks = pool.health.check.as_ref();
         let checked = checks.is_some_and(|check| check.kind == CheckKind::Tls);
         let mut backends = pool.backends.iter();
-        backends
-            .any(|backend| (checked || is_secret(backend.at.scheme())) && backend.tls.as_deref() == name)
+        backends.any(|backend| (checked || is_secret(backend.at.scheme())) && backend.tls.as_deref() == name)
     })
 }
 

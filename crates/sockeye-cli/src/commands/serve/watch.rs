@@ -204,7 +204,10 @@ impl<S: StreamService + Sends> StreamService for Watched<S, ListenerId> {
         // Of a listener that was lost meanwhile nothing is told any more.
         let counts = self.counts(stream.listener());
         let port = || stream.local_addr().ok().map(|at| at.port());
-        let at = counts.or_else(|| self.counts_at(port())).map(Arc::clone).unwrap_or_default();
+        let at = counts
+            .or_else(|| self.counts_at(port()))
+            .map(Arc::clone)
+            .unwrap_or_default();
         at.opened.add(1);
         let conn = self.service.on_open(stream);
         at.sent_bytes.add(self.service.sent(0).0);
