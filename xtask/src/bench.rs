@@ -21,7 +21,8 @@ Examples:\n\
 \x20 cargo xtask bench growth timers")]
 pub(crate) struct Arguments {
     /// One of endpoint, packet, tcp, udp, unix, raw, event_loop, pair, sim, probe, spin; all of them when left out; or relay or
-    /// tls: instructions and system calls beside programs by hand, then CPU time beside them and other programs; or resolver:
+    /// tls: instructions and system calls beside programs by hand, then CPU time beside them and other programs; or quic:
+    /// CPU time and memory beside quinn; or resolver:
     /// instructions, then queries a second, CPU time and memory beside other clients; or growth: what a unit costs while things
     /// become large; or start: the size of the program and the instructions of its start
     #[arg(value_name = "TYPE")]
@@ -40,13 +41,13 @@ pub(crate) struct Arguments {
     /// Compare with the results of that name: the column `before` has how many times its cost ours is now
     #[arg(long, value_name = "NAME")]
     pub(crate) baseline: Option<String>,
-    /// Of relay, tls and resolver: CPU time alone, nothing is counted
+    /// Of relay, tls, quic and resolver: CPU time alone, nothing is counted
     #[arg(long, conflicts_with = "instructions")]
     pub(crate) cpu: bool,
-    /// Of relay, tls and resolver: how often each CPU time is measured; the median counts
+    /// Of relay, tls, quic and resolver: how often each CPU time is measured; the median counts
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
-    /// Of relay, tls, resolver and event_loop: the core on which everything runs whose CPU time is measured; of the first two its
+    /// Of relay, tls, quic, resolver and event_loop: the core on which everything runs whose CPU time is measured; of the first two its
     /// load too
     #[arg(long, default_value_t = 0)]
     pub(crate) core: u32,
@@ -105,7 +106,7 @@ const RAW: &str = "raw";
 
 /// Kinds that have no criterion target, or are measured beside other programs: they take their time, and are no part of a run
 /// that names no kind.
-const APART: [&str; 5] = ["relay", "tls", "resolver", "growth", "start"];
+const APART: [&str; 6] = ["relay", "tls", "quic", "resolver", "growth", "start"];
 
 /// Measures, and writes table, results and page, also when something has failed or a bound is broken.
 ///
@@ -160,10 +161,10 @@ pub(crate) fn smoke() -> Result<()> {
 fn works(arguments: &Arguments, known: &[String]) -> Result<Vec<Work>> {
     let name = arguments.name.as_ref().map(|name| name.replace('-', "_"));
     let name = name.as_deref();
-    let has_peers = matches!(name, Some("relay" | "tls" | "resolver"));
+    let has_peers = matches!(name, Some("relay" | "tls" | "quic" | "resolver"));
     ensure!(
         !arguments.cpu || has_peers,
-        "CPU time beside peers is measured of relay, tls and resolver"
+        "CPU time beside peers is measured of relay, tls, quic and resolver"
     );
     if let Some(subject) = &arguments.subject {
         ensure!(name == Some("growth"), "{subject}: only growth has subjects");
@@ -192,12 +193,14 @@ fn works(arguments: &Arguments, known: &[String]) -> Result<Vec<Work>> {
             Work::Instructions(None),
             Work::Cpu("relay"),
             Work::Cpu("tls"),
+            Work::Cpu("quic"),
             Work::Names,
             Work::Growth,
         ],
         None => vec![Work::Criterion(known.to_vec()), Work::Latency],
         Some("relay") => counted("relay", Work::Cpu("relay")),
         Some("tls") => counted("tls", Work::Cpu("tls")),
+        Some("quic") => vec![Work::Cpu("quic")],
         Some("resolver") => counted("resolver", Work::Names),
         Some("growth") => vec![Work::Growth],
         Some("start") => vec![Work::Start],
@@ -335,6 +338,7 @@ mod tests {
         for work in [
             Work::Cpu("relay"),
             Work::Cpu("tls"),
+            Work::Cpu("quic"),
             Work::Names,
             Work::Growth,
             Work::Latency,

@@ -1,4 +1,4 @@
-//! `cargo xtask bench tls` and `bench relay`: the CPU time of servers a message, each beside its peers.
+//! `cargo xtask bench tls`, `bench quic` and `bench relay`: the CPU time of servers a message, each beside its peers.
 //!
 //! All servers of a table run on one core, and their loads too. In a round each of them gets one sample, in an order that
 //! changes from round to round; what is compared are times of the same round. The first server of a table stands in it a second
@@ -30,7 +30,7 @@ const MEMORY_ROUNDS: u32 = 3;
 /// What stands in a table twice.
 const AGAIN: &str = "the same again";
 
-/// Measures the servers of `tls` or `relay`, prints the tables, and judges.
+/// Measures the servers of `tls`, `quic` or `relay`, prints the tables, and judges.
 ///
 /// # Errors
 /// When a bound is broken or a program fails.
@@ -50,7 +50,8 @@ pub(crate) fn run(kind: &str, arguments: &Arguments, recorder: &mut Recorder) ->
 }
 
 fn build(profile: Profile, tables: &[&Table]) -> Result<()> {
-    let mut examples = vec!["tls_load", "tcp_load", "tls_certificate"];
+    let mut examples = vec!["tls_certificate"];
+    examples.extend(tables.iter().map(|table| loader(table)));
     let programs = tables.iter().flat_map(|table| table.servers);
     for program in programs.map(|server| server.program).chain([BACKEND]) {
         if let Program::Ours(example, _) = program {
@@ -161,9 +162,22 @@ fn short(case: Case) -> Case {
             messages: connections * 2,
         },
         Load::Handshakes { resumed, .. } => Load::Handshakes { count: 10, resumed },
+        Load::Bulk { streams, .. } => Load::Bulk {
+            streams,
+            pieces: streams,
+        },
         Load::Idle { .. } => Load::Idle { count: 10 },
     };
     Case { load, bounds: &[] }
+}
+
+/// The program that is the load of a table's servers.
+fn loader(table: &Table) -> &'static str {
+    match table.bench {
+        "tls" => "tls_load",
+        "quic" => "quic_load",
+        _ => "tcp_load",
+    }
 }
 
 /// One load: nanoseconds of CPU time a message, or bytes a connection.
@@ -174,19 +188,20 @@ fn sample(profile: Profile, core: u32, table: &Table, load: Load, server: &Serve
             size,
             messages,
         } => (
-            if table.bench == "tls" {
-                "tls_load"
-            } else {
-                "tcp_load"
-            },
+            loader(table),
             vec![connections.to_string(), size.to_string(), messages.to_string()],
             messages,
         ),
         Load::Handshakes { count, resumed } => {
             let kind = if resumed { "resumed" } else { "handshakes" };
-            ("tls_load", vec![kind.to_owned(), count.to_string()], count)
+            (loader(table), vec![kind.to_owned(), count.to_string()], count)
         }
-        Load::Idle { count } => ("tls_load", vec!["idle".to_owned(), count.to_string()], count),
+        Load::Bulk { streams, pieces } => (
+            loader(table),
+            vec!["bulk".to_owned(), streams.to_string(), pieces.to_string()],
+            pieces,
+        ),
+        Load::Idle { count } => (loader(table), vec!["idle".to_owned(), count.to_string()], count),
     };
     let output = Command::new("taskset")
         .args(["-c", &core.to_string()])
@@ -229,6 +244,7 @@ fn words(load: Load) -> String {
             };
             format!("{connections} x {size}")
         }
+        Load::Bulk { streams, .. } => format!("bulk, {streams} streams"),
         Load::Handshakes { resumed: false, .. } => "a full handshake".to_owned(),
         Load::Handshakes { resumed: true, .. } => "a resumed handshake".to_owned(),
         Load::Idle { .. } => "an idle connection".to_owned(),
@@ -286,6 +302,7 @@ fn record(table: &Table, case: &Case, names: &[&str], samples: &[Vec<f64>]) -> V
     let (section, unit, per) = match case.load {
         Load::Echo { .. } => (Section::Cpu, Unit::CpuNanoseconds, "message"),
         Load::Handshakes { .. } => (Section::Cpu, Unit::CpuNanoseconds, "handshake"),
+        Load::Bulk { .. } => (Section::Cpu, Unit::CpuNanoseconds, "64 KiB"),
         Load::Idle { .. } => (Section::Memory, Unit::Bytes, "connection"),
     };
     // A message and a handshake are not compared with each other.

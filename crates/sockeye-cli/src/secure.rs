@@ -55,6 +55,17 @@ mod with_tls {
         }
     }
 
+    #[cfg(feature = "quic")]
+    impl Secure {
+        /// A server of QUIC whose streams `inner` serves.
+        ///
+        /// # Errors
+        /// When the certificate is none for QUIC.
+        pub(crate) fn quic(&self, inner: StreamServiceId) -> anyhow::Result<sockeye::quic::QuicServer> {
+            Ok(sockeye::quic::QuicServer::new(Arc::clone(&self.0), inner)?)
+        }
+    }
+
     /// A service under TLS.
     #[derive(Debug)]
     pub(crate) struct Service(ServiceHandle<TlsServer>);

@@ -106,6 +106,12 @@ impl ConnectRequest {
         self.tag
     }
 
+    /// The addresses that it names, in their order, for who connects on behalf of others.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
     /// For the whole request. The service's [`Deadlines::connect`](crate::Deadlines) holds where none is given.
     #[must_use]
     pub fn deadline(mut self, after: Duration) -> Self {

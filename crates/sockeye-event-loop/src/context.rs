@@ -10,7 +10,7 @@ use sockeye_socket::OpError;
 
 use crate::connect::{ConnectId, ConnectRequest};
 use crate::host::{Due, Host};
-use crate::id::{AnyId, ListenerId, StreamId, TimerId, Token};
+use crate::id::{AnyId, DatagramId, ListenerId, StreamId, TimerId, Token};
 use crate::options::{ListenOptions, UnixListenOptions};
 use crate::outcome::{Message, Sent};
 use crate::stats::Stats;
@@ -181,6 +181,30 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.host.stats()
+    }
+
+    /// Whether the loop is ending: nothing new should be begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.host.is_draining()
+    }
+
+    /// Asks for an [`on_turn_end`](crate::DatagramService::on_turn_end) of the service of a datagram socket once everything of
+    /// this turn has been handled. However often it is asked for, there is one.
+    pub fn notify_turn_end(&mut self, socket: DatagramId) {
+        self.host.notify_turn_end(socket.0);
+    }
+
+    /// Has a drain of the loop wait for this datagram socket too, as it waits for streams, until its deadline, or no longer: for
+    /// a service that has something under way that no stream shows.
+    pub fn hold_drain(&mut self, socket: DatagramId, on: bool) {
+        self.host.hold_drain(socket.0, on);
+    }
+
+    /// In a simulation: numbers that follow from its seed, for a library that makes its own randomness of a seed. `None` on the
+    /// kernel: there a library has to ask the system, as these are not for keys.
+    pub fn simulated_seed(&mut self) -> Option<[u8; 32]> {
+        self.host.simulated_seed()
     }
 
     /// Ends [`EventLoop::run`](crate::EventLoop::run) after this turn.

@@ -161,6 +161,12 @@ impl<'a> Datagrams<'a> {
         self.host.cancel_timer(timer)
     }
 
+    /// Asks for an [`on_turn_end`](crate::DatagramService::on_turn_end) of this socket's service once everything of this turn
+    /// has been handled. However often it is asked for, there is one.
+    pub fn notify_turn_end(&mut self) {
+        self.host.notify_turn_end(self.token);
+    }
+
     /// Closes the socket. What this callback has sent before still leaves; nothing is called any more.
     pub fn close(&mut self) {
         self.closed = true;

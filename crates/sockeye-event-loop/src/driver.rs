@@ -189,6 +189,8 @@ pub(crate) enum SocketEvent {
     RecvError(io::Error),
     Timer(u64),
     Message(Message),
+    TurnEnd,
+    Drain,
 }
 
 /// A datagram or packet service.
@@ -250,6 +252,8 @@ impl<S: DatagramService> Receiver for ForDatagrams<S> {
             SocketEvent::RecvError(error) => self.0.on_recv_error(socket, error),
             SocketEvent::Timer(key) => self.0.on_timer(socket, key),
             SocketEvent::Message(message) => self.0.on_message(socket, message),
+            SocketEvent::TurnEnd => self.0.on_turn_end(socket),
+            SocketEvent::Drain => self.0.on_drain(socket),
         }
     }
 }
@@ -282,6 +286,8 @@ impl<S: PacketService> Receiver for ForPackets<S> {
             SocketEvent::RecvError(error) => self.0.on_recv_error(socket, error),
             SocketEvent::Timer(key) => self.0.on_timer(socket, key),
             SocketEvent::Message(message) => self.0.on_message(socket, message),
+            // Their handles cannot ask for the one, and nothing is carried by them.
+            SocketEvent::TurnEnd | SocketEvent::Drain => {}
         }
     }
 }

@@ -66,6 +66,8 @@ pub(crate) trait Host {
     fn random(&mut self) -> u64;
     fn stats(&self) -> Stats;
     fn stop(&mut self);
+    fn is_draining(&self) -> bool;
+    fn simulated_seed(&mut self) -> Option<[u8; 32]>;
 
     fn set_timer(&mut self, at: Time, due: Due) -> TimerId;
     fn cancel_timer(&mut self, id: TimerId) -> bool;
@@ -150,6 +152,8 @@ pub(crate) trait Host {
     fn unix_name(&self, token: Token, address: SocketAddr) -> Option<UnixName>;
     fn unix_addr(&mut self, token: Token, name: &UnixName) -> Option<SocketAddr>;
     fn must_flush(&self) -> bool;
+    fn notify_turn_end(&mut self, token: Token);
+    fn hold_drain(&mut self, token: Token, on: bool);
     fn close_socket(&mut self, token: Token);
     /// What this host knows of names.
     #[cfg(feature = "resolver")]

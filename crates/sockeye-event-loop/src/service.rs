@@ -222,6 +222,17 @@ pub trait DatagramService: 'static {
         let _ = (socket, message);
     }
 
+    /// After a [`Datagrams::notify_turn_end`] or [`Context::notify_turn_end`]: everything else of this turn has been handled,
+    /// what streams wrote by it included. A good moment to send what belongs together: it leaves in one go.
+    fn on_turn_end(&mut self, socket: &mut Datagrams<'_>) {
+        let _ = socket;
+    }
+
+    /// The loop is to end. It waits for streams, and for this socket if it is asked to by [`Context::hold_drain`].
+    fn on_drain(&mut self, socket: &mut Datagrams<'_>) {
+        let _ = socket;
+    }
+
     /// A lookup of this service, begun by `socket.context().resolve(...)`, has a result: see
     /// [`StreamService::on_answer`]. [`Context::datagrams`] gives a socket to act on it.
     #[cfg(feature = "resolver")]

@@ -83,6 +83,7 @@ mod lookups;
 mod names;
 mod opening;
 mod pool;
+mod quic;
 mod record;
 mod relay;
 mod service;

@@ -39,6 +39,11 @@ impl Open<'_> {
                     let error = io::Error::new(io::ErrorKind::InvalidInput, error);
                     OpError::new(Op::Bind, endpoint.transport(), error)
                 })?;
+                #[cfg(feature = "quic")]
+                if listener.at.scheme() == Scheme::Quic {
+                    let name = listener.tls.as_deref().unwrap_or(crate::tls::UNNAMED);
+                    return self.tls.quic.listen(cx, name, at).map(Opened::Datagrams);
+                }
                 if listener.at.scheme() == Scheme::Udp {
                     return self.udp.listen(cx, self.key, at, None).map(Opened::Datagrams);
                 }
@@ -60,6 +65,11 @@ impl Open<'_> {
     pub(crate) fn adopt(self, cx: &mut Context<'_>, socket: OwnedFd) -> Result<Opened, OpError> {
         let most = self.most();
         match &self.listener.at {
+            #[cfg(feature = "quic")]
+            _ if self.listener.at.scheme() == Scheme::Quic => {
+                let name = self.listener.tls.as_deref().unwrap_or(crate::tls::UNNAMED);
+                self.tls.quic.adopt(cx, name, socket).map(Opened::Datagrams)
+            }
             Address::Ip { endpoint, .. } if self.listener.at.scheme() == Scheme::Udp => {
                 let at = SocketAddr::new(endpoint.ip(), endpoint.port());
                 let socket = self.udp.listen(cx, self.key, at, Some(socket));
@@ -103,6 +113,11 @@ pub(crate) fn change(cx: &mut Context<'_>, tls: &Tls, socket: Opened, new: &List
 
 /// Whether a listener has the same socket before and after a reload. At port 0, by its name.
 pub(crate) fn is_kept(old: &Listener, new: &ListenerConfig) -> bool {
+    // A socket of QUIC belongs to another service than one of datagrams.
+    let by_quic = |at: &Address| at.scheme() == Scheme::Quic;
+    if by_quic(&old.config.at) != by_quic(&new.at) {
+        return false;
+    }
     match (&old.config.at, &new.at) {
         (Address::Ip { endpoint: before, .. }, Address::Ip { endpoint: now, .. }) => {
             // Under TLS or not: what is listened at is of TCP.

@@ -182,6 +182,14 @@ impl Shared {
             .map(|(key, _)| key)
     }
 
+    /// Which listener has that socket of datagrams.
+    pub(crate) fn listener_on(&self, id: DatagramId) -> Option<usize> {
+        let mut listeners = self.listeners.iter();
+        listeners
+            .find(|(_, listener)| listener.socket == Opened::Datagrams(id))
+            .map(|(key, _)| key)
+    }
+
     /// The visit has a backend that is to be tried.
     pub(crate) fn tries(&mut self, visit: &mut Visit, backend: usize) {
         visit.backend = Some(backend);

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use slab::Slab;
 use sockeye_endpoint::Scheme;
 use sockeye_event_loop::{
-    CloseReason, ConnectFailure, ConnectFault, ConnectId, ConnectRequest, Context, Deadline, Deadlines,
-    Relayed, Stream, StreamId, TimerId,
+    CloseReason, ConnectFailure, ConnectFault, ConnectRequest, Context, Deadline, Deadlines, Relayed, Stream,
+    StreamId, TimerId,
 };
 
 use crate::greeting::{self, ServerName};
 use crate::mux::HelloReader;
 use crate::pool::{Nobody, Place};
+use crate::quic::socket_of;
 use crate::record::SessionEnd;
 use crate::shared::{Shared, Visit};
-use crate::tls;
+use crate::tls::{self, Connecting};
 
 /// The timer of a connection that waits in a queue.
 pub(crate) const QUEUE: u64 = 1;
@@ -46,7 +47,7 @@ enum Phase {
         ticket: u64,
         timer: Option<TimerId>,
     },
-    Connecting(ConnectId),
+    Connecting(Connecting),
     Joined,
     /// Only ends are awaited.
     Over,
@@ -387,7 +388,7 @@ impl Streams {
         }
         match session.phase {
             // `on_connect_error` follows.
-            Phase::Connecting(id) if is_front && cx.cancel_connect(id) => return,
+            Phase::Connecting(ref begun) if is_front && begun.cancel(cx, &shared.tls) => return,
             Phase::Waiting { ticket, .. } => {
                 if let Some(pool) = shared.pools.get_mut(session.visit.pool) {
                     pool.stop_waiting(ticket);
@@ -477,7 +478,10 @@ impl Streams {
 
 /// Which listener of the relay a connection came through.
 pub(crate) fn listener_of(shared: &Shared, stream: &Stream<'_>) -> Option<usize> {
-    shared.listener_at(stream.listener()?)
+    match socket_of(stream) {
+        Some(socket) => shared.listener_on(socket),
+        None => shared.listener_at(stream.listener()?),
+    }
 }
 
 /// Tells the backend who the client is, and whom it had asked, if it wants to know. Under TLS it was told before the handshake.

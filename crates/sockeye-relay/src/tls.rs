@@ -26,6 +26,8 @@ use sockeye_tls::rustls::{ClientConfig, ServerConfig};
 use sockeye_tls::{ConnectorOptions, HandshakeFailure, ReloadableConfig, TlsConnector, TlsServer};
 
 use crate::config::{BackendConfig, CheckKind, Config, ProxyVersion};
+#[cfg(feature = "quic")]
+use crate::quic::Quic;
 #[cfg(feature = "tls")]
 use crate::record::Cause;
 use crate::relay::StartError;
@@ -91,6 +93,31 @@ pub(crate) struct Tls {
     limits: sockeye_tls::HandshakeLimits,
     #[cfg(feature = "tls")]
     counters: sockeye_tls::TlsCounters,
+    #[cfg(feature = "quic")]
+    pub(crate) quic: Quic,
+}
+
+/// A connect that is under way.
+#[derive(Debug)]
+pub(crate) enum Connecting {
+    /// Of the loop's own.
+    Stream(ConnectId),
+    /// Of the client of QUIC by that name.
+    #[cfg(feature = "quic")]
+    Quic(String, sockeye_quic::QuicId),
+}
+
+impl Connecting {
+    /// Gives it up: `on_connect_error` follows. `false` if it was decided before.
+    pub(crate) fn cancel(&self, cx: &mut Context<'_>, tls: &Tls) -> bool {
+        #[cfg(not(feature = "quic"))]
+        let _ = tls;
+        match self {
+            Self::Stream(id) => cx.cancel_connect(*id),
+            #[cfg(feature = "quic")]
+            Self::Quic(name, id) => tls.quic.cancel(cx, name, *id),
+        }
+    }
 }
 
 /// Puts the services that carry TLS on the loop of a relay.
@@ -152,8 +179,10 @@ fn add_server<B: Backend>(
             .on_failure(move |_, failure| handshake_failed(&mut told.borrow_mut(), failure))
     };
     let server = events.add_stream_service(server, StreamOptions::default());
-    let servers = &mut shared.borrow_mut().tls.servers;
-    servers.insert(name, (server.into(), config));
+    let tls = &mut shared.borrow_mut().tls;
+    #[cfg(feature = "quic")]
+    tls.quic.add_server(events, relay, &name, config.current());
+    tls.servers.insert(name, (server.into(), config));
 }
 
 #[cfg(feature = "tls")]
@@ -163,8 +192,11 @@ fn add_client<B: Backend>(
     name: String,
     config: Arc<ClientConfig>,
 ) {
+    let tls = &mut shared.borrow_mut().tls;
+    #[cfg(feature = "quic")]
+    tls.quic.add_client(events, &name, Arc::clone(&config));
     let client = TlsConnector::new(events, config, ConnectorOptions::default());
-    shared.borrow_mut().tls.clients.insert(name, client);
+    tls.clients.insert(name, client);
 }
 
 /// Of a listener that was closed meanwhile nothing is told.
@@ -179,7 +211,7 @@ fn handshake_failed(shared: &mut Shared, failure: &HandshakeFailure<'_>) {
 
 /// Settings that have no name are called so.
 #[cfg(feature = "tls")]
-const UNNAMED: &str = "";
+pub(crate) const UNNAMED: &str = "";
 
 #[cfg(feature = "tls")]
 impl Tls {
@@ -192,6 +224,8 @@ impl Tls {
     /// New connections get these from now on.
     pub(crate) fn replace(&mut self, settings: TlsSettings) {
         for (name, config) in settings.servers {
+            #[cfg(feature = "quic")]
+            self.quic.replace_server(&name, &config);
             if let Some((_, current)) = self.servers.get(&name) {
                 current.replace(config);
             }
@@ -264,7 +298,14 @@ impl Tls {
             name: name.cloned().unwrap_or_default(),
         };
         for listener in &config.listeners {
-            if listener.at.scheme() == Scheme::Tls && self.server(listener.tls.as_deref()).is_none() {
+            let name = listener.tls.as_deref();
+            let is_missing = match listener.at.scheme() {
+                Scheme::Tls => self.server(name).is_none(),
+                #[cfg(feature = "quic")]
+                Scheme::Quic => !self.quic.has_server(name.unwrap_or(UNNAMED)),
+                _ => false,
+            };
+            if is_missing {
                 return Err(missing("server", listener.tls.as_ref()));
             }
         }
@@ -273,7 +314,12 @@ impl Tls {
             let is_checked = checks.is_some_and(|rules| rules.kind == CheckKind::Tls);
             for backend in &pool.backends {
                 let needs = backend.at.scheme() == Scheme::Tls || is_checked;
-                if needs && !self.has_client(backend.tls.as_deref()) {
+                let name = backend.tls.as_deref();
+                #[cfg(feature = "quic")]
+                if backend.at.scheme() == Scheme::Quic && !self.quic.has_client(name.unwrap_or(UNNAMED)) {
+                    return Err(missing("client", backend.tls.as_ref()));
+                }
+                if needs && !self.has_client(name) {
                     return Err(missing("client", backend.tls.as_ref()));
                 }
             }
@@ -290,12 +336,19 @@ impl Tls {
         under_tls: bool,
         request: ConnectRequest,
         header: impl FnOnce(&mut Context<'_>, ProxyVersion) -> Vec<u8>,
-    ) -> Option<ConnectId> {
+    ) -> Option<Connecting> {
+        #[cfg(feature = "quic")]
+        if to.at.scheme() == Scheme::Quic {
+            let name = to.tls.as_deref().unwrap_or(UNNAMED);
+            let id = self.quic.connect(cx, name, &to.at, &request)?;
+            return Some(Connecting::Quic(name.to_owned(), id));
+        }
         if !under_tls {
-            return Some(cx.connect(request));
+            return Some(Connecting::Stream(cx.connect(request)));
         }
         let header = to.proxy.map(|version| header(cx, version)).unwrap_or_default();
-        self.connect_under_tls(cx, &to.at, to.tls.as_deref(), request, header)
+        let begun = self.connect_under_tls(cx, &to.at, to.tls.as_deref(), request, header);
+        begun.map(Connecting::Stream)
     }
 }
 

@@ -73,6 +73,11 @@ const LOAD_LEN: u16 = 0x80;
 const ALU_CONSTANT: u16 = 0x04;
 const AND: u16 = 0x50;
 const MODULO: u16 = 0x90;
+const MULTIPLY: u16 = 0x20;
+/// `BPF_MISC | BPF_TAX`: the accumulator becomes the index of indexed loads.
+const TO_INDEX: u16 = 0x07;
+/// `BPF_LD | BPF_B | BPF_IND`: the byte at the index and a constant.
+const LOAD_BYTE_INDEXED: u16 = 0x50;
 const SHIFT_RIGHT: u16 = 0x70;
 const JUMP_CONSTANT: u16 = 0x05;
 const RETURN_CONSTANT: u16 = 0x06;
@@ -197,6 +202,25 @@ impl Filter {
     pub fn steer_by_cpu(sockets: u32) -> Self {
         Program::new()
             .load_cpu()
+            .modulo(sockets.max(1))
+            .accept_by_accumulator()
+    }
+
+    /// Steers QUIC to the socket whose number, in the order they were bound, is the first byte of the connection id that the packet
+    /// is for, modulo `sockets`: a server that puts its own number there, when it chooses an id, keeps a connection whose client
+    /// moves. A packet that ends before is for the first socket.
+    ///
+    /// # References
+    /// [RFC 8999](https://www.rfc-editor.org/rfc/rfc8999) section 5: the id begins behind the first byte, or behind six where
+    /// that has its highest bit set.
+    #[must_use]
+    pub fn steer_by_quic_id(sockets: u32) -> Self {
+        Program::new()
+            .load(Width::Byte, 0)
+            .shift_right(7)
+            .then(ALU_CONSTANT | MULTIPLY, 5)
+            .then(TO_INDEX, 0)
+            .then(LOAD_BYTE_INDEXED, 1)
             .modulo(sockets.max(1))
             .accept_by_accumulator()
     }

@@ -55,7 +55,9 @@ impl ReloadableConfig {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = config.into();
     }
 
-    fn current(&self) -> Arc<ServerConfig> {
+    /// The one that new connections get now.
+    #[must_use]
+    pub fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -18,6 +18,7 @@
 //! | `sim` | `sockeye-sim` | `sim` | the same services on a simulated network |
 //! | `probe` | `sockeye-probe` | `probe`, `probe-services` | ping, traceroute, path MTU |
 //! | `tls` | `sockeye-tls` | `tls` | TLS on any stream of the loop |
+//! | `quic` | `sockeye-quic` | `quic` | QUIC on a datagram socket of the loop |
 //! | `relay` | `sockeye-relay` | `relay` | a relay as services, the PROXY protocol, many protocols on one port |
 //! | `measure` | `sockeye-measure` | `measure` | loss, jitter, schedules; the protocols of iperf3 and sockperf |
 //!
@@ -42,6 +43,9 @@ pub use sockeye_packet as packet;
 #[cfg(feature = "probe")]
 #[doc(inline)]
 pub use sockeye_probe as probe;
+#[cfg(feature = "quic")]
+#[doc(inline)]
+pub use sockeye_quic as quic;
 #[cfg(feature = "raw")]
 #[doc(inline)]
 pub use sockeye_raw_ip as raw;

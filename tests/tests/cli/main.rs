@@ -18,6 +18,7 @@ mod installed;
 mod limits;
 mod ping;
 mod privileges;
+mod quic;
 mod reflect;
 mod relay;
 mod resolve;

@@ -40,6 +40,8 @@ pub(super) enum Load {
     },
     /// CPU time a handshake, which begins and ends a connection of one byte.
     Handshakes { count: u32, resumed: bool },
+    /// CPU time a piece of 64 KiB, over that many streams of one connection at once.
+    Bulk { streams: u32, pieces: u32 },
     /// Memory a connection.
     Idle { count: u32 },
 }
@@ -72,6 +74,7 @@ const fn bound(of: &'static str, against: &'static str, at_most: f64) -> Bound {
 const BY_HAND: &str = "rustls on mio by hand";
 const TLS: &str = "event loop";
 const TOKIO: &str = "tokio-rustls";
+const QUINN: &str = "quinn";
 const HAPROXY: &str = "haproxy";
 const SPLICED: &str = "haproxy, splice";
 const NGINX: &str = "nginx";
@@ -80,6 +83,7 @@ const JOIN: &str = "bare join";
 const WHOLE: &str = "whole relay";
 
 const ECHO_BOUNDS: &[Bound] = &[bound(TLS, BY_HAND, 1.05), bound(TLS, TOKIO, 1.0)];
+const QUIC_BOUNDS: &[Bound] = &[bound(TLS, QUINN, 0.95)];
 const ENDING_BOUNDS: &[Bound] = &[bound(TLS_RELAY, HAPROXY, 1.0), bound(TLS_RELAY, NGINX, 1.0)];
 const HANDSHAKE_BOUNDS: &[Bound] = &[bound(TLS_RELAY, HAPROXY, 1.0)];
 const RELAY_BOUNDS: &[Bound] = &[
@@ -180,6 +184,45 @@ pub(super) const TABLES: &[Table] = &[
             Case {
                 load: Load::Idle { count: 1_000 },
                 bounds: HANDSHAKE_BOUNDS,
+            },
+        ],
+    },
+    Table {
+        bench: "quic",
+        title: "echo over QUIC",
+        servers: &[
+            server(QUINN, Program::Ours("quic_echo_quinn", &["0"])),
+            server("the same again", Program::Ours("quic_echo_quinn", &["0"])),
+            server(TLS, Program::Ours("quic_echo", &["0"])),
+        ],
+        relays: false,
+        cases: &[
+            echo(64, 1_024, 40_000, QUIC_BOUNDS),
+            echo(1, 1_024, 10_000, QUIC_BOUNDS),
+            Case {
+                load: Load::Bulk {
+                    streams: 1,
+                    pieces: 4_000,
+                },
+                bounds: QUIC_BOUNDS,
+            },
+            Case {
+                load: Load::Bulk {
+                    streams: 100,
+                    pieces: 4_000,
+                },
+                bounds: QUIC_BOUNDS,
+            },
+            Case {
+                load: Load::Handshakes {
+                    count: 400,
+                    resumed: false,
+                },
+                bounds: QUIC_BOUNDS,
+            },
+            Case {
+                load: Load::Idle { count: 500 },
+                bounds: &[bound(TLS, QUINN, 1.0)],
             },
         ],
     },

@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["sockeye-endpoint", "sockeye-packet", "sockeye-event-loop"],
     ),
     ("sockeye-tls", &["sockeye-event-loop"]),
+    ("sockeye-quic", &["sockeye-event-loop", "sockeye-socket"]),
     (
         "sockeye-relay",
         &[
@@ -52,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-endpoint",
             "sockeye-resolver",
             "sockeye-tls",
+            "sockeye-quic",
         ],
     ),
     (
@@ -69,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-sim",
             "sockeye-probe",
             "sockeye-tls",
+            "sockeye-quic",
             "sockeye-relay",
             "sockeye-measure",
         ],

@@ -20,6 +20,8 @@ pub(crate) fn connect_error(mut failure: ConnectFailure) -> anyhow::Error {
     let said = failure.to_string();
     match (failure.cause, failure.attempts.last()) {
         (ConnectFault::Failed(error), _) if advised(&error).is_some() => with_advice(error),
+        // It says of itself what it is of.
+        (ConnectFault::Failed(error), _) if is_of_quic(&error) => error.into(),
         (ConnectFault::Failed(error), Some((PeerName::Unix(name), _))) => {
             anyhow!(OpError::unix(Op::Connect, error).with_peer_name(*name))
         }
@@ -50,6 +52,16 @@ pub(crate) fn with_advice(error: io::Error) -> anyhow::Error {
         Some(advice) => anyhow!("{error} ({advice})"),
         None => error.into(),
     }
+}
+
+#[cfg(feature = "quic")]
+fn is_of_quic(error: &io::Error) -> bool {
+    sockeye::quic::QuicError::of(error).is_some()
+}
+
+#[cfg(not(feature = "quic"))]
+fn is_of_quic(_: &io::Error) -> bool {
+    false
 }
 
 /// What helps against an error of TLS.

@@ -55,6 +55,21 @@ impl<B: Backend> Host for Inner<B> {
         self.shared.duties |= duty::STOP;
     }
 
+    fn is_draining(&self) -> bool {
+        self.shared.has(duty::DRAIN)
+    }
+
+    fn simulated_seed(&mut self) -> Option<[u8; 32]> {
+        if self.backend.has_system() {
+            return None;
+        }
+        let mut seed = [0; 32];
+        for word in seed.chunks_exact_mut(8) {
+            word.copy_from_slice(&self.backend.random().to_le_bytes());
+        }
+        Some(seed)
+    }
+
     fn set_timer(&mut self, at: Time, due: Due) -> TimerId {
         self.shared.timers.set(at, due)
     }
@@ -478,6 +493,14 @@ impl<B: Backend> Host for Inner<B> {
             Some(Socket::Message(socket)) => socket.io.unix_addr(name),
             _ => None,
         }
+    }
+
+    fn notify_turn_end(&mut self, token: Token) {
+        self.notify_turn_end_now(token);
+    }
+
+    fn hold_drain(&mut self, token: Token, on: bool) {
+        self.hold_drain_now(token, on);
     }
 
     fn must_flush(&self) -> bool {

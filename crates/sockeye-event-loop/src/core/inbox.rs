@@ -14,7 +14,7 @@ use sockeye_socket::{Op, OpError, RecvBatch, SendBatch};
 use super::link::{Link, state};
 use super::message::{MessageSocket, MessageWire, Report};
 use super::table::{Entry, Socket};
-use super::{Calling, Core, Inner, Pending};
+use super::{Calling, Core, Inner, Pending, duty};
 use crate::backend::{Backend, Readiness};
 use crate::driver::{BatchPlace, SocketEvent};
 use crate::fault::Fault;
@@ -316,6 +316,23 @@ impl<B: Backend> Core<B> {
         self.report(token, report);
     }
 
+    /// Tells those who have asked that the turn ends. What they ask for in it is for the next turn.
+    pub(super) fn run_turn_ends(&mut self) {
+        for _ in 0..self.inner.shared.turn_ends.len() {
+            let Some(token) = self.inner.shared.turn_ends.pop_front() else {
+                break;
+            };
+            if let Some(socket) = self.inner.message_socket(token) {
+                socket.turn_end = false;
+            }
+            self.tell_socket(token, SocketEvent::TurnEnd);
+            self.run_pending();
+        }
+        if self.inner.shared.turn_ends.is_empty() {
+            self.inner.shared.duties &= !duty::TURN_ENDS;
+        }
+    }
+
     fn report(&mut self, token: Token, report: Report) {
         self.inner.shared.stats.datagrams_out += report.sent as u64;
         self.inner.shared.stats.send_errors += report.failed.len() as u64;
@@ -352,6 +369,28 @@ impl<B: Backend> Core<B> {
 }
 
 impl<B: Backend> Inner<B> {
+    /// A drain waits for the socket, or no longer.
+    pub(super) fn hold_drain_now(&mut self, token: Token, on: bool) {
+        let Some(socket) = self.message_socket(token) else {
+            return;
+        };
+        match (std::mem::replace(&mut socket.holds, on), on) {
+            (false, true) => self.shared.holding += 1,
+            (true, false) => self.shared.holding -= 1,
+            _ => {}
+        }
+    }
+
+    /// The socket's service is told of the end of this turn, once.
+    pub(super) fn notify_turn_end_now(&mut self, token: Token) {
+        if let Some(socket) = self.message_socket(token)
+            && !std::mem::replace(&mut socket.turn_end, true)
+        {
+            self.shared.turn_ends.push_back(token);
+            self.shared.duties |= duty::TURN_ENDS;
+        }
+    }
+
     pub(super) fn message_socket(&mut self, token: Token) -> Option<&mut MessageSocket<B>> {
         match self.table.get_mut(token) {
             Some(Entry {
@@ -375,6 +414,7 @@ impl<B: Backend> Inner<B> {
 
     /// Closes the socket now; `on_close` follows.
     pub(super) fn end_socket(&mut self, token: Token, reason: CloseReason) {
+        self.hold_drain_now(token, false);
         let Some(entry) = self.table.get_mut(token) else {
             return;
         };

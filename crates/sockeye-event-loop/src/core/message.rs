@@ -109,6 +109,10 @@ pub(crate) struct MessageSocket<B: Backend> {
     watched: bool,
     /// Receive errors in a row.
     pub(super) errors: u32,
+    /// Its service has asked for the end of the turn.
+    pub(super) turn_end: bool,
+    /// A drain of the loop waits for it.
+    pub(super) holds: bool,
 }
 
 /// What a round of sending led to.
@@ -128,6 +132,8 @@ impl<B: Backend> MessageSocket<B> {
             notify: false,
             watched: false,
             errors: 0,
+            turn_end: false,
+            holds: false,
         }
     }
 

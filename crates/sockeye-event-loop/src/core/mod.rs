@@ -95,6 +95,8 @@ pub(crate) enum Pending {
     RelayEof(Token),
     /// A datagram socket was opened by a callback.
     SocketOpened(Token),
+    /// The loop drains, and the service of a datagram socket has to know.
+    SocketDrained(Token),
     /// A lookup of a service has a result.
     #[cfg(feature = "resolver")]
     Answered(u16, Box<sockeye_resolver::dns::Event>),
@@ -114,8 +116,10 @@ pub(crate) mod duty {
     pub(crate) const PAIRS: u32 = 16;
     /// The loop asks again and again before it waits.
     pub(crate) const SPIN: u32 = 32;
+    /// Datagram services have asked for the end of a turn.
+    pub(crate) const TURN_ENDS: u32 = 64;
     /// What makes a turn return at once.
-    pub(crate) const NOW: u32 = TIMERS | COMMANDS;
+    pub(crate) const NOW: u32 = TIMERS | COMMANDS | TURN_ENDS;
 }
 
 /// Who is being called, in case it panics: if it is nobody else, the present connection.
@@ -177,6 +181,10 @@ pub(crate) struct Shared {
     pub(crate) held: held::Held,
     pub(crate) memory: memory::Memory,
     pub(crate) outbox: record::Outbox,
+    /// Datagram sockets whose services have asked for the end of a turn, each once.
+    pub(crate) turn_ends: VecDeque<Token>,
+    /// Datagram sockets that a drain waits for.
+    pub(crate) holding: usize,
 }
 
 /// Sockets, backend and what they share: what a callback acts on. In the order of [`Shared`]'s reason.
@@ -275,6 +283,8 @@ impl<B: Backend> Core<B> {
             held: held::Held::default(),
             memory: memory::Memory::new(options.memory_budget),
             outbox: record::Outbox::default(),
+            turn_ends: VecDeque::new(),
+            holding: 0,
             stats: Stats::default(),
         };
         let read_size = options.read_buffer.max(1);

@@ -189,6 +189,10 @@ impl<B: Backend> Core<B> {
             self.run_pending();
             self.run_pairs(EVENTS);
         }
+        if self.inner.shared.has(duty::TURN_ENDS) {
+            self.run_pending();
+            self.run_turn_ends();
+        }
     }
 
     /// Puts the loop in order after a callback panicked: what it was doing is undone, its connection closed.
@@ -441,6 +445,7 @@ impl<B: Backend> Core<B> {
                 Pending::Relieve => self.inner.relieve(),
                 Pending::RelayEof(token) => self.call_joined(token, StreamEvent::RelayEof),
                 Pending::SocketOpened(token) => self.tell_socket(token, SocketEvent::Open),
+                Pending::SocketDrained(token) => self.tell_socket(token, SocketEvent::Drain),
                 #[cfg(feature = "resolver")]
                 Pending::Answered(service, event) => {
                     self.call_service(service, ServiceEvent::Answered(event));
@@ -486,6 +491,9 @@ impl<B: Backend> Core<B> {
         let deadline = self.inner.now() + within;
         for token in self.inner.table.tokens() {
             self.inner.close_listener_now(token);
+            if self.inner.message_socket(token).is_some() {
+                self.inner.shared.pending.push_back(Pending::SocketDrained(token));
+            }
         }
         for id in self.inner.shared.connects.ids() {
             self.inner.cancel_connect_now(id);
@@ -528,7 +536,10 @@ impl<B: Backend> Core<B> {
             }
             self.finish_all_pending();
         }
-        self.inner.shared.open_streams == 0
+        // Those who carry something without streams are told before it is over.
+        let shared = &self.inner.shared;
+        let rest = shared.open_streams + shared.pending.len() + shared.holding;
+        late || rest == 0
     }
 
     /// The loop ends: every connection hears of it, then everything is closed.

@@ -17,7 +17,7 @@ const MAX_RETRIES: u32 = 16;
 /// A wait that is longer is a mistake of units.
 const MAX_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The forms that listeners and backends can have.
-const SERVED: &[Scheme] = &[Scheme::Tcp, Scheme::Udp, Scheme::Tls, Scheme::Unix];
+const SERVED: &[Scheme] = &[Scheme::Tcp, Scheme::Udp, Scheme::Tls, Scheme::Quic, Scheme::Unix];
 
 /// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,7 +243,7 @@ impl Faults {
             let place = format!("{place}.server_names");
             match scheme {
                 Scheme::Udp => self.add(place, Fault::NotFor { what, scheme }),
-                Scheme::Tls => self.add(place, Fault::NotFor { what, scheme }),
+                Scheme::Tls | Scheme::Quic => self.add(place, Fault::NotFor { what, scheme }),
                 _ => {}
             }
         }
@@ -257,7 +257,7 @@ impl Faults {
             }
         }
         if let Some(proxy) = &listener.proxy {
-            if scheme == Scheme::Udp {
+            if matches!(scheme, Scheme::Udp | Scheme::Quic) {
                 let what = "the PROXY protocol";
                 self.add(format!("{place}.proxy"), Fault::NotFor { what, scheme });
             }
@@ -265,6 +265,10 @@ impl Faults {
             if proxy.trusted.is_empty() {
                 self.add(format!("{place}.proxy.trusted"), Fault::Nothing);
             }
+        }
+        if scheme == Scheme::Quic && listener.max_sessions.is_some() {
+            let what = "a bound on sessions";
+            self.add(format!("{place}.max_sessions"), Fault::NotFor { what, scheme });
         }
         if listener.max_sessions == Some(0) {
             self.within(format!("{place}.max_sessions"), 0, 1, u64::MAX);
@@ -285,7 +289,11 @@ impl Faults {
                 let why = "build with the feature `tls`";
                 self.add(format!("{place}.at"), Fault::NotBuilt { what: "tls://", why });
             }
-            Scheme::Tls => {}
+            Scheme::Quic if !cfg!(feature = "quic") => {
+                let why = "build with the feature `quic`";
+                self.add(format!("{place}.at"), Fault::NotBuilt { what: "quic://", why });
+            }
+            Scheme::Tls | Scheme::Quic => {}
             _ if named => self.add(format!("{place}.tls"), Fault::NotFor { what: "TLS", scheme }),
             _ => {}
         }
@@ -293,7 +301,7 @@ impl Faults {
 
     fn proxy_out(&mut self, place: String, scheme: Scheme) {
         let what = "the PROXY protocol";
-        if scheme == Scheme::Udp {
+        if matches!(scheme, Scheme::Udp | Scheme::Quic) {
             self.add(place, Fault::NotFor { what, scheme });
         }
     }
@@ -406,7 +414,7 @@ impl Faults {
     /// A check that could not even begin, or always fails, would keep nobody up.
     fn checked_by_tls(&mut self, place: &str, backend: &BackendConfig) {
         let (what, scheme) = ("a check of kind TLS", backend.at.scheme());
-        if scheme == Scheme::Unix {
+        if matches!(scheme, Scheme::Unix | Scheme::Quic) {
             self.add(format!("{place}.at"), Fault::NotFor { what, scheme });
         }
     }

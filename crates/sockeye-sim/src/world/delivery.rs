@@ -108,6 +108,11 @@ impl World {
         let bound = canonical(slot.local);
         let v4 = to.is_ipv4();
         let path = self.route(host, to.ip())?;
+        let size = sending.payload.len() + 8 + if v4 { 20 } else { 40 };
+        if self.messages[index as usize].uncut && size > self.first_mtu(path) {
+            self.too_long_is_queued(index, sending);
+            return Err(errno::EMSGSIZE);
+        }
         let own = match sending.source {
             Some(source) if !self.is_local(host, source) => return Err(errno::EINVAL),
             Some(source) if !source.is_unspecified() => source,
@@ -133,7 +138,6 @@ impl World {
         slot.destination = to;
         slot.hop_limit = sending.hop_limit.unwrap_or(64);
         slot.class = class;
-        let size = sending.payload.len() + 8 + if v4 { 20 } else { 40 };
         self.charge(index, path, size);
         if to.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) {
             self.broadcast(host, flight, size);
@@ -141,6 +145,15 @@ impl World {
             self.launch(path, flight, size, false);
         }
         Ok(())
+    }
+
+    /// What the host's own link carries: the kernel cuts nothing there for a socket that looks for the path MTU itself, and says so.
+    fn first_mtu(&self, path: u32) -> usize {
+        if path == NONE || self.mutated(Mutant::ProbesAreCut) {
+            return usize::MAX;
+        }
+        let hop = self.routes.paths[path as usize].hops.first();
+        hop.map_or(usize::MAX, |hop| self.links[hop.link as usize].options.mtu)
     }
 
     /// The error queue hears of a datagram that is too long as well (ip_local_error). A payload of more than 16 bits is refused

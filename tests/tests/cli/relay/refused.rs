@@ -54,15 +54,15 @@ fn options_that_make_no_sense() {
         ),
         (
             &["--listen", AT, "--to", TO, "--cert", "c", "--key", "k"],
-            "it is for tls:// listeners",
+            "it is for tls:// and quic:// listeners",
         ),
         (
             &["--listen", AT, "--to", TO, "--ca", "c"],
-            "--ca: it is for tls:// backends",
+            "--ca: it is for tls:// and quic:// backends",
         ),
         (
             &["--listen", AT, "--to", TO, "--insecure"],
-            "--insecure: it is for tls:// backends",
+            "--insecure: it is for tls:// and quic:// backends",
         ),
         (&["--listen", AT, "--to", TO, "--cert", "c"], "--key"),
         (
@@ -75,7 +75,11 @@ fn options_that_make_no_sense() {
         ),
         (
             &["--listen", "quic://127.0.0.1:80", "--to", TO],
-            "quic:// addresses cannot be used here",
+            "it has no certificate: add --cert FILE --key FILE",
+        ),
+        (
+            &["--listen", "udplite://127.0.0.1:80", "--to", TO],
+            "udplite:// addresses cannot be used here",
         ),
         (
             &["--listen", AT, "--to", "tcp://127.0.0.1:0"],

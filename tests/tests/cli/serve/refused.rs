@@ -30,7 +30,7 @@ fn options_that_make_no_sense_together() {
     refused(
         &with(&["time", "--cert", "a", "--key", "b"]),
         2,
-        "--cert: it is for tls:// listeners",
+        "--cert: it is for tls:// and quic:// listeners",
     );
     refused(&with(&["time", "--cert", "a"]), 2, "--key <FILE>");
     refused(
@@ -47,7 +47,12 @@ fn options_that_make_no_sense_together() {
     refused(
         &["echo", "--listen", "quic://127.0.0.1:0"],
         2,
-        "tcp://, udp://, unix: and tls:// can",
+        "quic://: it has no certificate: add --cert FILE --key FILE",
+    );
+    refused(
+        &["echo", "--listen", "udplite://127.0.0.1:0"],
+        2,
+        "tcp://, udp://, unix:, tls:// and quic:// can",
     );
     refused(
         &[

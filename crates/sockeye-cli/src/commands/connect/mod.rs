@@ -59,7 +59,7 @@ silent, over udp open|silent where nobody refuses or answers; the status is 0\n\
 where at least one port is open, else 1.")]
 pub(crate) struct Arguments {
     /// Whom to connect to: tcp://127.0.0.1:7007, tcp://localhost:echo, udp://[::1]:53, tls://example.com:443,
-    /// unix:/run/echo.sock or unix:@echo
+    /// quic://example.com:443, unix:/run/echo.sock or unix:@echo
     #[arg(value_name = "ADDRESS", value_parser = crate::address::peer)]
     target: Address<Target>,
     /// Over UDP, where the address has no scheme: -u HOST:PORT is udp://HOST:PORT
@@ -126,7 +126,7 @@ impl Arguments {
     fn check(&self) -> anyhow::Result<()> {
         let target = &self.target;
         let usage = |why: &str| Err(Failure::usage(format!("{target}: {why}")));
-        if let Err(refused) = target.must_be(&[Scheme::Tcp, Scheme::Udp, Scheme::Tls, Scheme::Unix]) {
+        if let Err(refused) = target.must_be(SCHEMES) {
             return usage(&refused.to_string());
         }
         let is_unix = target.scheme() == Scheme::Unix;
@@ -149,10 +149,17 @@ impl Arguments {
         }
         let is_secret =
             self.secrets.is_given() || self.ca.is_some() || self.insecure || self.servername.is_some();
-        if target.scheme() != Scheme::Tls && is_secret {
+        let by_quic = target.scheme() == Scheme::Quic;
+        if target.scheme() != Scheme::Tls && !by_quic && is_secret {
             return usage(
-                "--ca, --cert, --key, --insecure, --alpn and --servername are for tls:// addresses",
+                "--ca, --cert, --key, --insecure, --alpn and --servername are for tls:// and quic:// addresses",
             );
+        }
+        if by_quic && self.zero {
+            return usage("-z: a port of UDP does not say whether QUIC is spoken there: connect without -z");
+        }
+        if by_quic && cfg!(not(feature = "quic")) {
+            return usage("this program was built without QUIC: build it with the feature `quic`");
         }
         if target.scheme() == Scheme::Tls {
             trust::is_there()?;
@@ -198,6 +205,9 @@ impl Arguments {
     }
 }
 
+/// What can be connected to.
+const SCHEMES: &[Scheme] = &[Scheme::Tcp, Scheme::Udp, Scheme::Tls, Scheme::Quic, Scheme::Unix];
+
 /// How UDP sockets of `arguments` are made.
 fn udp_options(arguments: &Arguments) -> UdpOptions {
     let options = UdpOptions::new();
@@ -231,6 +241,8 @@ fn talk(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
                 return probe::run(arguments, &addresses, &ports, output);
             }
             match endpoint.transport() {
+                #[cfg(feature = "quic")]
+                _ if target.scheme() == Scheme::Quic => over_quic(arguments, endpoint, &addresses),
                 Transport::Udp => over_udp(arguments, &addresses),
                 _ => over_streams(arguments, ConnectRequest::any_of(addresses)),
             }
@@ -304,6 +316,46 @@ fn over_streams(arguments: &Arguments, request: ConnectRequest) -> anyhow::Resul
     carry(&mut events, &mut service, &talk, limits, || {
         privileges::keep(needed)
     })
+}
+
+/// One stream of a connection of its own, to the first address.
+#[cfg(feature = "quic")]
+fn over_quic(
+    arguments: &Arguments,
+    endpoint: &Target,
+    addresses: &[SocketAddr],
+) -> anyhow::Result<Option<End>> {
+    let to = *addresses.first().context("no address")?;
+    let mut events = EventLoop::new().context("make an event loop")?;
+    stop_on_signals(&mut events).context("take signals")?;
+    let cut = Cut {
+        piece: STREAM_PIECE,
+        line: STREAM_PIECE,
+    };
+    let talk = Rc::new(RefCell::new(Talk::new(&arguments.talking, cut)?));
+    let carrier = Carrier::new(
+        Rc::clone(&talk),
+        arguments.talking.half_closes(),
+        ends_with_peer(),
+    );
+    let options = StreamOptions {
+        close_timeout: CLOSE,
+        ..StreamOptions::default()
+    };
+    let mut service = events.add_stream_service(carrier, options);
+    let name = arguments
+        .servername
+        .clone()
+        .unwrap_or_else(|| trust::name_of(endpoint));
+    let client = arguments.secrets.client(arguments.ca.clone(), arguments.insecure);
+    let from = (arguments.source, arguments.interface.clone());
+    let within = arguments.connect_within();
+    trust::connect_quic(&mut events, service, &client, &name, to, from, within)?;
+    let limits = arguments.talking.limits(arguments.timeout, None);
+    let end = carry(&mut events, &mut service, &talk, limits)?;
+    // What was sent last may be lost on the way: nobody sends it again once the program is gone.
+    events.drain(CLOSE).context("end the connection")?;
+    Ok(end)
 }
 
 fn over_udp(arguments: &Arguments, addresses: &[SocketAddr]) -> anyhow::Result<Option<End>> {

@@ -33,6 +33,7 @@ Examples:\n\
 \x20 sockeye relay --listen :8080 --to 127.0.0.1:80 unix:@web --balance source\n\
 \x20 sockeye relay --listen tls://:8443 --cert C.pem --key K.pem --to 127.0.0.1:80\n\
 \x20 sockeye relay --listen udp://127.0.0.1:5353 --to udp://127.0.0.1:53\n\
+\x20 sockeye relay --listen 127.0.0.1:8080 --to quic://example.org:443\n\
 \x20 sockeye relay --listen unix:@api --to tls://example.org:443 --check tls\n\
 \x20 sockeye relay --config relay.toml --check-config\n\
 \x20 sockeye relay --listen :8080 --to 127.0.0.1:80 --metrics 127.0.0.1:9100\n\
@@ -110,16 +111,16 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", requires = "check",
         value_parser = crate::arguments::seconds)]
     pub(super) check_interval: f64,
-    /// The certificate of tls:// listeners, and those that it was signed with (PEM)
+    /// The certificate of tls:// and quic:// listeners, and those that it was signed with (PEM)
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(super) cert: Option<PathBuf>,
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
-    /// Certificates to trust at tls:// backends (PEM) instead of this machine's
+    /// Certificates to trust at tls:// and quic:// backends (PEM) instead of this machine's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
-    /// Believe every certificate of tls:// backends: whoever is on the way can read and change everything
+    /// Believe every certificate of tls:// and quic:// backends: whoever is on the way can read and change everything
     #[arg(long)]
     pub(super) insecure: bool,
     /// Seconds that sessions have to end after SIGTERM or SIGINT; 0: none

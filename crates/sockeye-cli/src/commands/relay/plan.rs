@@ -289,10 +289,10 @@ fn tables(arguments: &Arguments, config: &Config) -> anyhow::Result<Tables> {
         if !config
             .listeners
             .iter()
-            .any(|listener| listener.at.scheme() == Scheme::Tls)
+            .any(|listener| is_secret(listener.at.scheme()))
         {
             return Err(Failure::usage(
-                "--cert: it is for tls:// listeners, and there is none",
+                "--cert: it is for tls:// and quic:// listeners, and there is none",
             ));
         }
         let server = Server {
@@ -306,7 +306,7 @@ fn tables(arguments: &Arguments, config: &Config) -> anyhow::Result<Tables> {
         if !wants_client(config, None) {
             let option = if arguments.insecure { "--insecure" } else { "--ca" };
             return Err(Failure::usage(format!(
-                "{option}: it is for tls:// backends, and there is none"
+                "{option}: it is for tls:// and quic:// backends, and there is none"
             )));
         }
         let client = Client {
@@ -319,14 +319,18 @@ fn tables(arguments: &Arguments, config: &Config) -> anyhow::Result<Tables> {
     Ok(tables)
 }
 
+/// Whether there is TLS at addresses of that form, alone or in QUIC.
+fn is_secret(scheme: Scheme) -> bool {
+    matches!(scheme, Scheme::Tls | Scheme::Quic)
+}
+
 /// Whether a backend wants TLS by that name.
 fn wants_client(config: &Config, name: Option<&str>) -> bool {
     config.pools.iter().any(|pool| {
         let checks = pool.health.check.as_ref();
         let checked = checks.is_some_and(|check| check.kind == CheckKind::Tls);
         let mut backends = pool.backends.iter();
-        backends
-            .any(|backend| (checked || backend.at.scheme() == Scheme::Tls) && backend.tls.as_deref() == name)
+        backends.any(|backend| (checked || is_secret(backend.at.scheme())) && backend.tls.as_deref() == name)
     })
 }
 
@@ -339,7 +343,7 @@ fn settings(
     by_options: bool,
 ) -> anyhow::Result<Settings> {
     for (nth, listener) in config.listeners.iter().enumerate() {
-        if listener.at.scheme() != Scheme::Tls {
+        if !is_secret(listener.at.scheme()) {
             continue;
         }
         let name = listener.tls.as_deref().unwrap_or(DEFAULT);

@@ -25,6 +25,7 @@ Examples:\n\
 \x20 sockeye serve echo --listen tcp://127.0.0.1:7007 --listen udp://[::1]:7007\n\
 \x20 sockeye serve chargen --listen tcp://127.0.0.1:0 --shards 2\n\
 \x20 sockeye serve daytime --listen tls://127.0.0.1:1313 --cert C.pem --key K.pem\n\
+\x20 sockeye serve echo --listen quic://127.0.0.1:7443 --cert C.pem --key K.pem\n\
 \x20 sockeye serve qotd --quotes /usr/share/games/fortunes/fortunes --listen :1717\n\
 \x20 sockeye serve sockperf --listen udp://127.0.0.1:11111 --udp-rate 0\n\
 \x20 sockeye serve echo --listen unix:/run/echo.sock --unix-mode 660\n\
@@ -51,7 +52,7 @@ pub(crate) struct Arguments {
     /// What to serve
     pub(super) service: Service,
     /// Where, such as 127.0.0.1:7007 (tcp://), udp://[::1]:0 (port 0: any free one, which is printed), tls://127.0.0.1:7443,
-    /// unix:/run/echo.sock, unix:@echo, or :7007 on all addresses
+    /// quic://127.0.0.1:7443, unix:/run/echo.sock, unix:@echo, or :7007 on all addresses
     #[arg(long, value_name = "ADDRESS", required = true, value_parser = crate::address::listening)]
     listen: Vec<Address>,
     /// Permissions of the paths of Unix sockets, octal, whatever the umask is; who connects needs the right to write
@@ -60,7 +61,7 @@ pub(crate) struct Arguments {
     /// Unix sockets of datagrams, not of streams
     #[arg(long)]
     datagram: bool,
-    /// The certificate of tls:// listeners, and those that it was signed with (PEM; - is stdin)
+    /// The certificate of tls:// and quic:// listeners, and those that it was signed with (PEM; - is stdin)
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(super) cert: Option<PathBuf>,
     /// Its private key (PEM)
@@ -144,6 +145,11 @@ pub(super) struct Plan {
     pub(super) by_datagrams: bool,
     pub(super) secure: Option<Secure>,
     pub(super) is_shared: bool,
+    /// Which loop it is for, of how many.
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "only QUIC asks for it"))]
+    pub(super) shard: usize,
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "only QUIC asks for it"))]
+    pub(super) shards: usize,
 }
 
 /// What is served, with what it needs for it.
@@ -201,6 +207,8 @@ impl Arguments {
                 _ => None,
             },
             is_shared: self.shards > 1,
+            shard: 0,
+            shards: self.shards.into(),
         })
     }
 
@@ -212,11 +220,16 @@ impl Arguments {
     /// Refuses options that nothing would use, and listeners that lack some.
     fn check(&self) -> anyhow::Result<()> {
         let wrong = |message: &str| Err(Failure::usage(message));
-        match (self.has(Scheme::Tls), self.cert.is_some()) {
-            (true, false) => {
+        match (self.has(Scheme::Tls), self.has(Scheme::Quic), self.cert.is_some()) {
+            (true, _, false) => {
                 return wrong("--listen tls://: it has no certificate: add --cert FILE --key FILE");
             }
-            (false, true) => return wrong("--cert: it is for tls:// listeners, and there is none"),
+            (_, true, false) => {
+                return wrong("--listen quic://: it has no certificate: add --cert FILE --key FILE");
+            }
+            (false, false, true) => {
+                return wrong("--cert: it is for tls:// and quic:// listeners, and there is none");
+            }
             _ => {}
         }
         if self.datagram && !self.has(Scheme::Unix) {
@@ -314,7 +327,7 @@ impl Arguments {
 }
 
 /// What can be served where.
-const SCHEMES: &[Scheme] = &[Scheme::Tcp, Scheme::Udp, Scheme::Unix, Scheme::Tls];
+const SCHEMES: &[Scheme] = &[Scheme::Tcp, Scheme::Udp, Scheme::Unix, Scheme::Tls, Scheme::Quic];
 
 /// Permissions in octal, as chmod(1) takes them.
 fn mode(text: &str) -> Result<u32, String> {

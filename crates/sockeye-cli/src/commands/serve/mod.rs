@@ -128,7 +128,11 @@ fn start_shards(
     let by_ip = |address: &&Address| matches!(address, Address::Ip { .. });
     let endpoints: Vec<Address> = endpoints.iter().filter(by_ip).copied().collect();
     let shared = Arc::clone(shared);
-    let shards = Shards::start(&options, move |_shard, events| {
+    let shards = Shards::start(&options, move |shard, events| {
+        let plan = Plan {
+            shard: shard + 1,
+            ..plan.clone()
+        };
         open(events, &plan, &endpoints, &shared)
             .and_then(|_| confined::only_serve(&needs))
             .map_err(io::Error::other)
@@ -211,6 +215,10 @@ fn open_for(
         let bound = match address {
             Address::Unix(name) if plan.by_datagrams => bind_unix(events, plan, datagrams, name),
             Address::Unix(name) => listen_unix(events, plan, streams, name),
+            Address::Ip {
+                carrier: Some(Carrier::Quic),
+                endpoint,
+            } => bind_quic(events, plan, streams, endpoint),
             Address::Ip { endpoint, .. } if endpoint.transport() == Transport::Udp => {
                 bind(events, plan, datagrams, endpoint)
             }
@@ -307,6 +315,59 @@ fn bind<S: DatagramService + Sends>(
     let bound = Address::from(endpoint.with_port(events.local_addr(id)?.port()));
     events.with(service, |watched, _| watched.add(id, bound));
     Ok(bound)
+}
+
+/// A server of QUIC, whose streams the service has.
+#[cfg(feature = "quic")]
+fn bind_quic<S: StreamService + Sends>(
+    events: &mut EventLoop,
+    plan: &Plan,
+    service: Streams<S>,
+    endpoint: &Endpoint,
+) -> anyhow::Result<Address> {
+    use sockeye::quic::{QuicLimits, QuicOptions, socket_options};
+
+    let secure = plan
+        .secure
+        .as_ref()
+        .context("a quic:// listener has a certificate")?;
+    let quic = secure.quic(service.into())?.limits(QuicLimits {
+        connections: plan.max_connections,
+        ..QuicLimits::default()
+    });
+    let quic = quic.options(QuicOptions {
+        idle_timeout: plan.idle,
+        ..QuicOptions::default()
+    });
+    let [shard, shards] = [plan.shard, plan.shards].map(u8::try_from);
+    let quic = match (shard, shards) {
+        (Ok(shard), Ok(shards)) => quic.shard(shard, shards),
+        _ => return Err(Failure::usage("--shards: quic:// listeners take 255 at most")),
+    };
+    let quic = quic.add_to(events);
+    let options = DatagramOptions {
+        reuse_port: plan.is_shared,
+        // What is merged is steered as one, though it may be of several connections.
+        gro: !plan.is_shared,
+        ..socket_options()
+    };
+    let id = events.bind(quic, names::socket_addr(endpoint)?, &options)?;
+    let at = events.local_addr(id)?;
+    let bound = Address::carried(Carrier::Quic, endpoint.with_port(at.port()));
+    events.with(service, |watched, _| watched.add_carried(at.port(), bound));
+    Ok(bound)
+}
+
+#[cfg(not(feature = "quic"))]
+fn bind_quic<S: StreamService + Sends>(
+    _: &mut EventLoop,
+    _: &Plan,
+    _: Streams<S>,
+    _: &Endpoint,
+) -> anyhow::Result<Address> {
+    Err(Failure::usage(
+        "this program was built without QUIC: build it with the feature `quic`",
+    ))
 }
 
 fn datagram_options(plan: &Plan, at: SocketAddr) -> DatagramOptions {

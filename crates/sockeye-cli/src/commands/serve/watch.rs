@@ -139,6 +139,8 @@ pub(super) struct Watched<S, I> {
     service: S,
     shared: Arc<Shared>,
     sockets: Vec<(I, Address, Arc<AtAddress>)>,
+    /// What comes by none of these, by its port: streams of QUIC.
+    carried: Vec<(u16, Arc<AtAddress>)>,
 }
 
 /// A connection: the service's state, and where it is counted.
@@ -154,7 +156,21 @@ impl<S, I: PartialEq> Watched<S, I> {
             service,
             shared: Arc::clone(shared),
             sockets: Vec::new(),
+            carried: Vec::new(),
         }
+    }
+
+    /// Streams that are carried to that port are served from now on.
+    #[cfg(feature = "quic")]
+    pub(super) fn add_carried(&mut self, port: u16, address: Address) {
+        self.shared.serving.fetch_add(1, Ordering::Relaxed);
+        self.carried.push((port, self.shared.counts.at(address)));
+    }
+
+    /// Where what comes by another port is counted.
+    fn counts_at(&self, port: Option<u16>) -> Option<&Arc<AtAddress>> {
+        let mut carried = self.carried.iter();
+        carried.find(|(at, _)| Some(*at) == port).map(|(_, at)| at)
     }
 
     /// The socket serves from now on.
@@ -186,7 +202,12 @@ impl<S: StreamService + Sends> StreamService for Watched<S, ListenerId> {
 
     fn on_open(&mut self, stream: &mut Stream<'_>) -> Self::Conn {
         // Of a listener that was lost meanwhile nothing is told any more.
-        let at = self.counts(stream.listener()).map(Arc::clone).unwrap_or_default();
+        let counts = self.counts(stream.listener());
+        let port = || stream.local_addr().ok().map(|at| at.port());
+        let at = counts
+            .or_else(|| self.counts_at(port()))
+            .map(Arc::clone)
+            .unwrap_or_default();
         at.opened.add(1);
         let conn = self.service.on_open(stream);
         at.sent_bytes.add(self.service.sent(0).0);

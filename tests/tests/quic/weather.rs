@@ -1,0 +1,351 @@
+//! QUIC over a simulated network that loses, repeats, reorders, shrinks, moves and parts: everything arrives, and every run repeats.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_event_loop::{
+    CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, ServiceHandle,
+    StreamOptions,
+};
+use sockeye_quic::{QuicClient, QuicConnect, QuicHandle, QuicId, QuicOptions, QuicServer, socket_options};
+use sockeye_sim::{HostId, LinkOptions, Sim};
+use sockeye_tls::testing::seeded_provider;
+
+use crate::probe::{Log, Probe};
+use crate::setting::{Identity, echo, pattern};
+
+const SERVER: [u8; 4] = [10, 0, 0, 1];
+const CLIENT: [u8; 4] = [10, 0, 0, 2];
+const BETWEEN: [u8; 4] = [10, 0, 0, 3];
+const PORT: u16 = 443;
+
+struct Net {
+    sim: Sim,
+    server: HostId,
+    client: HostId,
+    serving: QuicHandle,
+    quic: QuicHandle,
+    own: ServiceHandle<QuicClient>,
+}
+
+/// A server that echoes and a client, everything of which follows from the seed.
+fn net(seed: u64, identity: &Identity, lan: LinkOptions, options: &QuicOptions) -> Net {
+    let mut sim = Sim::new(seed);
+    sim.set_lan(lan);
+    let (server, client) = (sim.host(SERVER), sim.host(CLIENT));
+    let events = sim.on(server);
+    let inside = events.add_stream_service(echo(), StreamOptions::default());
+    let quic = QuicServer::new(identity.server_by(Arc::new(seeded_provider(seed))), inside).unwrap();
+    let quic = quic.options(options.clone());
+    let serving = quic.handle();
+    let quic = quic.add_to(events);
+    events
+        .bind(quic, (SERVER, PORT).into(), &socket_options())
+        .unwrap();
+    let quic = QuicClient::new(identity.client_by(Arc::new(seeded_provider(!seed)))).unwrap();
+    let made = quic.options(options.clone());
+    let quic = made.handle();
+    let events = sim.on(client);
+    let own = made.add_to(events);
+    events.bind(own, (CLIENT, 0).into(), &socket_options()).unwrap();
+    Net {
+        sim,
+        server,
+        client,
+        serving,
+        quic,
+        own,
+    }
+}
+
+impl Net {
+    /// A stream that sends `len` bytes, has them back, and ends.
+    fn stream(&mut self, len: u32) -> (ServiceHandle<Probe>, Log) {
+        let data = Rc::new(pattern(len));
+        let probe = Probe::new().pushing(data).data({
+            let mut heard = 0;
+            move |stream, data| {
+                heard += data.len();
+                if heard == len as usize {
+                    stream.close();
+                }
+                data.len()
+            }
+        });
+        let log = probe.log.clone();
+        let events = self.sim.on(self.client);
+        (events.add_stream_service(probe, StreamOptions::default()), log)
+    }
+
+    fn connect(&mut self, request: QuicConnect) -> QuicId {
+        let quic = self.quic.clone();
+        let events = self.sim.on(self.client);
+        events
+            .with(self.own, move |_, context| {
+                quic.connect(context, request).unwrap()
+            })
+            .unwrap()
+    }
+
+    fn until(&mut self, what: &str, done: impl FnMut() -> bool) {
+        if let Err(error) = self.sim.run_until(Duration::from_secs(7_200), done) {
+            panic!("{what}: {error}");
+        }
+    }
+
+    /// Everything has come back, and nothing is left on either side.
+    fn finish(&mut self, streams: &[(u32, Log)]) {
+        let logs: Vec<Log> = streams.iter().map(|(_, log)| log.clone()).collect();
+        self.until("all streams", move || {
+            logs.iter().all(|log| log.closes().len() == 1)
+        });
+        for (len, log) in streams {
+            assert_eq!(log.received(0), pattern(*len));
+            assert_eq!(log.closes(), ["closed"]);
+        }
+        let (serving, quic) = (self.serving.clone(), self.quic.clone());
+        self.until("nothing is left", move || {
+            serving.connections() + quic.connections() + serving.streams() + quic.streams() == 0
+        });
+        assert_eq!(self.sim.on(self.server).open_streams(), 0);
+        assert_eq!(self.sim.on(self.server).stats().memory, 0);
+    }
+}
+
+fn lossy() -> LinkOptions {
+    LinkOptions {
+        latency: Duration::from_millis(20),
+        jitter: Duration::from_millis(5),
+        loss_ppm: 300_000,
+        ..LinkOptions::default()
+    }
+}
+
+#[test]
+fn three_packets_of_ten_are_lost_and_everything_arrives() {
+    let options = QuicOptions {
+        idle_timeout: Some(Duration::from_secs(600)),
+        ..QuicOptions::default()
+    };
+    let mut net = net(3, &Identity::new(), lossy(), &options);
+    let (service, log) = net.stream(200_000);
+    let request = QuicConnect::new((SERVER, PORT).into(), "localhost").stream(service, 0);
+    let id = net.connect(request.deadline(Duration::from_secs(300)));
+    let (quic, most) = (net.quic.clone(), Rc::new(RefCell::new(0)));
+    let (lost, done) = (Rc::clone(&most), log.clone());
+    net.until("the echo", move || {
+        if let Some(stats) = quic.stats(id) {
+            *lost.borrow_mut() = stats.lost_packets;
+        }
+        done.closes().len() == 1
+    });
+    assert!(*most.borrow() > 20, "{} packets lost", most.borrow());
+    net.finish(&[(200_000, log)]);
+}
+
+#[test]
+fn repeated_and_reordered_packets_change_nothing() {
+    let lan = LinkOptions {
+        latency: Duration::from_millis(5),
+        jitter: Duration::from_millis(20),
+        duplicate_ppm: 300_000,
+        reorder_ppm: 300_000,
+        ..LinkOptions::default()
+    };
+    let mut net = net(5, &Identity::new(), lan, &QuicOptions::default());
+    let mut request = QuicConnect::new((SERVER, PORT).into(), "localhost");
+    let mut streams = Vec::new();
+    for nth in 0..10 {
+        let len = 1 + nth * 20_000;
+        let (service, log) = net.stream(len);
+        request = request.stream(service, u64::from(nth));
+        streams.push((len, log));
+    }
+    net.connect(request);
+    net.finish(&streams);
+}
+
+#[test]
+fn a_path_whose_mtu_shrinks_under_way_is_found_out() {
+    let lan = LinkOptions {
+        latency: Duration::from_millis(10),
+        // So that most is still to come when it shrinks.
+        bandwidth: Some(20_000_000),
+        queue: Duration::from_millis(30),
+        mtu: 1_500,
+        ..LinkOptions::default()
+    };
+    let mut net = net(7, &Identity::new(), lan.clone(), &QuicOptions::default());
+    let (service, log) = net.stream(3_000_000);
+    let id = net.connect(QuicConnect::new((SERVER, PORT).into(), "localhost").stream(service, 0));
+    let (quic, heard) = (net.quic.clone(), log.clone());
+    net.until("a longer datagram", move || {
+        heard.received_len(0) > 500_000 && quic.stats(id).unwrap().mtu > 1_400
+    });
+    assert!(log.received_len(0) < 3_000_000);
+    net.sim.set_lan(LinkOptions { mtu: 1_280, ..lan });
+    let (quic, heard) = (net.quic.clone(), log.clone());
+    let mtu = Rc::new(RefCell::new(0));
+    let seen = Rc::clone(&mtu);
+    net.until("the rest", move || {
+        if let Some(stats) = quic.stats(id) {
+            *seen.borrow_mut() = stats.mtu;
+        }
+        heard.received_len(0) == 3_000_000
+    });
+    assert!(*mtu.borrow() <= 1_252, "{}", mtu.borrow());
+    net.finish(&[(3_000_000, log)]);
+}
+
+#[test]
+fn a_partition_that_ends_in_time_costs_nothing_but_time() {
+    let mut net = net(
+        9,
+        &Identity::new(),
+        LinkOptions::default(),
+        &QuicOptions::default(),
+    );
+    let (service, log) = net.stream(2_000_000);
+    net.connect(QuicConnect::new((SERVER, PORT).into(), "localhost").stream(service, 0));
+    let heard = log.clone();
+    net.until("some of it", move || heard.received_len(0) > 100_000);
+    let (server, client) = (net.server, net.client);
+    net.sim.partition(server, client);
+    net.sim.run_for(Duration::from_secs(8)).unwrap();
+    assert!(log.received_len(0) < 2_000_000);
+    net.sim.heal(server, client);
+    net.finish(&[(2_000_000, log)]);
+}
+
+/// What translates addresses between a client and a server: it knows one client, and has a port for it that changes.
+#[derive(Default)]
+struct Translator {
+    inside: Option<DatagramId>,
+    outside: Option<DatagramId>,
+    client: Option<SocketAddr>,
+}
+
+impl DatagramService for Translator {
+    fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        let from = Some(socket.id());
+        if from == self.inside {
+            self.client = Some(datagram.source);
+            if let Some(outside) = self.outside {
+                let _ = socket
+                    .other(outside)
+                    .send_to(datagram.data, (SERVER, PORT).into());
+            }
+        } else if let (Some(inside), Some(client)) = (self.inside, self.client)
+            && from == self.outside
+        {
+            let _ = socket.other(inside).send_to(datagram.data, client);
+        }
+    }
+
+    fn on_close(&mut self, _: &mut Context<'_>, _: DatagramId, _: CloseReason) {}
+}
+
+#[test]
+fn a_client_whose_address_is_translated_anew_stays() {
+    let mut net = net(
+        11,
+        &Identity::new(),
+        LinkOptions::default(),
+        &QuicOptions::default(),
+    );
+    let between = net.sim.host(BETWEEN);
+    let events = net.sim.on(between);
+    let translator = events.add_datagram_service(Translator::default());
+    let plain = DatagramOptions::default();
+    let inside = events.bind(translator, (BETWEEN, PORT).into(), &plain).unwrap();
+    let outside = events.bind(translator, (BETWEEN, 5_000).into(), &plain).unwrap();
+    events
+        .with(translator, move |service, _| {
+            service.inside = Some(inside);
+            service.outside = Some(outside);
+        })
+        .unwrap();
+    let (service, log) = net.stream(3_000_000);
+    net.connect(QuicConnect::new((BETWEEN, PORT).into(), "localhost").stream(service, 0));
+    for port in 5_001..5_004_u16 {
+        let (heard, so_far) = (log.clone(), log.received_len(0));
+        net.until("some of it", move || heard.received_len(0) > so_far + 400_000);
+        let events = net.sim.on(between);
+        let outside = events.bind(translator, (BETWEEN, port).into(), &plain).unwrap();
+        events
+            .with(translator, move |service, context| {
+                let old = service.outside.replace(outside);
+                context.close_datagrams(old.unwrap());
+            })
+            .unwrap();
+    }
+    net.finish(&[(3_000_000, log)]);
+}
+
+/// A network of that seed: its weather, how many connections and streams there are, how much they send.
+fn soak(seed: u64, identity: &Identity) -> (u64, u64) {
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut draw = move |most: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % most
+    };
+    let part = |draw: &mut dyn FnMut(u64) -> u64, most: u64| u32::try_from(draw(most)).unwrap();
+    let lan = LinkOptions {
+        latency: Duration::from_millis(draw(60)),
+        jitter: Duration::from_millis(draw(20)),
+        loss_ppm: part(&mut draw, 150_000),
+        duplicate_ppm: part(&mut draw, 100_000),
+        reorder_ppm: part(&mut draw, 100_000),
+        bandwidth: (draw(2) == 0).then(|| 4_000_000 + draw(50_000_000)),
+        mtu: usize::try_from(1_280 + draw(300)).unwrap(),
+        ..LinkOptions::default()
+    };
+    let options = QuicOptions {
+        max_streams: 1 + part(&mut draw, 8),
+        stream_window: 20_000 + part(&mut draw, 500_000),
+        idle_timeout: Some(Duration::from_secs(300)),
+        ..QuicOptions::default()
+    };
+    let mut net = net(seed, identity, lan, &options);
+    let mut streams = Vec::new();
+    for _ in 0..=draw(3) {
+        let mut request =
+            QuicConnect::new((SERVER, PORT).into(), "localhost").deadline(Duration::from_secs(200));
+        for tag in 0..=draw(6) {
+            let len = 1 + part(&mut draw, 60_000);
+            let (service, log) = net.stream(len);
+            request = request.stream(service, tag);
+            streams.push((len, log));
+        }
+        net.connect(request);
+        net.sim.run_for(Duration::from_millis(draw(100))).unwrap();
+    }
+    if draw(2) == 0 {
+        let (server, client) = (net.server, net.client);
+        net.sim.partition(server, client);
+        net.sim.run_for(Duration::from_millis(draw(3_000))).unwrap();
+        net.sim.heal(server, client);
+    }
+    net.finish(&streams);
+    (net.sim.trace_hash(), net.sim.now().as_nanos())
+}
+
+/// `SOCKEYE_QUIC_SEEDS=1000` runs so many.
+#[test]
+fn every_seed_gives_the_same_run_twice() {
+    let seeds = std::env::var("SOCKEYE_QUIC_SEEDS").ok();
+    let seeds: u64 = seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(20);
+    let identity = Identity::new();
+    let mut different = std::collections::BTreeSet::new();
+    for seed in 1..=seeds {
+        let first = soak(seed, &identity);
+        assert_eq!(first, soak(seed, &identity), "seed {seed}");
+        different.insert(first.0);
+    }
+    assert_eq!(different.len() as u64, seeds);
+}
