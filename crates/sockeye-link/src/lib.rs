@@ -36,7 +36,6 @@
 #![forbid(unsafe_code)]
 
 mod error;
-pub mod ethertype;
 mod fanout;
 mod membership;
 mod options;
@@ -52,6 +51,7 @@ pub use options::{FrameMode, LinkOptions};
 pub use ring::{ReceiveRing, SendRing};
 pub use socket::{LinkSocket, LinkStatistics};
 
+pub use sockeye_packet::ethertype;
 pub use sockeye_socket::link::{
     Block, BlockFrames, ChecksumStatus, FrameMeta, FrameRecvBatch, FrameSendBatch, IncomingFrame,
     LinkAddress, PacketType, ReceivedBlock, RingLayout, SendSlot, VlanTag,

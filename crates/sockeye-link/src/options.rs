@@ -8,7 +8,7 @@ use sockeye_socket::options::{self, OptionValue, SocketOption};
 use sockeye_socket::{Domain, Metadata, Op, Protocol, Socket, Type, os};
 
 use crate::membership::{self, Mode};
-use crate::{Fanout, LinkError, LinkSocket, ReceiveRing, SendRing, ethertype};
+use crate::{Fanout, LinkError, LinkSocket, ReceiveRing, SendRing};
 
 /// What is a frame to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -54,7 +54,7 @@ impl Default for LinkOptions {
     fn default() -> Self {
         Self {
             mode: FrameMode::Whole,
-            protocol: ethertype::ALL,
+            protocol: Self::ALL_PROTOCOLS,
             promiscuous: false,
             all_multicast: false,
             ignore_outgoing: false,
@@ -69,6 +69,9 @@ impl Default for LinkOptions {
 }
 
 impl LinkOptions {
+    /// Stands for every protocol (`ETH_P_ALL`).
+    pub const ALL_PROTOCOLS: u16 = 3;
+
     /// Whole frames of all protocols, with timestamps.
     pub fn new() -> Self {
         Self::default()
@@ -80,7 +83,7 @@ impl LinkOptions {
         self
     }
 
-    /// Receives frames of this ethertype only; [`ethertype::ALL`] is all of them, 0 none (for sockets that only send).
+    /// Receives frames of this ethertype only; [`ALL_PROTOCOLS`](Self::ALL_PROTOCOLS) is all of them, 0 none (for sockets that only send).
     ///
     /// Only a socket for all of them sees what this host sends: the kernel shows outgoing frames to no other, and never to
     /// the socket that sent them.

@@ -65,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-udp-datagram",
             "sockeye-raw-ip",
             "sockeye-unix",
+            "sockeye-link",
             "sockeye-resolver",
             "sockeye-event-loop",
             "sockeye-sim",

@@ -9,8 +9,8 @@ use sockeye_tests::netns::Namespace;
 use sockeye_tests::{program, wait};
 
 /// An ethertype for experiments (IEEE 802, local experimental 1): the kernel sends none by itself.
-pub const EXPERIMENT: u16 = 0x88b5;
-pub const LIMIT_MS: i32 = 20_000;
+pub(crate) const EXPERIMENT: u16 = 0x88b5;
+pub(crate) const LIMIT_MS: i32 = 20_000;
 
 /// Opens a namespace for the test, or returns from it.
 macro_rules! inside {
@@ -24,7 +24,7 @@ macro_rules! inside {
 pub(crate) use inside;
 
 /// The two interfaces, up, with addresses that a reader can tell apart.
-pub fn pair(namespace: &Namespace) {
+pub(crate) fn pair(namespace: &Namespace) {
     namespace.ip("link add a0 address 02:00:00:00:00:01 type veth peer name b0 address 02:00:00:00:00:02");
     namespace.ip("link set a0 up");
     namespace.ip("link set b0 up");
@@ -35,21 +35,21 @@ pub fn pair(namespace: &Namespace) {
 }
 
 /// Runs `ip` in the namespace that this process is in.
-pub fn ip(words: &str) -> String {
+pub(crate) fn ip(words: &str) -> String {
     let mut command = Command::new("ip");
     let output = program::output(command.args(words.split_whitespace()), Duration::from_secs(20));
     assert!(output.status.success(), "ip {words}: {}", output.stderr);
     output.text()
 }
 
-pub fn until_carrier(interface: &str) {
+pub(crate) fn until_carrier(interface: &str) {
     wait::until("a carrier", wait::PATIENCE, || {
         ip(&format!("-o link show dev {interface}")).contains("state UP")
     });
 }
 
 /// An Ethernet frame of the experimental type, sent from `a0`.
-pub fn frame(to: [u8; 6], payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(to: [u8; 6], payload: &[u8]) -> Vec<u8> {
     let mut bytes = to.to_vec();
     bytes.extend_from_slice(&[2, 0, 0, 0, 0, 1]);
     bytes.extend_from_slice(&EXPERIMENT.to_be_bytes());
@@ -59,7 +59,7 @@ pub fn frame(to: [u8; 6], payload: &[u8]) -> Vec<u8> {
 
 /// The next frame, waited for.
 #[track_caller]
-pub fn receive<'b>(socket: &LinkSocket, buffer: &'b mut [u8]) -> IncomingFrame<'b> {
+pub(crate) fn receive<'b>(socket: &LinkSocket, buffer: &'b mut [u8]) -> IncomingFrame<'b> {
     assert!(socket.wait_readable(LIMIT_MS).unwrap(), "no frame came");
     socket.recv_msg(buffer).unwrap()
 }
