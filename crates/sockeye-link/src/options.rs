@@ -164,8 +164,8 @@ impl LinkOptions {
     /// # Errors
     /// [`LinkError`]: not permitted without CAP_NET_RAW, no such interface, and the option that failed.
     pub fn open(&self, interface: &str) -> Result<LinkSocket, LinkError> {
-        let index = os::interface_index(interface)
-            .map_err(|source| LinkError::new(Op::Get("the interface"), interface, source))?;
+        let index =
+            os::interface_index(interface).map_err(|source| LinkError::new(Op::Bind, interface, source))?;
         self.open_on(interface, index)
     }
 
@@ -191,8 +191,8 @@ impl LinkOptions {
     /// As [`open`](Self::open); a ring that is too large, or whose sizes do not fit.
     #[doc(alias = "PACKET_RX_RING")]
     pub fn open_receive_ring(&self, interface: &str, layout: RingLayout) -> Result<ReceiveRing, LinkError> {
-        let index = os::interface_index(interface)
-            .map_err(|source| LinkError::new(Op::Get("the interface"), interface, source))?;
+        let index =
+            os::interface_index(interface).map_err(|source| LinkError::new(Op::Bind, interface, source))?;
         self.ring_on(interface, index, layout)
     }
 
@@ -218,8 +218,8 @@ impl LinkOptions {
     /// As [`open_receive_ring`](Self::open_receive_ring).
     #[doc(alias = "PACKET_TX_RING")]
     pub fn open_send_ring(&self, interface: &str, layout: RingLayout) -> Result<SendRing, LinkError> {
-        let index = os::interface_index(interface)
-            .map_err(|source| LinkError::new(Op::Get("the interface"), interface, source))?;
+        let index =
+            os::interface_index(interface).map_err(|source| LinkError::new(Op::Bind, interface, source))?;
         let sending = Self {
             protocol: 0,
             fanout: None,

@@ -1,11 +1,11 @@
-//! Bytes as lines: an offset, eight groups of two bytes, and the characters, as tcpdump prints them.
+//! Bytes as lines: an offset, eight groups of two bytes, and the characters, as tcpdump prints them behind a tab.
 
 use std::fmt::Write as _;
 
 /// Sixteen bytes a line.
 pub(super) fn lines(bytes: &[u8], with_characters: bool) -> Vec<String> {
     let line = |(index, row): (usize, &[u8])| {
-        let mut line = format!("\t0x{:04x}: ", index * 16);
+        let mut line = format!("        0x{:04x}: ", index * 16);
         for pair in row.chunks(2) {
             line.push(' ');
             for byte in pair {
@@ -38,11 +38,11 @@ mod tests {
         assert_eq!(
             lines(bytes, true),
             [
-                "\t0x0000:  4500 001c 0001 0000 4011 7cce 7f00 0001  E.......@.|.....",
-                "\t0x0010:  6162 63                                  abc",
+                "        0x0000:  4500 001c 0001 0000 4011 7cce 7f00 0001  E.......@.|.....",
+                "        0x0010:  6162 63                                  abc",
             ]
         );
-        assert_eq!(lines(&bytes[..3], false), ["\t0x0000:  4500 00"]);
+        assert_eq!(lines(&bytes[..3], false), ["        0x0000:  4500 00"]);
         assert!(lines(&[], true).is_empty());
     }
 }

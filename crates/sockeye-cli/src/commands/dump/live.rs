@@ -42,7 +42,7 @@ const ARPHRD_LOOPBACK: u16 = 772;
 const ARPHRD_NONE: u16 = 0xfffe;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct Live {
     /// Listen to this interface, or to all: any
     #[arg(short, long, value_name = "INTERFACE")]
     interface: Option<String>,
@@ -69,7 +69,7 @@ pub(super) struct Arguments {
     files: Option<usize>,
 }
 
-impl Arguments {
+impl Live {
     /// Whether there is any that goes with an interface only.
     pub(super) fn is_given(&self) -> bool {
         self.write.is_some()
@@ -146,7 +146,7 @@ impl Totals {
 
 impl Source {
     /// Opens the ring with link headers where the interface has such as are understood, else without.
-    fn open(arguments: &Arguments, name: &str) -> Result<Self, LinkError> {
+    fn open(arguments: &Live, name: &str) -> Result<Self, LinkError> {
         let snap_len = arguments.snap_len();
         let options = LinkOptions::new().filter(snap(snap_len));
         let layout = arguments.layout();
@@ -317,7 +317,7 @@ impl Sink<'_> {
 /// # Errors
 /// When the interface cannot be listened to or vanishes, or the file cannot be written.
 pub(super) fn run(
-    arguments: &Arguments,
+    arguments: &Live,
     count: Option<u64>,
     show: Show,
     output: &mut Output,

@@ -34,16 +34,10 @@ Examples:\n\
 What comes by an interface takes CAP_NET_RAW: setcap cap_net_raw+ep PROGRAM.")]
 pub(crate) struct Arguments {
     /// The capture to read, pcap or pcapng; "-" is stdin
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        required_unless_present = "interface",
-        conflicts_with = "interface"
-    )]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "interface")]
     read: Option<PathBuf>,
     #[command(flatten)]
-    live: live::Arguments,
+    live: live::Live,
     /// Stop after so many packets
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,

@@ -13,7 +13,10 @@ pub(super) fn time(since_1970: Duration) -> String {
     let offset = os::utc_offset_s(i64::try_from(seconds).unwrap_or(0));
     let of_day = seconds.saturating_add_signed(i64::from(offset)) % 86_400;
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{hour:02}:{minute:02}:{second:02}.{:06}", since_1970.subsec_micros())
+    format!(
+        "{hour:02}:{minute:02}:{second:02}.{:06}",
+        since_1970.subsec_micros()
+    )
 }
 
 /// Whom it was for, in tcpdump's words for `-i any`.
@@ -46,8 +49,16 @@ pub(super) fn link_header(frame: &IncomingFrame<'_>, is_ethernet: bool) -> Strin
         // Writing into a String cannot fail.
         let _ = write!(text, " vlan {}, p {},", tag.id(), tag.priority());
     }
-    let tag_len = if is_ethernet && frame.meta.vlan.is_some() { 4 } else { 0 };
-    let _ = write!(text, " ethertype {name} (0x{protocol:04x}), length {}:", frame.len + tag_len);
+    let tag_len = if is_ethernet && frame.meta.vlan.is_some() {
+        4
+    } else {
+        0
+    };
+    let _ = write!(
+        text,
+        " ethertype {name} (0x{protocol:04x}), length {}:",
+        frame.len + tag_len
+    );
     text
 }
 
