@@ -3,5 +3,7 @@
 
 #[path = "link/dump.rs"]
 mod dump;
+#[path = "link/looped.rs"]
+mod looped;
 #[path = "link/router.rs"]
 mod router;

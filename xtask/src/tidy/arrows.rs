@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-udp-datagram",
             "sockeye-raw-ip",
             "sockeye-unix",
+            "sockeye-link",
             "sockeye-resolver",
         ],
     ),

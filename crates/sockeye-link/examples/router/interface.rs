@@ -7,6 +7,9 @@ use sockeye_endpoint::Network;
 use sockeye_link::{LinkOptions, LinkSocket};
 use sockeye_packet::MacAddr;
 
+/// What may wait while others have the processor; the system may allow less (sysctl net.core.rmem_max).
+const RECV_BUFFER: u32 = 8 << 20;
+
 /// An interface as the router sees it. The kernel's own addresses play no part: those of the router are its own.
 #[derive(Debug)]
 pub(crate) struct Interface {
@@ -45,7 +48,10 @@ pub(crate) fn open(words: &str) -> Result<(Interface, LinkSocket), Box<dyn std::
         }
     }
     // Neighbour discovery asks groups, which the interface would leave out.
-    let options = LinkOptions::new().all_multicast(true).ignore_outgoing(true);
+    let options = LinkOptions::new()
+        .all_multicast(true)
+        .ignore_outgoing(true)
+        .recv_buffer(RECV_BUFFER);
     let socket = options.open(&interface.name)?;
     let local = socket.socket().local_link()?;
     let mac = local.hardware().try_into();

@@ -87,6 +87,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("ready");
     let until = wanted.seconds.map(Duration::from_secs);
     run(&mut router, &sockets, until)?;
+    for socket in &sockets {
+        router.counters.overflowed += u64::from(socket.take_statistics()?.drops);
+    }
     println!("{:?}", router.counters);
     Ok(())
 }

@@ -27,6 +27,8 @@ pub(crate) struct Counters {
     pub(crate) not_translated: u64,
     pub(crate) no_neighbour: u64,
     pub(crate) errors_held_back: u64,
+    /// Frames that the kernel had no room for.
+    pub(crate) overflowed: u64,
 }
 
 /// Where a network is: through which interface, and by which router.
