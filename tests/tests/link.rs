@@ -7,3 +7,5 @@ mod dump;
 mod looped;
 #[path = "link/router.rs"]
 mod router;
+#[path = "link/simulated.rs"]
+mod simulated;

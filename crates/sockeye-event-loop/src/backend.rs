@@ -24,11 +24,12 @@ use sockeye_endpoint::{Transport, UnixName};
 use sockeye_socket::unix::Credentials;
 use sockeye_socket::{Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
+pub use crate::frames::pack as pack_frame;
 pub use crate::id::Token;
 #[cfg(feature = "resolver")]
 use crate::names::HostNames;
 use crate::options::{
-    ConnectOptions, DatagramOptions, LinkOptions, ListenOptions, PacketOptions, StreamOption,
+    ConnectOptions, DatagramOptions, FrameOptions, ListenOptions, PacketOptions, StreamOption,
     UnixDatagramOptions, UnixListenOptions,
 };
 use crate::time::Time;
@@ -269,11 +270,11 @@ pub trait Backend: Sized + 'static {
     /// The operation that failed, on which address, and why; `PermissionDenied` names the capability.
     fn open_packet(&mut self, options: &PacketOptions) -> Result<Self::Packet, OpError>;
 
-    /// Opens a packet socket, for frames of a link.
+    /// Opens a packet socket, for frames of a link. What it receives goes into the batch as [`pack_frame`] makes it.
     ///
     /// # Errors
     /// Why there is none; `Unsupported` where the backend has no links with frames.
-    fn open_link(&mut self, options: &LinkOptions) -> io::Result<Self::Packet> {
+    fn open_link(&mut self, options: &FrameOptions) -> io::Result<Self::Packet> {
         let _ = options;
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -9,7 +9,7 @@ use sockeye_socket::link::{ChecksumStatus, FrameMeta, IncomingFrame, LinkAddress
 #[derive(Debug)]
 pub struct Frame<'a> {
     /// The frame as far as it fitted: with its link header, or without on a socket for
-    /// [cooked](crate::LinkOptions::cooked) frames. It may be changed in place.
+    /// [cooked](crate::FrameOptions::cooked) frames. It may be changed in place.
     pub data: &'a mut [u8],
     /// Its length on the link, which may be more.
     pub len: usize,
@@ -24,8 +24,9 @@ const VLAN: u8 = 1;
 const TIME: u8 = 2;
 const AFTER_LOSS: u8 = 4;
 
-/// Puts a frame with what is known of it into `to`, for a batch of messages.
-pub(crate) fn pack(frame: &IncomingFrame<'_>, to: &mut Vec<u8>) {
+/// Puts a frame with what is known of it into `to`, as a backend hands it to the loop in a batch of messages. What was in
+/// `to` is gone.
+pub fn pack(frame: &IncomingFrame<'_>, to: &mut Vec<u8>) {
     let FrameMeta {
         source,
         vlan,

@@ -110,7 +110,7 @@ pub use frames::Frame;
 pub use id::{AnyId, DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, StreamServiceId, TimerId};
 pub use kernel::Mio;
 pub use options::{
-    ConnectOptions, DatagramOptions, Deadlines, LinkOptions, ListenOptions, LoopOptions, PacketKind,
+    ConnectOptions, DatagramOptions, Deadlines, FrameOptions, ListenOptions, LoopOptions, PacketKind,
     PacketOptions, PairOptions, PanicPolicy, StreamOption, StreamOptions, UnixDatagramOptions,
     UnixListenOptions, Watermarks,
 };

@@ -378,7 +378,7 @@ impl PacketOptions {
 
 /// How a packet socket should be, for frames of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkOptions {
+pub struct FrameOptions {
     /// The interface by name; without one all interfaces are listened to, and nothing can be sent.
     pub interface: Option<String>,
     /// Frames without their link header, received only.
@@ -401,7 +401,7 @@ pub struct LinkOptions {
     pub max_queue: usize,
 }
 
-impl LinkOptions {
+impl FrameOptions {
     /// Whole frames of all protocols on that interface, everything else as it is by default.
     #[must_use]
     pub fn new(interface: impl Into<String>) -> Self {

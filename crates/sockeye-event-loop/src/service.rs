@@ -233,7 +233,8 @@ pub type Packet<'a> = Datagram<'a>;
 
 /// What runs on packet sockets, which carry the frames of a link: the same shape as [`PacketService`].
 ///
-/// In a simulation there are no links with frames, and [`EventLoop::open_link`](crate::EventLoop::open_link) says so.
+/// In a simulation hosts speak IP alone: frames are Ethernet with addresses that are made up, around the datagrams and packets
+/// that arrive; what is sent finds its way by the IP packet in it, without ARP.
 pub trait FrameService: 'static {
     /// The socket is on the loop.
     fn on_open(&mut self, socket: &mut Frames<'_>) {

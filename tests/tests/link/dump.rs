@@ -56,7 +56,8 @@ fn echoes(frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 }
 
 fn of_pcap(path: &Path) -> Vec<Vec<u8>> {
-    let Ok(mut reader) = File::open(path).map_err(Into::into).and_then(PcapReader::new) else {
+    // tcpdump may not have made it yet, or not written its header.
+    let Some(mut reader) = File::open(path).ok().and_then(|file| PcapReader::new(file).ok()) else {
         return Vec::new();
     };
     let mut frames = Vec::new();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye::event_loop::{
-    EventLoop, Frame, FrameService, Frames, LinkOptions, Outgoing, PacketType, Sent, errno,
+    EventLoop, Frame, FrameOptions, FrameService, Frames, Outgoing, PacketType, Sent, errno,
 };
 use sockeye_tests::netns::{self, Namespace};
 use sockeye_tests::skip::{Need, require};
@@ -54,10 +54,11 @@ impl FrameService for Asks {
     fn on_open(&mut self, socket: &mut Frames<'_>) {
         for number in 0..self.wanted {
             let number = u8::try_from(number).unwrap();
-            socket.send(&Outgoing::connected(&frame(&[number; 60])));
+            let sent = socket.send(&Outgoing::connected(&frame(&[number; 60])));
+            assert_eq!(sent, Sent::Sent);
         }
         // One that no link carries is told, and stops nothing.
-        socket.send(&Outgoing::connected(&[0; 5]));
+        assert_eq!(socket.send(&Outgoing::connected(&[0; 5])), Sent::Sent);
     }
 
     fn on_frame(&mut self, socket: &mut Frames<'_>, frame: Frame<'_>) {
@@ -72,7 +73,7 @@ impl FrameService for Asks {
     }
 
     fn on_send_error(&mut self, _: &mut Frames<'_>, failure: sockeye::event_loop::SendFailure) {
-        self.refused = failure.error.raw_os_error();
+        self.refused = Some(failure.error.errno());
     }
 }
 
@@ -84,7 +85,7 @@ fn a_service_exchanges_frames_with_another() {
     }
     let mut events = EventLoop::new().unwrap();
     let options = |name: &str| {
-        let mut options = LinkOptions::new(name);
+        let mut options = FrameOptions::new(name);
         options.protocol = EXPERIMENT;
         options.timestamps = true;
         options
@@ -118,6 +119,6 @@ fn an_interface_that_is_not_there_is_an_error() {
     }
     let mut events = EventLoop::new().unwrap();
     let mirror = events.add_frame_service(Mirror);
-    let error = events.open_link(mirror, &LinkOptions::new("none")).unwrap_err();
+    let error = events.open_link(mirror, &FrameOptions::new("none")).unwrap_err();
     assert!(error.to_string().contains("no such interface"), "{error}");
 }

@@ -42,6 +42,9 @@ impl Path {
         for link in ["r0", "r1"] {
             between.sysctl(&format!("net/ipv6/conf/{link}/disable_ipv6"), "1");
         }
+        // Of the errors that an end sends in a burst it holds back all but the first.
+        right.sysctl("net/ipv4/icmp_ratelimit", "0");
+        right.sysctl("net/ipv6/icmp/ratelimit", "0");
         left.ip("route add default via 192.0.2.254");
         left.ip("-6 route add default via 2001:db8:1::fe");
         if !nat {

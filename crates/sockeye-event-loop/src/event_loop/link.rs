@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::core::message::{MessageSocket, MessageWire};
 use crate::driver::{ForFrames, Messages};
 use crate::id::{DatagramId, ServiceHandle};
-use crate::options::{LinkOptions, StreamOptions};
+use crate::options::{FrameOptions, StreamOptions};
 use crate::service::FrameService;
 
 impl<B: Backend> EventLoop<B> {
@@ -23,12 +23,11 @@ impl<B: Backend> EventLoop<B> {
     /// Opens a packet socket for a service: frames of an interface, or of all.
     ///
     /// # Errors
-    /// Why there is none: `PermissionDenied` names the capability; `Unsupported` without the feature `link`, and in a
-    /// simulation.
+    /// Why there is none: `PermissionDenied` names the capability; `Unsupported` without the feature `link`.
     pub fn open_link<S: FrameService>(
         &mut self,
         service: ServiceHandle<S>,
-        options: &LinkOptions,
+        options: &FrameOptions,
     ) -> io::Result<DatagramId> {
         self.between_turns();
         let io = self.core.inner.backend.open_link(options)?;

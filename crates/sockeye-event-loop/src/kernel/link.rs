@@ -13,7 +13,7 @@ use sockeye_socket::{Meta, Outgoing, QueueEntry, RecvBatch, SendBatch, SendError
 use super::packet::KernelPacket;
 use crate::backend::MessageIo;
 use crate::frames;
-use crate::options::LinkOptions;
+use crate::options::FrameOptions;
 
 /// Frames a call, and the longest: a packet of 64 KiB with its header.
 const BATCH: usize = 64;
@@ -39,7 +39,7 @@ pub struct KernelLink {
     packed: Vec<u8>,
 }
 
-pub(super) fn open(options: &LinkOptions) -> io::Result<KernelPacketOrFrame> {
+pub(super) fn open(options: &FrameOptions) -> io::Result<KernelPacketOrFrame> {
     let bytes = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     let mode = if options.cooked {
         FrameMode::Cooked

@@ -396,7 +396,7 @@ impl Backend for Mio {
     }
 
     #[cfg(feature = "link")]
-    fn open_link(&mut self, options: &crate::options::LinkOptions) -> io::Result<Self::Packet> {
+    fn open_link(&mut self, options: &crate::options::FrameOptions) -> io::Result<Self::Packet> {
         link::open(options)
     }
 
