@@ -69,23 +69,21 @@ fn answers(from: IpAddr, to: IpAddr) -> Vec<Vec<u8>> {
     let mut sim = Sim::new(7);
     let (a, b) = (sim.host(from), sim.host(to));
     let came = Rc::new(RefCell::new(Vec::new()));
-    sim.on(b, |events| {
-        let echo = events.add_datagram_service(Echo);
-        events
-            .bind(echo, SocketAddr::new(to, PORT), &DatagramOptions::default())
-            .unwrap();
-    });
+    let events = sim.on(b);
+    let echo = events.add_datagram_service(Echo);
+    events
+        .bind(echo, SocketAddr::new(to, PORT), &DatagramOptions::default())
+        .unwrap();
     let question: &[u8] = b"by hand";
     let service = ByHand {
         frame: frame_with(&UdpBuilder::new(4000, PORT, question), from, to),
         came: Rc::clone(&came),
     };
-    sim.on(a, |events| {
-        let service = events.add_frame_service(service);
-        let mut options = FrameOptions::new("eth0");
-        options.timestamps = true;
-        events.open_link(service, &options).unwrap();
-    });
+    let events = sim.on(a);
+    let service = events.add_frame_service(service);
+    let mut options = FrameOptions::new("eth0");
+    options.timestamps = true;
+    events.open_link(service, &options).unwrap();
     sim.run_for(Duration::from_secs(1)).unwrap();
     came.take()
 }

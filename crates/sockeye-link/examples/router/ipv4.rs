@@ -26,15 +26,16 @@ impl Router {
             return;
         };
         let own = &self.interfaces[from];
-        if arp.is_request() && own.has(target.into()) {
-            if let Some(answer) = ArpBuilder::answer(&arp, own.mac) {
-                let mut frame = [0; 64];
-                let built = EthernetBuilder::new(own.mac, mac, &answer)
-                    .padded()
-                    .write(&mut frame);
-                if let Ok(len) = built {
-                    self.out.push((from, frame[..len].to_vec()));
-                }
+        if arp.is_request()
+            && own.has(target.into())
+            && let Some(answer) = ArpBuilder::answer(&arp, own.mac)
+        {
+            let mut frame = [0; 64];
+            let built = EthernetBuilder::new(own.mac, mac, &answer)
+                .padded()
+                .write(&mut frame);
+            if let Ok(len) = built {
+                self.out.push((from, frame[..len].to_vec()));
             }
         }
         if !sender.is_unspecified() {
