@@ -55,7 +55,7 @@ pub(crate) enum Command {
     /// Show the sockets of this machine: states, queues, peers, processes
     #[cfg(feature = "sockets")]
     Sockets(sockets::Arguments),
-    /// Decode the packets of a capture file
+    /// Decode packets: of a capture file, or as they pass an interface
     Dump(dump::Arguments),
     /// Measure sockets: over the loopback, or with a server on another machine
     Bench(bench::Arguments),

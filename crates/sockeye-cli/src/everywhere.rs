@@ -48,6 +48,10 @@ impl Everywhere {
             quiet: self.quiet,
             progress: !self.quiet && !self.no_progress,
             color: self.color,
+            #[cfg(feature = "log")]
+            verbosity: self.verbose,
+            #[cfg(not(feature = "log"))]
+            verbosity: 0,
             output: self.file().map(Path::to_owned),
         });
         #[cfg(feature = "log")]

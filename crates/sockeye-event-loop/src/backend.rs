@@ -24,12 +24,13 @@ use sockeye_endpoint::{Transport, UnixName};
 use sockeye_socket::unix::Credentials;
 use sockeye_socket::{Op, OpError, Outgoing, QueueEntry, RecvBatch, SendBatch, SendReport};
 
+pub use crate::frames::pack as pack_frame;
 pub use crate::id::Token;
 #[cfg(feature = "resolver")]
 use crate::names::HostNames;
 use crate::options::{
-    ConnectOptions, DatagramOptions, ListenOptions, PacketOptions, StreamOption, UnixDatagramOptions,
-    UnixListenOptions,
+    ConnectOptions, DatagramOptions, FrameOptions, ListenOptions, PacketOptions, StreamOption,
+    UnixDatagramOptions, UnixListenOptions,
 };
 use crate::time::Time;
 pub use crate::unix_peers::UnixPeers;
@@ -268,6 +269,15 @@ pub trait Backend: Sized + 'static {
     /// # Errors
     /// The operation that failed, on which address, and why; `PermissionDenied` names the capability.
     fn open_packet(&mut self, options: &PacketOptions) -> Result<Self::Packet, OpError>;
+
+    /// Opens a packet socket, for frames of a link. What it receives goes into the batch as [`pack_frame`] makes it.
+    ///
+    /// # Errors
+    /// Why there is none; `Unsupported` where the backend has no links with frames.
+    fn open_link(&mut self, options: &FrameOptions) -> io::Result<Self::Packet> {
+        let _ = options;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// How long to ask again and again before a poll waits: see [`LoopOptions::spin`](crate::LoopOptions). `false` where
     /// time does not pass by itself.

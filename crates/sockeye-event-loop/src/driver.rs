@@ -11,11 +11,12 @@ use sockeye_socket::{QueueEntry, RecvBatch};
 
 use crate::context::Context;
 use crate::datagrams::{Datagram, Datagrams};
+use crate::frames;
 use crate::gather::Gather;
 use crate::host::Host;
 use crate::id::{DatagramId, ListenerId, StreamId, Token};
 use crate::outcome::{CloseReason, ConnectFailure, Message, Relayed, SendFailure};
-use crate::service::{DatagramService, PacketService, StreamService};
+use crate::service::{DatagramService, FrameService, PacketService, StreamService};
 use crate::stream::Stream;
 
 /// No state of a connection.
@@ -223,6 +224,7 @@ pub(crate) trait Receiver: 'static {
 
 pub(crate) struct ForDatagrams<S>(pub(crate) S);
 pub(crate) struct ForPackets<S>(pub(crate) S);
+pub(crate) struct ForFrames<S>(pub(crate) S);
 
 impl<S: DatagramService> Receiver for ForDatagrams<S> {
     #[inline]
@@ -288,6 +290,39 @@ impl<S: PacketService> Receiver for ForPackets<S> {
             SocketEvent::Message(message) => self.0.on_message(socket, message),
             // Their handles cannot ask for the one, and nothing is carried by them.
             SocketEvent::TurnEnd | SocketEvent::Drain => {}
+        }
+    }
+}
+
+impl<S: FrameService> Receiver for ForFrames<S> {
+    #[inline]
+    fn receive(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+        if let Some(frame) = frames::unpack(datagram.data) {
+            self.0.on_frame(socket, frame);
+        }
+    }
+
+    fn complete(&mut self, socket: &mut Datagrams<'_>) {
+        self.0.on_batch_complete(socket);
+    }
+
+    fn closed(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        self.0.on_close(context, id, reason);
+    }
+
+    #[cfg(feature = "resolver")]
+    fn answered(&mut self, _: &mut Context<'_>, _: sockeye_resolver::dns::Event) {}
+
+    fn tell(&mut self, socket: &mut Datagrams<'_>, event: SocketEvent) {
+        match event {
+            SocketEvent::Open => self.0.on_open(socket),
+            SocketEvent::Writable => self.0.on_writable(socket),
+            // Nothing is asked for that would come from the error queue.
+            SocketEvent::Error(_) => {}
+            SocketEvent::SendError(failure) => self.0.on_send_error(socket, failure),
+            SocketEvent::RecvError(error) => self.0.on_recv_error(socket, error),
+            SocketEvent::Timer(key) => self.0.on_timer(socket, key),
+            SocketEvent::Message(message) => self.0.on_message(socket, message),
         }
     }
 }
@@ -397,6 +432,12 @@ impl<S: 'static> ServiceOf for ForDatagrams<S> {
 }
 
 impl<S: 'static> ServiceOf for ForPackets<S> {
+    fn service(&mut self) -> &mut dyn Any {
+        &mut self.0
+    }
+}
+
+impl<S: 'static> ServiceOf for ForFrames<S> {
     fn service(&mut self) -> &mut dyn Any {
         &mut self.0
     }

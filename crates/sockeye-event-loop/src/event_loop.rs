@@ -36,6 +36,8 @@ use crate::service::{DatagramService, PacketService, StreamService};
 use crate::stats::Stats;
 use crate::time::Time;
 
+mod link;
+
 /// An event loop: services of many types on one thread, on the kernel or in a simulation.
 ///
 /// ```

@@ -79,6 +79,7 @@ mod dns;
 mod driver;
 mod event_loop;
 mod fault;
+mod frames;
 mod gather;
 mod host;
 mod id;
@@ -106,12 +107,13 @@ pub use context::Context;
 pub use core::scratch::Scratch;
 pub use datagrams::{Datagram, Datagrams};
 pub use event_loop::EventLoop;
+pub use frames::Frame;
 pub use id::{AnyId, DatagramId, ListenerId, ServiceHandle, ServiceId, StreamId, StreamServiceId, TimerId};
 pub use kernel::Mio;
 pub use options::{
-    ConnectOptions, DatagramOptions, Deadlines, ListenOptions, LoopOptions, PacketKind, PacketOptions,
-    PairOptions, PanicPolicy, StreamOption, StreamOptions, UnixDatagramOptions, UnixListenOptions,
-    Watermarks,
+    ConnectOptions, DatagramOptions, Deadlines, FrameOptions, ListenOptions, LoopOptions, PacketKind,
+    PacketOptions, PairOptions, PanicPolicy, StreamOption, StreamOptions, UnixDatagramOptions,
+    UnixListenOptions, Watermarks,
 };
 pub use outcome::{
     CloseReason, ConnectFailure, ConnectFault, Deadline, Identity, Message, PairError, Peer, PeerName,
@@ -119,9 +121,10 @@ pub use outcome::{
 };
 pub use reflect::{ANSWERING_PORTS, AnswerRate, ReflectorGuard, ReflectorOptions, Withheld, WithheldCounts};
 pub use remote::{Remote, RemoteError};
-pub use service::{DatagramService, Packet, PacketService, Packets, StreamService};
+pub use service::{DatagramService, FrameService, Frames, Packet, PacketService, Packets, StreamService};
 pub use shards::{ShardOptions, Shards, Spread};
 pub use sockeye_endpoint::UnixName;
+pub use sockeye_socket::link::{ChecksumStatus, FrameMeta, LinkAddress, PacketType, VlanTag};
 pub use sockeye_socket::unix::Credentials;
 pub use sockeye_socket::{
     Cause, Fault, Meta, Op, OpError, Outgoing, QueueEntry, QueuedError, SendError, errno,

@@ -419,6 +419,50 @@ impl PacketOptions {
     }
 }
 
+/// How a packet socket should be, for frames of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameOptions {
+    /// The interface by name; without one all interfaces are listened to, and nothing can be sent.
+    pub interface: Option<String>,
+    /// Frames without their link header, received only.
+    pub cooked: bool,
+    /// Frames of this ethertype only; 3 (ETH_P_ALL) is all of them, and what this host sends besides.
+    pub protocol: u16,
+    /// Frames for other hosts, too.
+    pub promiscuous: bool,
+    /// Nothing that this host sends.
+    pub ignore_outgoing: bool,
+    /// Report the kernel's receive time.
+    pub timestamps: bool,
+    /// Receive only what this filter takes, from the first frame on.
+    pub filter: Option<sockeye_socket::filter::Filter>,
+    /// The kernel's send buffer in bytes.
+    pub send_buffer: Option<usize>,
+    /// The kernel's receive buffer in bytes.
+    pub recv_buffer: Option<usize>,
+    /// Bytes of frames that may wait in the loop while the kernel's buffer is full.
+    pub max_queue: usize,
+}
+
+impl FrameOptions {
+    /// Whole frames of all protocols on that interface, everything else as it is by default.
+    #[must_use]
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: Some(interface.into()),
+            cooked: false,
+            protocol: 3,
+            promiscuous: false,
+            ignore_outgoing: false,
+            timestamps: false,
+            filter: None,
+            send_buffer: None,
+            recv_buffer: None,
+            max_queue: 256 * 1024,
+        }
+    }
+}
+
 /// What a callback that panics does to the loop. Under `panic=abort` nothing of it holds: the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PanicPolicy {

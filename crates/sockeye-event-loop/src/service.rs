@@ -10,6 +10,7 @@ use sockeye_socket::QueueEntry;
 
 use crate::context::Context;
 use crate::datagrams::{Datagram, Datagrams};
+use crate::frames::Frame;
 use crate::id::{DatagramId, ListenerId, StreamId};
 use crate::outcome::{CloseReason, ConnectFailure, Message, Relayed, SendFailure};
 use crate::stream::Stream;
@@ -338,3 +339,57 @@ pub type Packets<'a> = Datagrams<'a>;
 
 /// A received packet: as a [`Datagram`]; its `data` begins after the IP header.
 pub type Packet<'a> = Datagram<'a>;
+
+/// What runs on packet sockets, which carry the frames of a link: the same shape as [`PacketService`].
+///
+/// In a simulation hosts speak IP alone: frames are Ethernet with addresses that are made up, around the datagrams and packets
+/// that arrive; what is sent finds its way by the IP packet in it, without ARP.
+pub trait FrameService: 'static {
+    /// The socket is on the loop.
+    fn on_open(&mut self, socket: &mut Frames<'_>) {
+        let _ = socket;
+    }
+
+    /// A frame has arrived.
+    fn on_frame(&mut self, socket: &mut Frames<'_>, frame: Frame<'_>);
+
+    /// The frames of one batch have all been offered.
+    fn on_batch_complete(&mut self, socket: &mut Frames<'_>) {
+        let _ = socket;
+    }
+
+    /// After a [`Sent::Full`](crate::Sent::Full): the loop's queue of the socket is empty again.
+    fn on_writable(&mut self, socket: &mut Frames<'_>) {
+        let _ = socket;
+    }
+
+    /// A frame was not sent. It concerns that frame only.
+    fn on_send_error(&mut self, socket: &mut Frames<'_>, failure: SendFailure) {
+        let _ = (socket, failure);
+    }
+
+    /// A receive failed: `NetworkDown` once when the interface goes down or vanishes. The socket goes on, and frames come
+    /// again when the interface is up.
+    fn on_recv_error(&mut self, socket: &mut Frames<'_>, error: io::Error) {
+        let _ = (socket, error);
+    }
+
+    /// A timer of the socket fired.
+    fn on_timer(&mut self, socket: &mut Frames<'_>, key: u64) {
+        let _ = (socket, key);
+    }
+
+    /// A message for the service.
+    fn on_message(&mut self, socket: &mut Frames<'_>, message: Message) {
+        let _ = (socket, message);
+    }
+
+    /// The socket is gone, and this is its last callback: closed by its service, of no use any more, or the loop ended.
+    fn on_close(&mut self, context: &mut Context<'_>, id: DatagramId, reason: CloseReason) {
+        let _ = (context, id, reason);
+    }
+}
+
+/// A handle for packet sockets: the operations are those of [`Datagrams`]. A frame is sent as the payload of
+/// [`Outgoing::connected`](sockeye_socket::Outgoing::connected), with its link header; it has no destination beside that.
+pub type Frames<'a> = Datagrams<'a>;

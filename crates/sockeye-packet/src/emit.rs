@@ -14,6 +14,11 @@ pub trait Emit {
         None
     }
 
+    /// The EtherType a frame announces; `None` for plain bytes.
+    fn ethertype(&self) -> Option<u16> {
+        None
+    }
+
     /// Writes itself to the start of `out`, checksums included, and says how many bytes it took.
     ///
     /// `under` holds the addresses the checksum covers; with [`Pseudo::None`] those that need them are left 0.
@@ -58,6 +63,10 @@ impl<E: Emit + ?Sized> Emit for &E {
 
     fn protocol(&self) -> Option<u8> {
         (**self).protocol()
+    }
+
+    fn ethertype(&self) -> Option<u16> {
+        (**self).ethertype()
     }
 
     fn emit(&self, out: &mut [u8], under: Pseudo) -> Result<usize, PacketError> {

@@ -38,6 +38,38 @@ pub enum Layer {
     TcpOptions,
     /// Fragments and their reassembly.
     Fragment,
+    /// An Ethernet header, or the length in one of 802.3.
+    Ethernet,
+    /// A VLAN tag.
+    Vlan,
+    /// An ARP packet.
+    Arp,
+    /// The LLC header of 802.2, or SNAP behind it.
+    Llc,
+    /// The labels of MPLS.
+    Mpls,
+    /// The header of PPPoE.
+    Pppoe,
+    /// The header of PPP.
+    Ppp,
+    /// The header of Cisco HDLC.
+    Hdlc,
+    /// The header of a Linux cooked capture, version 1 or 2.
+    Cooked,
+    /// The address family before a packet of a BSD loopback.
+    Loopback,
+    /// The radiotap header before an 802.11 frame.
+    Radiotap,
+    /// An 802.11 frame.
+    Wifi,
+    /// The header of GRE.
+    Gre,
+    /// The header of VXLAN.
+    Vxlan,
+    /// The header of Geneve, or its options.
+    Geneve,
+    /// Headers inside of headers.
+    Nesting,
     /// What the topmost header carries.
     Payload,
 }
@@ -63,6 +95,22 @@ impl Layer {
             Self::Tcp => "tcp",
             Self::TcpOptions => "tcp-options",
             Self::Fragment => "fragment",
+            Self::Ethernet => "ethernet",
+            Self::Vlan => "vlan",
+            Self::Arp => "arp",
+            Self::Llc => "llc",
+            Self::Mpls => "mpls",
+            Self::Pppoe => "pppoe",
+            Self::Ppp => "ppp",
+            Self::Hdlc => "hdlc",
+            Self::Cooked => "cooked",
+            Self::Loopback => "loopback",
+            Self::Radiotap => "radiotap",
+            Self::Wifi => "wifi",
+            Self::Gre => "gre",
+            Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
+            Self::Nesting => "nesting",
             Self::Payload => "payload",
         }
     }
@@ -96,6 +144,9 @@ pub enum Fault {
     /// More extension headers than the limit `required`.
     #[error("extension header chain too long")]
     ChainTooLong,
+    /// More headers inside of headers than the limit `required`.
+    #[error("nested too deep")]
+    TooDeep,
     /// An extension header in a place where its RFC forbids it.
     #[error("extension header out of order")]
     ExtensionOrder,

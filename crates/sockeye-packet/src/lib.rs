@@ -1,4 +1,4 @@
-//! IPv4, IPv6, ICMP, UDP and TCP packets: views, builders, checksums, fragments. No I/O, `no_std`.
+//! Packets and frames of a link: views, builders, checksums, fragments. No I/O, `no_std`.
 //!
 //! A view ([`Ipv4`], [`Ipv6`], [`Icmpv4`], [`Icmpv6`], [`Udp`], [`UdpLite`], [`Tcp`]) lies over bytes that somebody else owns.
 //! Its constructor checks the lengths once; getters cannot fail after that. `new` is strict; `lax` gives what is
@@ -24,13 +24,14 @@
 //! | `ipv4`, `ipv6` | the network headers, their options and extension headers, [`Ipv4Builder`], [`Ipv6Builder`] |
 //! | `icmp` | [`Icmpv4`], [`Icmpv6`], [`Quoted`] datagrams, [`IcmpExtensions`], neighbour discovery, MLD |
 //! | `udp`, `udp_lite`, `tcp` | the transports |
+//! | `link` | frames and what is below IP in them: [`Ethernet`], [`Vlan`], [`Arp`], [`MacAddr`] |
 //! | `checksum` | [`checksum()`], [`Checksum`] in pieces, [`update_checksum`] in place |
 //! | `packet` | a whole [`Packet`] in one call |
 //! | `fragment` | [`Ipv4Fragments`], [`Ipv6Fragments`] into a caller's buffer |
 //! | `reassemble` | [`Reassembler`]: caps, the caller's clock, overlaps refused (feature `alloc`) |
 //! | `emit` | the seam between builders: [`Emit`] |
 //! | `error` | [`PacketError`], [`Layer`], [`Fault`], [`Lax`] |
-//! | [`protocol`] | protocol numbers by name |
+//! | [`protocol`], [`ethertype`] | protocol numbers and EtherTypes by name |
 //!
 //! Features: `std` (default) implies `alloc` and lets `thiserror` use `std`; `alloc` adds the [`Reassembler`], all else does without.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -47,10 +48,12 @@ mod bytes;
 mod checksum;
 mod emit;
 mod error;
+pub mod ethertype;
 mod fragment;
 mod icmp;
 mod ipv4;
 mod ipv6;
+mod link;
 mod packet;
 pub mod protocol;
 mod readdress;
@@ -71,12 +74,17 @@ pub use icmp::{
     MulticastReport, NeighbourOption, NeighbourOptions, Quoted, QuotedTransport, icmpv4, icmpv6,
 };
 pub use ipv4::{
-    IPV4_HEADER_LEN, Ipv4, Ipv4Builder, Ipv4Option, Ipv4OptionWriter, Ipv4Options, TimestampOption,
+    IPV4_HEADER_LEN, Ipv4, Ipv4Builder, Ipv4Carrying, Ipv4Option, Ipv4OptionWriter, Ipv4Options,
+    TimestampOption,
 };
 pub use ipv6::{
     DestinationOptionsBuilder, Extension, ExtensionHeader, ExtensionHeaders, FragmentBuilder, FragmentHeader,
-    HopByHopBuilder, IPV6_HEADER_LEN, Ipv6, Ipv6Builder, Ipv6Option, Ipv6Options, MAX_EXTENSION_HEADERS,
-    RoutingBuilder, RoutingHeader, UnknownAction, UpperLayer,
+    HopByHopBuilder, IPV6_HEADER_LEN, Ipv6, Ipv6Builder, Ipv6Carrying, Ipv6Option, Ipv6Options,
+    MAX_EXTENSION_HEADERS, RoutingBuilder, RoutingHeader, UnknownAction, UpperLayer,
+};
+pub use link::{
+    ARP_HEADER_LEN, Arp, ArpBuilder, ETHERNET_HEADER_LEN, ETHERNET_MIN_LEN, Ethernet, EthernetBuilder,
+    MacAddr, MacAddrError, VLAN_TAG_LEN, Vlan, VlanBuilder,
 };
 pub use packet::{Network, Packet, Transport};
 #[cfg(feature = "alloc")]

@@ -52,7 +52,8 @@
 //!   is what is still open, [`capture`](Sim::capture) keeps every packet (feature `pcapng` writes them to a file).
 //!
 //! It is held to the kernel: a conformance suite runs the same scenarios on both and compares every outcome. What it
-//! leaves out: congestion control and selective acknowledgement (a lost segment holds up those behind it until it is
+//! leaves out: link layers (frame services see the datagrams and packets that arrive, in Ethernet frames whose addresses are made
+//! up; what they send finds its way by the IP packet inside, without ARP), congestion control and selective acknowledgement (a lost segment holds up those behind it until it is
 //! sent again), out-of-band data, multicast, and the options that change nothing one could see (TCP_NODELAY, TCP_CORK).
 //!
 //! | module of the source | what it holds |

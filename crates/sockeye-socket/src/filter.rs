@@ -175,6 +175,12 @@ impl Program {
         self.then(RETURN_CONSTANT, u32::MAX).finish()
     }
 
+    /// Takes what has come this far, cut to `len` bytes; 0 takes nothing.
+    #[must_use]
+    pub fn accept_up_to(self, len: u32) -> Filter {
+        self.then(RETURN_CONSTANT, len).finish()
+    }
+
     /// Takes what has come this far, cut to the length in the accumulator; for
     /// [`attach_reuse_port`](Filter::attach_reuse_port), gives it to the socket of that number.
     #[must_use]
@@ -231,7 +237,12 @@ impl Filter {
     /// `InvalidInput` where the kernel does not accept the program (too long, division by 0).
     #[doc(alias = "SO_ATTACH_FILTER")]
     pub fn attach(&self, socket: impl AsFd) -> io::Result<()> {
-        sys::filter::attach(socket.as_fd(), libc::SO_ATTACH_FILTER, &self.instructions)
+        sys::filter::attach(
+            socket.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            &self.instructions,
+        )
     }
 
     /// Chooses by this filter among the sockets that share the port of `socket` by `SO_REUSEPORT`, for all of them. A
@@ -241,7 +252,26 @@ impl Filter {
     /// As [`Filter::attach`]; `InvalidInput` also where the socket does not share its port.
     #[doc(alias = "SO_ATTACH_REUSEPORT_CBPF")]
     pub fn attach_reuse_port(&self, socket: impl AsFd) -> io::Result<()> {
-        sys::filter::attach(socket.as_fd(), libc::SO_ATTACH_REUSEPORT_CBPF, &self.instructions)
+        sys::filter::attach(
+            socket.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            &self.instructions,
+        )
+    }
+
+    /// Chooses by this filter among the packet sockets of a fanout group
+    /// ([`PACKET_FANOUT`](crate::options::PACKET_FANOUT) of the cBPF kind) which one gets a frame: the accumulator modulo
+    /// the number of sockets, in the order they joined. The packet begins with the link header of a socket for whole
+    /// frames, behind it otherwise.
+    ///
+    /// # Errors
+    /// As [`Filter::attach`]; `InvalidInput` also where the socket is in no such group.
+    #[doc(alias = "PACKET_FANOUT_DATA")]
+    pub fn attach_fanout(&self, socket: impl AsFd) -> io::Result<()> {
+        const PACKET_FANOUT_DATA: i32 = 22;
+        let level = sys::abi::SOL_PACKET;
+        sys::filter::attach(socket.as_fd(), level, PACKET_FANOUT_DATA, &self.instructions)
     }
 
     /// Takes everything again.

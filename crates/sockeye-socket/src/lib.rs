@@ -28,6 +28,7 @@
 //! | [`recv_error`] | the error queue: ICMP errors, transmit timestamps, zero-copy completions |
 //! | [`ZeroCopyBuffer`] | bytes for sends without a copy, safe to drop at any time |
 //! | [`filter`] | classic BPF for taking, dropping and steering packets |
+//! | [`link`] | addresses, metadata, batches and rings of packet sockets |
 //! | [`unix`] | names, credentials, descriptors and batches of Unix sockets |
 //! | [`os`] | timers, sendfile, splice, pipes, CPUs, clocks, limits, descriptor adoption and passing |
 
@@ -45,6 +46,7 @@ pub mod errno;
 mod error;
 mod errqueue;
 pub mod filter;
+pub mod link;
 mod message;
 mod multicast;
 pub mod options;

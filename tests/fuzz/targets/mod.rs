@@ -24,6 +24,7 @@ mod proxy;
 mod quoted;
 mod reassemble;
 mod resolv_conf;
+mod ring_block;
 mod sets;
 mod sockperf;
 mod tcp;
@@ -56,6 +57,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("quoted", quoted::run),
     ("reassemble", reassemble::run),
     ("resolv_conf", resolv_conf::run),
+    ("ring_block", ring_block::run),
     ("sets", sets::run),
     ("sockperf", sockperf::run),
     ("tcp", tcp::run),

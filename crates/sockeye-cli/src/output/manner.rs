@@ -17,6 +17,8 @@ pub(crate) struct Manner {
     /// Progress on stderr, where that is a terminal.
     pub(crate) progress: bool,
     pub(crate) color: clap::ColorChoice,
+    /// How often `-v` was given.
+    pub(crate) verbosity: u8,
     /// The file of `--output`, which stdout is then.
     pub(crate) output: Option<PathBuf>,
 }
@@ -34,6 +36,7 @@ fn manner() -> &'static Manner {
         quiet: false,
         progress: true,
         color: clap::ColorChoice::Auto,
+        verbosity: 0,
         output: None,
     })
 }
@@ -47,6 +50,11 @@ pub(super) fn place() -> String {
 /// Whether `--quiet` was asked for.
 pub(crate) fn is_quiet() -> bool {
     manner().quiet
+}
+
+/// How often `-v` was given, for a command that says more then.
+pub(crate) fn verbosity() -> u8 {
+    manner().verbosity
 }
 
 /// Whether progress is to be shown on a terminal.

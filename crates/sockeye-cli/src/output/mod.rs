@@ -23,7 +23,9 @@ use escape::plain_json;
 pub(crate) use escape::{escaped, text_of};
 #[cfg(feature = "log")]
 pub(crate) use manner::Notes;
-pub(crate) use manner::{Manner, has_colors, is_quiet, note, progress, set_manner, shows_progress, warn};
+pub(crate) use manner::{
+    Manner, has_colors, is_quiet, note, progress, set_manner, shows_progress, verbosity, warn,
+};
 pub(crate) use rows::{RowFormat, Rows};
 
 /// The version of the shape of the events.

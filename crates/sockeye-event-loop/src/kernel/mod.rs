@@ -30,6 +30,8 @@ use crate::time::Time;
 mod absent;
 #[cfg(any(feature = "udp", feature = "unix"))]
 mod datagram;
+#[cfg(feature = "link")]
+mod link;
 #[cfg(feature = "raw")]
 mod packet;
 #[cfg(any(feature = "tcp", feature = "unix"))]
@@ -225,7 +227,9 @@ impl Backend for Mio {
     type Datagram = datagram::KernelDatagram;
     #[cfg(not(any(feature = "udp", feature = "unix")))]
     type Datagram = absent::Absent;
-    #[cfg(feature = "raw")]
+    #[cfg(feature = "link")]
+    type Packet = link::KernelPacketOrFrame;
+    #[cfg(all(feature = "raw", not(feature = "link")))]
     type Packet = packet::KernelPacket;
     #[cfg(not(feature = "raw"))]
     type Packet = absent::Absent;
@@ -383,10 +387,17 @@ impl Backend for Mio {
     }
 
     fn open_packet(&mut self, options: &PacketOptions) -> Result<Self::Packet, OpError> {
-        #[cfg(feature = "raw")]
+        #[cfg(feature = "link")]
+        return packet::open(options).map(link::KernelPacketOrFrame::Packet);
+        #[cfg(all(feature = "raw", not(feature = "link")))]
         return packet::open(options);
         #[cfg(not(feature = "raw"))]
         return absent::without("raw", SocketAddr::new(options.local, 0), options);
+    }
+
+    #[cfg(feature = "link")]
+    fn open_link(&mut self, options: &crate::options::FrameOptions) -> io::Result<Self::Packet> {
+        link::open(options)
     }
 
     #[cfg(feature = "signals")]

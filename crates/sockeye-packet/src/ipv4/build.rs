@@ -10,6 +10,7 @@ use crate::bytes::{low8, low16, put, put_slice, put16, range_mut};
 use crate::checksum::{Pseudo, checksum};
 use crate::emit::{Emit, room};
 use crate::error::{Fault, Layer, PacketError};
+use crate::ethertype;
 use crate::protocol;
 
 /// An IPv4 packet to be written: a header, and whatever can be emitted above it.
@@ -112,6 +113,14 @@ impl<'a> Ipv4Builder<'a> {
         IPV4_HEADER_LEN + self.options.len()
     }
 
+    /// The packet with its payload: to be carried by a frame, a tag or a tunnel.
+    pub const fn carrying<P: Emit>(self, payload: P) -> Ipv4Carrying<'a, P> {
+        Ipv4Carrying {
+            header: self,
+            payload,
+        }
+    }
+
     /// Writes the packet to the start of `out` and says how long it is.
     ///
     /// # Errors
@@ -190,5 +199,41 @@ impl<'a> Ipv4Builder<'a> {
             .emit(range_mut(out, header_len, total), under)
             .map_err(|error| error.shifted(header_len))?;
         Ok(total)
+    }
+}
+
+/// An IPv4 packet with its payload, from [`Ipv4Builder::carrying`].
+///
+/// ```
+/// use sockeye_packet::{EthernetBuilder, Ipv4Builder, MacAddr, UdpBuilder};
+/// let packet = Ipv4Builder::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into())
+///     .carrying(UdpBuilder::new(4000, 53, b"hello"));
+/// let mut buffer = [0; 64];
+/// let len = EthernetBuilder::new(MacAddr::ZERO, MacAddr::BROADCAST, packet).write(&mut buffer)?;
+/// assert_eq!((len, &buffer[12..15]), (14 + 20 + 13, &[8, 0, 0x45][..]));
+/// # Ok::<(), sockeye_packet::PacketError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ipv4Carrying<'a, P> {
+    header: Ipv4Builder<'a>,
+    payload: P,
+}
+
+impl<P: Emit> Emit for Ipv4Carrying<'_, P> {
+    fn emitted_len(&self) -> usize {
+        self.header.header_len() + self.payload.emitted_len()
+    }
+
+    fn protocol(&self) -> Option<u8> {
+        Some(protocol::IPV4)
+    }
+
+    fn ethertype(&self) -> Option<u16> {
+        Some(ethertype::IPV4)
+    }
+
+    fn emit(&self, out: &mut [u8], _under: Pseudo) -> Result<usize, PacketError> {
+        self.header.write(out, &self.payload)
     }
 }

@@ -8,7 +8,7 @@ mod options;
 
 use core::net::Ipv4Addr;
 
-pub use build::Ipv4Builder;
+pub use build::{Ipv4Builder, Ipv4Carrying};
 pub use options::{Ipv4Option, Ipv4OptionWriter, Ipv4Options, TimestampOption};
 
 use crate::bytes::{array, be8, be16, behind, put, put16, range, range_mut};

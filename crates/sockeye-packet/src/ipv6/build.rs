@@ -7,6 +7,7 @@ use crate::bytes::{low8, low16, put, put_slice, put16, put32, range_mut};
 use crate::checksum::Pseudo;
 use crate::emit::{Emit, room};
 use crate::error::{Fault, Layer, PacketError};
+use crate::ethertype;
 use crate::protocol;
 
 /// An IPv6 packet to be written: a header, and whatever can be emitted above it.
@@ -71,6 +72,14 @@ impl Ipv6Builder {
         self
     }
 
+    /// The packet with its payload: to be carried by a frame, a tag or a tunnel.
+    pub const fn carrying<P: Emit>(self, payload: P) -> Ipv6Carrying<P> {
+        Ipv6Carrying {
+            header: self,
+            payload,
+        }
+    }
+
     /// Writes the packet to the start of `out` and says how long it is.
     ///
     /// Checksums above cover the destination given here; with a routing header build the packet as the last node gets it.
@@ -115,6 +124,32 @@ impl Ipv6Builder {
             .emit(range_mut(out, IPV6_HEADER_LEN, total), under)
             .map_err(|error| error.shifted(IPV6_HEADER_LEN))?;
         Ok(total)
+    }
+}
+
+/// An IPv6 packet with its payload, from [`Ipv6Builder::carrying`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ipv6Carrying<P> {
+    header: Ipv6Builder,
+    payload: P,
+}
+
+impl<P: Emit> Emit for Ipv6Carrying<P> {
+    fn emitted_len(&self) -> usize {
+        IPV6_HEADER_LEN + self.payload.emitted_len()
+    }
+
+    fn protocol(&self) -> Option<u8> {
+        Some(protocol::IPV6)
+    }
+
+    fn ethertype(&self) -> Option<u16> {
+        Some(ethertype::IPV6)
+    }
+
+    fn emit(&self, out: &mut [u8], _under: Pseudo) -> Result<usize, PacketError> {
+        self.header.write(out, &self.payload)
     }
 }
 

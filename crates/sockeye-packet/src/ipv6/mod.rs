@@ -9,7 +9,9 @@ mod options;
 
 use core::net::Ipv6Addr;
 
-pub use build::{DestinationOptionsBuilder, FragmentBuilder, HopByHopBuilder, Ipv6Builder, RoutingBuilder};
+pub use build::{
+    DestinationOptionsBuilder, FragmentBuilder, HopByHopBuilder, Ipv6Builder, Ipv6Carrying, RoutingBuilder,
+};
 pub use extensions::{
     Extension, ExtensionHeader, ExtensionHeaders, FragmentHeader, MAX_EXTENSION_HEADERS, RoutingHeader,
     UpperLayer,

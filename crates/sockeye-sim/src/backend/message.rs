@@ -6,13 +6,17 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use sockeye_endpoint::UnixName;
-use sockeye_event_loop::backend::MessageIo;
+use sockeye_event_loop::backend::{MessageIo, pack_frame};
+use sockeye_socket::link::IncomingFrame;
 use sockeye_socket::{Dscp, Ecn, Meta, Outgoing, QueueEntry, RecvBatch, SendBatch, SendError, SendReport};
 
 use super::{SimSocket, no_address, no_name};
 use crate::errno::{self, error};
 use crate::mutant::Mutant;
 use crate::world::{MessageKind, Sending, World, shaped};
+
+/// A frame has no address of IP.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl SimSocket {
     /// Sends one message; a run of segments as the datagrams it stands for.
@@ -25,6 +29,9 @@ impl SimSocket {
             hop_limit: message.hops(),
             class,
         };
+        if let MessageKind::Link(_) = world.messages[self.index as usize].kind {
+            return world.send_frame(self.index, message.payload());
+        }
         if world.messages[self.index as usize].kind != MessageKind::Udp {
             return world.send_packet(self.index, &sending);
         }
@@ -95,7 +102,17 @@ impl MessageIo for SimSocket {
                 }
                 Err(number) => return Err(error(number)),
             };
-            let v6 = world.messages[self.index as usize].is_v6();
+            let socket = &world.messages[self.index as usize];
+            if let MessageKind::Link(_) = socket.kind {
+                let (frame, mut meta) = world.frame_of(socket.host, flight);
+                meta.timestamp = self.meta(&world, flight).timestamp;
+                let mut packed = Vec::new();
+                pack_frame(&IncomingFrame::new(&frame, meta), &mut packed);
+                batch.push(&packed, NOWHERE, None, Meta::NONE);
+                world.free_flight(flight);
+                continue;
+            }
+            let v6 = socket.is_v6();
             let meta = self.meta(&world, flight);
             let arrived = world.flight(flight);
             let source = shaped(arrived.source, v6);

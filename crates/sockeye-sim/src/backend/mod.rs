@@ -12,14 +12,14 @@ use std::sync::atomic::Ordering;
 use sockeye_endpoint::{Endpoint, Transport, UnixName};
 use sockeye_event_loop::backend::{Backend, Ready, SocketRef, Token, UnixPeers, Wake};
 use sockeye_event_loop::{
-    ConnectOptions, DatagramOptions, ListenOptions, PacketKind, PacketOptions, Time, UnixDatagramOptions,
-    UnixListenOptions,
+    ConnectOptions, DatagramOptions, FrameOptions, ListenOptions, PacketKind, PacketOptions, Time,
+    UnixDatagramOptions, UnixListenOptions,
 };
 use sockeye_socket::{Op, OpError};
 
 use crate::errno::{self, error};
 use crate::mutant::Mutant;
-use crate::world::{Failed, MessageKind, Opening, Shared, SockRef, World};
+use crate::world::{Failed, MessageKind, Opening, Shared, SockRef, World, unspecified};
 
 /// One simulated host, as the backend of its event loop.
 #[derive(Debug)]
@@ -362,6 +362,33 @@ impl Backend for SimBackend {
             gso: false,
         };
         self.open(transport, opening, wants)
+    }
+
+    /// The one interface of a host, whatever it is called. Filters are the kernel's, and refused.
+    fn open_link(&mut self, options: &FrameOptions) -> io::Result<SimSocket> {
+        if options.cooked || options.filter.is_some() {
+            return Err(error(errno::EOPNOTSUPP));
+        }
+        if !self.world.borrow().hosts[usize::from(self.host)].raw_allowed {
+            return Err(error(errno::EPERM));
+        }
+        let opening = Opening {
+            kind: MessageKind::Link(options.protocol),
+            at: SocketAddr::new(unspecified(false), 0),
+            reuse: (false, false),
+            v6_only: false,
+            error_queue: false,
+            broadcast: false,
+            uncut: true,
+            send_buffer: options.send_buffer,
+            recv_buffer: options.recv_buffer,
+            connect: None,
+        };
+        let wants = Wants {
+            timestamp: options.timestamps,
+            ..Wants::NONE
+        };
+        Ok(self.open(Transport::Ip(255), opening, wants)?)
     }
 }
 

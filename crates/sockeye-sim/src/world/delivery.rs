@@ -345,6 +345,7 @@ impl World {
         }
         self.step(Step::Arrive, u32::from(host), bytes as u64);
         self.copies_for_raw_sockets(host, flight);
+        self.copies_for_links(host, flight);
         match protocol {
             UDP => self.datagram_arrives(host, flight),
             ICMP | ICMPV6 => self.icmp_arrives(host, flight),

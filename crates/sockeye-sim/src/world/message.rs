@@ -25,6 +25,8 @@ pub(crate) enum MessageKind {
     Ip(u8),
     /// Whole IPv4 packets.
     Header(u8),
+    /// Frames of this ethertype, or of all (3): what arrives at the host.
+    Link(u16),
     /// An unprivileged ICMP socket: its port is its identifier.
     Ping,
 }

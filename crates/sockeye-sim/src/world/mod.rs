@@ -5,6 +5,7 @@
 
 mod delivery;
 mod errors;
+mod frame;
 mod handshake;
 mod host;
 mod knobs;

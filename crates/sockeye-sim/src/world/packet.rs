@@ -90,7 +90,12 @@ impl World {
     }
 
     /// A packet whose IPv4 header the program wrote itself: lengths and checksum are the kernel's.
-    fn send_whole(&mut self, index: u32, sending: &Sending<'_>, to: SocketAddr) -> Result<(), i32> {
+    pub(crate) fn send_whole(
+        &mut self,
+        index: u32,
+        sending: &Sending<'_>,
+        to: SocketAddr,
+    ) -> Result<(), i32> {
         let host = self.messages[index as usize].host;
         let view = Ipv4::lax(sending.payload).map_err(|_| errno::EINVAL)?.view;
         let header = usize::from(sending.payload[0] & 0xf) * 4;
@@ -119,11 +124,16 @@ impl World {
         slot.destination = SocketAddr::new(to.ip(), 0);
         slot.hop_limit = hop_limit;
         slot.class = sending.payload[1];
-        if protocol == UDP && !self.unwrap_udp(flight) {
+        self.launch_whole(path, flight, sending.payload.len())
+    }
+
+    /// Sends a packet that a program built, uncut.
+    pub(crate) fn launch_whole(&mut self, path: u32, flight: u32, size: usize) -> Result<(), i32> {
+        if self.flight(flight).protocol == UDP && !self.unwrap_udp(flight) {
             self.free_flight(flight);
             return Ok(());
         }
-        self.launch(path, flight, sending.payload.len(), true);
+        self.launch(path, flight, size, true);
         Ok(())
     }
 
@@ -153,7 +163,7 @@ impl World {
             let socket = &self.messages[index];
             let wanted = match socket.kind {
                 MessageKind::Ip(protocol) | MessageKind::Header(protocol) => protocol,
-                MessageKind::Udp | MessageKind::Ping => continue,
+                MessageKind::Udp | MessageKind::Ping | MessageKind::Link(_) => continue,
             };
             let arrived = self.flight(flight);
             let fits = socket.in_use

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::sys;
 
 mod ip;
+mod packet;
 mod raw;
 mod socket;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tcp;
 mod udp;
 
 pub use ip::*;
+pub use packet::*;
 pub use raw::*;
 pub use socket::*;
 pub use tcp::*;

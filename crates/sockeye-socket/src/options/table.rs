@@ -60,6 +60,11 @@ fn rows() -> Vec<Row> {
 
         Flag(IP_HDRINCL), Flag(IP_ROUTER_ALERT), Bytes(IP_OPTIONS), Flag(IPV6_HDRINCL), Signed(IPV6_ROUTER_ALERT),
         Bytes(IPV6_HOPOPTS), count(ICMP_FILTER), Signed(IPV6_CHECKSUM), Bytes(ICMPV6_FILTER),
+
+        Flag(PACKET_AUXDATA), Flag(PACKET_QDISC_BYPASS), Flag(PACKET_IGNORE_OUTGOING), Flag(PACKET_LOSS),
+        Bytes(PACKET_ADD_MEMBERSHIP), Bytes(PACKET_DROP_MEMBERSHIP), Bytes(PACKET_RX_RING), Bytes(PACKET_TX_RING),
+        // They change what the socket is, once: tests of sockeye-link try them.
+        ReadOnly("PACKET_VERSION"), ReadOnly("PACKET_FANOUT"), ReadOnly("PACKET_STATISTICS"),
     ]
 }
 
@@ -74,6 +79,7 @@ fn sockets() -> Vec<(&'static str, Socket)> {
         ("unix", Domain::UNIX, Type::STREAM, None),
         ("raw4", Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)),
         ("raw6", Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)),
+        ("packet", Domain::PACKET, Type::RAW, Some(Protocol::from(0))),
     ];
     let open = |(name, domain, ty, protocol)| Some((name, Socket::new(domain, ty, protocol).ok()?));
     kinds.into_iter().filter_map(open).collect()
@@ -269,6 +275,7 @@ fn the_most_is_the_most() {
 fn the_table_has_every_option() {
     let sources = [
         include_str!("ip.rs"),
+        include_str!("packet.rs"),
         include_str!("raw.rs"),
         include_str!("socket.rs"),
         include_str!("tcp.rs"),

@@ -16,7 +16,7 @@ pub use pass::{MAX_PASSED_FDS, recv_fds, send_fds};
 pub use poll::{PollFd, poll, reopen_nonblocking};
 pub use process::{
     allowed_cpus, current_cpu, monotonic_ns, nofile_limit, online_cpus, pin_thread_to_cpu, process_cpu,
-    raise_nofile_limit, thread_cpu_ns,
+    raise_nofile_limit, thread_cpu_ns, utc_offset_s,
 };
 pub use timer::TimerFd;
 pub use transfer::{Pipe, sendfile, splice};

@@ -108,6 +108,17 @@ pub fn raise_nofile_limit(wanted: u64) -> io::Result<u64> {
     Ok(soft)
 }
 
+/// Seconds that local time is ahead of UTC at a moment, by the time zone of this process (`TZ`, else `/etc/localtime`); 0
+/// where the moment is out of all calendars.
+///
+/// # References
+/// tzset(3), localtime_r(3).
+#[doc(alias = "localtime_r")]
+#[must_use]
+pub fn utc_offset_s(unix_s: i64) -> i32 {
+    sys::utc_offset_s(unix_s)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,11 @@ pub(crate) const IPV6_ORIGDSTADDR: i32 = 74;
 /// `IPV6_MULTICAST_ALL`.
 pub(crate) const IPV6_MULTICAST_ALL: i32 = 29;
 
+/// `SOL_PACKET`: the level of packet sockets' options.
+pub(crate) const SOL_PACKET: i32 = 263;
+/// `PACKET_AUXDATA`: status, VLAN tag and lengths beside a frame.
+pub(crate) const PACKET_AUXDATA: i32 = 8;
+
 /// `SOF_TIMESTAMPING_TX_SOFTWARE`: stamp when the driver takes the packet.
 pub(crate) const STAMP_TX_SOFTWARE: u32 = 1 << 1;
 /// `SOF_TIMESTAMPING_SOFTWARE`: report software stamps.

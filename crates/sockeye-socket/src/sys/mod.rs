@@ -14,6 +14,7 @@
 //! | `message`, `batch` | `sendmsg`, `recvmsg`, many messages a call, the error queue |
 //! | `cmsg`, `control`, `metadata` | control messages as bytes, what they mean, the options that ask for them |
 //! | `filter`, `interface` | packet filters; interface names, indices and addresses |
+//! | `link` | addresses, messages and rings of packet sockets |
 //! | `names` | `getaddrinfo` |
 //! | `pages` | memory that the kernel may read after it is freed |
 //! | `unix` | names, credentials and messages of Unix sockets, with descriptors beside them |
@@ -31,6 +32,7 @@ pub(crate) mod cmsg;
 pub(crate) mod control;
 pub(crate) mod filter;
 pub(crate) mod interface;
+pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod metadata;
 pub(crate) mod names;

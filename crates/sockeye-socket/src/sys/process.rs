@@ -215,3 +215,17 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw mut on) })?;
     Ok(())
 }
+
+/// `tm_gmtoff` at a moment.
+pub(crate) fn utc_offset_s(unix_s: i64) -> i32 {
+    let time = unix_s as libc::time_t;
+    let mut fields = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: the call reads one number and writes one `tm`.
+    let answer = unsafe { libc::localtime_r(&raw const time, fields.as_mut_ptr()) };
+    if answer.is_null() {
+        return 0;
+    }
+    // SAFETY: zeroed before, and every field of it is a number or a pointer that may be null.
+    let fields = unsafe { fields.assume_init() };
+    i32::try_from(fields.tm_gmtoff).unwrap_or(0)
+}

@@ -53,6 +53,18 @@ pub(super) fn look(link: DataLink, frame: &[u8]) -> Inside {
     }
 }
 
+/// What stands behind the link header and its tags; the whole frame where that is not known.
+pub(super) fn behind_header(link: DataLink, frame: &[u8]) -> &[u8] {
+    let at = match (look(link, frame), link) {
+        (Inside::Ip { at, .. }, _) => at,
+        (Inside::Other { vlans, .. }, DataLink::ETHERNET) => 14 + 4 * vlans.len(),
+        (Inside::Other { vlans, .. }, DataLink::LINUX_SLL) => 16 + 4 * vlans.len(),
+        (Inside::Other { .. }, DataLink::LINUX_SLL2) => 20,
+        _ => 0,
+    };
+    frame.get(at..).unwrap_or(&[])
+}
+
 fn word(frame: &[u8], at: usize) -> Option<u16> {
     frame
         .get(at..)?

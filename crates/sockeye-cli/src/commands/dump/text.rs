@@ -6,11 +6,13 @@ use serde_json::Value;
 
 /// One line: number, time, who to whom, what.
 pub(super) fn line(event: &Value) -> String {
-    let mut line = format!(
-        "{} {:.6}",
-        event["number"],
-        event["time"].as_f64().unwrap_or_default()
-    );
+    let (number, time) = (&event["number"], event["time"].as_f64().unwrap_or_default());
+    format!("{number} {time:.6}{}", body(event))
+}
+
+/// Who to whom, and what, each behind a blank.
+pub(super) fn body(event: &Value) -> String {
+    let mut line = String::new();
     let (network, transport, icmp) = (&event["network"], &event["transport"], &event["icmp"]);
     // Writing into a String cannot fail.
     let _ = match (text(&network["src"]), text(&network["dst"])) {
