@@ -288,7 +288,7 @@ impl<S: PacketService> Receiver for ForPackets<S> {
             SocketEvent::RecvError(error) => self.0.on_recv_error(socket, error),
             SocketEvent::Timer(key) => self.0.on_timer(socket, key),
             SocketEvent::Message(message) => self.0.on_message(socket, message),
-            // Their handles cannot ask for the one, and nothing is carried by them.
+            // These services have no callback for the one, and nothing is carried by them.
             SocketEvent::TurnEnd | SocketEvent::Drain => {}
         }
     }
@@ -323,6 +323,8 @@ impl<S: FrameService> Receiver for ForFrames<S> {
             SocketEvent::RecvError(error) => self.0.on_recv_error(socket, error),
             SocketEvent::Timer(key) => self.0.on_timer(socket, key),
             SocketEvent::Message(message) => self.0.on_message(socket, message),
+            // As with packets.
+            SocketEvent::TurnEnd | SocketEvent::Drain => {}
         }
     }
 }

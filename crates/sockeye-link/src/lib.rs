@@ -5,12 +5,13 @@
 //! own network code. It needs CAP_NET_RAW.
 //!
 //! ```no_run
+//! use std::time::Duration;
 //! use sockeye_link::LinkSocket;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let link = LinkSocket::open("eth0")?;
 //! let mut buffer = [0; 2048];
-//! link.wait_readable(1_000)?;
+//! link.wait_readable(Duration::from_secs(1))?;
 //! let frame = link.recv_msg(&mut buffer)?;
 //! println!("{} bytes, {:?}", frame.len, frame.meta.source.packet_type);
 //! # Ok(())

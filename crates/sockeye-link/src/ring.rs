@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
 use sockeye_socket::link::{ReceiveBlocks, ReceivedBlock, RingLayout, SendSlot, SendSlots};
 use sockeye_socket::{Socket, os};
@@ -12,6 +13,7 @@ use crate::{FrameMode, LinkStatistics};
 /// A packet socket whose frames come in blocks of a ring: no system call and no copy for a frame.
 ///
 /// ```no_run
+/// use std::time::Duration;
 /// use sockeye_link::{LinkOptions, RingLayout};
 ///
 /// let mut ring = LinkOptions::new().open_receive_ring("eth0", RingLayout::new())?;
@@ -22,7 +24,7 @@ use crate::{FrameMode, LinkStatistics};
 ///         }
 ///         // Dropped, the block is the kernel's again.
 ///     }
-///     ring.wait_readable(-1)?;
+///     ring.wait_readable(Duration::MAX)?;
 /// }
 /// # #[expect(unreachable_code)]
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -90,13 +92,13 @@ impl ReceiveRing {
         self.blocks.socket().take_error()
     }
 
-    /// Waits until a block has been handed over or an error is pending (`true`), or `timeout_ms` milliseconds have passed;
-    /// -1 waits for ever.
+    /// Waits until a block has been handed over or an error is pending (`true`), or `timeout` has passed (`false`). For
+    /// programs without a loop.
     ///
     /// # Errors
-    /// What `poll` returns, `Interrupted` among them.
-    pub fn wait_readable(&self, timeout_ms: i32) -> io::Result<bool> {
-        self.blocks.socket().wait_readable(timeout_ms)
+    /// The errno of `poll(2)`; `Interrupted` is not among them.
+    pub fn wait_readable(&self, timeout: Duration) -> io::Result<bool> {
+        self.blocks.socket().wait_readable(timeout)
     }
 
     /// The socket under it, for every other option.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use sockeye_socket::filter::Filter;
 use sockeye_socket::link::{
@@ -202,12 +203,12 @@ impl LinkSocket {
         self.socket.take_error()
     }
 
-    /// Waits until there is something to receive (`true`) or `timeout_ms` milliseconds have passed; -1 waits for ever.
+    /// Waits until there is something to receive (`true`) or `timeout` has passed (`false`). For programs without a loop.
     ///
     /// # Errors
-    /// What `poll` returns, `Interrupted` among them.
-    pub fn wait_readable(&self, timeout_ms: i32) -> io::Result<bool> {
-        self.socket.wait_readable(timeout_ms)
+    /// The errno of `poll(2)`; `Interrupted` is not among them.
+    pub fn wait_readable(&self, timeout: Duration) -> io::Result<bool> {
+        self.socket.wait_readable(timeout)
     }
 
     /// The socket under it, for every other option.

@@ -6,7 +6,7 @@ mod ground;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant, SystemTime};
 
-use ground::{EXPERIMENT, LIMIT_MS, frame, inside, ip, receive};
+use ground::{EXPERIMENT, LIMIT, frame, inside, ip, receive};
 use sockeye_link::{LinkCause, LinkOptions, PacketType, ReceiveRing, RingLayout};
 use sockeye_tests::wait;
 
@@ -35,7 +35,7 @@ fn collect(ring: &mut ReceiveRing, count: usize) -> Vec<u8> {
             bytes.extend(frames.by_ref().map(|frame| frame.bytes[14]));
             assert!(!frames.is_malformed());
         }
-        ring.wait_readable(100).unwrap();
+        ring.wait_readable(Duration::from_millis(100)).unwrap();
     }
     bytes
 }
@@ -67,7 +67,7 @@ fn a_frame_in_a_ring_has_all_that_is_known_of_it() {
     let late = Instant::now() + wait::PATIENCE;
     loop {
         assert!(Instant::now() < late, "the frame came");
-        ring.wait_readable(100).unwrap();
+        ring.wait_readable(Duration::from_millis(100)).unwrap();
         let Some(block) = ring.next_block() else { continue };
         let Some(got) = block.block().frames().find(|frame| frame.meta.vlan.is_some()) else {
             continue;
@@ -94,7 +94,7 @@ fn a_block_that_is_kept_stays_and_a_full_ring_drops() {
     for number in 0..250 {
         left.send(&frame([2, 0, 0, 0, 0, 2], &[number; 1400])).unwrap();
     }
-    assert!(ring.wait_readable(LIMIT_MS).unwrap());
+    assert!(ring.wait_readable(LIMIT).unwrap());
     let first = ring.next_block().unwrap().block().frames().next().unwrap().bytes[14];
     assert_eq!(first, 0);
     // Given back, it is the next one's turn; leaked, it is this one's again.
@@ -120,7 +120,7 @@ fn a_snap_length_of_nothing_still_counts_frames() {
         .unwrap()
         .send(&frame([2, 0, 0, 0, 0, 2], &[1; 900]))
         .unwrap();
-    assert!(ring.wait_readable(LIMIT_MS).unwrap());
+    assert!(ring.wait_readable(LIMIT).unwrap());
     let block = ring.next_block().unwrap();
     let got = block.block().frames().next().unwrap();
     assert_eq!((got.bytes.len(), got.len), (1, 914));
@@ -192,7 +192,7 @@ fn an_interface_goes_down_and_vanishes_under_a_ring() {
     let left = LinkOptions::new().protocol(0).open("a0").unwrap();
     let mut ring = open(small());
     ip("link set b0 down");
-    assert!(ring.wait_readable(LIMIT_MS).unwrap());
+    assert!(ring.wait_readable(LIMIT).unwrap());
     assert_eq!(
         ring.take_error().unwrap().map(|error| error.kind()),
         Some(ErrorKind::NetworkDown)

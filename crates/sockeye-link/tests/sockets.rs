@@ -6,7 +6,7 @@ mod ground;
 use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 
-use ground::{EXPERIMENT, LIMIT_MS, frame, inside, ip, receive};
+use ground::{EXPERIMENT, LIMIT, frame, inside, ip, receive};
 use sockeye_link::packet_filter::{Compare, Program, Width};
 use sockeye_link::{
     Fanout, FanoutKind, FrameMode, FrameRecvBatch, FrameSendBatch, LinkAddress, LinkCause, LinkOptions,
@@ -151,7 +151,7 @@ fn batches_carry_many_frames_a_call() {
     let mut batch = FrameRecvBatch::new(32, 24);
     let mut numbers = Vec::new();
     while numbers.len() < frames.len() {
-        assert!(right.wait_readable(LIMIT_MS).unwrap());
+        assert!(right.wait_readable(LIMIT).unwrap());
         let count = right.recv_batch(&mut batch).unwrap();
         assert_eq!(batch.iter().count(), count);
         numbers.extend(batch.iter().map(|got| {
@@ -184,7 +184,7 @@ fn drops_are_counted() {
         left.send(&frame([2, 0, 0, 0, 0, 2], &[1; 1000])).unwrap();
     }
     let mut received = 0;
-    while right.wait_readable(0).unwrap() {
+    while right.wait_readable(Duration::ZERO).unwrap() {
         right.recv(&mut [0; 2048]).unwrap();
         received += 1;
     }
@@ -291,7 +291,7 @@ fn a_group_shares_frames() {
         }
         let counts = members.each_ref().map(|member| {
             let mut bytes = Vec::new();
-            while member.wait_readable(0).unwrap() {
+            while member.wait_readable(Duration::ZERO).unwrap() {
                 let mut buffer = [0; 64];
                 bytes.push(receive(member, &mut buffer).bytes[14]);
             }
@@ -312,7 +312,7 @@ fn an_interface_goes_down_comes_up_and_vanishes() {
     inside!("an_interface_goes_down_comes_up_and_vanishes");
     let (left, right) = (open("a0"), open("b0"));
     ip("link set b0 down");
-    assert!(right.wait_readable(LIMIT_MS).unwrap());
+    assert!(right.wait_readable(LIMIT).unwrap());
     assert_eq!(
         right.recv(&mut [0; 64]).unwrap_err().kind(),
         ErrorKind::NetworkDown
@@ -337,7 +337,7 @@ fn an_interface_goes_down_comes_up_and_vanishes() {
         assert_eq!(&receive(socket, &mut buffer).bytes[14..], b"again");
     }
     ip("link delete b0");
-    assert!(right.wait_readable(LIMIT_MS).unwrap());
+    assert!(right.wait_readable(LIMIT).unwrap());
     assert_eq!(
         right.recv(&mut [0; 64]).unwrap_err().kind(),
         ErrorKind::NetworkDown

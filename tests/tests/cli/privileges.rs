@@ -135,6 +135,7 @@ fn servers_have_no_capability_on_any_thread() {
         &["bench", "server", "--listen", "raw://127.0.0.1:0"],
         &["bench", "server", "--iperf3", "--listen", any],
         &["dump", "--read", "-"],
+        &["dump", "-i", "lo"],
     ] {
         check(&mut sockeye(words), 0, &words.join(" "));
     }

@@ -10,7 +10,7 @@ use sockeye_tests::{program, wait};
 
 /// An ethertype for experiments (IEEE 802, local experimental 1): the kernel sends none by itself.
 pub(crate) const EXPERIMENT: u16 = 0x88b5;
-pub(crate) const LIMIT_MS: i32 = 20_000;
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Opens a namespace for the test, or returns from it.
 macro_rules! inside {
@@ -60,6 +60,6 @@ pub(crate) fn frame(to: [u8; 6], payload: &[u8]) -> Vec<u8> {
 /// The next frame, waited for.
 #[track_caller]
 pub(crate) fn receive<'b>(socket: &LinkSocket, buffer: &'b mut [u8]) -> IncomingFrame<'b> {
-    assert!(socket.wait_readable(LIMIT_MS).unwrap(), "no frame came");
+    assert!(socket.wait_readable(LIMIT).unwrap(), "no frame came");
     socket.recv_msg(buffer).unwrap()
 }

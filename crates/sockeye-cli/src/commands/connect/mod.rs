@@ -352,7 +352,8 @@ fn over_quic(
     let within = arguments.connect_within();
     trust::connect_quic(&mut events, service, &client, &name, to, from, within)?;
     let limits = arguments.talking.limits(arguments.timeout, None);
-    let end = carry(&mut events, &mut service, &talk, limits)?;
+    // Its socket is open.
+    let end = carry(&mut events, &mut service, &talk, limits, privileges::drop_all)?;
     // What was sent last may be lost on the way: nobody sends it again once the program is gone.
     events.drain(CLOSE).context("end the connection")?;
     Ok(end)

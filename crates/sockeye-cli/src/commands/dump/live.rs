@@ -25,6 +25,7 @@ use super::file::{Files, Origin, Rotation, Way};
 use super::{Show, beside, decode, show, text};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, note, verbosity, warn};
+use crate::privileges;
 use crate::signals;
 
 /// The longest packet that is kept, as tcpdump has it.
@@ -165,7 +166,7 @@ impl Source {
             return Ok(source(ring, DataLink::LINUX_SLL2));
         }
         let options = options.promiscuous(!arguments.no_promiscuous);
-        let ring = options.clone().open_receive_ring(name, layout)?;
+        let ring = options.open_receive_ring(name, layout)?;
         let hardware = ring.socket().local_link().map(|local| local.hardware_type);
         match hardware.unwrap_or(ARPHRD_ETHER) {
             ARPHRD_ETHER | ARPHRD_LOOPBACK => Ok(source(ring, DataLink::ETHERNET)),
@@ -326,6 +327,7 @@ pub(super) fn run(
         return Err(Failure::usage("either --read FILE or --interface INTERFACE"));
     };
     let mut source = Source::open(arguments, name)?;
+    privileges::drop_all()?;
     let origin = Origin {
         name: name.clone(),
         link: source.view.link,
@@ -435,13 +437,7 @@ fn drain(source: &mut Source, sink: &mut Sink<'_>) -> anyhow::Result<()> {
             return Ok(());
         }
         // A block that is not full is handed over by a timer of the kernel.
-        source
-            .ring
-            .wait_readable(10)
-            .or_else(|error| match error.kind() {
-                std::io::ErrorKind::Interrupted => Ok(true),
-                _ => Err(error),
-            })?;
+        source.ring.wait_readable(Duration::from_millis(10))?;
     }
 }
 
