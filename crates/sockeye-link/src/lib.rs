@@ -34,6 +34,7 @@
 //!
 //! With the feature `mio` (on by default) sockets and rings are [`mio::event::Source`](https://docs.rs/mio).
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod error;

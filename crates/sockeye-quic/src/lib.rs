@@ -26,6 +26,7 @@
 //! | `ends` | the service that has the first ends of the pairs |
 //! | `seed` | time and randomness for quinn-proto |
 //! | `options`, `info`, `error`, `stats` | [`QuicOptions`], [`QuicInfo`], [`QuicError`], [`QuicCounters`] |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod client;
