@@ -10,7 +10,9 @@ use sockeye_event_loop::{
     CloseReason, Context, Datagram, DatagramId, DatagramOptions, DatagramService, Datagrams, ServiceHandle,
     StreamOptions,
 };
-use sockeye_quic::{QuicClient, QuicConnect, QuicHandle, QuicId, QuicOptions, QuicServer, socket_options};
+use sockeye_quic::{
+    QuicClient, QuicConnect, QuicHandle, QuicId, QuicLimits, QuicOptions, QuicServer, socket_options,
+};
 use sockeye_sim::{HostId, LinkOptions, Sim};
 use sockeye_tls::testing::seeded_provider;
 
@@ -39,7 +41,11 @@ fn net(seed: u64, identity: &Identity, lan: LinkOptions, options: &QuicOptions) 
     let events = sim.on(server);
     let inside = events.add_stream_service(echo(), StreamOptions::default());
     let quic = QuicServer::new(identity.server_by(Arc::new(seeded_provider(seed))), inside).unwrap();
-    let quic = quic.options(options.clone());
+    // A handshake may lose all of its packets for a while.
+    let quic = quic.options(options.clone()).limits(QuicLimits {
+        handshake_deadline: Duration::from_secs(200),
+        ..QuicLimits::default()
+    });
     let serving = quic.handle();
     let quic = quic.add_to(events);
     events
@@ -384,17 +390,22 @@ fn soak(seed: u64, identity: &Identity) -> (u64, u64) {
     (net.sim.trace_hash(), net.sim.now().as_nanos())
 }
 
-/// `SOCKEYE_QUIC_SEEDS=1000` runs so many.
+/// `SOCKEYE_QUIC_SEEDS=1000` runs so many, `SOCKEYE_QUIC_SEED=77` that one.
 #[test]
 fn every_seed_gives_the_same_run_twice() {
-    let seeds = std::env::var("SOCKEYE_QUIC_SEEDS").ok();
-    let seeds: u64 = seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(20);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seeds = match number("SOCKEYE_QUIC_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number("SOCKEYE_QUIC_SEEDS").unwrap_or(20),
+    };
     let identity = Identity::new();
     let mut different = std::collections::BTreeSet::new();
-    for seed in 1..=seeds {
+    for seed in seeds.clone() {
+        // Shown if it fails.
+        println!("seed {seed}");
         let first = soak(seed, &identity);
         assert_eq!(first, soak(seed, &identity), "seed {seed}");
         different.insert(first.0);
     }
-    assert_eq!(different.len() as u64, seeds);
+    assert_eq!(different.len(), seeds.count());
 }
