@@ -43,6 +43,8 @@ mod reading;
 mod refused;
 #[path = "event_loop/switching.rs"]
 mod switching;
+#[path = "event_loop/turn_ends.rs"]
+mod turn_ends;
 #[path = "event_loop/unix.rs"]
 mod unix;
 #[path = "event_loop/writing.rs"]
