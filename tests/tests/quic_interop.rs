@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "what fails in a helper fails the test"
+    clippy::type_complexity,
+    reason = "what fails in a helper fails the test; a probe is made of closures"
 )]
 #![allow(unreachable_pub, dead_code, reason = "the modules of several test targets")]
 
