@@ -307,7 +307,7 @@ fn mpls(data: &[u8]) -> Step<'_> {
         4 | 6 => Next::Packet,
         _ => Next::Other(Carried::Unnamed),
     };
-    let onwards = onwards(next, view.header_len(), body).filter(|_| stopped.is_none());
+    let onwards = onwards(next, view.header_len(), body).filter(|_| stopped.is_none() && !body.is_empty());
     Ok((Header::Mpls(view), stopped, onwards))
 }
 
