@@ -13,6 +13,7 @@
 //! | `udp` | `sockeye-udp-datagram` | `udp` (default) | datagrams, batches, offloads |
 //! | `raw` | `sockeye-raw-ip` | `raw` | raw IP and ICMP sockets |
 //! | `unix` | `sockeye-unix` | `unix` | Unix sockets: streams, datagrams, seqpackets |
+//! | `link` | `sockeye-link` | `link` | frames of a link: capture filters |
 //! | `resolver` | `sockeye-resolver` | `resolver` | names to addresses, Happy Eyeballs |
 //! | `event_loop` | `sockeye-event-loop` | `event-loop` (default) | services, timers, remotes, shards |
 //! | `sim` | `sockeye-sim` | `sim` | the same services on a simulated network |
@@ -32,6 +33,9 @@ pub use sockeye_endpoint as endpoint;
 #[cfg(feature = "event-loop")]
 #[doc(inline)]
 pub use sockeye_event_loop as event_loop;
+#[cfg(feature = "link")]
+#[doc(inline)]
+pub use sockeye_link as link;
 #[cfg(feature = "measure")]
 #[doc(inline)]
 pub use sockeye_measure as measure;
@@ -58,6 +62,7 @@ pub use sockeye_sim as sim;
     feature = "udp",
     feature = "raw",
     feature = "unix",
+    feature = "link",
     feature = "event-loop"
 ))]
 #[doc(inline)]

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["sockeye-socket", "sockeye-endpoint", "sockeye-packet"],
     ),
     ("sockeye-unix", &["sockeye-socket"]),
+    ("sockeye-link", &["sockeye-socket", "sockeye-packet"]),
     ("sockeye-resolver", &["sockeye-socket", "sockeye-endpoint"]),
     (
         "sockeye-event-loop",
@@ -64,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sockeye-udp-datagram",
             "sockeye-raw-ip",
             "sockeye-unix",
+            "sockeye-link",
             "sockeye-resolver",
             "sockeye-event-loop",
             "sockeye-sim",

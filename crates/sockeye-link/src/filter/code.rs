@@ -4,6 +4,8 @@
 //! the tests before it have found out: one that would only be told so again is led on to where that test leads. That makes
 //! `tcp port 80 or tcp port 443` look at the protocol once, and costs no second pass.
 
+use std::collections::HashMap;
+
 use sockeye_socket::filter::Instruction;
 
 /// What is loaded into the accumulator.
@@ -37,12 +39,14 @@ pub(super) struct Atom {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fact {
-    Is(u32),
+    /// One of these, sorted.
+    Is(Vec<u32>),
+    /// None of these, sorted.
     IsNot(Vec<u32>),
 }
 
-/// More values than these that something is not are forgotten.
-const MAX_NOT: usize = 8;
+/// More values than these are forgotten.
+const MAX_VALUES: usize = 8;
 /// Ways into one block with different knowledge; beyond it what they know is reduced to what they have in common.
 const MAX_GROUPS: usize = 24;
 
@@ -146,8 +150,16 @@ impl Atom {
     fn decide(&self, facts: &Facts) -> Option<bool> {
         let key = self.key();
         match &facts.iter().find(|(known, _)| *known == key)?.1 {
-            Fact::Is(value) => Some(self.compare.holds(*value, self.value)),
-            Fact::IsNot(values) if self.compare == Compare::Equal && values.contains(&self.value) => Some(false),
+            Fact::Is(values) => {
+                let holding = values
+                    .iter()
+                    .filter(|value| self.compare.holds(**value, self.value))
+                    .count();
+                (holding == 0 || holding == values.len()).then_some(holding > 0)
+            }
+            Fact::IsNot(values) if self.compare == Compare::Equal && values.contains(&self.value) => {
+                Some(false)
+            }
             Fact::IsNot(_) => None,
         }
     }
@@ -162,9 +174,12 @@ impl Atom {
         let place = facts.iter().position(|(known, _)| *known == key);
         let old = place.map(|place| facts.remove(place).1);
         let fact = match (outcome, old) {
-            (true, _) => Fact::Is(self.value),
+            (true, _) => Fact::Is(vec![self.value]),
+            (false, Some(Fact::Is(values))) => {
+                Fact::Is(values.into_iter().filter(|value| *value != self.value).collect())
+            }
             (false, Some(Fact::IsNot(mut values))) => {
-                if values.len() < MAX_NOT {
+                if values.len() < MAX_VALUES {
                     values.push(self.value);
                     values.sort_unstable();
                 }
@@ -188,14 +203,29 @@ fn common(left: &Facts, right: &Facts) -> Facts {
         match (fact, other) {
             (left, right) if left == right => facts.push((*key, left.clone())),
             (Fact::IsNot(left), Fact::IsNot(right)) => {
-                let both: Vec<_> = left.iter().copied().filter(|value| right.contains(value)).collect();
+                let both: Vec<_> = left
+                    .iter()
+                    .copied()
+                    .filter(|value| right.contains(value))
+                    .collect();
                 facts.push((*key, Fact::IsNot(both)));
             }
-            (Fact::IsNot(values), Fact::Is(value)) | (Fact::Is(value), Fact::IsNot(values)) => {
-                let rest: Vec<_> = values.iter().copied().filter(|other| other != value).collect();
+            (Fact::IsNot(values), Fact::Is(others)) | (Fact::Is(others), Fact::IsNot(values)) => {
+                let rest: Vec<_> = values
+                    .iter()
+                    .copied()
+                    .filter(|value| !others.contains(value))
+                    .collect();
                 facts.push((*key, Fact::IsNot(rest)));
             }
-            (Fact::Is(_), Fact::Is(_)) => {}
+            (Fact::Is(left), Fact::Is(right)) => {
+                let mut both = [left.as_slice(), right].concat();
+                both.sort_unstable();
+                both.dedup();
+                if both.len() <= MAX_VALUES {
+                    facts.push((*key, Fact::Is(both)));
+                }
+            }
         }
     }
     facts.retain(|(_, fact)| *fact != Fact::IsNot(Vec::new()));
@@ -282,7 +312,14 @@ impl Code {
         self.ops.push(Op::Jump(code, constant, [0; 2]));
         for (way, (label, facts)) in ways.into_iter().enumerate() {
             let edges = vec![(op, way)];
-            self.lead(label, Group { facts, machine, edges });
+            self.lead(
+                label,
+                Group {
+                    facts,
+                    machine,
+                    edges,
+                },
+            );
         }
     }
 
@@ -302,7 +339,10 @@ impl Code {
         let (load, mask) = atom.key();
         let full = (load, load.full());
         let (mut code, mut constant) = (atom.compare.code(), atom.value);
-        let mut ways = [(on_true, atom.learn(&facts, true)), (on_false, atom.learn(&facts, false))];
+        let mut ways = [
+            (on_true, atom.learn(&facts, true)),
+            (on_false, atom.learn(&facts, false)),
+        ];
         if machine.accumulator != Some((load, mask)) {
             if machine.accumulator != Some(full) {
                 self.load(load, &mut machine);
@@ -318,6 +358,34 @@ impl Code {
             }
         }
         self.branch(code, constant, machine, ways);
+    }
+
+    /// Whether the load is one of these values.
+    pub(super) fn any(&mut self, entry: Label, load: Load, values: &[u32], on_true: Label, on_false: Label) {
+        let mut next = self.label();
+        let key = (load, load.full());
+        for group in self.take(entry) {
+            let fact = group.facts.iter().find(|(known, _)| *known == key);
+            // Which of them it is need not be known.
+            let is_any = matches!(fact, Some((_, Fact::Is(known))) if known.iter().all(|value| values.contains(value)));
+            self.lead(if is_any { on_true } else { next }, group);
+        }
+        for (index, value) in values.iter().enumerate() {
+            let atom = Atom {
+                load,
+                mask: u32::MAX,
+                compare: Compare::Equal,
+                value: *value,
+                is_structural: true,
+            };
+            let otherwise = if index + 1 == values.len() {
+                on_false
+            } else {
+                self.label()
+            };
+            self.test(next, &atom, on_true, otherwise);
+            next = otherwise;
+        }
     }
 
     fn load(&mut self, load: Load, machine: &mut Machine) {
@@ -353,7 +421,8 @@ impl Code {
         let Some((facts, _)) = self.begin(groups) else {
             return;
         };
-        self.ops.extend(ops.into_iter().map(|(code, constant)| Op::Plain(code, constant)));
+        self.ops
+            .extend(ops.into_iter().map(|(code, constant)| Op::Plain(code, constant)));
         let code = compare.code() | if constant.is_none() { WITH_INDEX } else { 0 };
         let ways = [(on_true, facts.clone()), (on_false, facts)];
         self.branch(code, constant.unwrap_or(0), Machine::default(), ways);
@@ -371,40 +440,42 @@ impl Code {
     }
 }
 
-/// Gives jumps their distances. One of more than 255 goes over an unconditional jump behind it, which has 32 bits.
+/// Gives jumps their distances. One of more than 255 goes over an unconditional jump, which has 32 bits; those near to each
+/// other share it.
 ///
 /// From the end to the start: all jumps go forward, so that a target's place, counted from the end, is known by then.
 fn lay_out(ops: &[Op]) -> Vec<Instruction> {
     let mut reversed: Vec<Instruction> = Vec::with_capacity(ops.len());
     // How many instructions there are from the one at this place to the end.
     let mut to_end = vec![0_usize; ops.len()];
+    // The same of the last unconditional jump to a target.
+    let mut bridges: HashMap<usize, usize> = HashMap::new();
     for (place, op) in ops.iter().enumerate().rev() {
         match op {
             Op::Plain(code, constant) => reversed.push(Instruction::new(*code, [0, 0], *constant)),
             Op::Jump(code, constant, targets) => {
-                let skipped = |len: usize, target: usize| len - to_end.get(target).copied().unwrap_or(0);
-                let [on_true, on_false] = *targets;
-                let mut distances = [0_u8; 2];
-                // The way of "false" first: its jump lies behind the other one's, if both are far.
-                let mut far = [false; 2];
-                for (way, target) in [(1, on_false), (0, on_true)] {
-                    let room = usize::from(way == 0);
-                    let distance = skipped(reversed.len(), target);
-                    if let (Some(far), true) = (far.get_mut(way), distance + room > 255) {
-                        *far = true;
-                        reversed.push(Instruction::new(JUMP, [0, 0], u32::try_from(distance).unwrap_or(u32::MAX)));
+                let mut goals = [0; 2];
+                // "False" first. A bridge of "true" may still come between.
+                for (way, between) in [(1, 1), (0, 0)] {
+                    let target = targets.get(way).copied().unwrap_or(0);
+                    let is_near = |goal: usize, len: usize| len - goal + between <= usize::from(u8::MAX);
+                    let mut goal = to_end.get(target).copied().unwrap_or(0);
+                    if !is_near(goal, reversed.len()) {
+                        goal = match bridges.get(&target) {
+                            Some(bridge) if is_near(*bridge, reversed.len()) => *bridge,
+                            _ => {
+                                let distance = u32::try_from(reversed.len() - goal).unwrap_or(u32::MAX);
+                                reversed.push(Instruction::new(JUMP, [0, 0], distance));
+                                bridges.insert(target, reversed.len());
+                                reversed.len()
+                            }
+                        };
+                    }
+                    if let Some(place) = goals.get_mut(way) {
+                        *place = goal;
                     }
                 }
-                let len = reversed.len();
-                let [far_true, far_false] = far;
-                for ((distance, is_far), (target, at_far)) in distances
-                    .iter_mut()
-                    .zip([far_true, far_false])
-                    .zip([(on_true, 0), (on_false, usize::from(far_true))])
-                {
-                    let steps = if is_far { at_far } else { skipped(len, target) };
-                    *distance = u8::try_from(steps).unwrap_or(u8::MAX);
-                }
+                let distances = goals.map(|goal| u8::try_from(reversed.len() - goal).unwrap_or(u8::MAX));
                 reversed.push(Instruction::new(*code, distances, *constant));
             }
         }

@@ -14,6 +14,8 @@ use super::error::{FilterError, FilterErrorKind as Kind};
 enum Tree {
     Always(bool),
     Atom(Atom),
+    /// One byte that is one of these.
+    Any(u32, Vec<u32>),
     Compute(Computation),
     And(Vec<Self>),
     Or(Vec<Self>),
@@ -107,7 +109,13 @@ fn number(protocol: Protocol) -> Option<u8> {
 
 impl Compiler {
     /// A node at `entry`. Recursion is as deep as parentheses are.
-    fn node(&mut self, node: &Node, entry: Label, on_true: Label, on_false: Label) -> Result<(), FilterError> {
+    fn node(
+        &mut self,
+        node: &Node,
+        entry: Label,
+        on_true: Label,
+        on_false: Label,
+    ) -> Result<(), FilterError> {
         match node {
             Node::Not(node) => self.node(node, entry, on_false, on_true),
             Node::Primitive(primitive, at) => {
@@ -150,9 +158,23 @@ impl Compiler {
         match tree {
             Tree::Always(outcome) => self.code.forward(entry, if outcome { on_true } else { on_false }),
             Tree::Atom(atom) => self.code.test(entry, &atom, on_true, on_false),
-            Tree::Compute(Computation { ops, compare, constant, is_negated }) => {
-                let (on_true, on_false) = if is_negated { (on_false, on_true) } else { (on_true, on_false) };
-                self.code.compute(entry, ops, (compare, constant), on_true, on_false);
+            Tree::Any(at, values) => {
+                let load = Load::Absolute { at, size: 1 };
+                self.code.any(entry, load, &values, on_true, on_false);
+            }
+            Tree::Compute(Computation {
+                ops,
+                compare,
+                constant,
+                is_negated,
+            }) => {
+                let (on_true, on_false) = if is_negated {
+                    (on_false, on_true)
+                } else {
+                    (on_true, on_false)
+                };
+                self.code
+                    .compute(entry, ops, (compare, constant), on_true, on_false);
             }
             Tree::Not(tree) => self.tree(*tree, entry, on_false, on_true),
             Tree::And(trees) => self.row(trees, entry, |next| (next, on_false), (on_true, on_false)),
@@ -250,7 +272,9 @@ impl Compiler {
             },
             Primitive::Ether(direction, address) => {
                 self.needs_ethernet(at)?;
-                directed(*direction, |is_source| ether(if is_source { 6 } else { 0 }, address.octets()))
+                directed(*direction, |is_source| {
+                    ether(if is_source { 6 } else { 0 }, address.octets())
+                })
             }
             Primitive::EtherBroadcast => {
                 self.needs_ethernet(at)?;
@@ -353,11 +377,11 @@ impl Compiler {
     }
 
     fn ports(&self, protocol: Option<Protocol>, direction: Direction, first: u32, last: u32) -> Tree {
-        let protocols: Vec<u8> = match protocol.and_then(number) {
-            Some(number) => vec![number],
-            None => vec![132, protocol::TCP, protocol::UDP],
+        let protocols: Vec<u32> = match protocol.and_then(number) {
+            Some(number) => vec![number.into()],
+            None => vec![132, protocol::TCP.into(), protocol::UDP.into()],
         };
-        let any = |at: u32| Tree::Or(protocols.iter().map(|number| equal(at, 1, (*number).into())).collect());
+        let any = |at: u32| Tree::Any(at, protocols.clone());
         let (base, fixed) = (self.payload_at, self.payload_at + 40);
         let ip4 = directed(direction, |is_source| {
             let at = base + if is_source { 0 } else { 2 };
@@ -375,7 +399,11 @@ impl Compiler {
 
     fn vlan(&mut self, id: Option<u16>, at: usize) -> Result<Tree, FilterError> {
         self.needs_ethernet(at)?;
-        let tags = [ethertype::VLAN, ethertype::SERVICE_VLAN, ethertype::OLD_SERVICE_VLAN];
+        let tags = [
+            ethertype::VLAN,
+            ethertype::SERVICE_VLAN,
+            ethertype::OLD_SERVICE_VLAN,
+        ];
         let mut tests = vec![Tree::Or(tags.map(|tag| self.carries(tag)).into())];
         if let Some(id) = id {
             let load = Load::Absolute {
@@ -401,7 +429,10 @@ impl Compiler {
             protocol => match number(protocol) {
                 Some(number) => {
                     let is_protocol = equal(payload + 9, 1, number.into());
-                    (vec![self.ip4(), is_protocol, self.is_first()], Place::BehindHeader(payload))
+                    (
+                        vec![self.ip4(), is_protocol, self.is_first()],
+                        Place::BehindHeader(payload),
+                    )
                 }
                 None => (vec![self.is(protocol)], Place::At(payload)),
             },
@@ -485,8 +516,16 @@ fn masked_structural_half(at: u32, mask: u32) -> Tree {
 
 fn ether(at: u32, [a, b, c, d, e, f]: [u8; 6]) -> Tree {
     Tree::And(vec![
-        masked(Load::Absolute { at: at + 2, size: 4 }, u32::MAX, u32::from_be_bytes([c, d, e, f])),
-        masked(Load::Absolute { at, size: 2 }, u32::MAX, u16::from_be_bytes([a, b]).into()),
+        masked(
+            Load::Absolute { at: at + 2, size: 4 },
+            u32::MAX,
+            u32::from_be_bytes([c, d, e, f]),
+        ),
+        masked(
+            Load::Absolute { at, size: 2 },
+            u32::MAX,
+            u16::from_be_bytes([a, b]).into(),
+        ),
     ])
 }
 
@@ -532,9 +571,12 @@ fn simple(
     let (load, mask) = match left[..] {
         [Term::Len] => (Load::Len, u32::MAX),
         [Term::Number(index), Term::Load(protocol, size)] => (place(protocol).load(index, size)?, u32::MAX),
-        [Term::Number(index), Term::Load(protocol, size), Term::Number(mask), Term::Binary(Operator::And)] => {
-            (place(protocol).load(index, size)?, mask)
-        }
+        [
+            Term::Number(index),
+            Term::Load(protocol, size),
+            Term::Number(mask),
+            Term::Binary(Operator::And),
+        ] => (place(protocol).load(index, size)?, mask),
         _ => return None,
     };
     let (compare, is_negated) = comparison(relation);
@@ -545,5 +587,9 @@ fn simple(
         value,
         is_structural: false,
     });
-    Some(if is_negated { Tree::Not(Box::new(atom)) } else { atom })
+    Some(if is_negated {
+        Tree::Not(Box::new(atom))
+    } else {
+        atom
+    })
 }

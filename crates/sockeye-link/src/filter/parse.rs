@@ -12,7 +12,8 @@ use super::lex::{Token, tokens};
 /// Parentheses, brackets within brackets. Text is read by recursion, so there is a limit.
 pub(super) const MAX_DEPTH: usize = 100;
 
-const TEST: &str = "a test: host, net, port, portrange, src, dst, a protocol, vlan, less, greater, or a comparison";
+const TEST: &str =
+    "a test: host, net, port, portrange, src, dst, a protocol, vlan, less, greater, or a comparison";
 
 pub(super) struct Parser<'a> {
     tokens: Vec<(usize, Token<'a>)>,
@@ -207,7 +208,11 @@ impl<'a> Parser<'a> {
         } else {
             self.primitive()?
         };
-        Ok(if is_negated { Node::Not(Box::new(node)) } else { node })
+        Ok(if is_negated {
+            Node::Not(Box::new(node))
+        } else {
+            node
+        })
     }
 
     fn group(&mut self) -> Result<Node, FilterError> {
@@ -218,7 +223,8 @@ impl<'a> Parser<'a> {
 
     /// Whether a comparison begins here. After a parenthesis that is only seen behind the closing one.
     fn is_arithmetic(&self) -> bool {
-        let operator = |at: usize| matches!(self.tokens.get(at), Some((_, Token::Sign(sign))) if is_operator(sign));
+        let operator =
+            |at: usize| matches!(self.tokens.get(at), Some((_, Token::Sign(sign))) if is_operator(sign));
         match self.peek() {
             Some(Token::Sign("-")) => true,
             Some(Token::Sign("(")) => {
@@ -258,15 +264,17 @@ impl<'a> Parser<'a> {
                     Primitive::Multicast(Protocol::Ether)
                 })
             }
-            "src" | "dst" => self.qualified(None),
-            word if what(word).is_some() => self.qualified(None),
+            "src" | "dst" => self.qualified(None, at),
+            word if what(word).is_some() => self.qualified(None, at),
             word => match protocol(word) {
                 Some(protocol) => {
                     self.advance();
                     self.protocol(protocol, at)
                 }
                 None => match self.last {
-                    Some(qualifiers) if word.starts_with(|first: char| first.is_ascii_hexdigit() || first == ':') => {
+                    Some(qualifiers)
+                        if word.starts_with(|first: char| first.is_ascii_hexdigit() || first == ':') =>
+                    {
                         node(self.id(qualifiers)?)
                     }
                     _ => Err(self.expected(TEST)),
@@ -281,7 +289,9 @@ impl<'a> Parser<'a> {
             Some(Token::Word(cast @ ("broadcast" | "multicast"))) => {
                 let primitive = match (protocol, cast) {
                     (Protocol::Ether, "broadcast") => Primitive::EtherBroadcast,
-                    (Protocol::Ether | Protocol::Ip | Protocol::Ip6, "multicast") => Primitive::Multicast(protocol),
+                    (Protocol::Ether | Protocol::Ip | Protocol::Ip6, "multicast") => {
+                        Primitive::Multicast(protocol)
+                    }
                     _ => return Err(self.expected("`ether broadcast`, or `multicast` of ether, ip or ip6")),
                 };
                 self.advance();
@@ -289,7 +299,7 @@ impl<'a> Parser<'a> {
                 Ok(Node::Primitive(primitive, at))
             }
             Some(Token::Word(word)) if matches!(word, "src" | "dst") || what(word).is_some() => {
-                self.qualified(Some(protocol))
+                self.qualified(Some(protocol), at)
             }
             _ if protocol == Protocol::Ether => {
                 Err(self.expected("host, src, dst, proto, broadcast, multicast, or [ behind `ether`"))
@@ -302,7 +312,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Direction and kind, and then one address or number, or several in parentheses.
-    fn qualified(&mut self, protocol: Option<Protocol>) -> Result<Node, FilterError> {
+    fn qualified(&mut self, protocol: Option<Protocol>, at: usize) -> Result<Node, FilterError> {
         let direction = self.direction();
         let kind = match self.peek() {
             Some(Token::Word(word)) => what(word),
@@ -320,8 +330,8 @@ impl<'a> Parser<'a> {
             self.last = Some(qualifiers);
             return self.group();
         }
-        let at = self.at();
-        self.id(qualifiers).map(|primitive| Node::Primitive(primitive, at))
+        self.id(qualifiers)
+            .map(|primitive| Node::Primitive(primitive, at))
     }
 
     fn direction(&mut self) -> Direction {
@@ -337,7 +347,11 @@ impl<'a> Parser<'a> {
             _ => return Direction::Destination,
         };
         self.next += 2;
-        if both == "and" { Direction::Both } else { Direction::Either }
+        if both == "and" {
+            Direction::Both
+        } else {
+            Direction::Either
+        }
     }
 
     /// An address or a number, whose meaning the words before it have said.
@@ -360,9 +374,9 @@ impl<'a> Parser<'a> {
         let at = self.at();
         let word = self.word("an address")?;
         if protocol == Some(Protocol::Ether) {
-            let address = word
-                .parse::<MacAddr>()
-                .map_err(|error| Kind::Expected("a link address such as 02:00:5e:10:00:01").at(at + error.at))?;
+            let address = word.parse::<MacAddr>().map_err(|error| {
+                Kind::Expected("a link address such as 02:00:5e:10:00:01").at(at + error.at)
+            })?;
             return Ok(Primitive::Ether(direction, address));
         }
         let address: IpAddr = word.parse().map_err(|_| Kind::Address.at(at))?;
@@ -420,7 +434,10 @@ impl<'a> Parser<'a> {
         what: What,
     ) -> Result<Primitive, FilterError> {
         let at = self.at();
-        if !matches!(protocol, None | Some(Protocol::Tcp | Protocol::Udp | Protocol::Sctp)) {
+        if !matches!(
+            protocol,
+            None | Some(Protocol::Tcp | Protocol::Udp | Protocol::Sctp)
+        ) {
             return Err(Kind::Mixed("only tcp, udp and sctp have ports").at(at));
         }
         let word = self.word("the number of a port")?;
@@ -429,13 +446,18 @@ impl<'a> Parser<'a> {
             u16::try_from(number).map_err(|_| Kind::Port.at(at))
         };
         let (first, last) = match (what, word.split_once('-')) {
-            (What::PortRange, Some((first, last))) => {
-                (port(first, at)?, port(last, at + first.len() + 1)?)
+            (What::PortRange, Some((first, last))) => (port(first, at)?, port(last, at + first.len() + 1)?),
+            (What::PortRange, None) => {
+                return Err(Kind::Expected("a range of ports such as 1024-2047").at(at));
             }
-            (What::PortRange, None) => return Err(Kind::Expected("a range of ports such as 1024-2047").at(at)),
             _ => (port(word, at)?, port(word, at)?),
         };
-        Ok(Primitive::Ports(protocol, direction, first.min(last), first.max(last)))
+        Ok(Primitive::Ports(
+            protocol,
+            direction,
+            first.min(last),
+            first.max(last),
+        ))
     }
 
     fn proto(&mut self, protocol: Option<Protocol>, direction: Direction) -> Result<Primitive, FilterError> {
@@ -463,7 +485,11 @@ impl<'a> Parser<'a> {
                 Ok(Primitive::EtherType(kind))
             }
             None | Some(Protocol::Ip | Protocol::Ip6) => {
-                let number = if is_number { number(word, at_word)? } else { named(word, at_word)? };
+                let number = if is_number {
+                    number(word, at_word)?
+                } else {
+                    named(word, at_word)?
+                };
                 let number = u8::try_from(number).map_err(|_| Kind::TooLarge(255).at(at_word))?;
                 Ok(Primitive::IpProtocol(protocol, number))
             }
@@ -473,9 +499,17 @@ impl<'a> Parser<'a> {
 
     fn length(&mut self, is_less: bool) -> Result<Primitive, FilterError> {
         use super::ast::{Relation, Term};
-        let relation = if is_less { Relation::LessOrEqual } else { Relation::GreaterOrEqual };
+        let relation = if is_less {
+            Relation::LessOrEqual
+        } else {
+            Relation::GreaterOrEqual
+        };
         let number = self.number(u32::MAX)?;
-        Ok(Primitive::Relation(vec![Term::Len], relation, vec![Term::Number(number)]))
+        Ok(Primitive::Relation(
+            vec![Term::Len],
+            relation,
+            vec![Term::Number(number)],
+        ))
     }
 
     fn vlan(&mut self) -> Result<Option<u16>, FilterError> {
