@@ -17,7 +17,9 @@ use sockeye::event_loop::EventLoop;
 use sockeye::link::packet_filter::{Filter, Program};
 use sockeye::link::{
     FrameMode, IncomingFrame, LinkError, LinkOptions, LinkStatistics, PacketType, ReceiveRing, RingLayout,
+    filter,
 };
+use sockeye::packet::LinkType;
 use sockeye::socket::os::{self, PollFd, poll};
 
 use super::capture::Frame;
@@ -67,6 +69,9 @@ pub(super) struct Live {
     /// Keep so many files, and remove the oldest for a new one
     #[arg(short = 'W', long, value_name = "COUNT", requires = "write")]
     files: Option<usize>,
+    /// Only packets that match, as tcpdump's filters: host 192.0.2.1 and tcp port 80
+    #[arg(value_name = "FILTER", requires = "interface")]
+    filter: Vec<String>,
 }
 
 impl Live {
@@ -79,6 +84,7 @@ impl Live {
             || self.rotate_size.is_some()
             || self.rotate_every.is_some()
             || self.files.is_some()
+            || !self.filter.is_empty()
     }
 
     fn snap_len(&self) -> u32 {
@@ -112,6 +118,8 @@ struct Source {
     ring: ReceiveRing,
     name: String,
     view: View,
+    /// What is wanted, where not everything is.
+    filter: Option<filter::Program>,
     statistics: Totals,
 }
 
@@ -146,11 +154,32 @@ impl Totals {
 
 impl Source {
     /// Opens the ring with link headers where the interface has such as are understood, else without.
-    fn open(arguments: &Live, name: &str) -> Result<Self, LinkError> {
+    fn open(arguments: &Live, name: &str) -> anyhow::Result<Self> {
+        let expression: filter::Expression = match arguments.filter.join(" ").parse() {
+            Ok(expression) => expression,
+            Err(error) => return Err(wrong_filter(&error)),
+        };
         let snap_len = arguments.snap_len();
-        let options = LinkOptions::new().filter(snap(snap_len));
-        let layout = arguments.layout();
-        let source = |ring, link| Self {
+        // A filter may look at what is not kept.
+        let taken = if arguments.filter.is_empty() {
+            snap_len
+        } else {
+            u32::MAX
+        };
+        let (ring, link) = ring(arguments, name, &LinkOptions::new().filter(snap(taken)))?;
+        let wanted = LinkType::from_number(u32::from(link)).filter(|_| !arguments.filter.is_empty());
+        let program = wanted.map(|link| expression.compile(link)).transpose();
+        let program = program.map_err(|error| wrong_filter(&error))?;
+        let in_kernel = link == DataLink::ETHERNET || link == DataLink::RAW;
+        if let Some(program) = &program
+            && in_kernel
+            && !arguments.filter.iter().any(|word| word.contains("vlan"))
+        {
+            // The kernel sees frames without their tags, and takes no program of over 4,096 instructions. What it lets
+            // pass, now or before this call, is looked at again here.
+            let _ = program.to_filter().attach(ring.socket());
+        }
+        Ok(Self {
             ring,
             name: name.to_owned(),
             view: View {
@@ -158,23 +187,36 @@ impl Source {
                 is_any: name == "any",
                 snap_len: snap_len as usize,
             },
+            filter: program,
             statistics: Totals::default(),
-        };
-        if name == "any" {
-            let ring = options.mode(FrameMode::Cooked).open_receive_ring_any(layout)?;
-            return Ok(source(ring, DataLink::LINUX_SLL2));
-        }
-        let options = options.promiscuous(!arguments.no_promiscuous);
-        let ring = options.clone().open_receive_ring(name, layout)?;
-        let hardware = ring.socket().local_link().map(|local| local.hardware_type);
-        match hardware.unwrap_or(ARPHRD_ETHER) {
-            ARPHRD_ETHER | ARPHRD_LOOPBACK => Ok(source(ring, DataLink::ETHERNET)),
-            ARPHRD_NONE => Ok(source(ring, DataLink::RAW)),
-            _ => {
-                drop(ring);
-                let ring = options.mode(FrameMode::Cooked).open_receive_ring(name, layout)?;
-                Ok(source(ring, DataLink::LINUX_SLL2))
-            }
+        })
+    }
+}
+
+fn wrong_filter(error: &filter::FilterError) -> anyhow::Error {
+    Failure::usage(format!("the filter, {error}"))
+}
+
+/// The ring, and what its frames begin with.
+fn ring(arguments: &Live, name: &str, options: &LinkOptions) -> Result<(ReceiveRing, DataLink), LinkError> {
+    let layout = arguments.layout();
+    let cooked = options.clone().mode(FrameMode::Cooked);
+    if name == "any" {
+        return Ok((cooked.open_receive_ring_any(layout)?, DataLink::LINUX_SLL2));
+    }
+    let promiscuous = !arguments.no_promiscuous;
+    let ring = options
+        .clone()
+        .promiscuous(promiscuous)
+        .open_receive_ring(name, layout)?;
+    let hardware = ring.socket().local_link().map(|local| local.hardware_type);
+    match hardware.unwrap_or(ARPHRD_ETHER) {
+        ARPHRD_ETHER | ARPHRD_LOOPBACK => Ok((ring, DataLink::ETHERNET)),
+        ARPHRD_NONE => Ok((ring, DataLink::RAW)),
+        _ => {
+            drop(ring);
+            let ring = cooked.promiscuous(promiscuous).open_receive_ring(name, layout)?;
+            Ok((ring, DataLink::LINUX_SLL2))
         }
     }
 }
@@ -196,7 +238,6 @@ impl View {
         } else {
             data.extend_from_slice(incoming.bytes);
         }
-        data.truncate(self.snap_len);
         let time = meta
             .timestamp
             .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -253,11 +294,21 @@ impl Sink<'_> {
         self.count.is_some_and(|count| self.number >= count)
     }
 
-    /// Prints or writes one packet.
-    fn take(&mut self, view: &View, incoming: &IncomingFrame<'_>) -> anyhow::Result<()> {
-        self.number += 1;
-        let frame = view.frame(incoming, std::mem::take(&mut self.scratch));
-        let result = self.put(view, incoming, &frame);
+    /// Prints or writes one packet, if it is wanted.
+    fn take(
+        &mut self,
+        view: &View,
+        wanted: Option<&filter::Program>,
+        incoming: &IncomingFrame<'_>,
+    ) -> anyhow::Result<()> {
+        let mut frame = view.frame(incoming, std::mem::take(&mut self.scratch));
+        let result = if wanted.is_none_or(|wanted| wanted.accepts(&frame.data, frame.len)) {
+            self.number += 1;
+            frame.data.truncate(view.snap_len);
+            self.put(view, incoming, &frame)
+        } else {
+            Ok(())
+        };
         self.scratch = frame.data;
         result
     }
@@ -406,7 +457,7 @@ fn take_blocks(source: &mut Source, sink: &mut Sink<'_>) -> anyhow::Result<bool>
             if from.hardware_type == ARPHRD_LOOPBACK && from.packet_type == PacketType::Outgoing {
                 continue;
             }
-            sink.take(&source.view, &incoming)?;
+            sink.take(&source.view, source.filter.as_ref(), &incoming)?;
             if sink.is_full() {
                 return Ok(false);
             }

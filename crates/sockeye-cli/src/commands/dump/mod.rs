@@ -27,6 +27,7 @@ use capture::{Capture, Frame};
 Examples:\n\
 \x20 sockeye dump -i eth0\n\
 \x20 sockeye dump -i any -c 10 -e -X\n\
+\x20 sockeye dump -i eth0 host 192.0.2.1 and tcp port 443\n\
 \x20 sockeye dump -i eth0 -w capture.pcapng --rotate-size 100 --files 10\n\
 \x20 sockeye dump --read capture.pcapng\n\
 \x20 tcpdump -i lo -w - | sockeye dump --read - --count 10 --json\n\
@@ -75,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<
     };
     if arguments.live.is_given() {
         return Err(Failure::usage(
-            "--write, --snap-length, --no-promiscuous, --rotate-size, --rotate-every and --files go with --interface",
+            "--write, --snap-length, --no-promiscuous, --rotate-size, --rotate-every, --files and filters go with --interface",
         ));
     }
     let mut capture = Capture::open(path)?;
