@@ -58,7 +58,7 @@ impl Need {
             "gnutls-cli" | "gnutls-serv" => "gnutls-bin",
             "nft" => "nftables",
             "ping" => "iputils-ping",
-            "unshare" | "nsenter" | "utmpdump" => "util-linux",
+            "setpriv" | "unshare" | "nsenter" | "utmpdump" => "util-linux",
             "systemd-analyze" => "systemd",
             "mtr" => "mtr-tiny",
             "ssh" => "openssh-client",

@@ -32,7 +32,8 @@ Examples:\n\
 \x20 sockeye dump --read capture.pcapng\n\
 \x20 tcpdump -i lo -w - | sockeye dump --read - --count 10 --json\n\
 \n\
-What comes by an interface takes CAP_NET_RAW: setcap cap_net_raw+ep PROGRAM.")]
+With -v the lines of an interface also show TTL, identification, protocol, length.\n\
+To listen takes CAP_NET_RAW: setcap cap_net_raw+ep PROGRAM.")]
 pub(crate) struct Arguments {
     /// The capture to read, pcap or pcapng; "-" is stdin
     #[arg(short, long, value_name = "FILE", conflicts_with = "interface")]
