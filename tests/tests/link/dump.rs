@@ -323,6 +323,10 @@ fn what_cannot_be_listened_to_says_why() {
     );
     assert_eq!(run(&["dump"]).status.code(), Some(2));
     assert_eq!(run(&["dump", "-r", "x", "-s", "7"]).status.code(), Some(2));
+    assert_eq!(
+        run(&["dump", "-i", "lo", "-w", "-", "--json"]).status.code(),
+        Some(2)
+    );
 
     let mut bare = namespace.command("setpriv");
     bare.args(["--bounding-set", "-all", "--inh-caps", "-all"])

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,6 +33,8 @@ use crate::signals;
 const MAX_SNAP_LEN: u32 = 262_144;
 /// A block of the ring.
 const BLOCK_LEN: u32 = 256 << 10;
+/// Blocks that are taken before signals are looked at again.
+const BLOCKS_A_TURN: usize = 16;
 /// How long the frames that the kernel has counted may take to come by after the end.
 const DRAIN: Duration = Duration::from_secs(1);
 /// Interfaces whose names are remembered.
@@ -376,6 +378,9 @@ pub(super) fn run(
     let Some(name) = &arguments.interface else {
         return Err(Failure::usage("either --read FILE or --interface INTERFACE"));
     };
+    if output.is_json() && arguments.write.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::usage("--write - and --json both want stdout"));
+    }
     let mut source = Source::open(arguments, name)?;
     let origin = Origin {
         name: name.clone(),
@@ -447,9 +452,12 @@ fn listen(
     }
 }
 
-/// Hands every block that is there to the sink; `false` once there are enough packets.
+/// Hands the blocks that are there to the sink, so many at most that signals have their turn; `false` once there are enough packets.
 fn take_blocks(source: &mut Source, sink: &mut Sink<'_>) -> anyhow::Result<bool> {
-    while let Some(block) = source.ring.next_block() {
+    for _ in 0..BLOCKS_A_TURN {
+        let Some(block) = source.ring.next_block() else {
+            break;
+        };
         for incoming in block.block().frames() {
             source.statistics.seen += 1;
             // The loopback shows each frame twice, as it goes and as it comes.
