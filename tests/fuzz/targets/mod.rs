@@ -8,6 +8,7 @@ mod control;
 mod dns_message;
 mod endpoint;
 mod extensions;
+mod filter;
 mod fragments;
 mod hosts;
 mod icmpv4;
@@ -16,6 +17,7 @@ mod iperf3_control;
 mod iperf3_datagram;
 mod ipv4;
 mod ipv6;
+mod layers;
 mod measure_run;
 mod mux;
 mod packet;
@@ -40,6 +42,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("dns_message", dns_message::run),
     ("endpoint", endpoint::run),
     ("extensions", extensions::run),
+    ("filter", filter::run),
     ("fragments", fragments::run),
     ("hosts", hosts::run),
     ("icmpv4", icmpv4::run),
@@ -48,6 +51,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("iperf3_datagram", iperf3_datagram::run),
     ("ipv4", ipv4::run),
     ("ipv6", ipv6::run),
+    ("layers", layers::run),
     ("measure_run", measure_run::run),
     ("mux", mux::run),
     ("packet", packet::run),
