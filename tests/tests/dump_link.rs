@@ -246,7 +246,8 @@ fn the_innermost_packet_is_the_one_that_tshark_finds() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("frames");
-    for (link, frames) in frames() {
+    // tshark does not know captures of MPLS alone.
+    for (link, frames) in frames().into_iter().filter(|(link, _)| *link != LinkType::Mpls) {
         for file in [pcap(link.number(), &frames), pcapng(link.number(), &frames)] {
             std::fs::write(&path, file).unwrap();
             let mut tshark = Command::new("tshark");
@@ -273,13 +274,14 @@ fn the_innermost_packet_is_the_one_that_tshark_finds() {
                 tshark.args(["-e", field]);
             }
             let theirs = program::output(&mut tshark, LIMIT);
+            let problems = theirs.stderr.clone();
             let theirs: Vec<_> = theirs
                 .text()
                 .lines()
                 .map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>())
                 .collect();
             let events = events(&path, "");
-            assert_eq!(events.len(), theirs.len());
+            assert_eq!(events.len(), theirs.len(), "{link:?} {problems}");
             for (event, theirs) in events.iter().zip(theirs) {
                 let level = innermost(event);
                 let shown = format!("{link:?} {theirs:?} {event}");

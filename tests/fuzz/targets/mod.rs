@@ -2,6 +2,7 @@
 //!
 //! The fuzzer (`tests/fuzz`) and the test that replays all seeds (`tests/tests/fuzz_seeds.rs`) share them.
 
+mod capture;
 mod checksum;
 mod codec;
 mod control;
@@ -36,6 +37,7 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them, in the order of their names.
 pub(crate) const TARGETS: &[Target] = &[
+    ("capture", capture::run),
     ("checksum", checksum::run),
     ("codec", codec::run),
     ("control", control::run),

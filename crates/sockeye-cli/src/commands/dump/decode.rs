@@ -4,27 +4,26 @@
 //! of the frame.
 
 use serde_json::{Map, Value, json};
+use sockeye::link::capture::CapturedFrame;
 use sockeye::packet::{
     ExtensionObject, IcmpExtensions, Icmpv4, Icmpv4Message, Icmpv6, Icmpv6Message, LinkType, Network, Packet,
     PacketError, Quoted, QuotedTransport, Tcp, TcpFlags, TcpOption, Transport,
 };
 
-use super::capture::Frame;
 use super::{cut, layers};
 use crate::probing::nanoseconds;
 
 /// The event of one frame. `is_json` also asks for what lines do not show.
-pub(super) fn frame(number: u64, frame: &Frame, is_json: bool) -> Value {
+pub(super) fn frame(number: u64, frame: &CapturedFrame, is_json: bool) -> Value {
     let mut event = Map::new();
     event.insert("number".into(), number.into());
     event.insert("unix_ns".into(), nanoseconds(frame.time));
     event.insert("len".into(), frame.len.into());
     event.insert("captured_len".into(), frame.data.len().into());
-    let link_type = u32::from(frame.link);
-    match LinkType::from_number(link_type) {
+    match LinkType::from_number(frame.link_type) {
         Some(link) => layers::write(&mut event, link, &frame.data, is_json),
         None => {
-            event.insert("link_type".into(), link_type.into());
+            event.insert("link_type".into(), frame.link_type.into());
         }
     }
     Value::Object(event)

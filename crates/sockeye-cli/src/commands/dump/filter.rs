@@ -1,9 +1,9 @@
 //! The filter of the command line: one program for each link type that the capture has.
 
+use sockeye::link::capture::CapturedFrame;
 use sockeye::link::filter::{Expression, FilterError, FilterErrorKind, Program};
 use sockeye::packet::LinkType;
 
-use super::capture::Frame;
 use crate::exit::Failure;
 
 /// Which packets are shown.
@@ -37,8 +37,8 @@ impl Filter {
     ///
     /// # Errors
     /// Where frames of its link type do not have what the filter asks for.
-    pub(super) fn takes(&mut self, frame: &Frame) -> anyhow::Result<bool> {
-        let number = u32::from(frame.link);
+    pub(super) fn takes(&mut self, frame: &CapturedFrame) -> anyhow::Result<bool> {
+        let number = frame.link_type;
         let Some(link) = LinkType::from_number(number) else {
             let message =
                 format!("filter: link type {number} is not decoded, so nothing in it can be filtered");

@@ -18,7 +18,6 @@ use anyhow::Context as _;
 use crate::exit::Exit;
 use crate::output::{Format, Output};
 
-use capture::Capture;
 use filter::Filter;
 
 #[derive(Debug, clap::Args)]
@@ -49,11 +48,11 @@ pub(crate) struct Arguments {
 /// is printed.
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     let mut filter = Filter::new(&arguments.filter)?;
-    let mut capture = Capture::open(&arguments.read)?;
+    let mut capture = capture::open(&arguments.read)?;
     let (mut number, mut shown) = (0, 0);
     while arguments.count.is_none_or(|count| shown < count) {
         let frame = capture
-            .next()
+            .next_frame()
             .with_context(|| format!("read {}, after packet {number}", arguments.read.display()))?;
         let Some(frame) = frame else { break };
         number += 1;
