@@ -22,7 +22,9 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::time::Duration;
 
 use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{PcapError, TsResolution};
 use thiserror::Error;
@@ -94,14 +96,18 @@ impl<R: Read> Reader<R> {
     /// [`CaptureError::TooShort`], [`CaptureError::Unknown`], and what is wrong with the header.
     pub fn new(mut source: R) -> Result<Self, CaptureError> {
         let mut magic = [0; 4];
-        source.read_exact(&mut magic).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => CaptureError::TooShort,
-            _ => CaptureError::Io(error),
-        })?;
+        source
+            .read_exact(&mut magic)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => CaptureError::TooShort,
+                _ => CaptureError::Io(error),
+            })?;
         let source = Cursor::new(magic).chain(BufReader::new(source));
         let format = match u32::from_be_bytes(magic) {
             0x0a0d_0d0a => PcapNgReader::new(source).map(Format::PcapNg),
-            0xa1b2_c3d4 | 0xd4c3_b2a1 | 0xa1b2_3c4d | 0x4d3c_b2a1 => PcapReader::new(source).map(Format::Pcap),
+            0xa1b2_c3d4 | 0xd4c3_b2a1 | 0xa1b2_3c4d | 0x4d3c_b2a1 => {
+                PcapReader::new(source).map(Format::Pcap)
+            }
             _ => return Err(CaptureError::Unknown),
         };
         format.map(|format| Self { format }).map_err(fault)
