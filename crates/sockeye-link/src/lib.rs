@@ -30,6 +30,7 @@
 //! | [`Fanout`] | several sockets share the frames of an interface |
 //! | [`Membership`] | promiscuous and all-multicast mode while it lives |
 //! | [`filter`] | capture filters as tcpdump has them: from text to a program for the kernel, or run here |
+//! | [`capture`] | captures, pcap and pcapng: a row of frames (feature `capture`) |
 //! | [`LinkError`], [`LinkCause`] | why there is no socket |
 //! | [`IncomingFrame`], [`LinkAddress`], ... | the messages, from `sockeye-socket` |
 //!
@@ -37,6 +38,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "capture")]
+pub mod capture;
 mod error;
 mod fanout;
 pub mod filter;

@@ -23,7 +23,10 @@
 //! | `ip[8] < 5`, `tcp[tcpflags] & (tcp-syn\|tcp-fin) != 0` | bytes (`[place:size]`), computed with and compared |
 //! | `and`, `or`, `not`, `&&`, `\|\|`, `!`, parentheses | `and` and `or` bind equally strong, from left to right; `port 80 or 443` means both |
 //!
-//! Names of hosts and ports are not looked up. Fragments behind the first have no ports.
+//! Names of hosts and ports are not looked up. Fragments behind the first have no ports. A load behind the end of a packet
+//! refuses it, whatever stands behind an `or`. A computation over several protocols takes packets that have all of them, where
+//! tcpdump asks for the first one only. `vlan` looks into the frame: on a live socket the kernel may have taken the outermost
+//! tag out of it.
 //!
 //! # References
 //! pcap-filter(7), bpf(4).

@@ -174,6 +174,18 @@ fn a_test_that_is_known_is_not_made_again() {
 }
 
 #[test]
+fn a_computation_over_two_protocols_takes_packets_of_both() {
+    // tcpdump 4.99 asks for the protocol of the first operand only.
+    let mut ip = segment(1, 2);
+    assert!(program("(ip[8] | ip[9]) = 70").accepts(&ip, 60), "64 and 6");
+    assert!(program("(ip[8] | tcp[1]) = 65").accepts(&ip, 60));
+    assert!(program("64 + tcp[1] = 65").accepts(&ip, 60));
+    ip[23] = 17;
+    assert!(!program("(ip[8] | tcp[1]) = 65").accepts(&ip, 60));
+    assert!(!program("64 + tcp[1] = 65").accepts(&ip, 60));
+}
+
+#[test]
 fn the_kernel_takes_the_programs() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let many: Vec<_> = (1..=300).map(|port| format!("port {port}")).collect();

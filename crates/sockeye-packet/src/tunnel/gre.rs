@@ -98,10 +98,8 @@ impl<T: AsRef<[u8]>> Gre<T> {
     /// 0, or 1 for the GRE of PPTP.
     #[inline]
     pub fn version(&self) -> u8 {
-        #[expect(clippy::cast_possible_truncation, reason = "three bits")]
-        {
-            (be16(self.bytes(), 0) & VERSION) as u8
-        }
+        let [_, low] = (be16(self.bytes(), 0) & VERSION).to_be_bytes();
+        low
     }
 
     /// The EtherType of what it carries; 0 for keepalives of some routers.

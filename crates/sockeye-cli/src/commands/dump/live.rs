@@ -14,16 +14,16 @@ use anyhow::{Context as _, anyhow};
 use pcap_file::DataLink;
 use serde_json::{Value, json};
 use sockeye::event_loop::EventLoop;
-use sockeye::link::packet_filter::{Filter, Program};
+use sockeye::link::capture::CapturedFrame;
+use sockeye::link::packet_filter::{self, Program};
 use sockeye::link::{
     FrameMode, IncomingFrame, LinkError, LinkOptions, LinkStatistics, PacketType, ReceiveRing, RingLayout,
-    filter,
 };
 use sockeye::packet::LinkType;
 use sockeye::socket::os::{self, PollFd, poll};
 
-use super::capture::Frame;
 use super::file::{Files, Origin, Rotation, Way};
+use super::filter::Filter;
 use super::{Show, beside, decode, show, text};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, note, verbosity, warn};
@@ -71,9 +71,6 @@ pub(super) struct Live {
     /// Keep so many files, and remove the oldest for a new one
     #[arg(short = 'W', long, value_name = "COUNT", requires = "write")]
     files: Option<usize>,
-    /// Only packets that match, as tcpdump's filters: host 192.0.2.1 and tcp port 80
-    #[arg(value_name = "FILTER", requires = "interface")]
-    filter: Vec<String>,
 }
 
 impl Live {
@@ -86,7 +83,6 @@ impl Live {
             || self.rotate_size.is_some()
             || self.rotate_every.is_some()
             || self.files.is_some()
-            || !self.filter.is_empty()
     }
 
     fn snap_len(&self) -> u32 {
@@ -121,7 +117,7 @@ struct Source {
     name: String,
     view: View,
     /// What is wanted, where not everything is.
-    filter: Option<filter::Program>,
+    filter: Option<Filter>,
     statistics: Totals,
 }
 
@@ -156,30 +152,22 @@ impl Totals {
 
 impl Source {
     /// Opens the ring with link headers where the interface has such as are understood, else without.
-    fn open(arguments: &Live, name: &str) -> anyhow::Result<Self> {
-        let expression: filter::Expression = match arguments.filter.join(" ").parse() {
-            Ok(expression) => expression,
-            Err(error) => return Err(wrong_filter(&error)),
-        };
+    fn open(arguments: &Live, name: &str, mut filter: Option<Filter>) -> anyhow::Result<Self> {
         let snap_len = arguments.snap_len();
         // A filter may look at what is not kept.
-        let taken = if arguments.filter.is_empty() {
-            snap_len
-        } else {
-            u32::MAX
-        };
+        let taken = if filter.is_none() { snap_len } else { u32::MAX };
         let (ring, link) = ring(arguments, name, &LinkOptions::new().filter(snap(taken)))?;
-        let wanted = LinkType::from_number(u32::from(link)).filter(|_| !arguments.filter.is_empty());
-        let program = wanted.map(|link| expression.compile(link)).transpose();
-        let program = program.map_err(|error| wrong_filter(&error))?;
         let in_kernel = link == DataLink::ETHERNET || link == DataLink::RAW;
-        if let Some(program) = &program
-            && in_kernel
-            && !arguments.filter.iter().any(|word| word.contains("vlan"))
+        if let Some(filter) = &mut filter
+            && let Some(kind) = LinkType::from_number(u32::from(link))
         {
-            // The kernel sees frames without their tags, and takes no program of over 4,096 instructions. What it lets
-            // pass, now or before this call, is looked at again here.
-            let _ = program.to_filter().attach(ring.socket());
+            let names_vlan = filter.names_vlan();
+            let program = filter.program(kind)?;
+            if let Some(program) = program.filter(|_| in_kernel && !names_vlan) {
+                // The kernel sees frames without their tags, and takes no program of over 4,096 instructions. What it
+                // lets pass, now or before this call, is looked at again here.
+                let _ = program.to_filter().attach(ring.socket());
+            }
         }
         Ok(Self {
             ring,
@@ -189,14 +177,10 @@ impl Source {
                 is_any: name == "any",
                 snap_len: snap_len as usize,
             },
-            filter: program,
+            filter,
             statistics: Totals::default(),
         })
     }
-}
-
-fn wrong_filter(error: &filter::FilterError) -> anyhow::Error {
-    Failure::usage(format!("the filter, {error}"))
 }
 
 /// The ring, and what its frames begin with.
@@ -225,7 +209,7 @@ fn ring(arguments: &Live, name: &str, options: &LinkOptions) -> Result<(ReceiveR
 
 impl View {
     /// The frame as a capture has it: with its tag, or with the header of Linux cooked frames. Its bytes go into `data`.
-    fn frame(&self, incoming: &IncomingFrame<'_>, mut data: Vec<u8>) -> Frame {
+    fn frame(&self, incoming: &IncomingFrame<'_>, mut data: Vec<u8>) -> CapturedFrame {
         let meta = &incoming.meta;
         data.clear();
         let mut added = 0;
@@ -243,10 +227,10 @@ impl View {
         let time = meta
             .timestamp
             .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        Frame {
+        CapturedFrame {
             time: time.unwrap_or_default(),
             len: u32::try_from(incoming.len + added).unwrap_or(u32::MAX),
-            link: self.link,
+            link_type: u32::from(self.link),
             data,
         }
     }
@@ -275,7 +259,7 @@ fn cooked_header(data: &mut Vec<u8>, incoming: &IncomingFrame<'_>) {
     }
 }
 
-fn snap(len: u32) -> Filter {
+fn snap(len: u32) -> packet_filter::Filter {
     Program::new().accept_up_to(len)
 }
 
@@ -300,22 +284,25 @@ impl Sink<'_> {
     fn take(
         &mut self,
         view: &View,
-        wanted: Option<&filter::Program>,
+        wanted: Option<&mut Filter>,
         incoming: &IncomingFrame<'_>,
     ) -> anyhow::Result<()> {
         let mut frame = view.frame(incoming, std::mem::take(&mut self.scratch));
-        let result = if wanted.is_none_or(|wanted| wanted.accepts(&frame.data, frame.len)) {
+        if wanted.map_or(Ok(true), |wanted| wanted.takes(&frame))? {
             self.number += 1;
             frame.data.truncate(view.snap_len);
-            self.put(view, incoming, &frame)
-        } else {
-            Ok(())
-        };
+            self.put(view, incoming, &frame)?;
+        }
         self.scratch = frame.data;
-        result
+        Ok(())
     }
 
-    fn put(&mut self, view: &View, incoming: &IncomingFrame<'_>, frame: &Frame) -> anyhow::Result<()> {
+    fn put(
+        &mut self,
+        view: &View,
+        incoming: &IncomingFrame<'_>,
+        frame: &CapturedFrame,
+    ) -> anyhow::Result<()> {
         let kind = incoming.meta.source.packet_type;
         if let Some(files) = &mut self.files {
             let way = if kind == PacketType::Outgoing {
@@ -325,7 +312,7 @@ impl Sink<'_> {
             };
             return files.write(frame.time, frame.len, &frame.data, way);
         }
-        let mut event = decode::frame(self.number, frame);
+        let mut event = decode::frame(self.number, frame, self.output.is_json());
         if self.output.is_json() {
             if let Some(fields) = event.as_object_mut() {
                 let name = self.name(incoming.meta.source.interface).to_owned();
@@ -371,6 +358,7 @@ impl Sink<'_> {
 /// When the interface cannot be listened to or vanishes, or the file cannot be written.
 pub(super) fn run(
     arguments: &Live,
+    filter: Option<Filter>,
     count: Option<u64>,
     show: Show,
     output: &mut Output,
@@ -381,7 +369,7 @@ pub(super) fn run(
     if output.is_json() && arguments.write.as_deref() == Some(Path::new("-")) {
         return Err(Failure::usage("--write - and --json both want stdout"));
     }
-    let mut source = Source::open(arguments, name)?;
+    let mut source = Source::open(arguments, name, filter)?;
     let origin = Origin {
         name: name.clone(),
         link: source.view.link,
@@ -465,7 +453,7 @@ fn take_blocks(source: &mut Source, sink: &mut Sink<'_>) -> anyhow::Result<bool>
             if from.hardware_type == ARPHRD_LOOPBACK && from.packet_type == PacketType::Outgoing {
                 continue;
             }
-            sink.take(&source.view, source.filter.as_ref(), &incoming)?;
+            sink.take(&source.view, source.filter.as_mut(), &incoming)?;
             if sink.is_full() {
                 return Ok(false);
             }
