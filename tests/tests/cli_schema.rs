@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
+use sockeye_packet::LinkType;
 use sockeye_tests::netns::{self, Namespace};
 use sockeye_tests::program::{self, Running};
 use sockeye_tests::skip::{Need, require};
@@ -472,7 +473,7 @@ fn capture(link_type: u32, frames: &[Vec<u8>]) -> Vec<u8> {
     file
 }
 
-fn captures() -> Vec<(&'static str, u32, Vec<Vec<u8>>)> {
+fn captures() -> Vec<(String, u32, Vec<Vec<u8>>)> {
     let udp = ipv4(17, &[0, 53, 0x30, 0x39, 0, 8, 0, 0]);
     // A SYN with MSS, SACK permitted, timestamps, a window scale and no operation.
     let mut syn = vec![
@@ -499,11 +500,21 @@ fn captures() -> Vec<(&'static str, u32, Vec<Vec<u8>>)> {
         link(&[8, 6], &[0; 28]),
         vec![2; 9],
     ];
-    vec![
-        ("raw.pcap", 101, raw),
-        ("ethernet.pcap", 1, ethernet),
-        ("wifi.pcap", 105, vec![vec![0; 24]]),
-    ]
+    let mut captures = vec![
+        ("raw.pcap".to_owned(), 101, raw),
+        ("ethernet.pcap".to_owned(), 1, ethernet),
+        ("usb.pcap".to_owned(), 220, vec![vec![0; 24]]),
+    ];
+    // The other links and the tunnels: the fuzzer's seeds, whose first byte says which link.
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/layers");
+    for seed in std::fs::read_dir(seeds).expect("seeds") {
+        let seed = seed.expect("a seed");
+        let bytes = std::fs::read(seed.path()).expect("a file");
+        let link = LinkType::ALL[usize::from(bytes[0]) % LinkType::ALL.len()];
+        let name = format!("{}.pcap", seed.file_name().display());
+        captures.push((name, link.number(), vec![bytes[1..].to_vec()]));
+    }
+    captures
 }
 
 /// A packet with a checksum of 0.

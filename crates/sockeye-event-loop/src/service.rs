@@ -344,6 +344,24 @@ pub type Packet<'a> = Datagram<'a>;
 ///
 /// In a simulation hosts speak IP alone: frames are Ethernet with addresses that are made up, around the datagrams and packets
 /// that arrive; what is sent finds its way by the IP packet in it, without ARP.
+///
+/// ```no_run
+/// use sockeye_event_loop::{EventLoop, Frame, FrameOptions, FrameService, Frames};
+///
+/// struct Counter(u64);
+/// impl FrameService for Counter {
+///     fn on_frame(&mut self, _: &mut Frames<'_>, frame: Frame<'_>) {
+///         self.0 += frame.len as u64;
+///     }
+/// }
+///
+/// let mut events = EventLoop::new()?;
+/// let counter = events.add_frame_service(Counter(0));
+/// // With the feature `link`, and CAP_NET_RAW.
+/// events.open_link(counter, &FrameOptions::new("eth0"))?;
+/// events.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait FrameService: 'static {
     /// The socket is on the loop.
     fn on_open(&mut self, socket: &mut Frames<'_>) {

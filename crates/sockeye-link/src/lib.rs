@@ -1,4 +1,5 @@
-//! Frames of a link: packet sockets with metadata, batches, rings shared with the kernel, fanout.
+//! Frames of a link: packet sockets with metadata, batches, rings shared with the kernel, fanout, capture
+//! filters.
 //!
 //! A [`LinkSocket`] carries the frames of an interface as they are on the wire, or without their link header
 //! ([`FrameMode`]), of all protocols or of one. It sees what this host receives and sends, before and after the host's
@@ -29,6 +30,8 @@
 //! | [`ReceiveRing`], [`SendRing`] | memory shared with the kernel: no call and no copy for a frame |
 //! | [`Fanout`] | several sockets share the frames of an interface |
 //! | [`Membership`] | promiscuous and all-multicast mode while it lives |
+//! | [`filter`] | capture filters as tcpdump has them: from text to a program for the kernel, or run here |
+//! | [`capture`] | captures, pcap and pcapng: a row of frames (feature `capture`) |
 //! | [`LinkError`], [`LinkCause`] | why there is no socket |
 //! | [`IncomingFrame`], [`LinkAddress`], ... | the messages, from `sockeye-socket` |
 //!
@@ -37,8 +40,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "capture")]
+pub mod capture;
 mod error;
 mod fanout;
+pub mod filter;
 mod membership;
 mod options;
 mod ring;

@@ -30,6 +30,16 @@ fn request(interface: u32, mode: Mode) -> [u8; 16] {
 
 /// A mode of an interface that this socket has asked for. It ends when the guard is dropped, or else with the socket: the
 /// kernel takes it back also where the program was killed.
+///
+/// ```no_run
+/// use sockeye_link::LinkSocket;
+///
+/// let link = LinkSocket::open("eth0")?;
+/// let promiscuous = link.promiscuous()?;
+/// // ... frames for other hosts come, too ...
+/// drop(promiscuous);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the mode ends when this is dropped"]
 pub struct Membership<'s> {

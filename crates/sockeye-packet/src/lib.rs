@@ -24,7 +24,9 @@
 //! | `ipv4`, `ipv6` | the network headers, their options and extension headers, [`Ipv4Builder`], [`Ipv6Builder`] |
 //! | `icmp` | [`Icmpv4`], [`Icmpv6`], [`Quoted`] datagrams, [`IcmpExtensions`], neighbour discovery, MLD |
 //! | `udp`, `udp_lite`, `tcp` | the transports |
-//! | `link` | frames and what is below IP in them: [`Ethernet`], [`Vlan`], [`Arp`], [`MacAddr`] |
+//! | `link` | what a link carries below IP: [`Ethernet`], [`Vlan`], [`Arp`], [`Mpls`], [`Pppoe`], [`Cooked`], [`Wifi`] and their like |
+//! | `tunnel` | packets in packets: [`Gre`], [`Vxlan`], [`Geneve`] |
+//! | `layers` | a whole frame, one header after the other: [`Layers`], [`LinkType`] |
 //! | `checksum` | [`checksum()`], [`Checksum`] in pieces, [`update_checksum`] in place |
 //! | `packet` | a whole [`Packet`] in one call |
 //! | `fragment` | [`Ipv4Fragments`], [`Ipv6Fragments`] into a caller's buffer |
@@ -53,6 +55,7 @@ mod fragment;
 mod icmp;
 mod ipv4;
 mod ipv6;
+mod layers;
 mod link;
 mod packet;
 pub mod protocol;
@@ -60,6 +63,7 @@ mod readdress;
 #[cfg(feature = "alloc")]
 mod reassemble;
 mod tcp;
+mod tunnel;
 mod udp;
 mod udp_lite;
 mod view;
@@ -82,13 +86,20 @@ pub use ipv6::{
     HopByHopBuilder, IPV6_HEADER_LEN, Ipv6, Ipv6Builder, Ipv6Carrying, Ipv6Option, Ipv6Options,
     MAX_EXTENSION_HEADERS, RoutingBuilder, RoutingHeader, UnknownAction, UpperLayer,
 };
+pub use layers::{Carried, Found, Header, Layers, LinkType, MAX_LAYERS};
 pub use link::{
-    ARP_HEADER_LEN, Arp, ArpBuilder, ETHERNET_HEADER_LEN, ETHERNET_MIN_LEN, Ethernet, EthernetBuilder,
-    MacAddr, MacAddrError, VLAN_TAG_LEN, Vlan, VlanBuilder,
+    ARP_HEADER_LEN, Arp, ArpBuilder, COOKED_HEADER_LEN, COOKED2_HEADER_LEN, Cooked, Cooked2,
+    ETHERNET_HEADER_LEN, ETHERNET_MIN_LEN, Ethernet, EthernetBuilder, HDLC_HEADER_LEN, Hdlc,
+    LOOPBACK_HEADER_LEN, Llc, Loopback, MPLS_LABEL_LEN, MacAddr, MacAddrError, Mpls, PPPOE_HEADER_LEN,
+    PacketType, Ppp, Pppoe, Radiotap, VLAN_TAG_LEN, Vlan, VlanBuilder, Wifi, WifiKind,
 };
 pub use packet::{Network, Packet, Transport};
 #[cfg(feature = "alloc")]
 pub use reassemble::{Expired, Reassembler, Reassembly, ReassemblyLimits};
 pub use tcp::{TCP_HEADER_LEN, Tcp, TcpBuilder, TcpFlags, TcpOption, TcpOptionWriter, TcpOptions};
+pub use tunnel::{
+    GENEVE_HEADER_LEN, GENEVE_PORT, GRE_HEADER_LEN, Geneve, GeneveOption, GeneveOptions, Gre, GreBuilder,
+    VXLAN_HEADER_LEN, VXLAN_PORT, Vxlan, VxlanBuilder,
+};
 pub use udp::{UDP_HEADER_LEN, Udp, UdpBuilder};
 pub use udp_lite::{UdpLite, UdpLiteBuilder};

@@ -38,6 +38,8 @@ pub const VRRP: u8 = 112;
 pub const MOBILITY: u8 = 135;
 /// UDP-Lite.
 pub const UDP_LITE: u8 = 136;
+/// MPLS inside IP (RFC 4023).
+pub const MPLS_IN_IP: u8 = 137;
 /// Host identity protocol.
 pub const HIP: u8 = 139;
 /// Shim6.

@@ -32,13 +32,45 @@ pub enum Compare {
 }
 
 /// One instruction, in the kernel's layout.
+#[doc(alias = "sock_filter")]
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Instruction {
+pub struct Instruction {
     pub(crate) code: u16,
     pub(crate) jump_true: u8,
     pub(crate) jump_false: u8,
     pub(crate) constant: u32,
+}
+
+impl Instruction {
+    /// From its code, how many instructions are skipped if it holds and if not, and its constant (bpf(4)).
+    #[must_use]
+    pub const fn new(code: u16, [jump_true, jump_false]: [u8; 2], constant: u32) -> Self {
+        Self {
+            code,
+            jump_true,
+            jump_false,
+            constant,
+        }
+    }
+
+    /// What it does.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// How many instructions a jump skips if its comparison holds, and if not.
+    #[must_use]
+    pub const fn jumps(&self) -> [u8; 2] {
+        [self.jump_true, self.jump_false]
+    }
+
+    /// Its constant.
+    #[must_use]
+    pub const fn constant(&self) -> u32 {
+        self.constant
+    }
 }
 
 /// A program under construction: load something into the accumulator, compute with it, test it.
@@ -196,6 +228,12 @@ impl Program {
 }
 
 impl Filter {
+    /// A program from elsewhere. Attaching fails if the kernel finds it wrong.
+    #[must_use]
+    pub const fn from_instructions(instructions: Vec<Instruction>) -> Self {
+        Self { instructions }
+    }
+
     /// Drops about `drops` of every `of` packets by chance: a lossy network for tests.
     #[must_use]
     pub fn lossy(drops: u32, of: u32) -> Self {

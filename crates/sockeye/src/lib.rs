@@ -13,7 +13,7 @@
 //! | `udp` | `sockeye-udp-datagram` | `udp` (default) | datagrams, batches, offloads |
 //! | `raw` | `sockeye-raw-ip` | `raw` | raw IP and ICMP sockets |
 //! | `unix` | `sockeye-unix` | `unix` | Unix sockets: streams, datagrams, seqpackets |
-//! | `link` | `sockeye-link` | `link` | frames of a link: packet sockets, rings, fanout |
+//! | `link` | `sockeye-link` | `link` | frames of a link: packet sockets, rings, fanout, capture filters; captures with `capture` |
 //! | `resolver` | `sockeye-resolver` | `resolver` | names to addresses, Happy Eyeballs |
 //! | `event_loop` | `sockeye-event-loop` | `event-loop` (default) | services, timers, remotes, shards |
 //! | `sim` | `sockeye-sim` | `sim` | the same services on a simulated network |

@@ -2,12 +2,14 @@
 //!
 //! The fuzzer (`tests/fuzz`) and the test that replays all seeds (`tests/tests/fuzz_seeds.rs`) share them.
 
+mod capture;
 mod checksum;
 mod codec;
 mod control;
 mod dns_message;
 mod endpoint;
 mod extensions;
+mod filter;
 mod fragments;
 mod hosts;
 mod icmpv4;
@@ -16,6 +18,7 @@ mod iperf3_control;
 mod iperf3_datagram;
 mod ipv4;
 mod ipv6;
+mod layers;
 mod measure_run;
 mod mux;
 mod packet;
@@ -35,12 +38,14 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them, in the order of their names.
 pub(crate) const TARGETS: &[Target] = &[
+    ("capture", capture::run),
     ("checksum", checksum::run),
     ("codec", codec::run),
     ("control", control::run),
     ("dns_message", dns_message::run),
     ("endpoint", endpoint::run),
     ("extensions", extensions::run),
+    ("filter", filter::run),
     ("fragments", fragments::run),
     ("hosts", hosts::run),
     ("icmpv4", icmpv4::run),
@@ -49,6 +54,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("iperf3_datagram", iperf3_datagram::run),
     ("ipv4", ipv4::run),
     ("ipv6", ipv6::run),
+    ("layers", layers::run),
     ("measure_run", measure_run::run),
     ("mux", mux::run),
     ("packet", packet::run),

@@ -198,6 +198,47 @@ fn lines_show_what_was_asked_for() {
 }
 
 #[test]
+fn a_filter_lets_pass_what_tcpdump_would() {
+    if !require(&[Need::Namespaces, Need::program("ping")]) {
+        return;
+    }
+    let world = World::new();
+    let (left, right) = pair(&world);
+    for interface in ["r0", "any"] {
+        let words = [
+            "dump",
+            "-i",
+            interface,
+            "--json",
+            "icmp",
+            "and",
+            "src host 192.0.2.1",
+        ];
+        let mut capture = listening(&mut sockeye(&right, &words));
+        left.run("ping", &["-c4", "-i0.01", "-W20", "192.0.2.2"]);
+        left.run("ping", &["-6", "-c2", "-i0.01", "-W20", "2001:db8::2"]);
+        capture.signal(SIGINT);
+        assert!(capture.wait(PATIENCE).success());
+        let lines = capture.lines_so_far();
+        let packets: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("\"event\":\"packet\""))
+            .collect();
+        assert_eq!(packets.len(), 4, "{lines:#?}");
+        assert!(
+            packets.iter().all(|line| line.contains("\"src\":\"192.0.2.1\"")),
+            "{packets:#?}"
+        );
+    }
+    let wrong = program::output(
+        &mut sockeye(&right, &["dump", "-i", "r0", "port 80 and"]),
+        PATIENCE,
+    );
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(wrong.stderr.contains("byte 11"), "{}", wrong.stderr);
+}
+
+#[test]
 fn files_rotate_by_size_and_the_oldest_go() {
     if !require(&[Need::Namespaces, Need::program("ping")]) {
         return;
@@ -282,6 +323,10 @@ fn what_cannot_be_listened_to_says_why() {
     );
     assert_eq!(run(&["dump"]).status.code(), Some(2));
     assert_eq!(run(&["dump", "-r", "x", "-s", "7"]).status.code(), Some(2));
+    assert_eq!(
+        run(&["dump", "-i", "lo", "-w", "-", "--json"]).status.code(),
+        Some(2)
+    );
 
     let mut bare = namespace.command("setpriv");
     bare.args(["--bounding-set", "-all", "--inh-caps", "-all"])

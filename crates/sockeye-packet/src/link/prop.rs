@@ -16,8 +16,8 @@ use proptest::prelude::*;
 use smoltcp::wire;
 
 use crate::{
-    Arp, ArpBuilder, Emit as _, Ethernet, EthernetBuilder, Fault, MacAddr, Pseudo, Vlan, VlanBuilder,
-    ethertype,
+    Arp, ArpBuilder, Cooked, Cooked2, Emit as _, Ethernet, EthernetBuilder, Fault, MacAddr, Mpls, MplsLabel,
+    PacketType, Pseudo, Vlan, VlanBuilder, ethertype,
 };
 
 /// Frames whose type field is often one of those that matter.
@@ -171,6 +171,61 @@ proptest! {
             panic!("{repr:?}")
         };
         prop_assert_eq!((source_hardware_addr.0, target_protocol_addr), (sender.octets(), to.into()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn cooked_headers_as_etherparse_and_pnet_read_them(data in prop::collection::vec(any::<u8>(), 0..40)) {
+        prop_assert_eq!(Cooked::new(&data[..]).is_ok(), data.len() >= 16);
+        prop_assert_eq!(Cooked2::new(&data[..]).is_ok(), data.len() >= 20);
+        if let Ok(view) = Cooked::new(&data[..]) {
+            let pnet = pnet_packet::sll::SLLPacket::new(&data).unwrap();
+            prop_assert_eq!(view.hardware_type(), pnet.get_link_layer_address_type());
+            prop_assert_eq!(view.protocol(), pnet.get_protocol().0);
+            prop_assert_eq!(view.payload(), pnet.payload());
+            prop_assert_eq!(view.address(), &pnet.get_link_layer_address()[..view.address_len().min(8)]);
+        }
+        // etherparse refuses kinds of devices that it does not know.
+        let mut known = data.clone();
+        if known.len() >= 16 {
+            known[..6].copy_from_slice(&[0, data[1] % 5, 0, 1, 0, data[5] % 9]);
+            known[14] |= 6;
+            let theirs = etherparse::LinuxSllSlice::from_slice(&known).unwrap();
+            let ours = Cooked::new(&known[..]).unwrap();
+            prop_assert_eq!(ours.address(), theirs.sender_address());
+            prop_assert_eq!(ours.payload(), theirs.payload_slice());
+            prop_assert_eq!(ours.ethertype(), Some(u16::from_be_bytes([known[14], known[15]])));
+        }
+        if let Ok(view) = Cooked2::new(&data[..]) {
+            let pnet = pnet_packet::sll2::SLL2Packet::new(&data).unwrap();
+            prop_assert_eq!(view.protocol(), pnet.get_protocol_type().0);
+            prop_assert_eq!(view.interface(), pnet.get_interface_index());
+            prop_assert_eq!(view.hardware_type(), pnet.get_arphrd_type());
+            prop_assert_eq!(view.packet_type(), PacketType::from_number(u16::from(pnet.get_packet_type())));
+            prop_assert_eq!(view.payload(), pnet.payload());
+        }
+    }
+
+    #[test]
+    fn stacks_of_labels_end_at_their_bottom(
+        labels in prop::collection::vec((0_u32..1 << 20, 0_u8..8, any::<u8>()), 1..10), payload in any::<[u8; 3]>(),
+    ) {
+        let mut data = Vec::new();
+        for (index, (label, traffic_class, ttl)) in labels.iter().copied().enumerate() {
+            let bottom = index + 1 == labels.len();
+            data.extend(MplsLabel { label, traffic_class, bottom, ttl }.to_word().to_be_bytes());
+        }
+        let len = data.len();
+        data.extend(payload);
+        let view = Mpls::new(&data[..]).unwrap();
+        let found: Vec<_> = view.labels().map(|label| (label.label, label.traffic_class, label.ttl)).collect();
+        prop_assert_eq!((&found, view.header_len(), view.payload()), (&labels, len, &payload[..]));
+        for cut in 0..len {
+            let error = Mpls::new(&data[..cut]).unwrap_err();
+            prop_assert_eq!((error.required, error.actual), (cut / 4 * 4 + 4, cut));
+            prop_assert_eq!(Mpls::lax(&data[..cut]).is_ok(), cut >= 4);
+        }
     }
 }
 

@@ -4,52 +4,33 @@
 //! of the frame.
 
 use serde_json::{Map, Value, json};
+use sockeye::link::capture::CapturedFrame;
 use sockeye::packet::{
-    ExtensionObject, IcmpExtensions, Icmpv4, Icmpv4Message, Icmpv6, Icmpv6Message, Network, Packet,
+    ExtensionObject, IcmpExtensions, Icmpv4, Icmpv4Message, Icmpv6, Icmpv6Message, LinkType, Network, Packet,
     PacketError, Quoted, QuotedTransport, Tcp, TcpFlags, TcpOption, Transport,
 };
 
-use super::capture::Frame;
-use super::cut;
-use super::link::{Inside, look};
+use super::{cut, layers};
 use crate::probing::nanoseconds;
 
-/// The event of one frame.
-pub(super) fn frame(number: u64, frame: &Frame) -> Value {
+/// The event of one frame. `is_json` also asks for what lines do not show.
+pub(super) fn frame(number: u64, frame: &CapturedFrame, is_json: bool) -> Value {
     let mut event = Map::new();
     event.insert("number".into(), number.into());
     event.insert("unix_ns".into(), nanoseconds(frame.time));
     event.insert("len".into(), frame.len.into());
     event.insert("captured_len".into(), frame.data.len().into());
-    match look(frame.link, &frame.data) {
-        Inside::Ip { at, vlans } => {
-            vlans_into(&mut event, vlans);
-            packet(&mut event, frame.data.get(at..).unwrap_or(&[]), at);
-        }
-        Inside::Other { ethertype, vlans } => {
-            vlans_into(&mut event, vlans);
-            event.insert("ethertype".into(), ethertype.into());
-        }
-        Inside::Cut { required } => {
-            let actual = frame.data.len();
-            event.insert("error".into(), json!({
-                "layer": "link", "offset": 0, "required": required, "actual": actual, "fault": "truncated",
-            }));
-        }
-        Inside::Unknown { link_type } => {
-            event.insert("link_type".into(), link_type.into());
+    match LinkType::from_number(frame.link_type) {
+        Some(link) => layers::write(&mut event, link, &frame.data, is_json),
+        None => {
+            event.insert("link_type".into(), frame.link_type.into());
         }
     }
     Value::Object(event)
 }
 
-fn vlans_into(event: &mut Map<String, Value>, vlans: Vec<u16>) {
-    if !vlans.is_empty() {
-        event.insert("vlans".into(), vlans.into());
-    }
-}
-
-fn error(error: PacketError, at: usize) -> Value {
+/// A fault whose offset counts from `at` bytes into the frame.
+pub(super) fn error(error: PacketError, at: usize) -> Value {
     json!({
         "layer": error.layer.name(),
         "offset": error.offset + at,
@@ -59,19 +40,10 @@ fn error(error: PacketError, at: usize) -> Value {
     })
 }
 
-/// The IP packet that begins `at` bytes into its frame.
-fn packet(event: &mut Map<String, Value>, data: &[u8], at: usize) {
-    let packet = match Packet::lax(data) {
-        Ok(packet) => packet,
-        Err(fault) => {
-            cut::network(event, data);
-            event.insert("error".into(), error(fault, at));
-            return;
-        }
-    };
-    let mut stopped = packet.stopped;
-    let packet = packet.view;
-    event.insert("network".into(), network(&packet));
+/// Puts in what an IP packet says; the fault is one that is only seen inside of its ICMP message.
+pub(super) fn packet(event: &mut Map<String, Value>, packet: &Packet<'_>) -> Option<PacketError> {
+    let mut stopped = None;
+    event.insert("network".into(), network(packet));
     let checksum_ok = packet.transport_checksum().ok();
     match &packet.transport {
         Transport::Udp(udp) => {
@@ -98,18 +70,16 @@ fn packet(event: &mut Map<String, Value>, data: &[u8], at: usize) {
         Transport::Icmpv4(message) => {
             let (fields, fault) = icmpv4(message, checksum_ok);
             event.insert("icmp".into(), fields);
-            stopped = stopped.or(fault.map(|fault| fault.shifted(packet.offset)));
+            stopped = fault.map(|fault| fault.shifted(packet.offset));
         }
         Transport::Icmpv6(message) => {
             let (fields, fault) = icmpv6(message, checksum_ok);
             event.insert("icmp".into(), fields);
-            stopped = stopped.or(fault.map(|fault| fault.shifted(packet.offset)));
+            stopped = fault.map(|fault| fault.shifted(packet.offset));
         }
-        _ => cut::transport(event, &packet),
+        _ => cut::transport(event, packet),
     }
-    if let Some(fault) = stopped {
-        event.insert("error".into(), error(fault, at));
-    }
+    stopped
 }
 
 fn network(packet: &Packet<'_>) -> Value {

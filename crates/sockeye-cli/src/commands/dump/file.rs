@@ -252,10 +252,10 @@ mod tests {
     fn only_what_rotates_has_numbers_in_its_name() {
         let mut files = Files::create(Path::new("-"), origin(), Rotation::default()).unwrap();
         assert_eq!(files.name(7), Path::new("-"));
-        files.path = "/var/a.b.pcapng".into();
-        assert_eq!(files.name(7), Path::new("/var/a.b.pcapng"));
+        files.path = "/captures/a.b.pcapng".into();
+        assert_eq!(files.name(7), Path::new("/captures/a.b.pcapng"));
         files.rotation.size = Some(1);
-        assert_eq!(files.name(7), Path::new("/var/a.b.00007.pcapng"));
+        assert_eq!(files.name(7), Path::new("/captures/a.b.00007.pcapng"));
         files.path = "plain".into();
         assert_eq!(files.name(123_456), Path::new("plain.123456"));
     }

@@ -2,6 +2,27 @@
 
 use std::fmt::Write as _;
 
+use sockeye::link::capture::CapturedFrame;
+use sockeye::packet::{LinkType, ethertype};
+
+/// What stands behind the link header and its tags; the whole frame where the link is another one.
+pub(super) fn behind_header(frame: &CapturedFrame) -> &[u8] {
+    let data = &frame.data;
+    let mut at = match LinkType::from_number(frame.link_type) {
+        Some(LinkType::Ethernet) => 14,
+        Some(LinkType::Cooked) => 16,
+        Some(LinkType::Cooked2) => return data.get(20..).unwrap_or(&[]),
+        Some(LinkType::Null | LinkType::Loop) => return data.get(4..).unwrap_or(&[]),
+        _ => return data,
+    };
+    // A tag stands in the place of the type, and has the next type at its end.
+    let kind = |at: usize| Some(u16::from_be_bytes(*data.get(at - 2..)?.first_chunk()?));
+    while kind(at).is_some_and(ethertype::is_vlan) {
+        at += 4;
+    }
+    data.get(at..).unwrap_or(&[])
+}
+
 /// Sixteen bytes a line.
 pub(super) fn lines(bytes: &[u8], with_characters: bool) -> Vec<String> {
     let line = |(index, row): (usize, &[u8])| {

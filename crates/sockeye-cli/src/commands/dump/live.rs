@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,14 +14,16 @@ use anyhow::{Context as _, anyhow};
 use pcap_file::DataLink;
 use serde_json::{Value, json};
 use sockeye::event_loop::EventLoop;
-use sockeye::link::packet_filter::{Filter, Program};
+use sockeye::link::capture::CapturedFrame;
+use sockeye::link::packet_filter::{self, Program};
 use sockeye::link::{
     FrameMode, IncomingFrame, LinkError, LinkOptions, LinkStatistics, PacketType, ReceiveRing, RingLayout,
 };
+use sockeye::packet::LinkType;
 use sockeye::socket::os::{self, PollFd, poll};
 
-use super::capture::Frame;
 use super::file::{Files, Origin, Rotation, Way};
+use super::filter::Filter;
 use super::{Show, beside, decode, show, text};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, note, verbosity, warn};
@@ -32,6 +34,8 @@ use crate::signals;
 const MAX_SNAP_LEN: u32 = 262_144;
 /// A block of the ring.
 const BLOCK_LEN: u32 = 256 << 10;
+/// Blocks that are taken before signals are looked at again.
+const BLOCKS_A_TURN: usize = 16;
 /// How long the frames that the kernel has counted may take to come by after the end.
 const DRAIN: Duration = Duration::from_secs(1);
 /// Interfaces whose names are remembered.
@@ -113,6 +117,8 @@ struct Source {
     ring: ReceiveRing,
     name: String,
     view: View,
+    /// What is wanted, where not everything is.
+    filter: Option<Filter>,
     statistics: Totals,
 }
 
@@ -147,11 +153,24 @@ impl Totals {
 
 impl Source {
     /// Opens the ring with link headers where the interface has such as are understood, else without.
-    fn open(arguments: &Live, name: &str) -> Result<Self, LinkError> {
+    fn open(arguments: &Live, name: &str, mut filter: Option<Filter>) -> anyhow::Result<Self> {
         let snap_len = arguments.snap_len();
-        let options = LinkOptions::new().filter(snap(snap_len));
-        let layout = arguments.layout();
-        let source = |ring, link| Self {
+        // A filter may look at what is not kept.
+        let taken = if filter.is_none() { snap_len } else { u32::MAX };
+        let (ring, link) = ring(arguments, name, &LinkOptions::new().filter(snap(taken)))?;
+        let in_kernel = link == DataLink::ETHERNET || link == DataLink::RAW;
+        if let Some(filter) = &mut filter
+            && let Some(kind) = LinkType::from_number(u32::from(link))
+        {
+            let names_vlan = filter.names_vlan();
+            let program = filter.program(kind)?;
+            if let Some(program) = program.filter(|_| in_kernel && !names_vlan) {
+                // The kernel sees frames without their tags, and takes no program of over 4,096 instructions. What it
+                // lets pass, now or before this call, is looked at again here.
+                let _ = program.to_filter().attach(ring.socket());
+            }
+        }
+        Ok(Self {
             ring,
             name: name.to_owned(),
             view: View {
@@ -159,30 +178,39 @@ impl Source {
                 is_any: name == "any",
                 snap_len: snap_len as usize,
             },
+            filter,
             statistics: Totals::default(),
-        };
-        if name == "any" {
-            let ring = options.mode(FrameMode::Cooked).open_receive_ring_any(layout)?;
-            return Ok(source(ring, DataLink::LINUX_SLL2));
-        }
-        let options = options.promiscuous(!arguments.no_promiscuous);
-        let ring = options.open_receive_ring(name, layout)?;
-        let hardware = ring.socket().local_link().map(|local| local.hardware_type);
-        match hardware.unwrap_or(ARPHRD_ETHER) {
-            ARPHRD_ETHER | ARPHRD_LOOPBACK => Ok(source(ring, DataLink::ETHERNET)),
-            ARPHRD_NONE => Ok(source(ring, DataLink::RAW)),
-            _ => {
-                drop(ring);
-                let ring = options.mode(FrameMode::Cooked).open_receive_ring(name, layout)?;
-                Ok(source(ring, DataLink::LINUX_SLL2))
-            }
+        })
+    }
+}
+
+/// The ring, and what its frames begin with.
+fn ring(arguments: &Live, name: &str, options: &LinkOptions) -> Result<(ReceiveRing, DataLink), LinkError> {
+    let layout = arguments.layout();
+    let cooked = options.clone().mode(FrameMode::Cooked);
+    if name == "any" {
+        return Ok((cooked.open_receive_ring_any(layout)?, DataLink::LINUX_SLL2));
+    }
+    let promiscuous = !arguments.no_promiscuous;
+    let ring = options
+        .clone()
+        .promiscuous(promiscuous)
+        .open_receive_ring(name, layout)?;
+    let hardware = ring.socket().local_link().map(|local| local.hardware_type);
+    match hardware.unwrap_or(ARPHRD_ETHER) {
+        ARPHRD_ETHER | ARPHRD_LOOPBACK => Ok((ring, DataLink::ETHERNET)),
+        ARPHRD_NONE => Ok((ring, DataLink::RAW)),
+        _ => {
+            drop(ring);
+            let ring = cooked.promiscuous(promiscuous).open_receive_ring(name, layout)?;
+            Ok((ring, DataLink::LINUX_SLL2))
         }
     }
 }
 
 impl View {
     /// The frame as a capture has it: with its tag, or with the header of Linux cooked frames. Its bytes go into `data`.
-    fn frame(&self, incoming: &IncomingFrame<'_>, mut data: Vec<u8>) -> Frame {
+    fn frame(&self, incoming: &IncomingFrame<'_>, mut data: Vec<u8>) -> CapturedFrame {
         let meta = &incoming.meta;
         data.clear();
         let mut added = 0;
@@ -197,14 +225,13 @@ impl View {
         } else {
             data.extend_from_slice(incoming.bytes);
         }
-        data.truncate(self.snap_len);
         let time = meta
             .timestamp
             .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        Frame {
+        CapturedFrame {
             time: time.unwrap_or_default(),
             len: u32::try_from(incoming.len + added).unwrap_or(u32::MAX),
-            link: self.link,
+            link_type: u32::from(self.link),
             data,
         }
     }
@@ -233,7 +260,7 @@ fn cooked_header(data: &mut Vec<u8>, incoming: &IncomingFrame<'_>) {
     }
 }
 
-fn snap(len: u32) -> Filter {
+fn snap(len: u32) -> packet_filter::Filter {
     Program::new().accept_up_to(len)
 }
 
@@ -254,16 +281,29 @@ impl Sink<'_> {
         self.count.is_some_and(|count| self.number >= count)
     }
 
-    /// Prints or writes one packet.
-    fn take(&mut self, view: &View, incoming: &IncomingFrame<'_>) -> anyhow::Result<()> {
-        self.number += 1;
-        let frame = view.frame(incoming, std::mem::take(&mut self.scratch));
-        let result = self.put(view, incoming, &frame);
+    /// Prints or writes one packet, if it is wanted.
+    fn take(
+        &mut self,
+        view: &View,
+        wanted: Option<&mut Filter>,
+        incoming: &IncomingFrame<'_>,
+    ) -> anyhow::Result<()> {
+        let mut frame = view.frame(incoming, std::mem::take(&mut self.scratch));
+        if wanted.map_or(Ok(true), |wanted| wanted.takes(&frame))? {
+            self.number += 1;
+            frame.data.truncate(view.snap_len);
+            self.put(view, incoming, &frame)?;
+        }
         self.scratch = frame.data;
-        result
+        Ok(())
     }
 
-    fn put(&mut self, view: &View, incoming: &IncomingFrame<'_>, frame: &Frame) -> anyhow::Result<()> {
+    fn put(
+        &mut self,
+        view: &View,
+        incoming: &IncomingFrame<'_>,
+        frame: &CapturedFrame,
+    ) -> anyhow::Result<()> {
         let kind = incoming.meta.source.packet_type;
         if let Some(files) = &mut self.files {
             let way = if kind == PacketType::Outgoing {
@@ -273,7 +313,7 @@ impl Sink<'_> {
             };
             return files.write(frame.time, frame.len, &frame.data, way);
         }
-        let mut event = decode::frame(self.number, frame);
+        let mut event = decode::frame(self.number, frame, self.output.is_json());
         if self.output.is_json() {
             if let Some(fields) = event.as_object_mut() {
                 let name = self.name(incoming.meta.source.interface).to_owned();
@@ -319,6 +359,7 @@ impl Sink<'_> {
 /// When the interface cannot be listened to or vanishes, or the file cannot be written.
 pub(super) fn run(
     arguments: &Live,
+    filter: Option<Filter>,
     count: Option<u64>,
     show: Show,
     output: &mut Output,
@@ -326,7 +367,10 @@ pub(super) fn run(
     let Some(name) = &arguments.interface else {
         return Err(Failure::usage("either --read FILE or --interface INTERFACE"));
     };
-    let mut source = Source::open(arguments, name)?;
+    if output.is_json() && arguments.write.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::usage("--write - and --json both want stdout"));
+    }
+    let mut source = Source::open(arguments, name, filter)?;
     privileges::drop_all()?;
     let origin = Origin {
         name: name.clone(),
@@ -398,9 +442,12 @@ fn listen(
     }
 }
 
-/// Hands every block that is there to the sink; `false` once there are enough packets.
+/// Hands the blocks that are there to the sink, so many at most that signals have their turn; `false` once there are enough packets.
 fn take_blocks(source: &mut Source, sink: &mut Sink<'_>) -> anyhow::Result<bool> {
-    while let Some(block) = source.ring.next_block() {
+    for _ in 0..BLOCKS_A_TURN {
+        let Some(block) = source.ring.next_block() else {
+            break;
+        };
         for incoming in block.block().frames() {
             source.statistics.seen += 1;
             // The loopback shows each frame twice, as it goes and as it comes.
@@ -408,7 +455,7 @@ fn take_blocks(source: &mut Source, sink: &mut Sink<'_>) -> anyhow::Result<bool>
             if from.hardware_type == ARPHRD_LOOPBACK && from.packet_type == PacketType::Outgoing {
                 continue;
             }
-            sink.take(&source.view, &incoming)?;
+            sink.take(&source.view, source.filter.as_mut(), &incoming)?;
             if sink.is_full() {
                 return Ok(false);
             }
