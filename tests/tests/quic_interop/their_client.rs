@@ -37,11 +37,11 @@ fn a_hundred_megabytes_come_back_as_they_were() {
     let identity = Identity::new();
     let server = Server::start(&identity, QuicOptions::default());
     run(async {
-        const PIECE: usize = 1_000_000;
+        const PIECE: u32 = 1_000_000;
         let endpoint = endpoint(&identity);
         let connection = endpoint.connect(server.at, "localhost").unwrap().await.unwrap();
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        let piece = pattern(PIECE as u32);
+        let piece = pattern(PIECE);
         let sent = piece.clone();
         let writer = async move {
             for _ in 0..100 {
@@ -51,7 +51,7 @@ fn a_hundred_megabytes_come_back_as_they_were() {
             send
         };
         let reader = async move {
-            let mut heard = vec![0; PIECE];
+            let mut heard = vec![0; piece.len()];
             for nth in 0..100 {
                 recv.read_exact(&mut heard).await.unwrap();
                 assert!(heard == piece, "megabyte {nth}");
