@@ -31,13 +31,21 @@ struct Net {
     own: ServiceHandle<QuicClient>,
 }
 
+/// The end of the other side may be lost again and again.
+fn patient() -> StreamOptions {
+    StreamOptions {
+        close_timeout: Duration::from_secs(600),
+        ..StreamOptions::default()
+    }
+}
+
 /// A server that echoes and a client, everything of which follows from the seed.
 fn net(seed: u64, identity: &Identity, lan: LinkOptions, options: &QuicOptions) -> Net {
     let mut sim = Sim::new(seed);
     sim.set_lan(lan);
     let (server, client) = (sim.host(SERVER), sim.host(CLIENT));
     let events = sim.on(server);
-    let inside = events.add_stream_service(echo(), StreamOptions::default());
+    let inside = events.add_stream_service(echo(), patient());
     let quic = QuicServer::new(identity.server_by(Arc::new(seeded_provider(seed))), inside).unwrap();
     let quic = quic.options(options.clone());
     let serving = quic.handle();
@@ -77,7 +85,7 @@ impl Net {
         });
         let log = probe.log.clone();
         let events = self.sim.on(self.client);
-        (events.add_stream_service(probe, StreamOptions::default()), log)
+        (events.add_stream_service(probe, patient()), log)
     }
 
     fn connect(&mut self, request: QuicConnect) -> QuicId {
