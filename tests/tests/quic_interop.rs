@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::type_complexity,
-    reason = "what fails in a helper fails the test; a probe is made of closures"
+    reason = "what fails in a helper fails the test"
 )]
 #![allow(unreachable_pub, dead_code, reason = "the modules of several test targets")]
 
