@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sockeye::event_loop::{
-    CloseReason, ConnectFailure, ConnectRequest, Context, Deadlines, ListenOptions, Sent, Stream, StreamId, StreamOptions,
-    StreamService,
+    CloseReason, ConnectFailure, ConnectRequest, Context, Deadlines, ListenOptions, Sent, Stream, StreamId,
+    StreamOptions, StreamService,
 };
 use sockeye::sim::{LinkOptions, Random, Sim};
 
@@ -153,8 +153,11 @@ pub(crate) fn run(seed: u64, habit: Habit) -> Result<Vec<Known>, Box<dyn Error>>
         },
         ..StreamOptions::default()
     };
-    let tally = sim.on(server).add_stream_service(Tally::over_lines(), options.clone());
-    sim.on(server).listen(tally, SocketAddr::from((SERVER, PORT)), &ListenOptions::default())?;
+    let tally = sim
+        .on(server)
+        .add_stream_service(Tally::over_lines(), options.clone());
+    sim.on(server)
+        .listen(tally, SocketAddr::from((SERVER, PORT)), &ListenOptions::default())?;
 
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
@@ -182,7 +185,9 @@ pub(crate) fn run(seed: u64, habit: Habit) -> Result<Vec<Known>, Box<dyn Error>>
         sim.run_for(Duration::from_millis(random.between(1, 300)))?;
     }
     let done = |known: &Known| known.counted + known.unsure >= REQUESTS;
-    sim.run_until(Duration::from_secs(120), || clients.iter().all(|(_, known)| done(&known.borrow())))?;
+    sim.run_until(Duration::from_secs(120), || {
+        clients.iter().all(|(_, known)| done(&known.borrow()))
+    })?;
     sim.run_for(Duration::from_secs(60))?;
     let left = sim.leftovers();
     if left.connections + left.streams > 0 {
