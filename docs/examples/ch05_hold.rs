@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::thread::yield_now();
     }
     println!("{requests} requests sent, {expected} bytes of answers not read");
-    std::io::stdin().read_line(&mut String::new())?; // stays until Enter or Ctrl-C
-    Ok(())
+    loop {
+        std::thread::park(); // until Ctrl-C
+    }
 }

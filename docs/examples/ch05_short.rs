@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     listener.wait_readable(PATIENCE)?;
     let (mut reader, _) = listener.accept()?;
 
-    let data = [b'x'; 20_000];
+    let data = vec![b'x'; 1_000_000];
     let mut accepted = 0;
     loop {
         match writer.write(&data) {
@@ -30,8 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error.into()),
         }
     }
-    println!("then: WouldBlock");
-    println!("{} bytes wait here, {} there", writer.unacked()?, reader.unread()?);
+    println!("then: WouldBlock, and {} bytes unread at the peer", reader.unread()?);
 
     let mut buffer = [0; 4096];
     let mut received = 0;
