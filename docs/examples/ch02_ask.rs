@@ -16,7 +16,8 @@ fn main() -> Result<()> {
     BufReader::new(&server).read_line(&mut answer)?;
     print!("{answer}");
 
-    stdin().lock().read_line(&mut answer)?; // the connection lives until Enter, or Ctrl-D
+    // The connection lives until Enter, or Ctrl-D.
+    stdin().lock().read_line(&mut answer)?;
     Ok(())
 }
 // ANCHOR_END: program

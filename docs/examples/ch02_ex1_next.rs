@@ -14,7 +14,8 @@ fn main() -> Result<()> {
         let (client, peer) = listener.accept()?;
         match serve(&mut totals, client) {
             Ok(()) => println!("{peer} is gone"),
-            Err(error) => println!("{peer}: {error}"), // its connection is lost, not the server
+            // Its connection is lost, not the server.
+            Err(error) => println!("{peer}: {error}"),
         }
     }
 }

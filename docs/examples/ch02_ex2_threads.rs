@@ -26,7 +26,8 @@ fn main() -> Result<()> {
 
 fn serve(totals: &Totals, mut client: TcpStream) -> Result<()> {
     for request in BufReader::new(client.try_clone()?).lines() {
-        // The lock is held while one request is counted, and never while the network is waited for.
+        // The lock is held while one request is counted,
+        // and never while the network is waited for.
         let answer = count(
             &mut totals.lock().unwrap_or_else(PoisonError::into_inner),
             &request?,

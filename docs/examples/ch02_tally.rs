@@ -7,12 +7,12 @@ use std::io::{BufRead as _, BufReader, Result, Write as _};
 use std::net::TcpListener;
 
 fn main() -> Result<()> {
-    // ANCHOR: accept
-    let listener = TcpListener::bind("127.0.0.1:7007")?; // the first socket: it only waits for clients
+    // The first socket only waits for clients.
+    let listener = TcpListener::bind("127.0.0.1:7007")?;
     println!("listening on {}", listener.local_addr()?);
-    let (mut client, peer) = listener.accept()?; // the second socket: the connection to one client
+    // The second one is the connection to a client.
+    let (mut client, peer) = listener.accept()?;
     println!("{peer} is here");
-    // ANCHOR_END: accept
     let mut totals = HashMap::new();
     for request in BufReader::new(client.try_clone()?).lines() {
         let answer = count(&mut totals, &request?);

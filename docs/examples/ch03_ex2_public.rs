@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for word in words {
         let target: Target = word.parse()?;
         for address in resolve(&target, Duration::from_secs(5))? {
-            // The address is checked, and the same address is connected to: asking for the name again could give another.
+            // Connect to the address that was checked:
+            // asking for the name again could give another one.
             match policy.check(&Endpoint::from_socket_addr(target.transport(), address)) {
                 Ok(endpoint) => println!("{endpoint} may be asked"),
                 Err(refusal) => println!("{refusal}"),

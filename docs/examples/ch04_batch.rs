@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let report = client.send_batch(&mut outbox, 0..64, |at| Outgoing::to(to, requests[at].as_bytes()));
     println!("sent: {}", report.count);
 
-    let mut inbox = RecvBatch::new(64, 128); // 64 datagrams of up to 128 bytes, allocated once
+    // Room for 64 datagrams of up to 128 bytes, allocated once.
+    let mut inbox = RecvBatch::new(64, 128);
     server.wait_readable(1_000)?;
     let count = server.recv_batch(&mut inbox)?;
     println!("received in one call: {count}");

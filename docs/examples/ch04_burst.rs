@@ -32,7 +32,8 @@ fn received(size: usize, sent: u32) -> std::io::Result<u32> {
     let (sender, receiver) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
     let payload = vec![0; size];
     for _ in 0..sent {
-        sender.send_to(&payload, receiver.local_addr()?)?; // each of them succeeds
+        // Each of them succeeds.
+        sender.send_to(&payload, receiver.local_addr()?)?;
     }
     let mut count = 0;
     let mut buffer = [0; 1];

@@ -13,10 +13,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let number = words.next().unwrap_or("3".to_owned());
 
     let socket = UdpOptions::new().connect(None, server)?;
-    let id = format!("{:x}", std::process::id()); // a real program takes a random number here
+    // A real program takes a random number here.
+    let id = format!("{:x}", std::process::id());
     let mut buffer = [0; 2048];
     for attempt in 1..=3 {
-        socket.send(format!("{id} {name} {number}").as_bytes())?; // the same id each time
+        // The same id each time.
+        socket.send(format!("{id} {name} {number}").as_bytes())?;
         while socket.wait_readable(1_000)? {
             let length = socket.recv(&mut buffer)?;
             let answer = String::from_utf8_lossy(&buffer[..length]);

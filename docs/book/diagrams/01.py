@@ -24,7 +24,7 @@ def ch01_layers():
     for x, title, below, colour in [(130, "stream", "bytes in order", BLUE), (320, "datagram", "letters", VIOLET), (510, "raw", "packets", RED)]:
         d.box(x, 28, 160, 56, title, below, colour)
     d.line(20, 104, 680, 104, FAINT, dashed=True, width=1.2)
-    d.note(24, 122, "the kernel begins here: sockets are the line")
+    d.note(24, 124, "the kernel")
     d.arrow(210, 84, 210, 140, colour=BLUE, both=True)
     d.arrow(400, 84, 400, 140, colour=VIOLET, both=True)
     d.arrow(590, 84, 590, 214, colour=RED, both=True)

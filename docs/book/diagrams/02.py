@@ -11,8 +11,8 @@ def ch02_channel():
     d.label(160, 94, "file descriptors", size=13, colour=FAINT)
     d.box(60, 110, 60, 44, "3", colour=INK, mono=True)
     d.box(60, 200, 60, 44, "4", colour=INK, mono=True)
-    d.note(130, 137, "the listener")
-    d.note(130, 227, "the connection")
+    d.note(130, 125, "the listener")
+    d.note(130, 215, "the connection")
     d.box(330, 110, 130, 44, "listens", colour=GOLD)
     d.box(330, 200, 130, 44, "", "receive queue\nsend queue", VIOLET)
     d.arrow(120, 132, 330, 132, colour=FAINT)
@@ -22,7 +22,8 @@ def ch02_channel():
     d.box(560, 150, 130, 130, "client", "its process:\none descriptor,\none socket", BLUE)
     d.arrow(460, 222, 560, 222, "bytes", VIOLET, both=True)
     d.label(625, 304, "127.0.0.1:44090", size=13, mono=True)
-    d.arrow(560, 165, 460, 138, "connect", GOLD, dashed=True)
+    d.arrow(560, 165, 460, 138, colour=GOLD, dashed=True)
+    d.label(530, 138, "connect", size=13, colour=GOLD)
     d.label(395, 304, "in the kernel", size=13, colour=FAINT)
     return d
 

@@ -40,7 +40,7 @@ def ch03_machine():
 
 def ch03_names():
     """From what is typed to a connection."""
-    d = Drawing(720, 230, "From text to a connection: parse, resolve, and try each address in order")
+    d = Drawing(790, 230, "From text to a connection: parse, resolve, and try each address in order")
     d.box(24, 70, 150, 60, "localhost", "text", FAINT, mono=True)
     d.box(214, 70, 190, 60, "tcp://localhost:7007", "target", BLUE)
     d.box(468, 28, 180, 52, "[::1]:7007", "first", GREEN, mono=True)
@@ -50,11 +50,11 @@ def ch03_names():
     d.arrow(404, 92, 468, 58, "", INK)
     d.arrow(404, 108, 468, 146, "", INK)
     d.label(430, 60, "resolve", size=13)
-    d.arrow(648, 54, 700, 54, "", RED)
-    d.label(690, 44, "refused", size=13, colour=RED, anchor="end")
-    d.arrow(648, 150, 700, 150, "", GREEN)
-    d.label(700, 140, "connected", size=13, colour=GREEN, anchor="end")
-    d.note(360, 208, "parsing asks nobody; resolving asks files and name servers; connecting asks the other machine", anchor="middle")
+    d.arrow(648, 54, 690, 54, "", RED)
+    d.label(698, 58, "refused", size=13, colour=RED, anchor="start")
+    d.arrow(648, 150, 690, 150, "", GREEN)
+    d.label(698, 154, "connected", size=13, colour=GREEN, anchor="start")
+    d.note(395, 208, "parsing asks nobody; resolving asks files and name servers; connecting asks the other machine", anchor="middle")
     return d
 
 
