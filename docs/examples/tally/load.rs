@@ -122,7 +122,13 @@ pub(crate) fn percentile(sorted: &[Duration], permille: usize) -> Duration {
 /// A row of a table.
 pub(crate) fn row(name: &str, sorted: &[Duration]) -> String {
     let mut text = format!("{name:<16} {:>5} requests", sorted.len());
-    for (permille, title) in [(500, "p50"), (900, "p90"), (950, "p95"), (990, "p99"), (1000, "longest")] {
+    for (permille, title) in [
+        (500, "p50"),
+        (900, "p90"),
+        (950, "p95"),
+        (990, "p99"),
+        (1000, "longest"),
+    ] {
         let time = percentile(sorted, permille).as_secs_f64() * 1000.0;
         text += &format!("   {title} {time:.1} ms");
     }

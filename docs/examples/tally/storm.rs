@@ -178,7 +178,7 @@ pub(crate) fn run(seed: u64, habit: Habit) -> Result<Vec<Known>, Box<dyn Error>>
     // Ten times one client is cut off, for up to two seconds; then the network is whole again.
     let mut random = Random::new(seed);
     for _ in 0..10 {
-        let (host, _) = clients[random.below(CLIENTS.into()) as usize];
+        let (host, _) = clients[usize::try_from(random.below(CLIENTS.into()))?];
         sim.partition(server, host);
         sim.run_for(Duration::from_millis(random.between(1, 2000)))?;
         sim.heal(server, host);
