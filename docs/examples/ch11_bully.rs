@@ -1,4 +1,4 @@
-//! Clients that a server has to survive. `ch11_bully crowd|deaf|endless|goodbye [ADDRESS [PROCESS]]`.
+//! Clients that a server has to survive. `ch11_bully crowd|flood|deaf|endless|goodbye [ADDRESS [PROCESS]]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 use std::error::Error;
@@ -38,6 +38,21 @@ fn crowd(to: SocketAddr) -> Outcome {
     Ok(())
 }
 // ANCHOR_END: crowd
+
+// ANCHOR: flood
+/// Comes and goes two thousand times without a word, and then asks.
+fn flood(to: SocketAddr) -> Outcome {
+    for _ in 0..2000 {
+        connect(to)?;
+    }
+    let mut client = connect(to)?;
+    client.write_all(b"visitors 1\n")?;
+    let mut answer = String::new();
+    BufReader::new(client).read_line(&mut answer)?;
+    println!("{}", answer.trim_end());
+    Ok(())
+}
+// ANCHOR_END: flood
 
 // ANCHOR: deaf
 /// Asks and asks, and never reads an answer.
@@ -87,9 +102,10 @@ fn main() -> Outcome {
         .parse()?;
     match (what, arguments.get(3)) {
         ("crowd", _) => crowd(to),
+        ("flood", _) => flood(to),
         ("deaf", _) => deaf(to),
         ("endless", _) => endless(to),
         ("goodbye", Some(process)) => goodbye(to, process),
-        _ => Err("usage: ch11_bully crowd|deaf|endless|goodbye [ADDRESS [PROCESS]]".into()),
+        _ => Err("usage: ch11_bully crowd|flood|deaf|endless|goodbye [ADDRESS [PROCESS]]".into()),
     }
 }

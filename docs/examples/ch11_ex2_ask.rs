@@ -15,7 +15,7 @@ use storm::{Habit, REQUESTS, run};
 
 // ANCHOR: program
 fn main() -> Result<(), Box<dyn Error>> {
-    let seeds: u64 = std::env::args().nth(1).map_or(Ok(100), |text| text.parse())?;
+    let seeds: u64 = std::env::args().nth(1).map_or(Ok(20), |text| text.parse())?;
     for seed in 0..seeds {
         for known in run(seed, Habit::AskFirst)? {
             if known.total != REQUESTS || known.counted != REQUESTS {

@@ -68,6 +68,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{} pauses because descriptors were used up",
         stats.accept_back_offs
     );
+    println!(
+        "at most {} KiB were kept for all of them",
+        stats.memory_peak / 1024
+    );
     Ok(())
 }
 // ANCHOR_END: program

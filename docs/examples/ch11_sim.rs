@@ -14,7 +14,7 @@ use storm::{Habit, REQUESTS, run};
 
 // ANCHOR: program
 fn main() -> Result<(), Box<dyn Error>> {
-    let seeds: u64 = std::env::args().nth(1).map_or(Ok(100), |text| text.parse())?;
+    let seeds: u64 = std::env::args().nth(1).map_or(Ok(20), |text| text.parse())?;
     let (mut broken, mut unsure) = (0, 0);
     for seed in 0..seeds {
         for known in run(seed, Habit::GoOn)? {
