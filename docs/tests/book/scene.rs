@@ -20,6 +20,8 @@ const EXAMPLES: &str = "SOCKEYE_EXAMPLES";
 const VARIABLE: &str = "BOOK";
 /// What Ctrl-C sends; signal(7).
 const SIGINT: i32 = 2;
+/// What `sockeye sockets` adds where it may not look at the processes of other users: no matter of the book.
+const ASIDE: &str = "sockeye: the sockets of ";
 /// The line of a server's transcript at which it is stopped.
 const INTERRUPT: &str = "^C";
 
@@ -203,6 +205,7 @@ impl Stage<'_> {
             let script = format!("exec >{} 2>&1\n{}", file.display(), command.script);
             let output = program::output(&mut self.shell(&script, PATIENCE), 2 * PATIENCE);
             let mut printed = lines(&file);
+            printed.retain(|line| !line.starts_with(ASIDE));
             if matches!(output.status.code(), None | Some(137)) {
                 printed.push(format!("(not ended within {PATIENCE:?})"));
             }
