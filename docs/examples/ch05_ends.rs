@@ -36,16 +36,25 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (mut client, server) = connection(&listener)?;
     drop(server);
-    println!("we write to a peer that is gone: write: {}", outcome(client.write(b"salmon 3\n")));
+    println!(
+        "we write to a peer that is gone: write: {}",
+        outcome(client.write(b"salmon 3\n"))
+    );
     while client.info()?.state() != TcpState::Closed {
         std::thread::yield_now(); // until its reset has come
     }
-    println!("    and once more:               write: {}", outcome(client.write(b"salmon 3\n")));
+    println!(
+        "    and once more:               write: {}",
+        outcome(client.write(b"salmon 3\n"))
+    );
 
     let nobody = listener.local_addr()?;
     drop(listener);
     let refused = TcpStream::options().connect(nobody, PATIENCE);
-    println!("nobody listens:                connect: {}", outcome(refused.map(|_| 0).map_err(io::Error::from)));
+    println!(
+        "nobody listens:                connect: {}",
+        outcome(refused.map(|_| 0).map_err(io::Error::from))
+    );
     Ok(())
 }
 
@@ -58,7 +67,11 @@ fn connection(listener: &TcpListener) -> Result<(TcpStream, TcpStream), Box<dyn 
 
 fn read(stream: &mut TcpStream) -> String {
     let mut buffer = [0; 100];
-    outcome(stream.wait_readable(PATIENCE).and_then(|_| stream.read(&mut buffer)))
+    outcome(
+        stream
+            .wait_readable(PATIENCE)
+            .and_then(|_| stream.read(&mut buffer)),
+    )
 }
 
 fn outcome(result: io::Result<usize>) -> String {

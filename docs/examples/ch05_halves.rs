@@ -1,4 +1,4 @@
-//! A client that sends one request in two halves, and looks for an answer after each. `ch05_halves [ADDRESS]`.
+//! A client that sends one request in two halves, and looks for an answer after each. `ch05_halves [ADDRESS [PATIENCE-MS]]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 use std::error::Error;
@@ -7,11 +7,13 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let at = std::env::args().nth(1).unwrap_or("127.0.0.1:7007".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let at = arguments.next().unwrap_or("127.0.0.1:7007".to_owned());
+    let patience_ms: u64 = arguments.next().map_or(Ok(10_000), |text| text.parse())?;
     let mut stream = TcpStream::connect(at)?;
     let mut buffer = [0; 100];
     // ANCHOR: halves
-    for (half, patience_ms) in [("sal", 500), ("mon 3\n", 10_000)] {
+    for (half, patience_ms) in [("sal", patience_ms), ("mon 3\n", 10_000)] {
         stream.write_all(half.as_bytes())?;
         stream.set_read_timeout(Some(Duration::from_millis(patience_ms)))?;
         match stream.read(&mut buffer) {

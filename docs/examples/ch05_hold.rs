@@ -12,7 +12,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut stream = TcpStream::connect(at)?;
     stream.write_all("salmon 1\n".repeat(requests).as_bytes())?;
     // The last answer is `salmon REQUESTS`: wait until all are here, and leave them unread.
-    let expected: usize = (1..=requests).map(|total| format!("salmon {total}\n").len()).sum();
+    let expected: usize = (1..=requests)
+        .map(|total| format!("salmon {total}\n").len())
+        .sum();
     let mut answers = vec![0; expected];
     while stream.peek(&mut answers)? < expected {
         std::thread::yield_now();

@@ -16,7 +16,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("# cargo run --release -p sockeye-docs --example ch05_nagle -- csv");
         println!("request,two_us,two_nodelay_us,one_us");
         for (at, ((two, two_nodelay), one)) in two.iter().zip(&two_nodelay).zip(&one).enumerate() {
-            println!("{},{},{},{}", at + 1, two.as_micros(), two_nodelay.as_micros(), one.as_micros());
+            println!(
+                "{},{},{},{}",
+                at + 1,
+                two.as_micros(),
+                two_nodelay.as_micros(),
+                one.as_micros()
+            );
         }
         return Ok(());
     }

@@ -30,7 +30,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-// ANCHOR: serve
 /// Answers requests until the client ends its side; returns how many.
 fn serve(stream: &mut TcpStream, counters: &mut Counters) -> io::Result<u64> {
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -58,14 +57,15 @@ fn serve(stream: &mut TcpStream, counters: &mut Counters) -> io::Result<u64> {
         if kept.len() > MAX_LINE {
             answers.extend_from_slice(b"? the line is too long\n");
             stream.write_all(&answers)?;
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a line without an end"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a line without an end",
+            ));
         }
         stream.write_all(&answers)?; // one write for all of them; goes on after short writes
     }
 }
-// ANCHOR_END: serve
 
-// ANCHOR: finish
 /// Ends our side first, and reads what the client still sends, so that it gets our last answer and no reset.
 fn finish(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
@@ -78,5 +78,4 @@ fn finish(mut stream: TcpStream) -> io::Result<()> {
     }
     Ok(())
 }
-// ANCHOR_END: finish
 // ANCHOR_END: program

@@ -14,7 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Small buffers at both ends: otherwise the kernel takes megabytes.
     let small = StreamOptions::new().send_buffer(16 * 1024).recv_buffer(16 * 1024);
     let listener = ListenOptions::new().stream(small).bind("127.0.0.1:0".parse()?)?;
-    let mut writer = TcpStream::options().stream(small).connect(listener.local_addr()?, PATIENCE)?;
+    let mut writer = TcpStream::options()
+        .stream(small)
+        .connect(listener.local_addr()?, PATIENCE)?;
     listener.wait_readable(PATIENCE)?;
     let (mut reader, _) = listener.accept()?;
 
@@ -30,7 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error.into()),
         }
     }
-    println!("then: WouldBlock, and {} bytes unread at the peer", reader.unread()?);
+    println!(
+        "then: WouldBlock, and {} bytes unread at the peer",
+        reader.unread()?
+    );
 
     let mut buffer = [0; 4096];
     let mut received = 0;

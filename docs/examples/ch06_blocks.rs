@@ -45,12 +45,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn clients(at: SocketAddr) -> std::io::Result<()> {
     let mut slow = TcpStream::connect(at)?;
     let mut quick = TcpStream::connect(at)?;
-    slow.write_all(b"slow\n")?;
     let begin = Instant::now();
+    slow.write_all(b"slow\n")?;
     let mut line = String::new();
     quick.write_all(b"quick\n")?;
     BufReader::new(&quick).read_line(&mut line)?;
     let late = begin.elapsed() > Duration::from_millis(500);
-    println!("the answer to {:?} took more than half a second: {late}", line.trim());
+    println!(
+        "the answer to {:?} took more than half a second: {late}",
+        line.trim()
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The trap of edge-triggered readiness: an event is told once, whether or not everything was read. `mio` alone, no loop of ours.
+//! The trap of edge-triggered readiness: an event is told once, whether or not everything was read. With mio alone.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 // ANCHOR: program
@@ -15,24 +15,41 @@ fn main() -> Result<(), Box<dyn Error>> {
     listener.wait_readable(Duration::from_secs(10))?;
     let (mut server, _) = listener.accept()?;
     let mut poll = Poll::new()?;
-    poll.registry().register(&mut server, Token(0), Interest::READABLE)?;
+    poll.registry()
+        .register(&mut server, Token(0), Interest::READABLE)?;
 
     client.write_all(b"salmon 3\ntrout 1\n")?;
-    println!("17 bytes sent;           {}", wait(&mut poll, Duration::from_secs(10))?);
+    println!(
+        "17 bytes sent;           {}",
+        wait(&mut poll, Duration::from_secs(10))?
+    );
     let mut buffer = [0; 9];
     println!("one read of 9 bytes;     {} bytes", server.read(&mut buffer)?);
-    println!("8 bytes are still there; {}", wait(&mut poll, Duration::from_millis(500))?);
+    println!(
+        "8 bytes are still there; {}",
+        wait(&mut poll, Duration::from_millis(500))?
+    );
     println!("a second read;           {} bytes", server.read(&mut buffer)?);
     let third = server.read(&mut buffer);
-    println!("a third;                 {}", third.map_or_else(|error| error.kind().to_string(), |len| len.to_string()));
+    println!(
+        "a third;                 {}",
+        third.map_or_else(|error| error.kind().to_string(), |len| len.to_string())
+    );
     client.write_all(b"salmon 2\n")?;
-    println!("9 bytes sent;            {}", wait(&mut poll, Duration::from_secs(10))?);
+    println!(
+        "9 bytes sent;            {}",
+        wait(&mut poll, Duration::from_secs(10))?
+    );
     Ok(())
 }
 
 fn wait(poll: &mut Poll, patience: Duration) -> std::io::Result<&'static str> {
     let mut events = Events::with_capacity(16);
     poll.poll(&mut events, Some(patience))?;
-    Ok(if events.is_empty() { "no event" } else { "an event: readable" })
+    Ok(if events.is_empty() {
+        "no event"
+    } else {
+        "an event: readable"
+    })
 }
 // ANCHOR_END: program

@@ -28,7 +28,11 @@ impl FrameService for SharedTally {
     fn on_open(&mut self, _: &mut FrameStream<'_, '_>) {}
 
     fn on_frame(&mut self, stream: &mut FrameStream<'_, '_>, (): &mut (), line: &mut [u8]) {
-        let answer = self.counters.lock().unwrap_or_else(PoisonError::into_inner).answer(line);
+        let answer = self
+            .counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .answer(line);
         let _ = stream.send(answer.as_bytes());
     }
 }

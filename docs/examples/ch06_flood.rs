@@ -1,39 +1,44 @@
-//! A client that sends requests as fast as it can and reads no answer, until the server stops it. Then it reads. `ch06_flood [ADDRESS]`.
+//! A client that sends as fast as it can and reads no answer, until the server stops it. Then it reads.
+//! `ch06_flood [ADDRESS]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 use std::error::Error;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{self, Shutdown};
 use std::time::Duration;
 
-// ANCHOR: program
+use sockeye::tcp::{StreamOptions, TcpStream};
+
 fn main() -> Result<(), Box<dyn Error>> {
     let at = std::env::args().nth(1).unwrap_or("127.0.0.1:7007".to_owned());
-    let mut stream = TcpStream::connect(at)?;
-    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
-    let requests = "salmon 1\n".repeat(10_000);
+    // Small buffers in our kernel: otherwise it takes megabytes before anybody is stopped.
+    let small = StreamOptions::new().send_buffer(16 * 1024).recv_buffer(16 * 1024);
+    let mut stream = TcpStream::options()
+        .stream(small)
+        .connect(at.parse()?, Duration::from_secs(10))?;
+    let requests = "salmon 1\n".repeat(1000);
     let mut sent = 0;
-    loop {
-        match stream.write(requests[sent % 9..].as_bytes()) {
-            Ok(len) => sent += len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break, // no room for a second: it has stopped reading
-            Err(error) => return Err(error.into()),
-        }
+    while stream.wait_writable(Duration::from_secs(1))? {
+        sent += stream.write(&requests.as_bytes()[sent % 9..])?; // goes on within a request that was cut
     }
-    println!("stopped after {sent} bytes");
+    println!("stopped after {sent} bytes"); // no room for a whole second
 
-    let reader = BufReader::new(stream.try_clone()?);
-    stream.set_write_timeout(None)?;
-    let rest = "salmon 1\n"[sent % 9..].to_owned(); // of a request that was cut
-    let cut = if sent % 9 == 0 { String::new() } else { rest };
-    let expected = (sent + cut.len()) / 9;
-    std::thread::spawn(move || stream.write_all(cut.as_bytes()).and_then(|()| stream.shutdown(Shutdown::Write)));
+    // From here on as a blocking stream of the standard library.
+    let stream = net::TcpStream::from(stream);
+    stream.set_nonblocking(false)?;
+    let mut sending = stream.try_clone()?;
+    let rest = (9 - sent % 9) % 9; // bytes of the last request that are still to be sent
+    std::thread::spawn(move || {
+        sending.write_all(&requests.as_bytes()[9 - rest..9])?;
+        sending.shutdown(Shutdown::Write)
+    });
     let mut answers = 0;
-    for line in reader.lines() {
-        line?;
+    for answer in BufReader::new(stream).lines() {
+        answer?;
         answers += 1;
     }
-    println!("every request was answered: {}", answers == expected);
+    println!("every request was answered: {}", answers == (sent + rest) / 9);
     Ok(())
 }
 // ANCHOR_END: program

@@ -1,4 +1,5 @@
-//! What a loop keeps in memory for one client that never reads: with watermarks, and with none to speak of. `ch06_memory [csv]`.
+//! What a loop keeps in memory for one client that never reads: with watermarks, and with none to speak of.
+//! `ch06_memory [csv]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 #[path = "tally/counters.rs"]
@@ -15,7 +16,7 @@ use sockeye::tcp::TcpStream;
 
 use service::Tally;
 
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let bounded = measure(64 * 1024)?;
@@ -54,7 +55,7 @@ fn measure(high: usize) -> Result<Vec<u64>, Box<dyn Error>> {
     let mut at = 0; // within a request, so that a short write does not cut one in two
     let mut kept = Vec::new();
     for _ in 0..ROUNDS {
-        match client.write(requests[at..].as_bytes()) {
+        match client.write(&requests.as_bytes()[at..]) {
             Ok(len) => at = (at + len) % 9,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {} // the loop does not read from us
             Err(error) => return Err(error.into()),

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let at = std::env::args().nth(1).unwrap_or("127.0.0.1:7007".to_owned());
+    let begin = Instant::now();
     let mut stream = TcpStream::connect(at)?;
     stream.write_all(b"sal")?;
-    let begin = Instant::now();
     let outcome = stream.read(&mut [0; 100]).map_err(|error| error.kind());
     let waited = begin.elapsed() >= Duration::from_secs(1);
     println!("the server ended the connection: {outcome:?}; after a second or more: {waited}");

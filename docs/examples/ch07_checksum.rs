@@ -10,11 +10,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let socket = IcmpSocket::open(Family::V4, Access::Raw)?;
     let mut request = [0; 64];
     let len = socket.write_echo(&mut request, 1, b"salmon")?;
-    for (name, flipped) in [("wrong", 1), ("right", 0)] {
+    for (name, flipped, patience_ms) in [("wrong", 1, 500), ("right", 0, 10_000)] {
         request[2] ^= flipped;
         socket.send_to(&request[..len], "127.0.0.1:0".parse()?)?;
         request[2] ^= flipped;
-        println!("checksum {name}: an answer: {}", socket.wait_readable(500)?);
+        println!(
+            "checksum {name}: an answer: {}",
+            socket.wait_readable(patience_ms)?
+        );
     }
     // ANCHOR_END: wrong
     Ok(())

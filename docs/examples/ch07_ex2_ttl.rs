@@ -10,7 +10,9 @@ use sockeye::raw::{Access, Family, IcmpSocket};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let host: Ipv4Addr = arguments.next().map_or(Ok(Ipv4Addr::LOCALHOST), |text| text.parse())?;
+    let host: Ipv4Addr = arguments
+        .next()
+        .map_or(Ok(Ipv4Addr::LOCALHOST), |text| text.parse())?;
     let ttl: u8 = arguments.next().map_or(Ok(1), |text| text.parse())?;
     let socket = IcmpSocket::open(Family::V4, Access::Raw)?;
     socket.set_hop_limit(ttl)?;
@@ -18,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let len = socket.write_echo(&mut request, 1, b"salmon")?;
     socket.send_to(&request[..len], SocketAddr::new(IpAddr::V4(host), 0))?;
     let mut buffer = [0; 1500];
-    while socket.wait_readable(2000)? {
+    while socket.wait_readable(5000)? {
         let (len, from) = socket.recv_from(&mut buffer)?;
         let Ok(message) = Icmpv4::new(&buffer[..len]) else {
             continue; // too short for a message: not ours
@@ -27,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             icmpv4::ECHO_REPLY => println!("{} is the host itself", from.ip()),
             // The error quotes the packet that it is about: only so do we know that it is ours.
             icmpv4::TIME_EXCEEDED => match message.quoted() {
-                Some(Ok(quote)) if quote.destination == IpAddr::V4(host) => println!("{} is a router on the way", from.ip()),
+                Some(Ok(quote)) if quote.destination == IpAddr::V4(host) => {
+                    println!("{} is a router on the way", from.ip())
+                }
                 _ => continue,
             },
             _ => continue,

@@ -1,4 +1,5 @@
-//! Sends a request to tally with an IP header of our own: source, TTL and all. `ch07_header [SOURCE [DESTINATION:PORT [TTL]]]`. Needs CAP_NET_RAW.
+//! Sends a request to tally with an IP header of our own: source, TTL and all. Needs CAP_NET_RAW.
+//! `ch07_header [SOURCE [DESTINATION:PORT [TTL]]]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 // ANCHOR: program
@@ -16,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut packet = [0; 100];
     let udp = UdpBuilder::new(4007, to.port(), b"salmon 3\n");
-    let len = Ipv4Builder::new(source, *to.ip()).ttl(ttl).write(&mut packet, &udp)?;
+    let len = Ipv4Builder::new(source, *to.ip())
+        .ttl(ttl)
+        .write(&mut packet, &udp)?;
     println!("IP header:  {:02x?}", &packet[..20]);
     println!("UDP header: {:02x?}", &packet[20..28]);
     HeaderSocket::open(Family::V4)?.send(&packet[..len])?;

@@ -60,7 +60,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let host = arguments.next().unwrap_or("127.0.0.1".to_owned()).parse()?;
     let left = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let mut events = EventLoop::new()?;
-    let ping = events.add_packet_service(Ping { host, left, answered: 0 });
+    let ping = events.add_packet_service(Ping {
+        host,
+        left,
+        answered: 0,
+    });
     let options = PacketOptions::new(PacketKind::Icmp, IpAddr::from([0, 0, 0, 0]));
     events.open_packet(ping, &options)?;
     Ok(events.run()?)

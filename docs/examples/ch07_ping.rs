@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use sockeye::raw::{Access, Family, IcmpSocket};
 
-const PATIENCE_MS: i32 = 2000;
+const PATIENCE_MS: i32 = 5000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let host: Ipv4Addr = arguments.next().map_or(Ok(Ipv4Addr::LOCALHOST), |text| text.parse())?;
+    let host: Ipv4Addr = arguments
+        .next()
+        .map_or(Ok(Ipv4Addr::LOCALHOST), |text| text.parse())?;
     let count: u16 = arguments.next().map_or(Ok(3), |text| text.parse())?;
 
     let socket = IcmpSocket::open(Family::V4, Access::Auto).map_err(|error| error.to_string())?;
@@ -28,7 +30,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-// ANCHOR: message
 /// An echo request (RFC 792): type, code, checksum, identifier, sequence number, and any data.
 fn echo_request(identifier: u16, sequence: u16, data: &[u8]) -> Vec<u8> {
     let mut message = vec![8, 0, 0, 0]; // type 8 "echo request", code 0, a checksum of 0 for now
@@ -53,7 +54,6 @@ fn checksum(bytes: &[u8]) -> u16 {
     let [.., high, low] = sum.to_be_bytes();
     !u16::from_be_bytes([high, low])
 }
-// ANCHOR_END: message
 
 /// Waits for the reply to `request`, and says who sent it.
 fn reply_to(socket: &IcmpSocket, request: &[u8]) -> Result<Option<IpAddr>, Box<dyn Error>> {

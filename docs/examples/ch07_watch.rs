@@ -1,4 +1,5 @@
-//! Prints the UDP datagrams that arrive at this host, with their IP headers, whoever they are for. `ch07_watch [COUNT]`. Needs CAP_NET_RAW.
+//! Prints the UDP datagrams that arrive at this host, with their IP headers, whoever they are for. Needs CAP_NET_RAW.
+//! `ch07_watch [COUNT]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 // ANCHOR: program
@@ -8,8 +9,11 @@ use sockeye::packet::{Udp, protocol};
 use sockeye::raw::{Family, IpSocket};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let count: u32 = std::env::args().nth(1).map_or(Ok(u32::MAX), |text| text.parse())?;
-    let socket = IpSocket::bind(Family::V4.unspecified(), protocol::UDP).map_err(|error| error.to_string())?;
+    let count: u32 = std::env::args()
+        .nth(1)
+        .map_or(Ok(u32::MAX), |text| text.parse())?;
+    let socket =
+        IpSocket::bind(Family::V4.unspecified(), protocol::UDP).map_err(|error| error.to_string())?;
     println!("watching UDP");
     let mut buffer = vec![0; 65_535];
     for _ in 0..count {

@@ -1,6 +1,7 @@
-//! Tally on TCP, on a Unix socket, under TLS and over MPTCP: one service, one set of counters. `ch08_everywhere [HOST]`.
+//! Tally on TCP, on a Unix socket, under TLS and over MPTCP: one service, one set of counters.
+//! `ch08_everywhere [HOST]`.
 //!
-//! It listens on ports 7007 (TCP), 7008 (TLS) and 7009 (MPTCP), and makes `tally.sock` and `cert.pem` where it is started.
+//! It listens on ports 7007 (TCP), 7008 (TLS) and 7009 (MPTCP), and makes `tally.sock` and `cert.pem` in this folder.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 #[path = "tally/counters.rs"]

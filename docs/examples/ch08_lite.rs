@@ -49,7 +49,7 @@ fn udp_lite(at: SocketAddr) -> std::io::Result<UdpSocket> {
 
 fn report(server: &UdpSocket, name: &str) -> std::io::Result<()> {
     let mut buffer = [0; 100];
-    server.wait_readable(500)?;
+    server.wait_readable(2000)?;
     match server.recv_from(&mut buffer) {
         Ok((len, _)) => println!("{name}: {:?}", String::from_utf8_lossy(&buffer[..len])),
         // Also where it was said to be readable: the kernel may look at a checksum only when somebody reads.

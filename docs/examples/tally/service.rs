@@ -28,7 +28,8 @@ impl FrameService for Tally {
         let answer = self.counters.answer(line);
         match stream.send(answer.as_bytes()) {
             Ok(Sent::Sent | Sent::Queued) => {}
-            // Gone: the peer went first. The others cannot be: an answer is short, and no line comes while the queue is full.
+            // Gone: the peer went first. Nothing else can be: an answer is short, and no line comes while the
+            // queue is full.
             _ => stream.stream().abort(),
         }
     }
