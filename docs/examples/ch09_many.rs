@@ -27,7 +27,7 @@ impl StreamService for Page {
 
     fn on_data(&mut self, stream: &mut Stream<'_>, (): &mut (), data: &mut [u8]) -> usize {
         if !data.ends_with(b"\r\n\r\n") {
-            return 0; // A GET ends with an empty line. Until then: all of it again, with what comes next.
+            return 0; // A GET ends with an empty line. Until then: wait for more.
         }
         let peer = stream.peer_addr().map(|peer| peer.ip().to_string());
         let body = format!("you are {}\n", peer.as_deref().unwrap_or("nobody"));

@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     events.run()?;
     println!("ending; connections still open: {}", events.open_streams());
-    events.drain(Duration::from_secs(10))?; // no new ones; those that are there get their answers
+    events.drain(Duration::from_secs(10))?; // answers for those that are there, and no new ones
 
     let stats = events.stats();
     println!(

@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let client = UdpOptions::new().error_queue(true).bind("127.0.0.1:0".parse()?)?;
 
     let to = SocketAddr::from(([127, 0, 0, 2], server.local_addr()?.port()));
-    client.send_msg(&Outgoing::to(to, b"hello").hop_limit(7))?; // IP_TTL, for this datagram alone
+    // IP_TTL, for this datagram alone.
+    client.send_msg(&Outgoing::to(to, b"hello").hop_limit(7))?;
     server.wait_readable(5_000)?;
     let mut buffer = [0; 2048];
     let request = server.recv_msg(&mut buffer)?;

@@ -18,10 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut buffer = [0; 2048];
     loop {
         poll.poll(&mut events, None)?;
-        // Edge-triggered: there is no second event for what we leave, so read until there is nothing more.
+        // Edge-triggered: there is no second event for what we leave. So read until nothing is there.
         while let Ok(datagram) = socket.recv_msg(&mut buffer) {
             if !datagram.truncated {
-                let _ = socket.send_msg(&datagram.reply(datagram.payload)); // a datagram may be lost
+                // A datagram may be lost, so this one may be too.
+                let _ = socket.send_msg(&datagram.reply(datagram.payload));
             }
         }
     }

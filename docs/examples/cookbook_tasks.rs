@@ -22,13 +22,15 @@ async fn serve(client: TcpStream, counters: Rc<RefCell<Counters>>) -> io::Result
     let mut line = Vec::new();
     loop {
         line.clear();
-        let mut limited = (&mut client).take(MAX_LINE as u64 + 1); // else a line is as long as its sender likes
+        // Without a limit a line is as long as its sender likes.
+        let mut limited = (&mut client).take(MAX_LINE as u64 + 1);
         let read = timeout(Duration::from_secs(60), limited.read_until(b'\n', &mut line)).await??;
         if read == 0 || !line.ends_with(b"\n") {
             return Ok(()); // the end, half a line, or one that is too long
         }
         let answer = counters.borrow_mut().answer(line.trim_ascii_end()) + "\n";
-        timeout(Duration::from_secs(2), client.write_all(answer.as_bytes())).await??; // who does not read is ended
+        // Who does not read is ended.
+        timeout(Duration::from_secs(2), client.write_all(answer.as_bytes())).await??;
     }
 }
 
@@ -43,8 +45,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .run_until(async {
             loop {
                 match listener.accept().await {
-                    Ok((client, _)) => drop(tokio::task::spawn_local(serve(client, Rc::clone(&counters)))),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await, // no descriptors, perhaps
+                    Ok((client, _)) => {
+                        let counters = Rc::clone(&counters);
+                        tokio::task::spawn_local(serve(client, counters));
+                    }
+                    // No descriptors, perhaps: a pause, or this spins.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
             }
         })

@@ -8,7 +8,7 @@ use std::io;
 use sockeye::udp::{RecvBatch, UdpSocket};
 use tokio::io::unix::AsyncFd;
 
-/// Receives a batch: one system call for as many datagrams as are there. Tokio's own socket has no such call.
+/// Receives a batch: one system call for many datagrams. Tokio's own socket has no such call.
 async fn recv_batch(socket: &AsyncFd<UdpSocket>, batch: &mut RecvBatch) -> io::Result<usize> {
     loop {
         let mut ready = socket.readable().await?;
@@ -21,7 +21,7 @@ async fn recv_batch(socket: &AsyncFd<UdpSocket>, batch: &mut RecvBatch) -> io::R
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    #[expect(deprecated, reason = "the new way is unsafe: it wants a promise that UdpSocket keeps by its type")]
+    #[expect(deprecated, reason = "the new way is unsafe: a promise that UdpSocket keeps")]
     let receiver = AsyncFd::new(UdpSocket::bind("127.0.0.1:0".parse()?)?)?;
     let sender = UdpSocket::bind("127.0.0.1:0".parse()?)?;
     for word in ["one", "two", "three"] {
