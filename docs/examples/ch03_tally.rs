@@ -1,10 +1,10 @@
 //! Tally at an endpoint that is typed: one client after the other. `ch03_tally [ENDPOINT]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 
-// ANCHOR: program
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,10 +1,10 @@
 //! Tally over UDP that survives its clients. `ch04_server [ADDRESS]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 
-// ANCHOR: program
 use std::error::Error;
 use std::io;
 use std::time::{Duration, Instant};

@@ -1,10 +1,10 @@
 //! Tally over UDP as one writes it first. `ch04_tally [ADDRESS]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 
-// ANCHOR: program
 use std::error::Error;
 
 use counters::Counters;

@@ -1,10 +1,10 @@
 //! Tally over TCP, line by line, one client after the other. `ch05_server [ADDRESS]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 
-// ANCHOR: program
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

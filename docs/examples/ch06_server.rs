@@ -1,12 +1,12 @@
 //! Tally for many clients: one thread, one event loop. `ch06_server [ADDRESS [IDLE-SECONDS]]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 #[path = "tally/service.rs"]
 mod service;
 
-// ANCHOR: program
 use std::error::Error;
 use std::time::Duration;
 

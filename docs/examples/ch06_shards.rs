@@ -1,12 +1,12 @@
 //! Tally on two loops, one a core, and one port. Each has its own counters: is that what we want?
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 #[path = "tally/service.rs"]
 mod service;
 
-// ANCHOR: program
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -4,12 +4,12 @@
 //! It listens on ports 7007 (TCP), 7008 (TLS) and 7009 (MPTCP), and makes `tally.sock` and `cert.pem` in this folder.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 #[path = "tally/service.rs"]
 mod service;
 
-// ANCHOR: program
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

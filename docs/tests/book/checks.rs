@@ -148,6 +148,49 @@ fn every_program_and_every_anchor_is_in_a_chapter() {
     fail(&faults);
 }
 
+/// Who copies what the anchor `program` shows in the first chapters has the program: only its first sentence and the lints of this
+/// workspace are not shown. Solutions of exercises, and later chapters, may show a part.
+#[test]
+fn what_is_shown_as_the_program_is_all_of_it() {
+    let mut faults = Vec::new();
+    for entry in fs::read_dir(examples()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let is_solution = name.split('_').nth(1).is_some_and(is_exercise);
+        if is_solution || name.as_str() >= "ch08" || path.extension().is_none_or(|ending| ending != "rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        if !text.contains("// ANCHOR: program\n") {
+            continue;
+        }
+        let mut is_inside = false;
+        for (line, text) in text.lines().enumerate() {
+            is_inside = match text.trim() {
+                "// ANCHOR: program" => true,
+                "// ANCHOR_END: program" => false,
+                _ => is_inside,
+            };
+            let is_hidden = !is_inside && !text.is_empty() && !text.starts_with("// ANCHOR");
+            if is_hidden && !text.starts_with("//!") && !text.starts_with("#![") {
+                faults.push(format!("docs/examples/{name}.rs:{}: not shown: {text}", line + 1));
+                break;
+            }
+        }
+    }
+    fail(&faults);
+}
+
+/// Whether a part of a program's name is that of an exercise: `ex2`.
+fn is_exercise(part: &str) -> bool {
+    part.strip_prefix("ex")
+        .is_some_and(|number| number.parse::<u8>().is_ok())
+}
+
 /// The targets of the links and pictures in a line of prose.
 fn targets(text: &str) -> Vec<String> {
     // What is between backticks is no link.
