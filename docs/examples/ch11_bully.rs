@@ -58,6 +58,7 @@ fn flood(to: SocketAddr) -> Outcome {
 /// Asks and asks, and never reads an answer.
 fn deaf(to: SocketAddr) -> Outcome {
     let mut client = connect(to)?;
+    println!("asking, and never reading");
     let requests = b"noise 1\n".repeat(1000);
     loop {
         if let Err(error) = client.write_all(&requests) {
