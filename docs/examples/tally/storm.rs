@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sockeye::event_loop::errno::EMFILE;
 use sockeye::event_loop::{
     CloseReason, ConnectFailure, ConnectRequest, Context, Deadlines, ListenOptions, Sent, Stream, StreamId,
     StreamOptions, StreamService,
 };
-use sockeye::sim::{LinkOptions, Random, Sim};
+use sockeye::sim::{Call, LinkOptions, Random, Sim};
 
 use crate::service::Tally;
 
@@ -135,7 +136,8 @@ impl Client {
 // ANCHOR_END: client
 
 // ANCHOR: run
-/// Runs a seed: four clients, a lossy network that is cut again and again. Returns what each client knows.
+/// Runs a seed: four clients, a lossy network that is cut again and again.
+/// Returns what each client knows.
 pub(crate) fn run(seed: u64, habit: Habit) -> Result<Vec<Known>, Box<dyn Error>> {
     let mut sim = Sim::new(seed);
     sim.set_lan(LinkOptions {
@@ -145,6 +147,8 @@ pub(crate) fn run(seed: u64, habit: Habit) -> Result<Vec<Known>, Box<dyn Error>>
         ..LinkOptions::default()
     });
     let server = sim.host(SERVER);
+    sim.set_short(server, 200_000); // every fifth read or write of the server is cut short
+    sim.fail(server, Call::Accept, 3, EMFILE); // and its third accept finds no descriptor left
     let options = StreamOptions {
         deadlines: Deadlines {
             connect: Some(Duration::from_millis(500)),
