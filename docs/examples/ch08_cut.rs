@@ -2,16 +2,17 @@
 #![expect(clippy::print_stdout, reason = "a program")]
 
 use std::error::Error;
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sockeye::event_loop::{
     CloseReason, Context, EventLoop, ListenOptions, Stream, StreamId, StreamOptions, StreamService,
 };
 use sockeye::tls::TlsServer;
 use sockeye::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sockeye::tls::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+use sockeye::tls::rustls::{self, ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 
 // ANCHOR: service
 /// Says how its connections end.
@@ -56,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             client(at, certificate.clone(), in_order).map_err(|error| error.to_string())?;
         }
         remote
-            .drain(std::time::Duration::from_secs(5))
+            .drain(Duration::from_secs(5))
             .map_err(|error| error.to_string())
     });
     events.run()?;
@@ -77,13 +78,13 @@ fn client(
         .with_no_client_auth();
     let mut tls = ClientConnection::new(Arc::new(config), "localhost".try_into()?)?;
     let mut tcp = TcpStream::connect(at)?;
-    sockeye::tls::rustls::Stream::new(&mut tls, &mut tcp).write_all(b"pay 100")?;
+    rustls::Stream::new(&mut tls, &mut tcp).write_all(b"pay 100")?;
     if in_order {
         tls.send_close_notify();
         tls.complete_io(&mut tcp)?;
     }
-    tcp.shutdown(std::net::Shutdown::Write)?;
+    tcp.shutdown(Shutdown::Write)?;
     // Until the server has closed too, so that the two clients do not overlap.
-    std::io::copy(&mut tcp, &mut std::io::sink())?;
+    io::copy(&mut tcp, &mut io::sink())?;
     Ok(())
 }
