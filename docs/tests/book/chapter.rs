@@ -136,23 +136,19 @@ impl Chapter {
         commands
     }
 
-    /// The programs that its transcripts run, each once.
+    /// The programs that its transcripts and its comments run, each once.
     pub(crate) fn programs(&self) -> Vec<String> {
         let mut programs: Vec<String> = Vec::new();
         for piece in self.pieces() {
-            let Piece::Block { info, body, .. } = piece else {
-                continue;
+            let text = match piece {
+                Piece::Block { info, body, .. } if info.starts_with("console") => body.join("\n"),
+                Piece::Comment { word, text, .. } if word == "run" => text,
+                _ => continue,
             };
-            if !info.starts_with("console") {
-                continue;
-            }
-            for text in &body {
-                let named = text.split("--example ").skip(1);
-                programs.extend(
-                    named
-                        .filter_map(|rest| rest.split_whitespace().next())
-                        .map(str::to_owned),
-                );
+            for rest in text.split("--example ").skip(1) {
+                let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+                let end = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
+                programs.push(rest[..end].to_owned());
             }
         }
         programs.sort();
@@ -189,7 +185,7 @@ fn anchor(title: &str) -> String {
 
 #[test]
 fn pieces_and_commands_are_found() {
-    let text = "# A *title*, `twice`\n<!-- needs: ss nft -->\nprose\n```console,server\n$ a \\\n> b\nout\n\n$ c\n```\n# A title twice\n<!-- run\nx\ny -->\n";
+    let text = "# A *title*, `twice`\n<!-- needs: ss nft -->\nprose\n```console,server\n$ a \\\n> b --example x_1; y\nout\n\n$ c\n```\n# A title twice\n<!-- run\nx --example x_2\ny -->\n";
     let chapter = Chapter {
         name: "x".to_owned(),
         path: PathBuf::new(),
@@ -204,14 +200,17 @@ fn pieces_and_commands_are_found() {
     assert_eq!(anchor(&pieces[0]), "a-title-twice");
     assert_eq!(anchor(&pieces[4]), "a-title-twice-1");
     assert!(matches!(&pieces[1], Piece::Comment { word, text, .. } if word == "needs:" && text == "ss nft "));
-    assert!(matches!(&pieces[5], Piece::Comment { word, text, .. } if word == "run" && text == "x\ny "));
+    assert!(
+        matches!(&pieces[5], Piece::Comment { word, text, .. } if word == "run" && text == "x --example x_2\ny ")
+    );
     let Piece::Block { line, info, body } = &pieces[3] else {
         panic!("{pieces:?}")
     };
     assert_eq!((*line, info.as_str()), (3, "console,server"));
     let commands = chapter.commands(*line, body);
     assert_eq!(commands.len(), 2);
-    assert_eq!(commands[0].script, "a \\\nb");
+    assert_eq!(commands[0].script, "a \\\nb --example x_1; y");
+    assert_eq!(chapter.programs(), ["x_1", "x_2"]);
     assert_eq!(
         (commands[0].line, &commands[0].expected[..]),
         (6, &["out".to_owned(), String::new()][..])

@@ -106,12 +106,12 @@ impl Folder {
         ] {
             fs::create_dir(made).unwrap();
         }
-        for name in chapter.programs() {
-            let path = match std::env::var_os(EXAMPLES) {
-                Some(ready) => Path::new(&ready).join(&name),
-                None => program::build("sockeye-docs", &["--example", &name], &name),
-            };
-            symlink(path, examples.join(&name)).unwrap();
+        let programs = chapter.programs();
+        if !programs.is_empty() {
+            let ready = ready(&programs);
+            for name in &programs {
+                symlink(ready.join(name), examples.join(name)).unwrap();
+            }
         }
         let cargo = folder.below("bin/cargo");
         fs::write(&cargo, CARGO.replace("EXAMPLES", &examples.to_string_lossy())).unwrap();
@@ -124,6 +124,16 @@ impl Folder {
     fn below(&self, name: &str) -> PathBuf {
         self.temporary.path().join(name)
     }
+}
+
+/// The folder where these programs are, built if need be: all by one cargo.
+fn ready(programs: &[String]) -> PathBuf {
+    if let Some(ready) = std::env::var_os(EXAMPLES) {
+        return PathBuf::from(ready);
+    }
+    let selection: Vec<&str> = programs.iter().flat_map(|name| ["--example", name]).collect();
+    let built = program::build("sockeye-docs", &selection, &programs[0]);
+    built.parent().unwrap().to_owned()
 }
 
 /// A section that runs.
