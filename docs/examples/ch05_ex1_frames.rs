@@ -15,7 +15,8 @@ fn write_frame(stream: &mut impl Write, content: &[u8]) -> io::Result<()> {
     stream.write_all(&[&len.to_be_bytes(), content].concat())
 }
 
-/// The next frame, or `None` at an end between two frames. An end inside a frame is an error.
+/// The next frame, or `None` at an end between two frames. An end inside a frame is an
+/// error.
 fn read_frame(stream: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut len = [0; 2];
     if stream.read(&mut len[..1])? == 0 {
@@ -24,7 +25,8 @@ fn read_frame(stream: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     stream.read_exact(&mut len[1..])?;
     let len = u16::from_be_bytes(len);
     if len > MAX_FRAME {
-        return Err(io::ErrorKind::InvalidData.into()); // before any memory is taken for it
+        // Before any memory is taken for it.
+        return Err(io::ErrorKind::InvalidData.into());
     }
     let mut content = vec![0; len.into()];
     stream.read_exact(&mut content)?;

@@ -11,7 +11,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let requests: usize = arguments.next().map_or(Ok(10), |text| text.parse())?;
     let mut stream = TcpStream::connect(at)?;
     stream.write_all("salmon 1\n".repeat(requests).as_bytes())?;
-    // The last answer is `salmon REQUESTS`: wait until all are here, and leave them unread.
+    // The last answer is `salmon REQUESTS`: wait until all are here, and leave them
+    // unread.
     let expected: usize = (1..=requests)
         .map(|total| format!("salmon {total}\n").len())
         .sum();

@@ -62,11 +62,13 @@ fn serve(stream: &mut TcpStream, counters: &mut Counters) -> io::Result<u64> {
                 "a line without an end",
             ));
         }
-        stream.write_all(&answers)?; // one write for all of them; goes on after short writes
+        // One write for all of them; goes on after short writes.
+        stream.write_all(&answers)?;
     }
 }
 
-/// Ends our side first, and reads what the client still sends, so that it gets our last answer and no reset.
+/// Ends our side first, and reads what the client still sends, so that it gets our last
+/// answer and no reset.
 fn finish(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;

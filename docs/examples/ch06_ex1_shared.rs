@@ -16,7 +16,8 @@ use sockeye::event_loop::{ShardOptions, Shards, Spread};
 use counters::{Counters, MAX_LINE};
 
 // ANCHOR: program
-/// Tally whose counters belong to several loops. The lock is held for one request, and never while we wait for a peer.
+/// Tally whose counters belong to several loops. The lock is held for one request, and
+/// never while we wait for a peer.
 #[derive(Clone, Default)]
 struct SharedTally {
     counters: Arc<Mutex<Counters>>,

@@ -26,7 +26,8 @@ impl StreamService for Sleepy {
         if data.first() != Some(&b's') {
             let _ = stream.write(data);
         } else if self.jobs.try_send((stream.id(), data.to_vec())).is_err() {
-            let _ = stream.write(b"? busy\n"); // the queue of jobs has a bound: better to refuse than to hoard
+            // The queue of jobs has a bound: better to refuse than to hoard.
+            let _ = stream.write(b"? busy\n");
         }
         data.len()
     }
@@ -35,7 +36,8 @@ impl StreamService for Sleepy {
 fn work(jobs: &Receiver<Job>, remote: &Remote) {
     while let Ok((id, answer)) = jobs.recv() {
         std::thread::sleep(Duration::from_secs(1));
-        // The connection may be gone by now: then nothing happens, as its id is never given to another one.
+        // The connection may be gone by now: then nothing happens, as its id is never
+        // given to another one.
         let _ = remote.send(id, answer);
     }
 }

@@ -12,7 +12,8 @@ use sockeye::tcp::{StreamOptions, TcpStream};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let at = std::env::args().nth(1).unwrap_or("127.0.0.1:7007".to_owned());
-    // Small buffers in our kernel: otherwise it takes megabytes before anybody is stopped.
+    // Small buffers in our kernel: otherwise it takes megabytes before anybody is
+    // stopped.
     let small = StreamOptions::new().send_buffer(16 * 1024).recv_buffer(16 * 1024);
     let mut stream = TcpStream::options()
         .stream(small)
@@ -20,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let requests = "salmon 1\n".repeat(1000);
     let mut sent = 0;
     while stream.wait_writable(Duration::from_secs(1))? {
-        sent += stream.write(&requests.as_bytes()[sent % 9..])?; // goes on within a request that was cut
+        // Goes on within a request that was cut.
+        sent += stream.write(&requests.as_bytes()[sent % 9..])?;
     }
     println!("stopped after {sent} bytes"); // no room for a whole second
 

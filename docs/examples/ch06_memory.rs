@@ -36,7 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 // ANCHOR: measure
-/// The bytes that the loop keeps after each round, in which a client offers 64 KiB of requests and reads nothing.
+/// The bytes that the loop keeps after each round, in which a client offers 64 KiB of
+/// requests and reads nothing.
 fn measure(high: usize) -> Result<Vec<u64>, Box<dyn Error>> {
     let watermarks = Watermarks {
         high,
@@ -57,7 +58,8 @@ fn measure(high: usize) -> Result<Vec<u64>, Box<dyn Error>> {
     for _ in 0..ROUNDS {
         match client.write(&requests.as_bytes()[at..]) {
             Ok(len) => at = (at + len) % 9,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {} // the loop does not read from us
+            // The loop does not read from us.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
         }
         events.turn(Some(Duration::ZERO))?;

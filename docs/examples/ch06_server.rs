@@ -21,8 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let options = StreamOptions {
         deadlines: Deadlines {
-            idle: Some(Duration::from_secs(idle)),      // nothing in either direction
-            write_stall: Some(Duration::from_secs(60)), // answers wait, and the client takes none
+            idle: Some(Duration::from_secs(idle)), // nothing in either direction
+            // Answers wait, and the client takes none.
+            write_stall: Some(Duration::from_secs(60)),
             ..Deadlines::default()
         },
         watermarks: Watermarks {

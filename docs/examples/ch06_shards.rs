@@ -19,7 +19,9 @@ use service::Tally;
 fn main() -> Result<(), Box<dyn Error>> {
     let options = ShardOptions {
         count: 2,
-        spread: Spread::RoundRobin, // one thread accepts and deals out in turn; the kernel's own way is `ReusePort`
+        // One thread accepts and deals out in turn; the kernel's own way is
+        // `ReusePort`.
+        spread: Spread::RoundRobin,
         ..ShardOptions::default()
     };
     let shards = Shards::serve(&["127.0.0.1:0".parse()?], &options, |_| Tally::over_lines())?;

@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map_or(Ok(Ipv6Addr::LOCALHOST), |text| text.parse())?;
     let socket = IcmpSocket::open(Family::V6, Access::Auto)?;
     let id = socket.identifier().to_be_bytes();
-    // Type 128, and no checksum: it covers the addresses too, and only the kernel knows which source it will take.
+    // Type 128, and no checksum: it covers the addresses too, and only the kernel
+    // knows which source it will take.
     let request = [
         128, 0, 0, 0, id[0], id[1], 0, 1, b's', b'a', b'l', b'm', b'o', b'n',
     ];

@@ -27,7 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         match message.message_type() {
             icmpv4::ECHO_REPLY => println!("{} is the host itself", from.ip()),
-            // The error quotes the packet that it is about: only so do we know that it is ours.
+            // The error quotes the packet that it is about: only so do we know that it
+            // is ours.
             icmpv4::TIME_EXCEEDED => match message.quoted() {
                 Some(Ok(quote)) if quote.destination == IpAddr::V4(host) => {
                     println!("{} is a router on the way", from.ip())

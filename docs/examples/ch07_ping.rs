@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for sequence in 1..=count {
         let request = echo_request(socket.identifier(), sequence, b"salmon");
         let begin = Instant::now();
-        socket.send_to(&request, SocketAddr::new(IpAddr::V4(host), 0))?; // ICMP has no ports
+        // Port 0: ICMP has no ports.
+        socket.send_to(&request, SocketAddr::new(IpAddr::V4(host), 0))?;
         match reply_to(&socket, &request)? {
             Some(from) => println!("reply {sequence} from {from} in {:.2?}", begin.elapsed()),
             None => println!("no reply to {sequence}"),
@@ -30,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// An echo request (RFC 792): type, code, checksum, identifier, sequence number, and any data.
+/// An echo request (RFC 792): type, code, checksum, identifier, sequence number, and
+/// any data.
 fn echo_request(identifier: u16, sequence: u16, data: &[u8]) -> Vec<u8> {
     let mut message = vec![8, 0, 0, 0]; // type 8 "echo request", code 0, a checksum of 0 for now
     message.extend_from_slice(&identifier.to_be_bytes());
@@ -41,11 +43,13 @@ fn echo_request(identifier: u16, sequence: u16, data: &[u8]) -> Vec<u8> {
     message
 }
 
-/// The Internet checksum (RFC 1071): the sum of all 16-bit words, carries added back in, inverted.
+/// The Internet checksum (RFC 1071): the sum of all 16-bit words, carries added back
+/// in, inverted.
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum = 0u64;
     for pair in bytes.chunks(2) {
-        let word = [pair[0], pair.get(1).copied().unwrap_or(0)]; // an odd byte is followed by a 0
+        // An odd byte is followed by a 0.
+        let word = [pair[0], pair.get(1).copied().unwrap_or(0)];
         sum += u64::from(u16::from_be_bytes(word));
     }
     while sum > 0xffff {
@@ -61,7 +65,8 @@ fn reply_to(socket: &IcmpSocket, request: &[u8]) -> Result<Option<IpAddr>, Box<d
     while socket.wait_readable(PATIENCE_MS)? {
         let (len, from) = socket.recv_from(&mut buffer)?;
         let message = &buffer[..len];
-        // A raw socket hears everybody's ICMP. Ours is: a reply (type 0), with our identifier, number and data.
+        // A raw socket hears everybody's ICMP. Ours is: a reply (type 0), with our
+        // identifier, number and data.
         let is_reply = message.first() == Some(&0) && checksum(message) == 0;
         if is_reply && message.get(4..) == request.get(4..) {
             return Ok(Some(from.ip()));

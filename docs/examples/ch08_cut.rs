@@ -65,7 +65,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends a request, then ends TLS in order, or lets TCP end under it as somebody on the way could.
+/// Sends a request, then ends TLS in order, or lets TCP end under it as somebody on the
+/// way could.
 fn client(
     at: SocketAddr,
     certificate: CertificateDer<'static>,

@@ -71,7 +71,8 @@ fn accept<S>(listener: &TcpListener, remote: &Remote, to: ServiceHandle<S>) {
     loop {
         match listener.accept_outcome() {
             AcceptOutcome::Accepted(stream, peer) => {
-                let _ = remote.adopt(to, stream, peer); // the loop is full or gone: the connection is closed
+                // The loop is full or gone: the connection is closed.
+                let _ = remote.adopt(to, stream, peer);
             }
             AcceptOutcome::Empty => {
                 let _ = listener.wait_readable(Duration::MAX);

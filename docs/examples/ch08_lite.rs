@@ -13,7 +13,8 @@ use sockeye::udp::UdpSocket;
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A datagram socket of protocol 136 instead of 17; everything else is as with UDP, its own ports included.
+    // A datagram socket of protocol 136 instead of 17; everything else is as with UDP,
+    // its own ports included.
     let server = udp_lite(SocketAddr::new(HERE.into(), 7007))?;
     let client = udp_lite(SocketAddr::new(HERE.into(), 0))?;
     client.send_to(b"salmon 3", server.local_addr()?)?;
@@ -52,7 +53,8 @@ fn report(server: &UdpSocket, name: &str) -> std::io::Result<()> {
     server.wait_readable(2000)?;
     match server.recv_from(&mut buffer) {
         Ok((len, _)) => println!("{name}: {:?}", String::from_utf8_lossy(&buffer[..len])),
-        // Also where it was said to be readable: the kernel may look at a checksum only when somebody reads.
+        // Also where it was said to be readable: the kernel may look at a checksum
+        // only when somebody reads.
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => println!("{name}: nothing arrives"),
         Err(error) => return Err(error),
     }

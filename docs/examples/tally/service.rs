@@ -6,7 +6,8 @@ use sockeye::event_loop::codec::{FrameError, FrameService, FrameStream, Framed, 
 use crate::counters::{Counters, MAX_LINE};
 
 // ANCHOR: service
-/// Counts for all connections together. The loop calls it, one call at a time, so it needs no lock.
+/// Counts for all connections together. The loop calls it, one call at a time, so it
+/// needs no lock.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     counters: Counters,
@@ -28,8 +29,8 @@ impl FrameService for Tally {
         let answer = self.counters.answer(line);
         match stream.send(answer.as_bytes()) {
             Ok(Sent::Sent | Sent::Queued) => {}
-            // Gone: the peer went first. Nothing else can be: an answer is short, and no line comes while the
-            // queue is full.
+            // Gone: the peer went first. Nothing else can be: an answer is short, and
+            // no line comes while the queue is full.
             _ => stream.stream().abort(),
         }
     }
