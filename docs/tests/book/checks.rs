@@ -191,6 +191,24 @@ fn is_exercise(part: &str) -> bool {
         .is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
+#[test]
+fn continuous_integration_has_the_programs_that_the_chapters_need() {
+    let installed = include_str!("../../../.ci/run");
+    let mut faults = Vec::new();
+    for chapter in chapters() {
+        for piece in chapter.pieces() {
+            let Piece::Comment { line, word, text } = piece else {
+                continue;
+            };
+            let names = text.split_whitespace().filter(|_| word == "needs:");
+            for name in names.filter(|name| !installed.contains(&format!("\n{name}:"))) {
+                faults.push(format!("{}: .ci/run does not install {name}", chapter.at(line)));
+            }
+        }
+    }
+    fail(&faults);
+}
+
 /// The targets of the links and pictures in a line of prose.
 fn targets(text: &str) -> Vec<String> {
     // What is between backticks is no link.
