@@ -1,6 +1,7 @@
 //! Many protocols on one port: lines of tally, a page for browsers, and both behind a PROXY header. `ch09_many [ADDRESS]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 #[path = "tally/service.rs"]
@@ -16,7 +17,6 @@ use sockeye::relay::proxy::{ProxyServer, ServerOptions};
 
 use service::Tally;
 
-// ANCHOR: page
 /// A page that tells a browser its own address.
 struct Page;
 
@@ -41,9 +41,7 @@ impl StreamService for Page {
         data.len()
     }
 }
-// ANCHOR_END: page
 
-// ANCHOR: program
 fn main() -> Result<(), Box<dyn Error>> {
     let at = std::env::args()
         .nth(1)

@@ -1,6 +1,7 @@
 //! One server, one stall of a second, two answers to "how slow is it?". `ch10_fooled [csv]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 #[path = "tally/load.rs"]
@@ -12,7 +13,6 @@ use std::error::Error;
 
 use load::{Way, measure, percentile, row};
 
-// ANCHOR: program
 fn main() -> Result<(), Box<dyn Error>> {
     let closed = measure(Way::AfterTheAnswer)?;
     let open = measure(Way::OnSchedule)?;

@@ -1,12 +1,12 @@
 //! Tally with everything that keeps it alive. `ch11_server [ADDRESS]`; SIGTERM and Ctrl-C end it in order.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 #[path = "tally/service.rs"]
 mod service;
 
-// ANCHOR: program
 use std::error::Error;
 use std::time::Duration;
 

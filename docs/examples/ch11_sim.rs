@@ -1,6 +1,7 @@
 //! Tally in a network that breaks, from many seeds: what is counted, and what a client can know. `ch11_sim [SEEDS]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 #[path = "tally/service.rs"]
@@ -12,7 +13,6 @@ use std::error::Error;
 
 use storm::{Habit, REQUESTS, run};
 
-// ANCHOR: program
 fn main() -> Result<(), Box<dyn Error>> {
     let seeds: u64 = std::env::args().nth(1).map_or(Ok(20), |text| text.parse())?;
     let (mut broken, mut unsure) = (0, 0);

@@ -1,10 +1,10 @@
 //! Tally as tokio would have it: a task for each client. `cookbook_tasks [ADDRESS]`.
 #![expect(clippy::print_stdout, reason = "a program")]
 
+// ANCHOR: program
 #[path = "tally/counters.rs"]
 mod counters;
 
-// ANCHOR: program
 use std::cell::RefCell;
 use std::error::Error;
 use std::io;
