@@ -27,3 +27,14 @@ pub(crate) fn pages() -> Result<()> {
     }
     Process::new("mdbook").words("build docs/book").run()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_writes_the_book_is_told_the_version_that_builds_it() {
+        let told = include_str!("../../docs/book/README.md");
+        assert!(told.contains(&format!("mdbook {VERSION}")));
+    }
+}
