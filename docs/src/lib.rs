@@ -23,5 +23,4 @@ documents! {
     reliability: "../RELIABILITY.md";
     security: "../../SECURITY.md";
     benchmarking: "../BENCHMARKING.md";
-    moving: "../MOVING.md";
 }

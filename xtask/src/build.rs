@@ -1,7 +1,8 @@
 //! `fmt`, `lint`, `build`, `doc`: cargo's own commands with the workspace's selections.
 
+use crate::book;
 use crate::process::Process;
-use crate::step::Step;
+use crate::step::{Action, Step};
 use crate::workspace::Workspace;
 
 /// Formats.
@@ -49,7 +50,7 @@ pub(crate) fn build(workspace: &Workspace) -> Vec<Step> {
         .collect()
 }
 
-/// The reference with warnings denied, then every example in it and in the documents.
+/// The reference with warnings denied, then every example in it and in the documents, then the pages of the book.
 pub(crate) fn doc() -> Vec<Step> {
     let reference =
         Process::cargo("doc --workspace --all-features --no-deps").with("RUSTDOCFLAGS", "-D warnings");
@@ -57,7 +58,18 @@ pub(crate) fn doc() -> Vec<Step> {
     vec![
         Step::new("doc", "reference", reference),
         Step::new("doc", "examples", examples),
+        Step {
+            section: "doc",
+            name: "pages".to_owned(),
+            action: Action::Call(book::pages),
+        },
     ]
+}
+
+/// What the book shows, run and compared. It is among the tests, so `ci` has it there.
+pub(crate) fn book() -> Vec<Step> {
+    let run = Process::cargo("test --package sockeye-docs --test book");
+    vec![Step::new("doc", "book", run)]
 }
 
 #[cfg(test)]

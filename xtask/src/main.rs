@@ -5,6 +5,7 @@
 //! | [`ci`] | every check in order, each from the module of its name |
 //! | [`tidy`] | what neither compiler nor clippy can hold: arrows, unsafe, documents |
 //! | [`build`], [`mod@test`], [`mod@bench`] | cargo's own commands with the workspace's selections |
+//! | [`book`] | the pages of the book |
 //! | [`asan`] | the tests under AddressSanitizer |
 //! | [`flaky`], [`explore`] | the tests many times, the properties with new seeds |
 //! | [`fuzz`] | the fuzz targets, by libFuzzer |
@@ -34,6 +35,7 @@ mod api;
 mod asan;
 mod bench;
 mod binaries;
+mod book;
 mod build;
 mod ci;
 mod cpu;
@@ -100,7 +102,7 @@ enum Command {
     Busy,
     /// Run benchmarks, or count instructions; ends with a table and a page
     Bench(bench::Arguments),
-    /// Build the documentation with warnings denied and run its examples
+    /// Build the documentation with warnings denied, run its examples, and run and build the book
     Doc,
     /// Fuzz one target of tests/fuzz, or all
     Fuzz(fuzz::Arguments),
@@ -168,7 +170,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lint => build::lint(&workspace),
         Command::Build => build::build(&workspace),
         Command::Test(arguments) => test::test(&arguments, &workspace)?,
-        Command::Doc => build::doc(),
+        Command::Doc => [build::doc(), build::book()].into_iter().flatten().collect(),
         Command::Asan => asan::asan(&workspace)?,
     };
     step::run_all(&steps, step::OnFailure::Stop)

@@ -13,6 +13,9 @@ use crate::workspace::{Workspace, root, target_folder, targets};
 /// with one set of features.
 const EVERYTHING: &str = "test --workspace --all-features";
 
+/// The examples, with the same features.
+const EXAMPLES: &str = "build --workspace --all-features --examples";
+
 /// Names the file that the tests append their skips to (see `tests/src/skip.rs`).
 const SKIP_LOG: &str = "SOCKEYE_SKIP_LOG";
 
@@ -29,15 +32,18 @@ pub(crate) struct Arguments {
 pub(crate) fn test(arguments: &Arguments, workspace: &Workspace) -> Result<Vec<Step>> {
     let Some(name) = &arguments.name else {
         // `--tests` selects everything but doctests, which `doc` runs, and examples, which clippy compiles.
-        // It builds the program too, which the interop tests then find here.
+        // It builds the program too, which the interop tests then find here; and the programs of the book are examples.
         let program = target_folder().join("debug/sockeye");
+        let examples = target_folder().join("debug/examples");
         let compile = Process::cargo(EVERYTHING).words("--tests --no-run");
         let run = Process::cargo(EVERYTHING)
             .words("--tests --no-fail-fast")
             .with("SOCKEYE_PROGRAM", program.to_string_lossy())
+            .with("SOCKEYE_EXAMPLES", examples.to_string_lossy())
             .with(SKIP_LOG, Skips::path().to_string_lossy());
         return Ok(vec![
             Step::new("test", "compile", compile),
+            Step::new("test", "examples", Process::cargo(EXAMPLES)),
             Step::new("test", "run", run),
         ]);
     };
