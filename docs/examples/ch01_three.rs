@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
 
 use sockeye::raw::IpSocket;
 
@@ -36,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let protocol = 253; // for experiments (RFC 3692)
     let (client, server) = (IpSocket::bind(any, protocol)?, IpSocket::bind(any, protocol)?);
     client.send_to(b"sock", any)?;
-    server.wait_readable(5_000)?;
+    server.wait_readable(Duration::from_secs(5))?;
     let packet = server.recv_msg(&mut buffer)?;
     let header = packet.header.ok_or("IPv4 packets come with their header")?;
     let text = String::from_utf8_lossy(packet.message.payload);

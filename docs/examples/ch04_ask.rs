@@ -3,6 +3,7 @@
 
 // ANCHOR: program
 use std::error::Error;
+use std::time::Duration;
 
 use sockeye::udp::UdpOptions;
 
@@ -17,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut buffer = [0; 2048];
     for attempt in 1..=3 {
         socket.send(format!("{name} {number}").as_bytes())?;
-        if socket.wait_readable(1_000)? {
+        if socket.wait_readable(Duration::from_secs(1))? {
             let length = socket.recv(&mut buffer)?;
             println!("{}", String::from_utf8_lossy(&buffer[..length]));
             return Ok(());

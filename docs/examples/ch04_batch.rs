@@ -4,6 +4,7 @@
 // ANCHOR: program
 use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sockeye::udp::{Outgoing, RecvBatch, SendBatch, UdpSocket};
 
@@ -19,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Room for 64 datagrams of up to 128 bytes, allocated once.
     let mut inbox = RecvBatch::new(64, 128);
-    server.wait_readable(1_000)?;
+    server.wait_readable(Duration::from_secs(1))?;
     let count = server.recv_batch(&mut inbox)?;
     println!("received in one call: {count}");
     for request in inbox.iter().skip(count - 1) {

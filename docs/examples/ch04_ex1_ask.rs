@@ -3,6 +3,7 @@
 
 // ANCHOR: identified
 use std::error::Error;
+use std::time::Duration;
 
 use sockeye::udp::UdpOptions;
 
@@ -19,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for attempt in 1..=3 {
         // The same id each time.
         socket.send(format!("{id} {name} {number}").as_bytes())?;
-        while socket.wait_readable(1_000)? {
+        while socket.wait_readable(Duration::from_secs(1))? {
             let length = socket.recv(&mut buffer)?;
             let answer = String::from_utf8_lossy(&buffer[..length]);
             // An answer to an older request may come late: it has another id, and is not ours.

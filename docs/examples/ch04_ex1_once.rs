@@ -8,6 +8,7 @@ mod counters;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use counters::{Counters, MAX_LINE};
 use sockeye::udp::UdpSocket;
@@ -23,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut given: VecDeque<(SocketAddr, Vec<u8>, String)> = VecDeque::new();
     let mut buffer = [0; MAX_LINE];
     loop {
-        socket.wait_readable(-1)?;
+        socket.wait_readable(Duration::MAX)?;
         let (length, client) = socket.recv_from(&mut buffer)?;
         let (id, request) = split(&buffer[..length]);
         let known = given

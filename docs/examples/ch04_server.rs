@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut budget = Budget::full();
     let mut buffer = [0; MAX_LINE];
     loop {
-        socket.wait_readable(-1)?;
+        socket.wait_readable(Duration::MAX)?;
         match socket.recv_msg(&mut buffer) {
             Ok(request) => answer(&socket, &mut counters, &mut budget, &request),
             // Nothing was there after all, or there is news of an older answer: neither ends a server.

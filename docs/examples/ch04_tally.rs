@@ -6,6 +6,7 @@
 mod counters;
 
 use std::error::Error;
+use std::time::Duration;
 
 use counters::Counters;
 use sockeye::udp::UdpSocket;
@@ -17,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut counters = Counters::default();
     let mut buffer = [0; 16];
     loop {
-        socket.wait_readable(-1)?; // sleeps until a datagram is there
+        socket.wait_readable(Duration::MAX)?; // sleeps until a datagram is there
         let (length, client) = socket.recv_from(&mut buffer)?;
         let answer = counters.answer(&buffer[..length]);
         socket.send_to(answer.as_bytes(), client)?;

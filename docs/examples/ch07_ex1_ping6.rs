@@ -4,6 +4,7 @@
 // ANCHOR: program
 use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use sockeye::raw::{Access, Family, IcmpSocket};
 
@@ -20,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     socket.send_to(&request, SocketAddr::new(IpAddr::V6(host), 0))?;
     let mut buffer = [0; 1500];
-    while socket.wait_readable(5000)? {
+    while socket.wait_readable(Duration::from_secs(5))? {
         let (len, from) = socket.recv_from(&mut buffer)?;
         let reply = &buffer[..len];
         if reply.first() == Some(&129) && reply.get(4..) == request.get(4..) {

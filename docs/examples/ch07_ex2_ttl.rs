@@ -4,6 +4,7 @@
 // ANCHOR: program
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use sockeye::packet::{Icmpv4, icmpv4};
 use sockeye::raw::{Access, Family, IcmpSocket};
@@ -20,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let len = socket.write_echo(&mut request, 1, b"salmon")?;
     socket.send_to(&request[..len], SocketAddr::new(IpAddr::V4(host), 0))?;
     let mut buffer = [0; 1500];
-    while socket.wait_readable(5000)? {
+    while socket.wait_readable(Duration::from_secs(5))? {
         let (len, from) = socket.recv_from(&mut buffer)?;
         let Ok(message) = Icmpv4::new(&buffer[..len]) else {
             continue; // too short for a message: not ours

@@ -4,6 +4,7 @@
 
 // ANCHOR: program
 use std::error::Error;
+use std::time::Duration;
 
 use sockeye::packet::{Udp, protocol};
 use sockeye::raw::{Family, IpSocket};
@@ -17,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("watching UDP");
     let mut buffer = vec![0; 65_535];
     for _ in 0..count {
-        socket.wait_readable(-1)?;
+        socket.wait_readable(Duration::MAX)?;
         let packet = socket.recv_msg(&mut buffer)?;
         let (Some(ip), Ok(udp)) = (packet.header, Udp::new(packet.payload)) else {
             continue;

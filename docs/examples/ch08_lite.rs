@@ -4,6 +4,7 @@
 // ANCHOR: program
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use sockeye::packet::{Emit, Pseudo, UdpLiteBuilder, protocol};
 use sockeye::raw::IpSocket;
@@ -50,7 +51,7 @@ fn udp_lite(at: SocketAddr) -> std::io::Result<UdpSocket> {
 
 fn report(server: &UdpSocket, name: &str) -> std::io::Result<()> {
     let mut buffer = [0; 100];
-    server.wait_readable(2000)?;
+    server.wait_readable(Duration::from_secs(2))?;
     match server.recv_from(&mut buffer) {
         Ok((len, _)) => println!("{name}: {:?}", String::from_utf8_lossy(&buffer[..len])),
         // Also where it was said to be readable: the kernel may look at a checksum

@@ -4,6 +4,7 @@
 // ANCHOR: program
 use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sockeye::udp::{Metadata, Outgoing, QueueEntry, UdpOptions};
 
@@ -18,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let to = SocketAddr::from(([127, 0, 0, 2], server.local_addr()?.port()));
     // IP_TTL, for this datagram alone.
     client.send_msg(&Outgoing::to(to, b"hello").hop_limit(7))?;
-    server.wait_readable(5_000)?;
+    server.wait_readable(Duration::from_secs(5))?;
     let mut buffer = [0; 2048];
     let request = server.recv_msg(&mut buffer)?;
     let (asked, hops) = (request.meta.destination, request.meta.hop_limit);
@@ -27,12 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         request.truncated
     );
     server.send_msg(&request.reply(b"world"))?; // leaves from 127.0.0.2, as a client expects
-    client.wait_readable(5_000)?;
+    client.wait_readable(Duration::from_secs(5))?;
     client.recv_msg(&mut [0; 2048])?;
 
     let closed = SocketAddr::from(([127, 0, 0, 1], 9));
     client.send_to(b"anybody?", closed)?;
-    client.wait_readable(5_000)?; // poll(2) wakes up for the error queue as well
+    client.wait_readable(Duration::from_secs(5))?; // poll(2) wakes up for the error queue as well
     // MSG_ERRQUEUE, sock_extended_err and the address behind it.
     let Some(QueueEntry::Error(error)) = client.recv_error()? else {
         return Err("no error came".into());
