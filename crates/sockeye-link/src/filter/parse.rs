@@ -335,9 +335,8 @@ impl<'a> Parser<'a> {
     }
 
     fn direction(&mut self) -> Direction {
-        let end = match self.peek() {
-            Some(Token::Word(word @ ("src" | "dst"))) => word,
-            _ => return Direction::Either,
+        let Some(Token::Word(end @ ("src" | "dst"))) = self.peek() else {
+            return Direction::Either;
         };
         self.advance();
         let other = if end == "src" { "dst" } else { "src" };

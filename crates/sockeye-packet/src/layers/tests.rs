@@ -312,7 +312,7 @@ fn touch(header: &Header<'_>) -> usize {
 
 proptest! {
     #[test]
-    fn arbitrary_frames_never_panic_and_never_loop(
+    fn prop_arbitrary_frames_never_panic_and_never_loop(
         mut data in prop::collection::vec(any::<u8>(), 0..300), link in 0..LinkType::ALL.len(),
         kinds in prop::collection::vec((0_usize..120, 0_usize..16), 0..12),
     ) {
