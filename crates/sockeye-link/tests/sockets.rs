@@ -260,8 +260,8 @@ fn modes_of_an_interface_end_with_their_guard_or_the_socket() {
 #[test]
 fn outgoing_frames_can_be_left_out() {
     inside!("outgoing_frames_can_be_left_out");
-    let quiet = both_ways().ignore_outgoing(true).qdisc_bypass(true);
-    let (sender, right) = (quiet.open("a0").unwrap(), open("b0"));
+    let quiet = both_ways().ignore_outgoing(true);
+    let (sender, right) = (open("a0"), open("b0"));
     let (deaf, watcher) = (quiet.open("a0").unwrap(), both_ways().open("a0").unwrap());
     sender.send(&frame([2, 0, 0, 0, 0, 2], b"one")).unwrap();
     for socket in [&right, &watcher] {
@@ -269,6 +269,15 @@ fn outgoing_frames_can_be_left_out() {
         assert_eq!(&receive(socket, &mut buffer).bytes[14..], b"one");
     }
     assert_eq!(deaf.recv(&mut [0; 64]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    // Past the queueing discipline frames also pass those who watch what leaves.
+    let bypass = both_ways().qdisc_bypass(true).open("a0").unwrap();
+    bypass.send(&frame([2, 0, 0, 0, 0, 2], b"two")).unwrap();
+    let mut buffer = [0; 64];
+    assert_eq!(&receive(&right, &mut buffer).bytes[14..], b"two");
+    assert_eq!(
+        watcher.recv(&mut [0; 64]).unwrap_err().kind(),
+        ErrorKind::WouldBlock
+    );
 }
 
 #[test]
