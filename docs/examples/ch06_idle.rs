@@ -56,8 +56,10 @@ fn with_threads() -> Result<u64, Box<dyn Error>> {
 // ANCHOR: events
 fn on_a_loop() -> Result<u64, Box<dyn Error>> {
     let mut events = EventLoop::new()?;
-    let tally = events.add_stream_service(Tally::over_lines(), StreamOptions::default());
-    let listener = events.listen(tally, "127.0.0.1:0".parse()?, &ListenOptions::default())?;
+    let options = StreamOptions::default();
+    let tally = events.add_stream_service(Tally::over_lines(), options);
+    let any = "127.0.0.1:0".parse()?;
+    let listener = events.listen(tally, any, &ListenOptions::default())?;
     let at = events.local_addr(listener)?;
     let before = resident_bytes()?;
     let clients = std::thread::spawn(move || connect(at));

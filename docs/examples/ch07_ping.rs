@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map_or(Ok(Ipv4Addr::LOCALHOST), |text| text.parse())?;
     let count: u16 = arguments.next().map_or(Ok(3), |text| text.parse())?;
 
-    let socket = IcmpSocket::open(Family::V4, Access::Auto).map_err(|error| error.to_string())?;
+    let opened = IcmpSocket::open(Family::V4, Access::Auto);
+    let socket = opened.map_err(|error| error.to_string())?;
     for sequence in 1..=count {
         let request = echo_request(socket.identifier(), sequence, b"salmon");
         let begin = Instant::now();
