@@ -4,11 +4,11 @@
 // ANCHOR: program
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sockeye::raw::{Access, Family, IcmpSocket};
 
-const PATIENCE_MS: i32 = 5000;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -62,8 +62,10 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 /// Waits for the reply to `request`, and says who sent it.
 fn reply_to(socket: &IcmpSocket, request: &[u8]) -> Result<Option<IpAddr>, Box<dyn Error>> {
+    let begin = Instant::now();
     let mut buffer = [0; 1500];
-    while socket.wait_readable(PATIENCE_MS)? {
+    // Only so long in all, however much comes that is not ours.
+    while begin.elapsed() < PATIENCE && socket.wait_readable(5000)? {
         let (len, from) = socket.recv_from(&mut buffer)?;
         let message = &buffer[..len];
         // A raw socket hears everybody's ICMP. Ours is: a reply (type 0), with our
