@@ -4,9 +4,11 @@
 // ANCHOR: program
 use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sockeye::raw::{Access, Family, IcmpSocket};
+
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let host: Ipv6Addr = std::env::args()
@@ -20,8 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         128, 0, 0, 0, id[0], id[1], 0, 1, b's', b'a', b'l', b'm', b'o', b'n',
     ];
     socket.send_to(&request, SocketAddr::new(IpAddr::V6(host), 0))?;
+    let begin = Instant::now();
     let mut buffer = [0; 1500];
-    while socket.wait_readable(Duration::from_secs(5))? {
+    while begin.elapsed() < PATIENCE && socket.wait_readable(PATIENCE)? {
         let (len, from) = socket.recv_from(&mut buffer)?;
         let reply = &buffer[..len];
         if reply.first() == Some(&129) && reply.get(4..) == request.get(4..) {

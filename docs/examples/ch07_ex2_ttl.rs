@@ -4,10 +4,12 @@
 // ANCHOR: program
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sockeye::packet::{Icmpv4, icmpv4};
 use sockeye::raw::{Access, Family, IcmpSocket};
+
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -20,8 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut request = [0; 64];
     let len = socket.write_echo(&mut request, 1, b"salmon")?;
     socket.send_to(&request[..len], SocketAddr::new(IpAddr::V4(host), 0))?;
+    let begin = Instant::now();
     let mut buffer = [0; 1500];
-    while socket.wait_readable(Duration::from_secs(5))? {
+    while begin.elapsed() < PATIENCE && socket.wait_readable(PATIENCE)? {
         let (len, from) = socket.recv_from(&mut buffer)?;
         let Ok(message) = Icmpv4::new(&buffer[..len]) else {
             continue; // too short for a message: not ours

@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map_or(Ok(Ipv4Addr::LOCALHOST), |text| text.parse())?;
     let count: u16 = arguments.next().map_or(Ok(3), |text| text.parse())?;
 
-    let socket = IcmpSocket::open(Family::V4, Access::Auto).map_err(|error| error.to_string())?;
+    let opened = IcmpSocket::open(Family::V4, Access::Auto);
+    let socket = opened.map_err(|error| error.to_string())?;
     for sequence in 1..=count {
         let request = echo_request(socket.identifier(), sequence, b"salmon");
         let begin = Instant::now();
@@ -61,8 +62,10 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 /// Waits for the reply to `request`, and says who sent it.
 fn reply_to(socket: &IcmpSocket, request: &[u8]) -> Result<Option<IpAddr>, Box<dyn Error>> {
+    let begin = Instant::now();
     let mut buffer = [0; 1500];
-    while socket.wait_readable(PATIENCE)? {
+    // Only so long in all, however much comes that is not ours.
+    while begin.elapsed() < PATIENCE && socket.wait_readable(PATIENCE)? {
         let (len, from) = socket.recv_from(&mut buffer)?;
         let message = &buffer[..len];
         // A raw socket hears everybody's ICMP. Ours is: a reply (type 0), with our

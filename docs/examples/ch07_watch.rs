@@ -13,8 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count: u32 = std::env::args()
         .nth(1)
         .map_or(Ok(u32::MAX), |text| text.parse())?;
-    let socket =
-        IpSocket::bind(Family::V4.unspecified(), protocol::UDP).map_err(|error| error.to_string())?;
+    let opened = IpSocket::bind(Family::V4.unspecified(), protocol::UDP);
+    let socket = opened.map_err(|error| error.to_string())?;
     println!("watching UDP");
     let mut buffer = vec![0; 65_535];
     for _ in 0..count {
