@@ -213,7 +213,7 @@ fn a_path_whose_mtu_shrinks_under_way_is_found_out() {
         mtu: 1_500,
         ..LinkOptions::default()
     };
-    let mut net = net(7, &Identity::new(), lan.clone(), &QuicOptions::default());
+    let mut net = net(7, &Identity::new(), lan, &QuicOptions::default());
     let (service, log) = net.stream(3_000_000);
     let id = net.connect(QuicConnect::new((SERVER, PORT).into(), "localhost").stream(service, 0));
     let (quic, heard) = (net.quic.clone(), log.clone());
