@@ -1,4 +1,5 @@
-//! QUIC over a simulated network that loses, repeats, reorders, shrinks, moves and parts: everything arrives, and every run repeats.
+//! QUIC over a simulated network that loses, repeats, reorders, shrinks, moves and parts: everything arrives, and every run
+//! repeats.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -139,6 +140,8 @@ impl Net {
         self.until("nothing is left", move || {
             serving.connections() + quic.connections() + serving.streams() + quic.streams() == 0
         });
+        // What waits for a link that is slow leaves.
+        self.sim.run_for(Duration::from_secs(10)).unwrap();
         assert_eq!(self.sim.on(self.server).open_streams(), 0);
         assert_eq!(self.sim.on(self.server).stats().memory, 0);
         // That happens only with handshakes that the server has given up.
@@ -440,8 +443,8 @@ fn every_seed_gives_the_same_run_twice() {
         different.insert(first.0);
         (all, lost) = (all + first.2, lost + first.3);
     }
-    // Where the client's last handshake message is lost together with much of what follows it, quinn-proto 0.11.19 holds it back for
-    // the congestion window, which nothing opens any more: the server gives such a handshake up, and the client is told.
+    // Where the client's last handshake message is lost together with much of what follows it, quinn-proto 0.11.19 seems to
+    // hold it back for the congestion window, which nothing opens any more: the server gives such a handshake up.
     println!("{lost} of {all} streams lost with a handshake");
     assert!(all < 100 || lost * 20 <= all, "{lost} of {all} streams");
     assert_eq!(different.len(), seeds.count());
