@@ -1,7 +1,7 @@
-//! Tally on TCP, on a Unix socket, under TLS and over MPTCP: one service, one set of counters.
+//! Tally on TCP, on a Unix socket, under TLS, over QUIC and over MPTCP: one service, one set of counters.
 //! `ch08_everywhere [HOST]`.
 //!
-//! It listens on ports 7007 (TCP), 7008 (TLS) and 7009 (MPTCP), and makes `tally.sock` and `cert.pem` in this folder.
+//! It listens on ports 7007 (TCP), 7008 (TLS on TCP, QUIC on UDP) and 7009 (MPTCP), and makes `tally.sock` and `cert.pem` in this folder.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 // ANCHOR: program
@@ -17,6 +17,7 @@ use std::time::Duration;
 use sockeye::event_loop::{
     EventLoop, ListenOptions, Remote, ServiceHandle, StreamOptions, UnixListenOptions,
 };
+use sockeye::quic::{QuicServer, socket_options};
 use sockeye::tcp::{AcceptOutcome, ListenOptions as TcpListenOptions, Mptcp, TcpListener};
 use sockeye::tls::TlsServer;
 use sockeye::tls::rustls::ServerConfig;
@@ -43,8 +44,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     events.listen_unix(tally, &"tally.sock".parse()?, &only_us)?;
 
     // TLS: a service that carries another one.
-    let tls = events.add_stream_service(TlsServer::new(certificate()?, tally), StreamOptions::default());
+    let config = certificate()?;
+    let tls = events.add_stream_service(TlsServer::new(config.clone(), tally), StreamOptions::default());
     events.listen(tls, SocketAddr::new(host, 7008), &ListenOptions::default())?;
+
+    // QUIC: the same, over UDP. Each of its streams is a connection to tally.
+    let quic = QuicServer::new(config, tally)?.add_to(&mut events);
+    events.bind(quic, SocketAddr::new(host, 7008), &socket_options())?;
 
     // MPTCP: connections that are accepted elsewhere, and given to the loop.
     let listener = TcpListenOptions::new()
@@ -53,7 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let remote = events.remote();
     std::thread::spawn(move || accept(&listener, &remote, tally));
 
-    println!("listening on tcp://{host}:7007, unix:tally.sock, tls://{host}:7008, and by MPTCP on port 7009");
+    println!("listening on tcp://{host}:7007, unix:tally.sock, tls://{host}:7008, quic://{host}:7008,");
+    println!("and by MPTCP on port 7009");
     Ok(events.run()?)
 }
 

@@ -5,22 +5,23 @@ from diagrams import BLUE, FAINT, GOLD, GREEN, INK, RED, VIOLET, Drawing
 
 def ch08_carriers():
     """One service, and what carries its lines."""
-    d = Drawing(680, 290, "One service, tally, reached by TCP, by a Unix socket, by TLS over TCP and by MPTCP over two paths")
-    d.box(480, 105, 170, 80, "tally", "the same service,\nthe same counters", GREEN)
+    d = Drawing(680, 354, "One service, tally, reached by TCP, by a Unix socket, by TLS over TCP, by QUIC over UDP and by MPTCP over two paths")
+    d.box(480, 137, 170, 80, "tally", "the same service,\nthe same counters", GREEN)
     for y, name, below, colour in (
         (20, "TCP", "another host, or this one", BLUE),
         (84, "Unix socket", "this host; knows its peer", GOLD),
         (148, "TLS", "over TCP; nobody can listen", VIOLET),
-        (212, "MPTCP", "TCP by several paths", BLUE),
+        (212, "QUIC", "over UDP; many streams", VIOLET),
+        (276, "MPTCP", "TCP by several paths", BLUE),
     ):
         d.box(180, y, 220, 54, name, below, colour)
-        d.arrow(400, y + 27, 480, 145 + (y - 116) / 6, colour=colour)
+        d.arrow(400, y + 27, 480, 177 + (y - 148) / 6, colour=colour)
         if name == "MPTCP":
             d.arrow(60, y + 14, 180, y + 14, "path 1", colour, size=12)
             d.arrow(60, y + 44, 180, y + 44, "path 2", colour, size=12)
         else:
             d.arrow(60, y + 27, 180, y + 27, colour=colour)
-    d.label(30, 148, "clients", colour=FAINT, size=13)
+    d.label(30, 180, "clients", colour=FAINT, size=13)
     return d
 
 
