@@ -136,19 +136,27 @@ impl Chapter {
         commands
     }
 
-    /// The programs that its transcripts and its comments run, each once.
-    pub(crate) fn programs(&self) -> Vec<String> {
-        let mut programs: Vec<String> = Vec::new();
+    /// The programs that its transcripts and its comments run, each once: the package and the name.
+    pub(crate) fn programs(&self) -> Vec<(String, String)> {
+        let mut programs = Vec::new();
         for piece in self.pieces() {
             let text = match piece {
                 Piece::Block { info, body, .. } if info.starts_with("console") => body.join("\n"),
                 Piece::Comment { word, text, .. } if word == "run" => text,
                 _ => continue,
             };
-            for rest in text.split("--example ").skip(1) {
+            let mut parts = text.split("--example ");
+            let mut before = parts.next().unwrap_or_default();
+            for rest in parts {
                 let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
                 let end = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
-                programs.push(rest[..end].to_owned());
+                let words: Vec<&str> = before.split_whitespace().collect();
+                let package = match words[..] {
+                    [.., "-p", package] => package,
+                    _ => "sockeye-docs",
+                };
+                programs.push((package.to_owned(), rest[..end].to_owned()));
+                before = rest;
             }
         }
         programs.sort();
@@ -210,7 +218,8 @@ fn pieces_and_commands_are_found() {
     let commands = chapter.commands(*line, body);
     assert_eq!(commands.len(), 2);
     assert_eq!(commands[0].script, "a \\\nb --example x_1; y");
-    assert_eq!(chapter.programs(), ["x_1", "x_2"]);
+    let programs = ["x_1", "x_2"].map(|name| ("sockeye-docs".to_owned(), name.to_owned()));
+    assert_eq!(chapter.programs(), programs);
     assert_eq!(
         (commands[0].line, &commands[0].expected[..]),
         (6, &["out".to_owned(), String::new()][..])

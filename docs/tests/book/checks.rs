@@ -114,7 +114,8 @@ fn every_include_names_a_program_and_an_anchor_and_rust_is_never_typed() {
 fn every_program_and_every_anchor_is_in_a_chapter() {
     let chapters = chapters();
     let mut included: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut named: BTreeSet<String> = chapters.iter().flat_map(Chapter::programs).collect();
+    let programs = chapters.iter().flat_map(Chapter::programs);
+    let mut named: BTreeSet<String> = programs.map(|(_, name)| name).collect();
     for chapter in &chapters {
         for (_, path, anchor) in includes(chapter) {
             if let Some(name) = path.strip_prefix("../../examples/") {

@@ -27,8 +27,8 @@ const INTERRUPT: &str = "^C";
 
 /// Stands in for cargo: what the test has built already is started.
 const CARGO: &str = r#"#!/bin/sh
-if [ "$1 $2 $3 $4 $5" != "run -q -p sockeye-docs --example" ]; then
-    echo "the book runs programs by: cargo run -q -p sockeye-docs --example NAME -- ARGUMENTS"
+if [ "$1 $2 $3 $5" != "run -q -p --example" ]; then
+    echo "the book runs programs by: cargo run -q -p PACKAGE --example NAME -- ARGUMENTS"
     exit 127
 fi
 program=EXAMPLES/$6
@@ -107,9 +107,9 @@ impl Folder {
             fs::create_dir(made).unwrap();
         }
         let programs = chapter.programs();
-        if !programs.is_empty() {
-            let ready = ready(&programs);
-            for name in &programs {
+        for package in programs.chunk_by(|one, other| one.0 == other.0) {
+            let ready = ready(package);
+            for (_, name) in package {
                 symlink(ready.join(name), examples.join(name)).unwrap();
             }
         }
@@ -126,13 +126,15 @@ impl Folder {
     }
 }
 
-/// The folder where these programs are, built if need be: all by one cargo.
-fn ready(programs: &[String]) -> PathBuf {
+/// The folder where these programs of one package are, built if need be: all by one cargo.
+fn ready(programs: &[(String, String)]) -> PathBuf {
     if let Some(ready) = std::env::var_os(EXAMPLES) {
         return PathBuf::from(ready);
     }
-    let selection: Vec<&str> = programs.iter().flat_map(|name| ["--example", name]).collect();
-    let built = program::build("sockeye-docs", &selection, &programs[0]);
+    let (package, first) = &programs[0];
+    let names = programs.iter().map(|(_, name)| name);
+    let selection: Vec<&str> = names.flat_map(|name| ["--example", name]).collect();
+    let built = program::build(package, &selection, first);
     built.parent().unwrap().to_owned()
 }
 
