@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use sockeye_tests::program::{self, Running};
+use sockeye_tests::skip::{Need, require};
 use sockeye_tests::wait::PATIENCE;
 
 use crate::relay::secure::Authority;
@@ -43,7 +44,10 @@ impl Files {
         let mut command = Command::new(program::sockeye());
         command.args(["connect", to]);
         if to.starts_with("quic://") {
-            command.arg("--ca").arg(self.path("ca"));
+            // What the certificate is for, by whatever name it is asked.
+            command
+                .args(["--servername", "127.0.0.1", "--ca"])
+                .arg(self.path("ca"));
         }
         program::output_with_input(&mut command, input, PATIENCE)
     }
@@ -86,6 +90,20 @@ fn serve_echoes_over_quic_on_one_loop_and_on_several() {
         server.signal(libc::SIGTERM);
         assert!(server.wait(PATIENCE).success());
     }
+}
+
+#[test]
+fn the_next_address_is_tried_when_one_does_not_answer() {
+    if !require(&[Need::Ipv6]) {
+        return;
+    }
+    let files = Files::new();
+    let server = files.start(&["serve", "echo", "--listen", "quic://127.0.0.1:0"], true);
+    let at = address(&server.line(PATIENCE));
+    // `localhost` is ::1 and 127.0.0.1: at the first nobody is.
+    let said = files.connect(&at.replace("127.0.0.1", "localhost"), b"hello\n");
+    assert!(said.status.success(), "{}", said.stderr);
+    assert_eq!(said.text(), "hello\n");
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) mod errors;
 mod hex;
 pub(crate) mod message;
 pub(crate) mod options;
+#[cfg(feature = "quic")]
+pub(crate) mod quic;
 pub(crate) mod stdout;
 pub(crate) mod stream;
 pub(crate) mod trust;

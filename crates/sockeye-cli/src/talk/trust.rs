@@ -42,41 +42,6 @@ mod with_tls {
         begun.map(|_| ()).map_err(|error| anyhow!(error))
     }
 
-    /// Connects by QUIC, for one stream of a service.
-    ///
-    /// # Errors
-    /// What is wrong with the files or the name, and when there is no socket for it.
-    #[cfg(feature = "quic")]
-    pub(crate) fn connect_quic<S: StreamService>(
-        events: &mut EventLoop,
-        service: ServiceHandle<S>,
-        client: &Client,
-        name: &str,
-        to: std::net::SocketAddr,
-        from: (Option<std::net::SocketAddr>, Option<String>),
-        within: std::time::Duration,
-    ) -> anyhow::Result<()> {
-        use sockeye::quic::{QuicClient, QuicConnect, socket_options};
-
-        let config = certificates::client(client, &mut Files::default())?;
-        let made = QuicClient::new(config)?;
-        let quic = made.handle();
-        let own = made.add_to(events);
-        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let (source, device) = from;
-        let from = source.map_or_else(|| any.parse(), Ok)?;
-        let options = sockeye::event_loop::DatagramOptions {
-            device,
-            ..socket_options()
-        };
-        events.bind(own, from, &options)?;
-        let request = QuicConnect::new(to, name).stream(service, 0).deadline(within);
-        let begun = events
-            .with(service, |_, context| quic.connect(context, request))
-            .context("the service has left the loop")?;
-        begun.map(|_| ()).map_err(|error| anyhow!(error))
-    }
-
     /// The name that the certificate of a target has to have.
     pub(crate) fn name_of(target: &Target) -> String {
         match target.endpoint() {
@@ -111,8 +76,6 @@ mod with_tls {
     }
 }
 
-#[cfg(feature = "quic")]
-pub(crate) use with_tls::connect_quic;
 #[cfg(feature = "tls")]
 pub(crate) use with_tls::{connect, name_of, server};
 

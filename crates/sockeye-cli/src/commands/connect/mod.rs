@@ -28,6 +28,8 @@ use crate::talk::carry::carry;
 use crate::talk::errors::of_address;
 use crate::talk::message::{self, Messages, Socket};
 use crate::talk::options::{Secrets, Talking};
+#[cfg(feature = "quic")]
+use crate::talk::quic;
 use crate::talk::stream::Carrier;
 use crate::talk::{Cut, End, STREAM_PIECE, Talk, trust};
 
@@ -318,14 +320,13 @@ fn over_streams(arguments: &Arguments, request: ConnectRequest) -> anyhow::Resul
     })
 }
 
-/// One stream of a connection of its own, to the first address.
+/// One stream of a connection of its own, to the first address that answers.
 #[cfg(feature = "quic")]
 fn over_quic(
     arguments: &Arguments,
     endpoint: &Target,
     addresses: &[SocketAddr],
 ) -> anyhow::Result<Option<End>> {
-    let to = *addresses.first().context("no address")?;
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let cut = Cut {
@@ -350,7 +351,7 @@ fn over_quic(
     let client = arguments.secrets.client(arguments.ca.clone(), arguments.insecure);
     let from = (arguments.source, arguments.interface.clone());
     let within = arguments.connect_within();
-    trust::connect_quic(&mut events, service, &client, &name, to, from, within)?;
+    quic::connect(&mut events, service, (&client, &name), addresses, from, within)?;
     let limits = arguments.talking.limits(arguments.timeout, None);
     // Its socket is open.
     let end = carry(&mut events, &mut service, &talk, limits, privileges::drop_all)?;

@@ -37,7 +37,8 @@ Examples:\n\
 \x20 sockeye dump -r capture.pcapng 'tcp[tcpflags] & (tcp-syn|tcp-fin) != 0'\n\
 \x20 tcpdump -i lo -w - | sockeye dump --read - --count 10 --json\n\
 \n\
-With -v the lines of an interface also show TTL, identification, protocol, length.\n\
+With -v the lines of an interface also show TTL, identification, protocol and\n\
+length.\n\
 To listen takes CAP_NET_RAW: setcap cap_net_raw+ep PROGRAM.")]
 pub(crate) struct Arguments {
     /// The capture to read, pcap or pcapng; "-" is stdin

@@ -75,7 +75,11 @@ fn every_fault_is_told_with_its_place() {
         "listeners[4].udp.max_flows: 0 is not between 1 and 16777216",
         "listeners[5].name: another one is called `tcp://127.0.0.1:80` too",
         "listeners[5].at: another listener has the address tcp://127.0.0.1:80 too",
-        "listeners[6].at: ip+N:// addresses cannot be used here (tcp://, udp://, tls:// and unix: can)",
+        if cfg!(feature = "quic") {
+            "listeners[6].at: ip+N:// addresses cannot be used here (tcp://, udp://, tls://, quic:// and unix: can)"
+        } else {
+            "listeners[6].at: ip+N:// addresses cannot be used here (tcp://, udp://, tls:// and unix: can)"
+        },
         "pools[0].connect.deadline: 700000s is not between a millisecond and a week",
         "pools[0].connect.retries: 17 is not between 0 and 16",
         "pools[0].backends[0].weight: 1001 is not between 0 and 1000",

@@ -233,6 +233,7 @@ impl Hub {
                     let is_omitted = run.is_omitting();
                     let intervals = run.rest(context, now);
                     run.end(now);
+                    end_sending(run, context);
                     tell(test, &self.log, intervals, is_omitted);
                 }
                 cancel(&mut test.tick, context);
@@ -521,6 +522,20 @@ impl Hub {
                 test.engine.terminate();
             }
             self.give_up(context, number, "the server was ended");
+        }
+    }
+}
+
+/// What sends says that nothing more comes. iperf3 reads on at the end of a test, whole blocks on blocking sockets: of the part
+/// of a block it would wait for the rest for ever, and never get to the results.
+fn end_sending(run: &Run, context: &mut Context<'_>) {
+    for flow in &run.flows {
+        let flow = flow.borrow();
+        if let Place::Connection(id) = flow.place
+            && flow.sends
+            && let Some(mut stream) = context.stream(id)
+        {
+            stream.shutdown_write();
         }
     }
 }
