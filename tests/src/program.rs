@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::wait::{self, PATIENCE};
 
@@ -168,6 +168,26 @@ impl Running {
         self.stdout.try_iter().collect()
     }
 
+    /// The lines of stdout that were not taken, to its end: after [`wait`](Self::wait) some may still be on their way here.
+    ///
+    /// # Panics
+    /// When it is not closed within `limit`.
+    #[track_caller]
+    pub fn last_lines(&self, limit: Duration) -> Vec<String> {
+        let until = Instant::now() + limit;
+        let mut lines = Vec::new();
+        loop {
+            match self
+                .stdout
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+                Err(RecvTimeoutError::Timeout) => panic!("{}: its stdout is open after {limit:?}", self.name),
+            }
+        }
+    }
+
     /// The next line of stderr, if one comes within `limit`.
     pub fn error_line(&self, limit: Duration) -> Option<String> {
         self.stderr.recv_timeout(limit).ok()
@@ -321,7 +341,7 @@ pub fn output_with_input(command: &mut Command, input: &[u8], limit: Duration) -
         });
         let out = scope.spawn(move || read_all(&mut stdout));
         let err = scope.spawn(move || read_all(&mut stderr));
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let status = loop {
             if let Some(status) = guard.0.try_wait().expect("the child is ours") {
                 break Some(status);

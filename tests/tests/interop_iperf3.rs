@@ -322,7 +322,7 @@ fn two_clients_at_once_are_both_served() {
             begun += usize::from(event["event"] == "begin");
         }
         for client in &mut both {
-            assert!(client.wait(LIMIT).success(), "{:?}", client.lines_so_far());
+            assert!(client.wait(LIMIT).success(), "{:?}", client.last_lines(LIMIT));
         }
         for _ in 0..2 {
             let end = server.next("run");

@@ -148,7 +148,7 @@ fn a_capture_is_complete_after_sigint_and_says_what_was_lost() {
     capture.signal(SIGINT);
     assert!(capture.wait(PATIENCE).success());
     let events: Vec<serde_json::Value> = capture
-        .lines_so_far()
+        .last_lines(PATIENCE)
         .iter()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
@@ -180,7 +180,7 @@ fn lines_show_what_was_asked_for() {
     // Neighbour discovery of the kernel may come first: any packet will do.
     left.run("ping", &["-c1", "-W20", "192.0.2.2"]);
     assert!(capture.wait(PATIENCE).success());
-    let lines = capture.lines_so_far();
+    let lines = capture.last_lines(PATIENCE);
     assert!(lines[0].contains(" r0 "), "{lines:?}");
     assert!(
         lines[0].contains("ethertype") && lines[0].contains("length"),
@@ -219,7 +219,7 @@ fn a_filter_lets_pass_what_tcpdump_would() {
         left.run("ping", &["-6", "-c2", "-i0.01", "-W20", "2001:db8::2"]);
         capture.signal(SIGINT);
         assert!(capture.wait(PATIENCE).success());
-        let lines = capture.lines_so_far();
+        let lines = capture.last_lines(PATIENCE);
         let packets: Vec<_> = lines
             .iter()
             .filter(|line| line.contains("\"event\":\"packet\""))

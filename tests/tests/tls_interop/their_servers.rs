@@ -223,6 +223,6 @@ fn ncat_listens() {
     assert!(client.received() == says);
     writer.join().unwrap().unwrap();
     assert!(server.running.wait(PATIENCE).success());
-    let heard = server.running.lines_so_far().join("\n") + "\n";
+    let heard = server.running.last_lines(PATIENCE).join("\n") + "\n";
     assert!(heard.as_bytes() == hears, "it wrote {} bytes", heard.len());
 }

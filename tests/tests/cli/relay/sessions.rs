@@ -121,7 +121,7 @@ fn quiet_is_quiet_about_sessions() {
     let mut relay = relay;
     relay.running.signal(libc::SIGTERM);
     assert_eq!(relay.running.wait(PATIENCE).code(), Some(0));
-    assert_eq!(relay.running.lines_so_far(), [""; 0]);
+    assert_eq!(relay.running.last_lines(PATIENCE), [""; 0]);
 }
 
 #[test]
