@@ -189,9 +189,10 @@ impl<'a> Iterator for Layers<'a> {
         self.count += 1;
         let (header, fault) = match step(next, data) {
             Ok((header, fault, onwards)) => {
-                if let Some(Onwards { next, skipped, data }) = onwards {
-                    self.offset += skipped;
-                    self.next = Some((next, data));
+                // Behind a header that goes on after the last byte there is nothing.
+                if let Some(onwards) = onwards.filter(|onwards| onwards.skipped <= data.len()) {
+                    self.offset += onwards.skipped;
+                    self.next = Some((onwards.next, onwards.data));
                 }
                 (header, fault)
             }

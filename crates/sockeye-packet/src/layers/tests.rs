@@ -336,3 +336,14 @@ proptest! {
         prop_assert!(count <= MAX_LAYERS + 1);
     }
 }
+
+#[test]
+fn behind_a_header_that_is_cut_off_nothing_is_looked_for() {
+    // Seven words of header are promised, 26 bytes are there; IP in IP would follow.
+    let mut packet = [0; 26];
+    (packet[0], packet[3], packet[9]) = (0x47, 53, 4);
+    let found: Vec<_> = Layers::new(LinkType::Raw, &packet).collect();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].fault.is_some());
+    assert!(matches!(found[0].header, Header::Packet(_)));
+}
