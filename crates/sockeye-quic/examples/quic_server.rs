@@ -1,4 +1,4 @@
-//! Echoes every stream of QUIC, and every datagram: `quic_echo ADDRESS CERT.pem KEY.pem`.
+//! Echoes every stream of QUIC, and every datagram: `quic_server ADDRESS CERT.pem KEY.pem`.
 //!
 //! A certificate for the loopback: `openssl req -x509 -newkey ed25519 -nodes -keyout KEY.pem -out CERT.pem -subj /CN=localhost
 //! -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE`.
@@ -40,7 +40,7 @@ impl ConnectionService for EchoDatagrams {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [at, cert, key] = words.as_slice() else {
-        return Err("quic_echo ADDRESS CERT.pem KEY.pem".into());
+        return Err("quic_server ADDRESS CERT.pem KEY.pem".into());
     };
     let at: SocketAddr = at.parse()?;
     let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
