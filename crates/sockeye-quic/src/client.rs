@@ -219,7 +219,7 @@ impl DatagramService for QuicClient {
     }
 
     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
-        alike::datagram(&self.handle(), socket, datagram);
+        alike::datagram(&self.shared, socket, datagram);
     }
 
     fn on_batch_complete(&mut self, socket: &mut Datagrams<'_>) {
@@ -227,7 +227,7 @@ impl DatagramService for QuicClient {
     }
 
     fn on_writable(&mut self, socket: &mut Datagrams<'_>) {
-        alike::writable(&self.handle(), socket);
+        alike::writable(&self.shared, socket);
     }
 
     fn on_timer(&mut self, socket: &mut Datagrams<'_>, key: u64) {

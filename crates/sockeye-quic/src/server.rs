@@ -283,11 +283,11 @@ impl std::fmt::Debug for QuicServer {
 
 /// Both sides handle datagrams alike.
 pub(crate) mod alike {
-    use super::{Context, Datagram, DatagramId, Datagrams, QuicHandle};
+    use super::{Context, Datagram, DatagramId, Datagrams, QuicHandle, Shared};
 
-    pub(crate) fn datagram(quic: &QuicHandle, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
+    pub(crate) fn datagram(shared: &Shared, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
         let id = socket.id();
-        quic.0
+        shared
             .core
             .borrow_mut()
             .receive(&mut socket.context(), id, datagram);
@@ -298,9 +298,9 @@ pub(crate) mod alike {
         quic.tell(&mut socket.context());
     }
 
-    pub(crate) fn writable(quic: &QuicHandle, socket: &mut Datagrams<'_>) {
+    pub(crate) fn writable(shared: &Shared, socket: &mut Datagrams<'_>) {
         let id = socket.id();
-        quic.0.core.borrow_mut().writable(&mut socket.context(), id);
+        shared.core.borrow_mut().writable(&mut socket.context(), id);
     }
 
     pub(crate) fn timer(quic: &QuicHandle, socket: &mut Datagrams<'_>, key: u64) {
@@ -331,7 +331,7 @@ impl DatagramService for QuicServer {
     }
 
     fn on_datagram(&mut self, socket: &mut Datagrams<'_>, datagram: Datagram<'_>) {
-        alike::datagram(&self.handle(), socket, datagram);
+        alike::datagram(&self.shared, socket, datagram);
     }
 
     fn on_batch_complete(&mut self, socket: &mut Datagrams<'_>) {
@@ -339,7 +339,7 @@ impl DatagramService for QuicServer {
     }
 
     fn on_writable(&mut self, socket: &mut Datagrams<'_>) {
-        alike::writable(&self.handle(), socket);
+        alike::writable(&self.shared, socket);
     }
 
     fn on_timer(&mut self, socket: &mut Datagrams<'_>, key: u64) {

@@ -7,7 +7,8 @@ use std::os::fd::BorrowedFd;
 use super::address::{ADDRESS_SOCKLEN, RawAddress};
 use super::cmsg::{ControlWriter, RECV_CONTROL_LEN, SEND_CONTROL_LEN};
 use super::control::{self, SocketClass};
-use super::message::{ControlBuffer, Received, control_len, empty_header};
+use super::headers::{MOST, empty_headers, empty_iovecs};
+use super::message::{ControlBuffer, Received, control_len};
 use super::storage::Storage;
 use super::{Interruptions, check, raw};
 use crate::message::{Incoming, Outgoing, present};
@@ -48,8 +49,8 @@ impl RecvVector {
         let arena = Storage::zeroed(slots.saturating_mul(stride));
         let addresses = Storage::new(RawAddress::EMPTY, slots);
         let controls = Storage::new(ControlBuffer([0; RECV_CONTROL_LEN]), slots);
-        let mut iovs = Storage::new(empty_iovec(), slots);
-        let mut headers = Storage::new(empty_multi_header(), slots);
+        let mut iovs = empty_iovecs(slots);
+        let mut headers = empty_headers(slots);
         for (slot, header) in headers.iter_mut().enumerate() {
             iovs[slot] = libc::iovec {
                 iov_base: arena.ptr_at(slot * stride).cast(),
@@ -319,8 +320,8 @@ impl SendVector {
     pub(crate) fn new(messages: usize, datagrams: usize) -> Self {
         let addresses = Storage::new(RawAddress::EMPTY, messages);
         let controls = Storage::new(ControlBuffer([0; SEND_CONTROL_LEN]), messages);
-        let iovs = Storage::new(empty_iovec(), datagrams.max(messages));
-        let mut headers = Storage::new(empty_multi_header(), messages);
+        let iovs = empty_iovecs(datagrams.max(messages));
+        let mut headers = empty_headers(messages);
         for (index, header) in headers.iter_mut().enumerate() {
             header.msg_hdr.msg_name = addresses.ptr_at(index).cast();
             header.msg_hdr.msg_control = controls.ptr_at(index).cast();
@@ -517,22 +518,7 @@ impl SendVector {
     }
 }
 
-/// Messages a call; the kernel takes 1,024 at most and says how many it took.
+/// Messages a call; the kernel takes so many at most and says how many it took.
 fn vector_len(messages: usize) -> libc::c_uint {
-    const MOST: libc::c_uint = 1024;
-    libc::c_uint::try_from(messages).unwrap_or(MOST)
-}
-
-fn empty_iovec() -> libc::iovec {
-    libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    }
-}
-
-fn empty_multi_header() -> libc::mmsghdr {
-    libc::mmsghdr {
-        msg_hdr: empty_header(),
-        msg_len: 0,
-    }
+    libc::c_uint::try_from(messages.min(MOST)).unwrap_or(0)
 }

@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use super::address::{ADDRESS_SOCKLEN, RawAddress};
 use super::cmsg::{ControlWriter, RECV_CONTROL_LEN, SEND_CONTROL_LEN};
 use super::control::{self, SocketClass};
+use super::headers::empty_header;
 use super::{Interruptions, check_len, option, raw};
 use crate::message::{Incoming, Meta, Outgoing, present};
 
@@ -250,11 +251,4 @@ pub(crate) struct ControlBuffer<const N: usize>(pub(crate) [u8; N]);
 #[allow(clippy::unnecessary_cast, reason = "a socklen_t in musl")]
 pub(crate) fn control_len(header: &libc::msghdr) -> usize {
     header.msg_controllen as usize
-}
-
-/// A message header with nothing in it, padding included.
-#[inline]
-pub(crate) fn empty_header() -> libc::msghdr {
-    // SAFETY: all zeros is a valid msghdr: null pointers and zero lengths.
-    unsafe { std::mem::zeroed() }
 }

@@ -12,6 +12,7 @@
 //! | `stream` | `recv`, `send`, their vectored forms without `SIGPIPE`, `accept`, out-of-band data |
 //! | `transfer` | `sendfile`, `splice`, `pipe` |
 //! | `message`, `batch` | `sendmsg`, `recvmsg`, many messages a call, the error queue |
+//! | `headers` | empty headers and I/O vectors of messages |
 //! | `cmsg`, `control`, `metadata` | control messages as bytes, what they mean, the options that ask for them |
 //! | `filter`, `interface` | packet filters; interface names, indices and addresses |
 //! | `link` | addresses, messages and rings of packet sockets |
@@ -31,6 +32,7 @@ pub(crate) mod batch;
 pub(crate) mod cmsg;
 pub(crate) mod control;
 pub(crate) mod filter;
+pub(crate) mod headers;
 pub(crate) mod interface;
 pub(crate) mod link;
 pub(crate) mod message;

@@ -6,15 +6,13 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::address::{ADDRESS_LEN, RawAddress};
+use super::headers::{MOST, empty_header};
 use super::{check, check_len, raw};
 use crate::os::PollFd;
 
 /// Bytes of an address, as the kernel counts them.
 #[expect(clippy::cast_possible_truncation, reason = "28")]
 const ADDRESS_SOCKLEN: libc::socklen_t = ADDRESS_LEN as libc::socklen_t;
-
-/// The most slices one call takes (`UIO_MAXIOV`).
-const IOV_MAX: usize = 1024;
 
 #[inline]
 pub(crate) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
@@ -52,7 +50,7 @@ pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) 
 pub(crate) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
     let mut header = empty_header();
     header.msg_iov = buffers.as_ptr().cast_mut().cast();
-    header.msg_iovlen = buffers.len().min(IOV_MAX);
+    header.msg_iovlen = buffers.len().min(MOST);
     // SAFETY: the header points at `msg_iovlen` slices, laid out as `iovec`, that live until the call returns and that
     // sendmsg only reads; it names no address and no control data.
     check_len(unsafe { libc::sendmsg(raw(fd), &raw const header, flags | libc::MSG_NOSIGNAL) })
@@ -153,13 +151,8 @@ pub(crate) fn poll_all(fds: &mut [PollFd<'_>], timeout_ms: i32) -> io::Result<us
     Ok(usize::try_from(ready).unwrap_or(0))
 }
 
-pub(crate) fn empty_header() -> libc::msghdr {
-    // SAFETY: null pointers with zero lengths are a valid, empty msghdr.
-    unsafe { MaybeUninit::<libc::msghdr>::zeroed().assume_init() }
-}
-
 fn count(slices: usize) -> libc::c_int {
-    #[expect(clippy::cast_possible_truncation, reason = "at most IOV_MAX")]
-    let count = slices.min(IOV_MAX) as libc::c_int;
+    #[expect(clippy::cast_possible_truncation, reason = "at most MOST")]
+    let count = slices.min(MOST) as libc::c_int;
     count
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::thread::CapabilitySet;
 use sockeye::endpoint::{Address, ParseError, PortSet, Scheme, Target, Transport, UnixName};
-use sockeye::event_loop::{ConnectOptions, ConnectRequest, EventLoop, StreamOptions};
+use sockeye::event_loop::{ConnectOptions, ConnectRequest, EventLoop, ServiceHandle, StreamOptions};
 use sockeye::udp::UdpOptions;
 use sockeye::unix::{ConnectOptions as UnixConnect, UnixDatagram};
 
@@ -267,7 +267,8 @@ fn ends_with_peer() -> bool {
     io::stdin().is_terminal()
 }
 
-fn over_streams(arguments: &Arguments, request: ConnectRequest) -> anyhow::Result<Option<End>> {
+/// The loop, what is said, and the service that carries it.
+fn stage(arguments: &Arguments) -> anyhow::Result<(EventLoop, Rc<RefCell<Talk>>, ServiceHandle<Carrier>)> {
     let mut events = EventLoop::new().context("make an event loop")?;
     stop_on_signals(&mut events).context("take signals")?;
     let cut = Cut {
@@ -284,7 +285,12 @@ fn over_streams(arguments: &Arguments, request: ConnectRequest) -> anyhow::Resul
         close_timeout: CLOSE,
         ..StreamOptions::default()
     };
-    let mut service = events.add_stream_service(carrier, options);
+    let service = events.add_stream_service(carrier, options);
+    Ok((events, talk, service))
+}
+
+fn over_streams(arguments: &Arguments, request: ConnectRequest) -> anyhow::Result<Option<End>> {
+    let (mut events, talk, mut service) = stage(arguments)?;
     let options = ConnectOptions {
         source: arguments.source,
         device: arguments.interface.clone(),
@@ -327,23 +333,7 @@ fn over_quic(
     endpoint: &Target,
     addresses: &[SocketAddr],
 ) -> anyhow::Result<Option<End>> {
-    let mut events = EventLoop::new().context("make an event loop")?;
-    stop_on_signals(&mut events).context("take signals")?;
-    let cut = Cut {
-        piece: STREAM_PIECE,
-        line: STREAM_PIECE,
-    };
-    let talk = Rc::new(RefCell::new(Talk::new(&arguments.talking, cut)?));
-    let carrier = Carrier::new(
-        Rc::clone(&talk),
-        arguments.talking.half_closes(),
-        ends_with_peer(),
-    );
-    let options = StreamOptions {
-        close_timeout: CLOSE,
-        ..StreamOptions::default()
-    };
-    let mut service = events.add_stream_service(carrier, options);
+    let (mut events, talk, mut service) = stage(arguments)?;
     let name = arguments
         .servername
         .clone()

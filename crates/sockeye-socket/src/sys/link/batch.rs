@@ -5,27 +5,9 @@ use std::os::fd::BorrowedFd;
 
 use super::{ADDRESS_SOCKLEN, CONTROL_LEN, Control, RawLinkAddress, meta};
 use crate::link::{FrameMeta, LinkAddress};
+use crate::sys::headers::{MOST, empty_headers, empty_iovecs};
 use crate::sys::storage::Storage;
-use crate::sys::stream::empty_header;
 use crate::sys::{Interruptions, check, raw};
-
-/// The most messages one call takes (`UIO_MAXIOV`).
-const MOST: usize = 1024;
-
-fn empty_iovec() -> libc::iovec {
-    libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    }
-}
-
-fn empty_headers(count: usize) -> Storage<libc::mmsghdr> {
-    let empty = libc::mmsghdr {
-        msg_hdr: empty_header(),
-        msg_len: 0,
-    };
-    Storage::new(empty, count)
-}
 
 /// Slots of one size for received frames.
 #[derive(Debug)]
@@ -46,7 +28,7 @@ impl RecvVector {
         let arena = Storage::zeroed(slots.saturating_mul(slot_len));
         let addresses = Storage::new(RawLinkAddress::EMPTY, slots);
         let controls = Storage::new(Control([0; CONTROL_LEN]), slots);
-        let mut iovs = Storage::new(empty_iovec(), slots);
+        let mut iovs = empty_iovecs(slots);
         let mut headers = empty_headers(slots);
         for (slot, header) in headers.iter_mut().enumerate() {
             iovs[slot] = libc::iovec {
@@ -138,7 +120,7 @@ impl SendVector {
     pub(crate) fn new(frames: usize) -> Self {
         let frames = frames.min(MOST);
         let addresses = Storage::new(RawLinkAddress::EMPTY, frames);
-        let iovs = Storage::new(empty_iovec(), frames);
+        let iovs = empty_iovecs(frames);
         let mut headers = empty_headers(frames);
         for (index, header) in headers.iter_mut().enumerate() {
             header.msg_hdr.msg_iov = iovs.ptr_at(index);

@@ -122,7 +122,7 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
     };
-    let mut header = super::stream::empty_header();
+    let mut header = super::headers::empty_header();
     let mut interruptions = Interruptions::default();
     loop {
         header.msg_name = name.0.as_mut_ptr().cast();

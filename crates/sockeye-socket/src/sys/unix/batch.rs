@@ -7,27 +7,9 @@ use std::os::fd::BorrowedFd;
 use sockeye_endpoint::UnixName;
 
 use super::{NAME_SOCKLEN, RawName};
+use crate::sys::headers::{MOST, empty_headers, empty_iovecs};
 use crate::sys::storage::Storage;
-use crate::sys::stream::empty_header;
 use crate::sys::{Interruptions, check, raw};
-
-/// The most messages one call takes (`UIO_MAXIOV`).
-const MOST: usize = 1024;
-
-fn empty_iovec() -> libc::iovec {
-    libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    }
-}
-
-fn empty_headers(count: usize) -> Storage<libc::mmsghdr> {
-    let empty = libc::mmsghdr {
-        msg_hdr: empty_header(),
-        msg_len: 0,
-    };
-    Storage::new(empty, count)
-}
 
 /// Slots of one size for received datagrams.
 #[derive(Debug)]
@@ -54,7 +36,7 @@ impl RecvVector {
         let slots = slots.min(MOST);
         let arena = Storage::zeroed(slots.saturating_mul(slot_len));
         let names = Storage::new(RawName::EMPTY, slots);
-        let mut iovs = Storage::new(empty_iovec(), slots);
+        let mut iovs = empty_iovecs(slots);
         let mut headers = empty_headers(slots);
         for (slot, header) in headers.iter_mut().enumerate() {
             iovs[slot] = libc::iovec {
@@ -139,7 +121,7 @@ impl SendVector {
     pub(crate) fn new(messages: usize) -> Self {
         let messages = messages.min(MOST);
         let names = Storage::new(RawName::EMPTY, messages);
-        let iovs = Storage::new(empty_iovec(), messages);
+        let iovs = empty_iovecs(messages);
         let mut headers = empty_headers(messages);
         for (index, header) in headers.iter_mut().enumerate() {
             header.msg_hdr.msg_iov = iovs.ptr_at(index);

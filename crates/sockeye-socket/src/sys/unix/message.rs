@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use sockeye_endpoint::UnixName;
 
 use super::{NAME_SOCKLEN, RawName, not_unix};
-use crate::sys::stream::empty_header;
+use crate::sys::headers::empty_header;
 use crate::sys::{check_len, cmsg, raw};
 
 /// `SCM_MAX_FD`.
