@@ -1,6 +1,7 @@
 //! [`QuicClient`]: QUIC for connections that are made.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct QuicConnect {
     pub(crate) remote: SocketAddr,
+    pub(crate) others: VecDeque<SocketAddr>,
     pub(crate) server_name: String,
     pub(crate) early: bool,
     pub(crate) keep: bool,
@@ -43,12 +45,21 @@ impl QuicConnect {
     pub fn new(remote: SocketAddr, server_name: impl Into<String>) -> Self {
         Self {
             remote,
+            others: VecDeque::new(),
             server_name: server_name.into(),
             early: false,
             keep: false,
             deadline: DEADLINE,
             streams: Vec::new(),
         }
+    }
+
+    /// Other addresses of the same server, in order. One that does not answer within a second is given up for the next: over UDP
+    /// nobody says that nobody is there. The deadline is one for all. With [`early_data`](Self::early_data) they are not tried.
+    #[must_use]
+    pub fn alternatives(mut self, others: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.others.extend(others);
+        self
     }
 
     /// Opens a stream in both directions for a service, which hears this number as its tag.

@@ -114,7 +114,7 @@ mod with_quic {
             cx.adopt_datagrams_for(self.server(name)?, socket, &socket_options())
         }
 
-        /// Connects to the first address of the request, for a stream of the relay.
+        /// Connects to the first address of the request that answers, for a stream of the relay.
         pub(crate) fn connect(
             &self,
             cx: &mut Context<'_>,
@@ -130,7 +130,8 @@ mod with_quic {
                 Host::Name(name) => name.as_str().trim_end_matches('.').to_owned(),
             };
             let own = cx.handle::<RelayService>()?;
-            let wanted = QuicConnect::new(*request.addresses().first()?, server_name);
+            let (first, others) = request.addresses().split_first()?;
+            let wanted = QuicConnect::new(*first, server_name).alternatives(others.iter().copied());
             let wanted = match request.limited_to() {
                 Some(within) => wanted.deadline(within),
                 None => wanted,

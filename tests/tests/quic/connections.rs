@@ -1,8 +1,9 @@
 //! Connections as a whole: who hears of them, datagrams, addresses that change, who is let in, early data, keys.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use sockeye_event_loop::{Context, StreamOptions};
 use sockeye_quic::{
@@ -11,7 +12,7 @@ use sockeye_quic::{
 };
 
 use crate::probe::{Probe, Told};
-use crate::setting::{Reason, connect, connect_as, echo, setting, setting_of, setting_with};
+use crate::setting::{Reason, connect, connect_as, connect_to, echo, setting, setting_of, setting_with};
 use crate::world::World;
 
 /// Writes down what it hears, and answers datagrams.
@@ -248,6 +249,50 @@ fn addresses_are_validated_when_asked_for<W: World>() {
     assert_eq!((stats.retried, stats.begun, stats.completed), (1, 1, 1));
 }
 
+fn an_address_that_does_not_answer_is_given_up_for_the_next<W: World>() {
+    let mut world = W::new();
+    let setting = setting(&mut world, echo());
+    let client = Probe::new().open(|stream| {
+        let _ = stream.write(b"hello");
+    });
+    // Nobody listens at a port beside the server's, and none of the client's sockets reaches the other family.
+    let nobody = SocketAddr::new(setting.at.ip(), setting.at.port() ^ 1);
+    let other_family = SocketAddr::new(
+        if setting.at.is_ipv4() {
+            IpAddr::from([1; 16])
+        } else {
+            IpAddr::from([1; 4])
+        },
+        1,
+    );
+    let server = setting.at;
+    let (id, log) = connect_to(&mut world, &setting, other_family, client, |request| {
+        request.alternatives([nobody, server])
+    });
+    let answered = log.clone();
+    world.until("an answer", || answered.received_len(0) == 5);
+    let stats = setting.client_counters.read();
+    assert_eq!((stats.begun, stats.completed, stats.timed_out), (1, 1, 0));
+    let quic = setting.client.clone();
+    assert_eq!(quic.info(id).map(|info| info.connection), Some(id));
+}
+
+fn the_deadline_is_one_for_all_addresses<W: World>() {
+    let mut world = W::new();
+    let setting = setting(&mut world, echo());
+    let nobody = SocketAddr::new(setting.at.ip(), setting.at.port() ^ 1);
+    let (_, log) = connect_to(&mut world, &setting, nobody, Probe::new(), |request| {
+        request
+            .alternatives([nobody; 3])
+            .deadline(Duration::from_millis(1500))
+    });
+    let failed = log.clone();
+    world.until("it fails", || !failed.0.borrow().reasons.is_empty());
+    assert!(log.reason().contains("not complete in time"), "{}", log.reason());
+    let quic = setting.client.clone();
+    world.until("nothing is left", move || quic.connections() == 0);
+}
+
 fn who_is_not_admitted_is_refused<W: World>() {
     let mut world = W::new();
     let setting = setting_with(
@@ -317,6 +362,8 @@ in_both_worlds!(
     keys_are_renewed_under_way,
     the_service_is_chosen_by_protocol_and_name,
     addresses_are_validated_when_asked_for,
+    an_address_that_does_not_answer_is_given_up_for_the_next,
+    the_deadline_is_one_for_all_addresses,
     who_is_not_admitted_is_refused,
     early_data_is_taken_only_where_both_ask_for_it,
 );

@@ -144,11 +144,21 @@ pub fn connect_as<W: World>(
     client: Probe,
     change: impl FnOnce(QuicConnect) -> QuicConnect,
 ) -> (QuicId, Log) {
+    connect_to(world, setting, setting.at, client, change)
+}
+
+pub fn connect_to<W: World>(
+    world: &mut W,
+    setting: &Setting,
+    at: SocketAddr,
+    client: Probe,
+    change: impl FnOnce(QuicConnect) -> QuicConnect,
+) -> (QuicId, Log) {
     let log = client.log.clone();
     let inner = world
         .client()
         .add_stream_service(client, StreamOptions::default());
-    let request = change(QuicConnect::new(setting.at, "localhost").stream(inner, 7));
+    let request = change(QuicConnect::new(at, "localhost").stream(inner, 7));
     let quic = setting.client.clone();
     let asked = world
         .client()

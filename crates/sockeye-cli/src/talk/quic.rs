@@ -1,20 +1,16 @@
 //! QUIC of `connect`: one stream of one connection.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, ensure};
-use sockeye::event_loop::{Context, DatagramOptions, EventLoop, ServiceHandle};
+use anyhow::{Context as _, anyhow};
+use sockeye::event_loop::{DatagramOptions, EventLoop, ServiceHandle};
 use sockeye::quic::{QuicClient, QuicConnect, socket_options};
 
 use super::stream::Carrier;
 use crate::certificates;
 use crate::files::Files;
 use crate::identity::Client;
-
-/// How long an address has to answer before the next one is tried: over UDP nobody says that nobody is there.
-const NEXT: Duration = Duration::from_secs(1);
 
 /// Connects to the first of the addresses that answers, for one stream.
 ///
@@ -51,27 +47,13 @@ pub(crate) fn connect(
     if let Some(error) = refused.filter(|_| bound == 0) {
         return Err(error.into());
     }
-    let (mut rest, name) = (VecDeque::from(to.to_vec()), name.to_owned());
-    let mut next = move |context: &mut Context<'_>| -> anyhow::Result<bool> {
-        while let Some(to) = rest.pop_front() {
-            let within = if rest.is_empty() { within } else { within.min(NEXT) };
-            let request = QuicConnect::new(to, name.as_str())
-                .stream(service, 0)
-                .deadline(within);
-            match quic.connect(context, request) {
-                Ok(_) => return Ok(true),
-                Err(error) if rest.is_empty() => return Err(anyhow!(error)),
-                Err(_) => {}
-            }
-        }
-        Ok(false)
-    };
+    let (first, others) = to.split_first().context("there is no address")?;
+    let request = QuicConnect::new(*first, name)
+        .alternatives(others.iter().copied())
+        .stream(service, 0)
+        .deadline(within);
     let begun = events
-        .with(service, |_, context| next(context))
-        .context("the service has left the loop")??;
-    ensure!(begun, "there is no address");
-    events.with(service, |carrier, _| {
-        carrier.or_else(move |context| next(context).unwrap_or(false));
-    });
-    Ok(())
+        .with(service, |_, context| quic.connect(context, request))
+        .context("the service has left the loop")?;
+    begun.map(|_| ()).map_err(|error| anyhow!(error))
 }

@@ -28,19 +28,6 @@ pub(crate) struct Carrier {
     active: Option<Active>,
     /// Connections of other listeners, which wait for their turn: one of each at most.
     waiting: VecDeque<StreamId>,
-    #[cfg(feature = "quic")]
-    others: Option<Others>,
-}
-
-/// What begins a connection to the next address, if there is one.
-#[cfg(feature = "quic")]
-struct Others(Box<dyn FnMut(&mut Context<'_>) -> bool>);
-
-#[cfg(feature = "quic")]
-impl std::fmt::Debug for Others {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Others")
-    }
 }
 
 /// What a carrier that accepts has to know.
@@ -73,15 +60,7 @@ impl Carrier {
             listening: None,
             active: None,
             waiting: VecDeque::new(),
-            #[cfg(feature = "quic")]
-            others: None,
         }
-    }
-
-    /// What to do about a connection that does not come about, before it is an error. `false`: nothing.
-    #[cfg(feature = "quic")]
-    pub(crate) fn or_else(&mut self, next: impl FnMut(&mut Context<'_>) -> bool + 'static) {
-        self.others = Some(Others(Box::new(next)));
     }
 
     pub(crate) fn listen(&mut self, listening: Listening) {
@@ -261,15 +240,7 @@ impl StreamService for Carrier {
         }
     }
 
-    fn on_connect_error(&mut self, context: &mut Context<'_>, failure: ConnectFailure) {
-        #[cfg(feature = "quic")]
-        if let Some(others) = &mut self.others
-            && (others.0)(context)
-        {
-            return;
-        }
-        #[cfg(not(feature = "quic"))]
-        let _ = context;
+    fn on_connect_error(&mut self, _context: &mut Context<'_>, failure: ConnectFailure) {
         let error = connect_error(failure);
         self.talk.borrow_mut().ends(End::Peer(error));
     }

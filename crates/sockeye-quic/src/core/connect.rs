@@ -1,9 +1,11 @@
 //! Connections and streams that this side begins, and what else a user does with a connection.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quinn_proto::{ConnectError, Dir, SendDatagramError, VarInt};
+use quinn_proto::{ConnectError, Connection, ConnectionHandle, Dir, SendDatagramError, VarInt};
 use sockeye_event_loop::{ConnectFailure, ConnectFault, Context, DatagramId, PeerName, StreamServiceId};
 
 use super::{Conn, Core, Opening, Role, Stage, place};
@@ -13,6 +15,9 @@ use crate::handle::PathStats;
 use crate::info::{QuicId, QuicInfo};
 use crate::stats::Count;
 use std::rc::Rc;
+
+/// How long an address has to answer before the next one is tried: longer than a round trip, and shorter than patience.
+const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Tells a service that a stream for it was not opened.
 pub(super) fn fail(context: &mut Context<'_>, opening: &Opening, remote: SocketAddr, error: &QuicError) {
@@ -25,6 +30,17 @@ pub(super) fn fail(context: &mut Context<'_>, opening: &Opening, remote: SocketA
     let _ = context.fail_connect_for(opening.service, failure);
 }
 
+/// When an attempt has to have come to an end: soon, if there are others to be tried.
+fn attempt_by(now: Instant, until: Option<Instant>, others: &VecDeque<SocketAddr>) -> Option<Instant> {
+    if others.is_empty() {
+        return until;
+    }
+    [until, Core::handshake_by(now, ATTEMPT)]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
 impl Core {
     /// Begins a connection, with the streams that the request names.
     pub(crate) fn connect(
@@ -33,38 +49,28 @@ impl Core {
         request: QuicConnect,
     ) -> Result<QuicId, QuicError> {
         let now = self.now(context);
-        let socket = self
-            .sockets
-            .iter()
-            .find(|socket| socket.local.is_ipv4() == request.remote.is_ipv4())
-            .ok_or(QuicError::NoSocket)?
-            .id;
-        let Role::Client {
-            config: Some(config), ..
-        } = &self.role
-        else {
-            return Err(QuicError::NotAClient);
-        };
-        let config = config.clone();
-        let running = self.running.as_mut().ok_or(QuicError::NoSocket)?;
-        let begun = running
-            .endpoint
-            .connect(now, config, request.remote, &request.server_name);
-        let (handle, quic) = begun.map_err(|error| match error {
-            ConnectError::InvalidServerName(_) => QuicError::InvalidName,
-            ConnectError::InvalidRemoteAddress(_) => QuicError::InvalidAddress,
-            ConnectError::UnsupportedVersion => QuicError::VersionMismatch,
-            ConnectError::CidsExhausted => QuicError::NoIds,
-            _ => QuicError::NotAClient,
-        })?;
-        let by = Self::handshake_by(now, request.deadline);
-        let id = self.add(handle, quic, socket, by);
+        let (mut others, name) = (request.others, request.server_name);
+        // Only the first one is known to take early data.
+        if request.early {
+            others.clear();
+        }
+        let mut begun = self.begin(now, request.remote, &name);
+        while begun.is_err()
+            && let Some(to) = others.pop_front()
+        {
+            begun = self.begin(now, to, &name);
+        }
+        let (handle, quic, socket) = begun?;
+        let until = Self::handshake_by(now, request.deadline);
+        let id = self.add(handle, quic, socket, attempt_by(now, until, &others));
         let service = self.inner;
         let Some(conn) = self.conn(id) else {
             return Err(QuicError::Gone);
         };
         conn.service = service;
-        conn.server_name = Some(request.server_name);
+        conn.server_name = Some(name);
+        conn.others = others;
+        conn.until = until;
         if !request.keep {
             conn.closing = Some((VarInt::from_u32(0), Bytes::new()));
         }
@@ -78,6 +84,63 @@ impl Core {
         self.open_waiting(context, id);
         self.mark(context, id);
         Ok(id)
+    }
+
+    /// Begins a handshake with an address.
+    fn begin(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        name: &str,
+    ) -> Result<(ConnectionHandle, Connection, DatagramId), QuicError> {
+        let own = self
+            .sockets
+            .iter()
+            .find(|socket| socket.local.is_ipv4() == to.is_ipv4());
+        let socket = own.ok_or(QuicError::NoSocket)?.id;
+        let Role::Client {
+            config: Some(config), ..
+        } = &self.role
+        else {
+            return Err(QuicError::NotAClient);
+        };
+        let config = config.clone();
+        let running = self.running.as_mut().ok_or(QuicError::NoSocket)?;
+        match running.endpoint.connect(now, config, to, name) {
+            Ok((handle, quic)) => Ok((handle, quic, socket)),
+            Err(error) => Err(match error {
+                ConnectError::InvalidServerName(_) => QuicError::InvalidName,
+                ConnectError::InvalidRemoteAddress(_) => QuicError::InvalidAddress,
+                ConnectError::UnsupportedVersion => QuicError::VersionMismatch,
+                ConnectError::CidsExhausted => QuicError::NoIds,
+                _ => QuicError::NotAClient,
+            }),
+        }
+    }
+
+    /// An address has not answered: the handshake begins anew with the next one. `false` if there is none.
+    pub(super) fn try_next(&mut self, context: &mut Context<'_>, id: QuicId) -> bool {
+        let now = self.now(context);
+        let Some(conn) = self.conn(id).filter(|conn| conn.stage == Stage::Handshake) else {
+            return false;
+        };
+        let (mut others, until) = (std::mem::take(&mut conn.others), conn.until);
+        let name = conn.server_name.clone().unwrap_or_default();
+        while let Some(to) = others.pop_front() {
+            let Ok((handle, quic, socket)) = self.begin(now, to, &name) else {
+                continue;
+            };
+            self.drop_quic(id);
+            self.name(handle, id);
+            let Some(conn) = self.conn(id) else { return false };
+            (conn.handle, conn.quic, conn.socket) = (handle, quic, socket);
+            (conn.remote, conn.drained) = (to, false);
+            conn.by = attempt_by(now, until, &others);
+            conn.others = others;
+            self.mark(context, id);
+            return true;
+        }
+        false
     }
 
     /// Opens a stream for a service, now or once the peer lets it.

@@ -362,6 +362,9 @@ impl Core {
         let Some(conn) = self.conn(id) else { return };
         conn.timer = None;
         if conn.by.is_some_and(|by| by <= now) {
+            if self.try_next(context, id) {
+                return;
+            }
             self.counters.add(Count::TimedOut);
             return self.give_up(context, id, QuicError::HandshakeTimedOut);
         }

@@ -116,6 +116,9 @@ struct Conn {
     info: Option<Rc<QuicInfo>>,
     /// What the client asked for.
     server_name: Option<String>,
+    /// Where else the server may be, and when the last one of them has to have answered.
+    others: VecDeque<SocketAddr>,
+    until: Option<Instant>,
     /// Whether this side has asked for 0-RTT.
     early: bool,
     /// Who serves the streams that the peer opens.
@@ -365,6 +368,7 @@ impl Core {
             generation: self.generation,
         };
         let remote = quic.remote_address();
+        self.name(handle, id);
         self.conns.insert(Box::new(Conn {
             id,
             handle,
@@ -378,6 +382,8 @@ impl Core {
             by,
             info: None,
             server_name: None,
+            others: VecDeque::new(),
+            until: None,
             early: false,
             service: self.inner,
             streams: BTreeMap::new(),
@@ -386,13 +392,17 @@ impl Core {
             lost: None,
             closing: None,
         }));
+        self.counters.add(Count::Begun);
+        self.living += 1;
+        id
+    }
+
+    /// From now on quinn-proto's handle means this connection.
+    fn name(&mut self, handle: ConnectionHandle, id: QuicId) {
         if self.by_handle.len() <= handle.0 {
             self.by_handle.resize(handle.0 + 1, NONE);
         }
         self.by_handle[handle.0] = id.index;
-        self.counters.add(Count::Begun);
-        self.living += 1;
-        id
     }
 
     /// The connection has something to send, or a timer that changed: at the end of this turn.
